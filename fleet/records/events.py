@@ -1,0 +1,76 @@
+"""
+Events: what flows between steps, and the only thing in a record's value.
+
+An event is a frozen pydantic model, because the same object may be handed to several steps. Unknown
+fields are an error where an event is made (a typo is found at once) and ignored where one is read
+(a newer producer does not break an older worker).
+"""
+
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from fleet.records.errors import FleetError
+
+
+class UndecodableEvent(FleetError):
+    """Raised when the bytes of a record are no event of the type that they claim."""
+
+    def __init__(self, event_type: str, reason: str) -> None:
+        super().__init__(
+            f"not a {event_type}: {reason}; send the fields that {event_type} declares, as JSON"
+        )
+
+
+class Event(BaseModel):
+    """Base of all events; subclass it and declare the fields.
+
+    Fields hold whatever pydantic can turn into JSON and back.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def type_name(cls) -> str:
+        """Return the name that topics and envelopes carry for this type."""
+        return cls.__name__
+
+    def encode(self) -> bytes:
+        """Return the event as a record's value: a JSON object in UTF-8."""
+        return self.__pydantic_serializer__.to_json(self)
+
+    @classmethod
+    def decode(cls, value: bytes) -> Self:
+        """Read an event from a record's value; raise UndecodableEvent when it is none."""
+        open_ended = cls.model_config.get("extra") == "allow"
+        try:
+            return cls.model_validate_json(value, extra="allow" if open_ended else "ignore")
+        except ValidationError as failure:
+            raise UndecodableEvent(cls.type_name(), problems(failure)) from None
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return the field *name*, or *default* where the event has none."""
+        return getattr(self, name, default)
+
+
+class StartEvent(Event):
+    """Starts a run. Takes any fields; subclass it to declare (and check) them."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class StopEvent(Event):
+    """Ends a run with `result`. A subclass with fields of its own comes back whole and typed."""
+
+    model_config = ConfigDict(extra="allow")
+
+    result: Any = None
+
+
+def problems(failure: ValidationError) -> str:
+    """Say in one line what pydantic found."""
+    found = (
+        f"{'.'.join(str(part) for part in error['loc']) or 'value'}: {error['msg']}"
+        for error in failure.errors(include_url=False)
+    )
+    return "; ".join(found)

@@ -1,0 +1,169 @@
+"""
+What happens to a run, as records of the `runs` topic.
+
+The kind travels in the envelope's type, the rest is the value. The first terminal record of a run
+and epoch in its partition is the effective one; every reader decides that alike, from the log.
+"""
+
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from fleet.records.errors import FleetError
+from fleet.records.events import problems
+
+
+class UnknownLifecycle(FleetError):
+    """Raised when a record of the `runs` topic is of no kind that this version knows."""
+
+    def __init__(self, kind: str, reason: str) -> None:
+        super().__init__(
+            f"a record of kind {kind!r} in the runs topic cannot be read ({reason}); "
+            "a newer version may have written it: upgrade this one"
+        )
+
+
+class Lifecycle(BaseModel):
+    """Base of the records; `kind` is the envelope's type."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    kind: ClassVar[str]
+    #: Whether it ends the run.
+    terminal: ClassVar[bool] = False
+
+    def encode(self) -> bytes:
+        """Return the record's value."""
+        return self.__pydantic_serializer__.to_json(self)
+
+
+class Started(Lifecycle):
+    """The owner group accepted the start event; its append time is the base of the deadline."""
+
+    kind = "started"
+    start_event_id: str
+    #: None where the run has no time limit.
+    timeout_seconds: float | None = None
+
+
+class Known(Lifecycle):
+    """A start event came for a run that is there already, so nothing was started."""
+
+    kind = "known"
+    #: Id of the repeated start event, by which its sender recognises the answer.
+    start_event_id: str
+    #: Offset of the effective end in this partition; None while the run goes on.
+    end_offset: int | None = None
+    #: A reader that begins here cannot miss an end that comes.
+    read_from: int = 0
+    #: The repeated start event had other fields than the first.
+    conflict: bool = False
+
+
+class Completed(Lifecycle):
+    """A step returned the result."""
+
+    kind = "completed"
+    terminal = True
+    step: str
+    #: The result event: its type name and its JSON.
+    event_type: str
+    event: str
+
+
+class Failure(BaseModel):
+    """An exception, in data: enough to raise it again elsewhere and to find its cause."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    module: str
+    type: str
+    message: str
+    #: The exception's arguments where JSON has them, else their repr.
+    args: tuple[Any, ...] = ()
+    stack: str = ""
+
+
+class Failed(Lifecycle):
+    """A step failed for good, or one of the run's records could not be processed."""
+
+    kind = "failed"
+    terminal = True
+    #: Empty where no step ran, as for an undecodable record.
+    step: str
+    event_id: str
+    attempt: int = 1
+    failure: Failure
+
+
+class Cancelled(Lifecycle):
+    """Somebody asked for the run to stop."""
+
+    kind = "cancelled"
+    terminal = True
+    reason: str = ""
+
+
+class TimedOut(Lifecycle):
+    """The run's deadline passed."""
+
+    kind = "timed_out"
+    terminal = True
+    timeout_seconds: float
+    #: Names of the steps in flight in the owner group, sorted.
+    active_steps: tuple[str, ...] = ()
+
+
+_KINDS: dict[str, type[Lifecycle]] = {
+    record.kind: record for record in (Started, Known, Completed, Failed, Cancelled, TimedOut)
+}
+
+
+def decode(kind: str, value: bytes) -> Lifecycle:
+    """Read a record of the `runs` topic; raise UnknownLifecycle when this version cannot."""
+    record = _KINDS.get(kind)
+    if record is None:
+        raise UnknownLifecycle(kind, "unknown kind")
+    try:
+        return record.model_validate_json(value)
+    except ValidationError as failure:
+        raise UnknownLifecycle(kind, problems(failure)) from None
+
+
+class StepRecord(BaseModel):
+    """One attempt of a step, as a record of the `history` topic. Times are unix seconds."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    kind: ClassVar[str] = "step"
+    step: str
+    group: str
+    event_id: str
+    event_type: str
+    attempt: int
+    queued: float
+    started: float
+    finished: float
+    outcome: str
+    #: Types of the events it sent, in order.
+    sent: tuple[str, ...] = ()
+
+    def encode(self) -> bytes:
+        """Return the record's value."""
+        return self.__pydantic_serializer__.to_json(self)
+
+    @classmethod
+    def decode(cls, value: bytes) -> Self:
+        """Read a record's value."""
+        return cls.model_validate_json(value)
+
+
+class DeadLetter(BaseModel):
+    """What could not go on, with the reason. The record's value is the original, untouched."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    #: One of a few words: undecodable, unknown_type, failed, too_large.
+    reason: str
+    step: str
+    attempts: int
+    topic: str
+    partition: int
+    offset: int
+    failure: Failure
