@@ -39,6 +39,8 @@ class Envelope:
     step: str = ""
     #: How often the record was replayed; a guard against loops.
     replays: int = 0
+    #: Of a start event: how long the run may take, in seconds; None for no limit.
+    timeout_seconds: float | None = None
     #: W3C trace context.
     traceparent: str = ""
 
@@ -57,6 +59,8 @@ class Envelope:
             headers.append(("fleet-step", self.step.encode()))
         if self.replays:
             headers.append(("fleet-replays", b"%d" % self.replays))
+        if self.timeout_seconds is not None:
+            headers.append(("fleet-timeout-seconds", b"%r" % self.timeout_seconds))
         if self.traceparent:
             headers.append(("traceparent", self.traceparent.encode()))
         return headers
@@ -74,6 +78,9 @@ def parse(headers: Iterable[tuple[str, bytes]]) -> Envelope:
             parent_id=found.get("fleet-parent-id", b"").decode(),
             step=found.get("fleet-step", b"").decode(),
             replays=int(found.get("fleet-replays", b"0")),
+            timeout_seconds=float(found["fleet-timeout-seconds"])
+            if "fleet-timeout-seconds" in found
+            else None,
             traceparent=found.get("traceparent", b"").decode(),
         )
     except KeyError as missing:

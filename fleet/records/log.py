@@ -1,0 +1,30 @@
+"""Records as they come from a log and as they go to one, whatever the log is."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from fleet.records.envelope import Headers
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """A record that was read from one partition of *topic*."""
+
+    topic: str
+    partition: int
+    offset: int
+    #: The broker's append time, in unix milliseconds.
+    appended_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+
+
+class Outgoing(NamedTuple):
+    """A record to be appended to the partition that its task owns."""
+
+    topic: str
+    key: bytes
+    #: None is a tombstone.
+    value: bytes | None
+    headers: Headers

@@ -1,0 +1,48 @@
+"""How this process reaches Kafka: one place that turns settings into client arguments."""
+
+import ssl
+from typing import Any
+
+from fleet.config.settings import Settings
+from fleet.records.errors import FleetError
+
+
+class BrokerUnreachable(FleetError):
+    """Raised when no broker answers."""
+
+    #: For the command line: a code of its own, so that scripts can wait and try again.
+    exit_code = 4
+    permanent = False
+
+    def __init__(self, settings: Settings, reason: BaseException) -> None:
+        address = ",".join(settings.bootstrap_servers)
+        super().__init__(
+            f"no Kafka broker answers at {address} ({reason}); start one with `fleet dev up`, or "
+            "say where it is with FLEET_BROKER=kafka://host:port"
+        )
+
+
+def client_arguments(settings: Settings) -> dict[str, Any]:
+    """Return the arguments that every aiokafka client of this process takes."""
+    arguments: dict[str, Any] = {
+        "bootstrap_servers": settings.bootstrap_servers,
+        "security_protocol": settings.security_protocol,
+        "ssl_context": tls_context(settings),
+    }
+    if settings.security_protocol.startswith("SASL"):
+        arguments |= {
+            "sasl_mechanism": settings.security_mechanism,
+            "sasl_plain_username": settings.security_username,
+            "sasl_plain_password": settings.security_password.get_secret_value(),
+        }
+    return arguments
+
+
+def tls_context(settings: Settings) -> ssl.SSLContext | None:
+    """Return the TLS context, or None where the connection is in the clear."""
+    if not settings.security_protocol.endswith("SSL"):
+        return None
+    context = ssl.create_default_context(cafile=settings.security_ca_file)
+    if settings.security_cert_file is not None:
+        context.load_cert_chain(settings.security_cert_file, settings.security_key_file)
+    return context

@@ -1,0 +1,271 @@
+"""
+The caller's side: start runs, read the log, resolve handlers.
+
+The log decides. A caller takes a terminal record as its run's end only once it has read the
+`started` of its own start event, or a `known` that says where the end is: so a repeated run id
+gets the effective end and no other.
+"""
+
+import asyncio
+import uuid
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from fleet.records import envelope as envelopes
+from fleet.records import lifecycle
+from fleet.records.envelope import Envelope
+from fleet.records.errors import FleetError
+from fleet.records.events import Event
+from fleet.records.lifecycle import (
+    Cancelled,
+    Completed,
+    Failed,
+    Known,
+    Lifecycle,
+    Started,
+    TimedOut,
+)
+from fleet.records.log import Delivered, Outgoing
+from fleet.records.topics import Topics
+from fleet.runtime.handler import WorkflowHandler
+from fleet.workflow import outcomes
+from fleet.workflow.definition import Definition
+from fleet.workflow.errors import (
+    RunConflict,
+    WorkflowCancelledByUser,
+    WorkflowConfigurationError,
+    WorkflowRuntimeError,
+    WorkflowTimeoutError,
+)
+
+#: How much longer than the run's own timeout a caller waits to hear of its end, in seconds.
+GRACE_SECONDS = 10.0
+_LATEST = 2**63 - 1
+
+
+class Link(Protocol):
+    """How a caller reaches the log."""
+
+    async def follow(self, run_id: str) -> None:
+        """Read the run's partition of `runs` and `stream` from here on."""
+        ...
+
+    async def send(self, record: Outgoing) -> None:
+        """Append one record; return when the log has acknowledged it."""
+        ...
+
+    async def rewind(self, run_id: str, offset: int) -> None:
+        """Read the run's partition of `runs` from *offset* again."""
+        ...
+
+    async def stream_read(self, run_id: str) -> None:
+        """Return when all that is in the run's partition of `stream` by now was taken."""
+        ...
+
+    def unfollow(self, run_id: str) -> None:
+        """The run is of no interest any more."""
+        ...
+
+
+@dataclass(eq=False, slots=True)
+class _Open:
+    """A run that somebody here waits for."""
+
+    handler: WorkflowHandler
+    start_event_id: str
+    timeout_seconds: float | None
+    #: Lowest offset at which a terminal record may be the run's end.
+    end_from: int = _LATEST
+    patience: asyncio.TimerHandle | None = None
+    #: The attempt whose stream is shown, by event and step; older ones are ignored.
+    attempts: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+
+
+class Caller:
+    """Starts runs of one workflow and tells their callers how they end."""
+
+    def __init__(self, definition: type[Definition], topics: Topics, link: Link) -> None:
+        self._definition = definition
+        self._topics = topics
+        self._link = link
+        self._open: dict[str, list[_Open]] = {}
+        self._background: set[asyncio.Task[None]] = set()
+
+    def run(
+        self, event: Event, run_id: str | None, timeout_seconds: float | None
+    ) -> WorkflowHandler:
+        """Send the start event; return the run's handler at once."""
+        if run_id is None:
+            run_id = uuid.uuid4().hex
+        elif not run_id or "\0" in run_id:
+            raise WorkflowConfigurationError(
+                f"{run_id!r} cannot be a run id; use text that is not empty and has no NUL"
+            )
+        handler = WorkflowHandler(run_id, self)
+        waiting = _Open(handler, uuid.uuid4().hex, timeout_seconds)
+        self._open.setdefault(run_id, []).append(waiting)
+        self._soon(self._start(waiting, event))
+        return handler
+
+    async def send_event(self, run_id: str, event: Event, step: str | None) -> None:
+        """Send *event* to a run from outside a step."""
+        envelope = Envelope(
+            run_id=run_id, event_id=uuid.uuid4().hex, type=event.type_name(), step=step or ""
+        )
+        await self._link.send(
+            Outgoing(self._topics.inbox, run_id.encode(), event.encode(), envelope.headers())
+        )
+
+    async def cancel_run(self, run_id: str, reason: str) -> None:
+        """Write that the run is to stop."""
+        envelope = Envelope(run_id=run_id, event_id=uuid.uuid4().hex, type=Cancelled.kind)
+        cancelled = Cancelled(reason=reason)
+        await self._link.send(
+            Outgoing(self._topics.runs, run_id.encode(), cancelled.encode(), envelope.headers())
+        )
+
+    def take(self, record: Delivered) -> None:
+        """Take a record of `runs` or `stream`; records of others' runs are passed over."""
+        run_id = (record.key or b"").decode()
+        for waiting in list(self._open.get(run_id, ())):
+            envelope = envelopes.parse(record.headers)
+            if record.topic == self._topics.stream:
+                self._show(waiting, record, envelope)
+            else:
+                self._follow(waiting, record, envelope)
+
+    def fail_all(self, error: BaseException) -> None:
+        """End every open run's wait with *error*: its log cannot be read any more."""
+        for waiting in [each for several in self._open.values() for each in several]:
+            self._close(waiting, error=error)
+
+    def shut(self) -> None:
+        """Stop waiting; the runs themselves go on."""
+        self.fail_all(WorkflowRuntimeError("the connection was closed; the run itself goes on"))
+        for task in self._background:
+            task.cancel()
+
+    async def _start(self, waiting: _Open, event: Event) -> None:
+        run_id = waiting.handler.run_id
+        envelope = Envelope(
+            run_id=run_id,
+            event_id=waiting.start_event_id,
+            type=event.type_name(),
+            timeout_seconds=waiting.timeout_seconds,
+        )
+        topic = self._topics.event(event.type_name())
+        try:
+            await self._link.follow(run_id)
+            await self._link.send(
+                Outgoing(topic, run_id.encode(), event.encode(), envelope.headers())
+            )
+        except Exception as failure:  # noqa: BLE001 - whatever it is, the caller must hear it
+            self._close(waiting, error=failure)
+            return
+        if waiting.timeout_seconds is not None and not waiting.handler.is_done():
+            patience = waiting.timeout_seconds + GRACE_SECONDS
+            loop = asyncio.get_running_loop()
+            waiting.patience = loop.call_later(patience, self._lose_patience, waiting)
+
+    def _lose_patience(self, waiting: _Open) -> None:
+        started = waiting.end_from != _LATEST
+        advice = (
+            "Its worker has not reported; the run goes on when one is back."
+            if started
+            else "No worker has taken it up; is one running, with the same prefix? "
+            "The run stays queued."
+        )
+        error = WorkflowTimeoutError(waiting.timeout_seconds or 0, (), advice)
+        self._close(waiting, error=error)
+
+    def _show(self, waiting: _Open, record: Delivered, envelope: Envelope) -> None:
+        attempt = envelope.event_id.rpartition("-")[0]
+        known = waiting.attempts.setdefault((envelope.parent_id, envelope.step), [])
+        if attempt not in known:
+            known.append(attempt)
+        if attempt == known[-1]:
+            waiting.handler.show(self._decoded(envelope.type, record.value or b""))
+
+    def _follow(self, waiting: _Open, record: Delivered, envelope: Envelope) -> None:
+        try:
+            happening = lifecycle.decode(envelope.type, record.value or b"")
+        except lifecycle.UnknownLifecycle:
+            # A newer worker's kind of record; what ends this run is of a kind that is known.
+            return
+        match happening:
+            case Started(start_event_id=waiting.start_event_id):
+                waiting.end_from = min(waiting.end_from, record.offset)
+            case Known(start_event_id=waiting.start_event_id):
+                self._soon(self._follow_known(waiting, happening))
+            case _ if happening.terminal and record.offset >= waiting.end_from:
+                self._end(waiting, happening)
+
+    async def _follow_known(self, waiting: _Open, known: Known) -> None:
+        if known.conflict:
+            self._close(waiting, error=RunConflict(waiting.handler.run_id))
+            return
+        offset = known.read_from if known.end_offset is None else known.end_offset
+        waiting.end_from = offset
+        await self._link.rewind(waiting.handler.run_id, offset)
+
+    def _end(self, waiting: _Open, terminal: Lifecycle) -> None:
+        run_id = waiting.handler.run_id
+        match terminal:
+            case Completed(event_type=name, event=value):
+                event = self._decoded(name, value.encode())
+                self._close(waiting, event=event)
+            case Failed():
+                self._close(waiting, error=outcomes.revive(terminal, run_id))
+            case TimedOut(timeout_seconds=seconds, active_steps=active):
+                self._close(waiting, error=WorkflowTimeoutError(seconds, active, ""))
+            case Cancelled(reason=reason):
+                self._close(waiting, error=WorkflowCancelledByUser(run_id, reason))
+
+    def _close(
+        self, waiting: _Open, *, event: Event | None = None, error: BaseException | None = None
+    ) -> None:
+        if waiting.handler.is_done():
+            return
+        if waiting.patience is not None:
+            waiting.patience.cancel()
+        if error is not None:
+            waiting.handler.fail(error)
+        elif event is not None:
+            waiting.handler.succeed(self._definition.result_of(event))
+        self._soon(self._end_stream(waiting, event))
+
+    async def _end_stream(self, waiting: _Open, event: Event | None) -> None:
+        run_id = waiting.handler.run_id
+        try:
+            await self._link.stream_read(run_id)
+        finally:
+            if event is not None:
+                waiting.handler.show(event)
+            waiting.handler.end_stream()
+            self._forget(waiting)
+
+    def _forget(self, waiting: _Open) -> None:
+        run_id = waiting.handler.run_id
+        still = [other for other in self._open.get(run_id, ()) if other is not waiting]
+        if still:
+            self._open[run_id] = still
+        else:
+            self._open.pop(run_id, None)
+            self._link.unfollow(run_id)
+
+    def _decoded(self, type_name: str, value: bytes) -> Event:
+        known = self._definition.graph().types.get(type_name, Event)
+        try:
+            return known.decode(value)
+        except FleetError:
+            return _Unknown.decode(value)
+
+    def _soon(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+
+class _Unknown(Event, extra="allow"):
+    """An event of a type that this process does not know."""

@@ -1,0 +1,93 @@
+"""
+The commit loop of a task: when to commit, and what a commit holds.
+
+One at a time. It starts at once when the last one is long enough ago and gathers while work keeps
+coming, because a transaction costs the same for one step as for hundreds. What nobody waits for
+(positions, records that were only read) rides along or follows a little later.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+
+from fleet.runtime.ledger import Ledger
+from fleet.runtime.log import Log
+
+#: Pause between the end of one commit and the next while work keeps coming, in seconds.
+GATHER_SECONDS = 0.008
+#: How long something that nobody waits for may wait, in seconds.
+LATER_SECONDS = 0.025
+
+
+class Commits:
+    """Seals the ledger's draft, appends it to the log and settles it."""
+
+    def __init__(
+        self,
+        log: Log,
+        ledger: Ledger,
+        positions: Callable[[], Mapping[bytes, bytes]],
+        committed: Callable[[int, int, float], None],
+    ) -> None:
+        self._log = log
+        self._ledger = ledger
+        self._positions = positions
+        self._committed = committed
+        self._something = asyncio.Event()
+        self._urgent = asyncio.Event()
+        self._finishing = False
+        self._idle = asyncio.Event()
+        self._ended = 0.0
+
+    def now(self) -> None:
+        """Commit what was decided as soon as it pays."""
+        self._something.set()
+        self._urgent.set()
+
+    def later(self) -> None:
+        """Commit what was decided, with other things or soon."""
+        self._something.set()
+
+    async def finish(self) -> None:
+        """Commit everything that was decided; return when it is."""
+        self._finishing = True
+        self._idle.clear()
+        self.now()
+        await self._idle.wait()
+
+    async def run(self) -> None:
+        """Commit until cancelled; raises TaskLost when the log is lost."""
+        try:
+            while True:
+                await self._something.wait()
+                await self._gather()
+                self._something.clear()
+                self._urgent.clear()
+                await self._commit()
+                if not self._something.is_set():
+                    self._idle.set()
+        finally:
+            self._idle.set()
+
+    async def _gather(self) -> None:
+        if self._finishing:
+            return
+        if not self._urgent.is_set():
+            try:
+                await asyncio.wait_for(self._urgent.wait(), LATER_SECONDS)
+            except TimeoutError:
+                return
+        # Steps that end in the same turn of the loop share the commit, also after a pause.
+        await asyncio.sleep(max(0.0, self._ended + GATHER_SECONDS - time.monotonic()))
+
+    async def _commit(self) -> None:
+        positions = self._positions()
+        if not (positions or self._ledger.open.records or self._ledger.open.state.changes):
+            return
+        draft = self._ledger.seal()
+        draft.state.changes.update(positions)
+        began = time.monotonic()
+        receipt = await self._log.commit(draft.records, draft.state.changes)
+        self._ended = time.monotonic()
+        self._ledger.settle(receipt.state_offset)
+        self._committed(receipt.appended_ms, len(draft.records), self._ended - began)

@@ -1,0 +1,83 @@
+"""`connect`: call a workflow that workers elsewhere run."""
+
+from types import TracebackType
+from typing import Any, Self
+
+from fleet.config import settings as configuration
+from fleet.config.settings import Settings
+from fleet.records.events import Event
+from fleet.records.topics import Topics
+from fleet.runtime import provision
+from fleet.runtime.caller import Caller
+from fleet.runtime.handler import WorkflowHandler
+from fleet.runtime.reader import KafkaLink
+from fleet.runtime.workflow import DEFAULT_TIMEOUT_SECONDS, Workflow
+from fleet.workflow.errors import WorkflowConfigurationError
+
+
+class Connection:
+    """A caller of one workflow; use it as `async with connect(JokeFlow) as flow`."""
+
+    def __init__(
+        self, workflow: type[Workflow], settings: Settings, timeout: float | None
+    ) -> None:
+        self._workflow = workflow
+        self._settings = settings
+        self._timeout = timeout
+        self._topics = Topics(settings.prefix, workflow.workflow_name, workflow.group_name)
+        self._caller: Caller | None = None
+
+    async def __aenter__(self) -> Self:
+        graph = self._workflow.graph()
+        partitions = await provision.ensure(self._topics, graph, self._settings)
+        self._link = KafkaLink(
+            self._settings,
+            self._topics,
+            partitions,
+            take=lambda record: caller.take(record),
+            failed=lambda failure: caller.fail_all(failure),
+        )
+        caller = self._caller = Caller(self._workflow, self._topics, self._link)
+        await self._link.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._caller is not None:
+            self._caller.shut()
+        await self._link.stop()
+
+    def run(
+        self,
+        start_event: Event | None = None,
+        /,
+        *,
+        run_id: str | None = None,
+        timeout: float | None = None,
+        **fields: Any,
+    ) -> WorkflowHandler:
+        """Start a run; see `Workflow.run`."""
+        if self._caller is None:
+            raise WorkflowConfigurationError(
+                f"not connected; write `async with connect({self._workflow.__name__}) as flow:`"
+            )
+        event = self._workflow.make_start_event(start_event, fields)
+        return self._caller.run(event, run_id, self._timeout if timeout is None else timeout)
+
+
+def connect(
+    workflow: type[Workflow],
+    *,
+    settings: Settings | None = None,
+    timeout: float | None = DEFAULT_TIMEOUT_SECONDS,
+) -> Connection:
+    """Return a connection to the workers of *workflow*, to be entered with `async with`.
+
+    *timeout*, in seconds, bounds each run; None sets no bound. Entering raises BrokerUnreachable,
+    TopicsMissing or TopicsMismatched.
+    """
+    return Connection(workflow, settings or configuration.current(), timeout)

@@ -1,0 +1,221 @@
+"""
+A step group in this process: one task for each partition that it was assigned.
+
+Partitions come and go with the consumer group. A task whose partition comes back stays as it is,
+with its steps in flight; one whose partition went elsewhere, or whose log was lost, is closed.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from aiokafka import AIOKafkaProducer
+
+from fleet.config.settings import Settings
+from fleet.records.errors import FleetError
+from fleet.records.events import Event
+from fleet.records.topics import Topics
+from fleet.runtime import folders, logs, provision
+from fleet.runtime.broker import client_arguments
+from fleet.runtime.loading import Loader
+from fleet.runtime.memory import stream_record
+from fleet.runtime.metrics import Metrics
+from fleet.runtime.rocks import RocksStore
+from fleet.runtime.task import Charter, Task
+from fleet.runtime.transactions import KafkaLog
+from fleet.workflow import state
+from fleet.workflow.definition import Definition
+from fleet.workflow.transitions import Work
+
+_log = logs.get_logger("engine")
+
+
+class PartitionsChanged(FleetError):
+    """Raised when a workflow's topics have another partition count than its state was made for."""
+
+    def __init__(self, engine_id: str, before: int, now: int) -> None:
+        super().__init__(
+            f"{engine_id} has state for {before} partitions and its topics have {now}: runs would "
+            "be looked for in the wrong partition. Undo the change, or move to a new FLEET_PREFIX "
+            "and let the old one drain"
+        )
+
+
+class LogShrunk(FleetError):
+    """Raised when an input topic ends before the position that the state has in it."""
+
+    def __init__(self, topic: str, partition: int, end: int, position: int) -> None:
+        super().__init__(
+            f"{topic}[{partition}] ends at {end} and the state has read up to {position}: the topic "
+            "was deleted and made anew. Use a new FLEET_PREFIX, or delete the state topic as well"
+        )
+
+
+class Engine:
+    """The tasks of one step group."""
+
+    def __init__(self, workflow: Definition, topics: Topics, settings: Settings) -> None:
+        self.topics = topics
+        self.settings = settings
+        self.tasks: dict[int, Task] = {}
+        self._stream = KafkaStream(settings, topics)
+        self.charter = Charter(
+            graph=workflow.graph(),
+            topics=topics,
+            workflow=lambda: workflow,
+            slots=asyncio.Semaphore(settings.slots),
+            stream=self._stream,
+            observer=Metrics(topics),
+            dedupe_days=settings.dedupe_days,
+            resume_days=settings.resume_days,
+        )
+        self.inputs = frozenset(self.charter.inputs)
+        self.partitions = 0
+        #: Hears what makes it impossible to go on; set by whoever hosts the engine.
+        self.on_failure: Callable[[BaseException], object] = _raise_later
+        self._claim: folders.Claim | None = None
+        self._loading: dict[int, asyncio.Task[None]] = {}
+
+    async def open(self, folder: Path) -> None:
+        """Check the topics and get ready for partitions; state goes below *folder*.
+
+        Raises what `provision.ensure` raises.
+        """
+        self._claim = folders.claim(folder / self.topics.engine_id)
+        self.partitions = await provision.ensure(self.topics, self.charter.graph, self.settings)
+        await self._stream.start()
+
+    async def close(self) -> None:
+        """Stop every task at once; `drain` before, to let steps finish."""
+        await asyncio.gather(*(self._close(partition) for partition in list(self.tasks)))
+        await self._stream.close()
+        if self._claim is not None:
+            self._claim.release()
+
+    async def assign(self, partitions: Iterable[int]) -> None:
+        """Own exactly these partitions: close the others' tasks, start new ones."""
+        wanted = set(partitions)
+        gone = [each for each, task in self.tasks.items() if each not in wanted or not task.alive]
+        await asyncio.gather(*(self._close(partition) for partition in gone))
+        new = wanted - self.tasks.keys()
+        # All producers first: a position is only final when whoever wrote it can write no more.
+        await asyncio.gather(*(self._start(partition) for partition in sorted(new)))
+
+    async def drain(self, seconds: float) -> None:
+        """Let running steps finish within *seconds* and commit; nothing begins any more."""
+        await asyncio.gather(*(task.drain(seconds) for task in self.tasks.values()))
+
+    async def settle(self, seconds: float) -> None:
+        """Let running steps finish within *seconds* and commit; what waits stays waiting."""
+        await asyncio.gather(*(task.settle(seconds) for task in self.tasks.values()))
+
+    async def reopen(self, partition: int) -> None:
+        """Start a task anew whose log was lost, where the partition is still ours."""
+        task = self.tasks.get(partition)
+        if task is not None and not task.alive:
+            await self._close(partition)
+            await self._start(partition)
+
+    @property
+    def lost(self) -> list[int]:
+        """Partitions whose task is dead."""
+        return [partition for partition, task in self.tasks.items() if not task.alive]
+
+    @property
+    def ready(self) -> bool:
+        """Whether every assigned partition is loaded."""
+        return not self._loading and not self.lost
+
+    async def _start(self, partition: int) -> None:
+        log = KafkaLog(
+            self.settings,
+            f"{self.topics.engine_id}-{partition}",
+            partition,
+            self.topics.state,
+        )
+        await log.start()
+        assert self._claim is not None, "opened before partitions are assigned"
+        store = RocksStore(self._claim.path / str(partition))
+        task = self.tasks[partition] = Task(self.charter, partition, log, store, self._task_lost)
+        self._loading[partition] = asyncio.create_task(
+            self._load(task, store), name=f"load {task.name}"
+        )
+
+    async def _load(self, task: Task, store: RocksStore) -> None:
+        try:
+            async with Loader(self.settings, task.partition) as loader:
+                records = await loader.load_state(self.topics.state, store)
+                task.restore()
+                self._check_partitions(task)
+                await self._check_inputs(loader, task)
+                position = task.frontiers[self.topics.runs].unseen
+                await loader.read(self.topics.runs, position, task.deliver)
+        except Exception as failure:  # noqa: BLE001 - a task that is not loaded must be seen
+            self.on_failure(failure)
+            return
+        _log.info("task_loaded", task=task.name, records=records)
+        task.begin()
+        self._loading.pop(task.partition, None)
+
+    def _check_partitions(self, task: Task) -> None:
+        known = task.ledger.get(state.META)
+        if known is None:
+            task.ledger.open.state.put(state.META, b"1 %d" % self.partitions)
+            return
+        before = int(known.split()[1])
+        if before != self.partitions:
+            raise PartitionsChanged(self.topics.engine_id, before, self.partitions)
+
+    async def _check_inputs(self, loader: Loader, task: Task) -> None:
+        for topic, end in (await loader.ends(task.frontiers)).items():
+            position = task.frontiers[topic].next
+            if end < position:
+                raise LogShrunk(topic, task.partition, end, position)
+
+    async def _close(self, partition: int) -> None:
+        loading = self._loading.pop(partition, None)
+        if loading is not None:
+            loading.cancel()
+            await asyncio.gather(loading, return_exceptions=True)
+        await self.tasks.pop(partition).close()
+
+    def _task_lost(self, task: Task, reason: BaseException) -> None:
+        _log.warning("task_lost", task=task.name, reason=repr(reason))
+
+
+def _raise_later(failure: BaseException) -> None:
+    raise failure
+
+
+class KafkaStream:
+    """Stream writes of a worker: one idempotent producer, outside of all transactions."""
+
+    def __init__(self, settings: Settings, topics: Topics) -> None:
+        self._settings = settings
+        self._topics = topics
+        self._producer: AIOKafkaProducer | None = None
+
+    async def start(self) -> None:
+        """Connect."""
+        self._producer = AIOKafkaProducer(
+            **client_arguments(self._settings), enable_idempotence=True
+        )
+        await self._producer.start()
+
+    async def close(self) -> None:
+        """Disconnect."""
+        if self._producer is not None:
+            await self._producer.stop()
+
+    async def write(self, work: Work, attempt_id: str, number: int, event: Event) -> None:
+        """Append *event* to the run's partition; return when it is acknowledged."""
+        assert self._producer is not None, "opened before a step can run"
+        record = stream_record(self._topics, work, attempt_id, number, event)
+        await self._producer.send_and_wait(
+            record.topic,
+            key=record.key,
+            value=record.value,
+            headers=record.headers,
+            partition=work.record.partition,
+        )
+

@@ -1,0 +1,225 @@
+"""
+Steps in flight: who may run now, and what an attempt ends with.
+
+Three limits hold: `num_workers` for each run and step, FLEET_SLOTS for the worker, and the step's
+own timeout for each attempt. What waits for a limit holds no slot.
+"""
+
+import asyncio
+import secrets
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from fleet.records.envelope import idempotency_key
+from fleet.records.events import Event
+from fleet.workflow.context import Context
+from fleet.workflow.errors import StepTimeoutError, UnexpectedResult
+from fleet.workflow.outcomes import Raised, Returned, Sent
+from fleet.workflow.state import View
+from fleet.workflow.transitions import Work
+
+Outcome = Returned | Raised
+
+
+class StreamWriter(Protocol):
+    """Writes what a step shows to its caller."""
+
+    def write(self, work: Work, attempt_id: str, number: int, event: Event) -> Awaitable[None]:
+        """Append *event* as the *number*-th of an attempt; return when it is acknowledged."""
+        ...
+
+
+class Owner(Protocol):
+    """Whose steps they are."""
+
+    def now(self) -> float:
+        """Return the time in unix seconds."""
+        ...
+
+    def landed(self, flight: "Flight", outcome: Outcome) -> None:
+        """Take what an attempt ended with; not called for one that was stopped."""
+        ...
+
+    def broken(self, failure: BaseException) -> None:
+        """Hear that the engine itself failed."""
+        ...
+
+
+@dataclass(eq=False, slots=True)
+class Flight:
+    """One step that runs or waits to."""
+
+    work: Work
+    queued: float
+    task: asyncio.Task[None] | None = None
+    started: float = 0.0
+    #: It was told to stop: whatever it still does has no effect.
+    stopped: bool = False
+
+
+class Flights:
+    """The steps of one task."""
+
+    def __init__(
+        self,
+        workflow: Callable[[], object],
+        slots: asyncio.Semaphore,
+        stream: StreamWriter,
+        view: View,
+        owner: Owner,
+    ) -> None:
+        self._workflow = workflow
+        self._slots = slots
+        self._stream = stream
+        self._view = view
+        self._owner = owner
+        self._by_run: dict[str, dict[int, Flight]] = {}
+        self._running: dict[tuple[str, str], int] = {}
+        self._waiting: dict[tuple[str, str], deque[Flight]] = {}
+        self._grounded = False
+
+    def __len__(self) -> int:
+        return sum(len(flights) for flights in self._by_run.values())
+
+    def __iter__(self) -> Iterator[Flight]:
+        for flights in self._by_run.values():
+            yield from flights.values()
+
+    def add(self, work: Work) -> None:
+        """Run a step as soon as the limits allow."""
+        flight = Flight(work, queued=self._owner.now())
+        self._by_run.setdefault(work.envelope.run_id, {})[id(flight)] = flight
+        lane = work.envelope.run_id, work.step.name
+        if self._grounded or self._running.get(lane, 0) >= work.step.options.num_workers:
+            self._waiting.setdefault(lane, deque()).append(flight)
+        else:
+            self._take_off(lane, flight)
+
+    def active_steps(self, run_id: str) -> set[str]:
+        """Return the names of a run's steps that run now."""
+        flights = self._by_run.get(run_id, {}).values()
+        return {flight.work.step.name for flight in flights if flight.started}
+
+    def stop_run(self, run_id: str) -> list[Work]:
+        """Stop a run's steps and return what they worked on."""
+        flights = list(self._by_run.get(run_id, {}).values())
+        for flight in flights:
+            self._stop(flight)
+        return [flight.work for flight in flights]
+
+    def ground(self) -> None:
+        """Let nothing begin any more; what runs goes on."""
+        self._grounded = True
+        for flight in list(self):
+            if not flight.started:
+                self._stop(flight)
+
+    async def wait(self, seconds: float) -> None:
+        """Return when the steps that run now have ended, or after *seconds*."""
+        running = [each.task for each in self if each.started and each.task is not None]
+        if running:
+            await asyncio.wait(running, timeout=seconds)
+
+    def stop(self) -> None:
+        """Stop every step."""
+        self._grounded = True
+        for flight in list(self):
+            self._stop(flight)
+
+    def _take_off(self, lane: tuple[str, str], flight: Flight) -> None:
+        self._running[lane] = self._running.get(lane, 0) + 1
+        flight.task = asyncio.create_task(self._fly(flight), name=f"step {lane[1]}")
+        # Not in the coroutine: one that is cancelled before it begins runs none of its own code.
+        flight.task.add_done_callback(lambda task: self._left(lane, task))
+
+    def _stop(self, flight: Flight) -> None:
+        flight.stopped = True
+        if flight.task is not None:
+            flight.task.cancel()
+        self._remove(flight)
+
+    def _remove(self, flight: Flight) -> None:
+        run_id = flight.work.envelope.run_id
+        flights = self._by_run.get(run_id, {})
+        flights.pop(id(flight), None)
+        if not flights:
+            self._by_run.pop(run_id, None)
+
+    def _left(self, lane: tuple[str, str], task: asyncio.Task[None]) -> None:
+        self._next_in(lane)
+        failure = None if task.cancelled() else task.exception()
+        if failure is not None:
+            self._owner.broken(failure)
+
+    def _next_in(self, lane: tuple[str, str]) -> None:
+        running = self._running.get(lane, 1) - 1
+        self._running[lane] = running
+        waiting = self._waiting.get(lane)
+        while waiting and not self._grounded:
+            flight = waiting.popleft()
+            if not flight.stopped:
+                self._take_off(lane, flight)
+                return
+        if not running:
+            self._running.pop(lane, None)
+            self._waiting.pop(lane, None)
+
+    async def _fly(self, flight: Flight) -> None:
+        async with self._slots:
+            flight.started = self._owner.now()
+            outcome = await self._attempt(flight)
+        if not flight.stopped:
+            self._remove(flight)
+            self._owner.landed(flight, outcome)
+
+    async def _attempt(self, flight: Flight) -> Outcome:
+        work = flight.work
+        context, written = self._context(work)
+        try:
+            event = await self._timed(work, context)
+            if written:
+                await asyncio.gather(*written)
+        except asyncio.CancelledError as cancelled:
+            if flight.stopped:
+                raise
+            # The step cancelled itself, as some libraries do when a connection breaks.
+            return Raised(cancelled)
+        except (Exception, SystemExit) as failure:  # noqa: BLE001 - the boundary: a failed step is a result
+            return Raised(failure)
+        sent = [Sent(*each) for each in context.sent]
+        if event is not None:
+            sent.append(Sent(event))
+        return Returned(tuple(sent), dict(context.changes.changes))
+
+    def _context(self, work: Work) -> tuple[Context, list[asyncio.Future[None]]]:
+        written: list[asyncio.Future[None]] = []
+        attempt_id = secrets.token_hex(8)
+
+        def write(event: Event) -> Awaitable[None]:
+            writing = self._stream.write(work, attempt_id, len(written), event)
+            written.append(asyncio.ensure_future(writing))
+            return written[-1]
+
+        context: Context = Context(
+            run_id=work.envelope.run_id,
+            attempt=1,
+            idempotency_key=idempotency_key(work.envelope.event_id, work.step.name),
+            state=self._view,
+            write_to_stream=write,
+        )
+        return context, written
+
+    async def _timed(self, work: Work, context: Context) -> Event | None:
+        limit = asyncio.timeout(work.step.options.timeout_seconds)
+        try:
+            async with limit:
+                event = await work.step.bind(self._workflow(), context, work.event)
+        except TimeoutError:
+            if limit.expired():
+                raise StepTimeoutError(work.step.name, work.step.options.timeout_seconds or 0) from None
+            raise
+        if event is not None and not isinstance(event, Event):
+            raise UnexpectedResult(work.step.name, event)
+        return event

@@ -1,0 +1,109 @@
+"""A run as its caller holds it: await it, follow its stream, send to it, cancel it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator
+from typing import Any, Protocol
+
+from fleet.records.events import Event
+from fleet.workflow.errors import NotAvailableYet
+
+
+class RunControl(Protocol):
+    """How a handler reaches its run."""
+
+    async def send_event(self, run_id: str, event: Event, step: str | None) -> None:
+        """Send *event* to the run from outside."""
+        ...
+
+    async def cancel_run(self, run_id: str, reason: str) -> None:
+        """Ask for the run to stop."""
+        ...
+
+
+class WorkflowHandler:
+    """One run, from its start to its end.
+
+    `await handler` gives the result: the `.result` of a plain StopEvent, else the result event
+    itself. It raises what ended the run otherwise: the failed step's own error,
+    WorkflowTimeoutError or WorkflowCancelledByUser.
+    """
+
+    def __init__(self, run_id: str, control: RunControl) -> None:
+        #: The run's id, its key on every topic.
+        self.run_id = run_id
+        #: What has to stay alive for as long as somebody holds the run.
+        self.keeps: object = None
+        self._control = control
+        loop = asyncio.get_running_loop()
+        self._result: asyncio.Future[Any] = loop.create_future()
+        self._shown: asyncio.Queue[Event | None] = asyncio.Queue()
+        self._background: set[asyncio.Task[None]] = set()
+
+    def __repr__(self) -> str:
+        return f"<WorkflowHandler {self.run_id} {'done' if self.is_done() else 'running'}>"
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        # Shielded: whoever stops waiting does not cancel the run.
+        return asyncio.shield(self._result).__await__()
+
+    def is_done(self) -> bool:
+        """Tell whether the run has ended."""
+        return self._result.done()
+
+    def result(self) -> Any:
+        """Return the result of a run that is done; raise what ended it otherwise."""
+        return self._result.result()
+
+    def exception(self) -> BaseException | None:
+        """Return what a run that is done ended with, or None."""
+        return self._result.exception()
+
+    def add_done_callback(self, callback: "Callable[[WorkflowHandler], object]") -> None:
+        """Call *callback* with this handler when the run has ended."""
+        self._result.add_done_callback(lambda _: callback(self))
+
+    async def stream_events(self) -> AsyncIterator[Event]:
+        """Yield what the steps show, and the result event last; for one reader, once."""
+        while (event := await self._shown.get()) is not None:
+            yield event
+
+    def send_event(self, event: Event, step: str | None = None) -> "asyncio.Task[None]":
+        """Send *event* to the run; awaiting what is returned tells that it is in the log."""
+        return self._soon(self._control.send_event(self.run_id, event, step))
+
+    async def cancel_run(self, reason: str = "") -> None:
+        """Ask for the run to stop; awaiting the handler then raises WorkflowCancelledByUser."""
+        await self._control.cancel_run(self.run_id, reason)
+
+    @property
+    def ctx(self) -> Any:
+        """Refused in this version: the run's context lives with its worker."""
+        raise NotAvailableYet("handler.ctx", "return what the caller needs in the result")
+
+    # -- for the caller's side of the runtime ---------------------------------------------------
+
+    def show(self, event: Event) -> None:
+        """Hand *event* to the reader of the stream."""
+        self._shown.put_nowait(event)
+
+    def end_stream(self) -> None:
+        """Tell the reader of the stream that nothing follows."""
+        self._shown.put_nowait(None)
+
+    def succeed(self, result: Any) -> None:
+        """End with a result."""
+        if not self._result.done():
+            self._result.set_result(result)
+
+    def fail(self, error: BaseException) -> None:
+        """End with an error."""
+        if not self._result.done():
+            self._result.set_exception(error)
+            # Whoever only follows the stream has seen the end, too.
+            self._result.exception()
+
+    def _soon(self, sending: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        task = asyncio.get_running_loop().create_task(sending)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        return task

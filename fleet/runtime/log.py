@@ -1,0 +1,49 @@
+"""
+What a task appends to: one transaction at a time, all or nothing.
+
+Kafka, the in-process log and a simulated one stand behind the same two methods.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from fleet.records.errors import FleetError
+from fleet.records.log import Outgoing
+
+
+class TaskLost(FleetError):
+    """Raised when a task may not or cannot commit any more; somebody else may own its partition."""
+
+    def __init__(self, task: str, reason: str) -> None:
+        super().__init__(
+            f"task {task} is lost ({reason}); its steps run again where the partition is now"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What the log says about a commit."""
+
+    #: The broker's append time, in unix milliseconds; 0 where it is not known.
+    appended_ms: int
+    #: The changelog's offset after the last change.
+    state_offset: int
+
+
+class Log(Protocol):
+    """Appends to one partition number of a workflow's topics."""
+
+    async def commit(
+        self, records: Sequence[Outgoing], changes: Mapping[bytes, bytes | None]
+    ) -> Receipt:
+        """Append *records* and, to the changelog, *changes*, in one transaction.
+
+        Tries again what can be tried again. Raises TaskLost when the outcome is or may be that
+        somebody else owns the partition; nothing may be committed through this log afterwards.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Release what the log holds."""
+        ...

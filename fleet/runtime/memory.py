@@ -1,0 +1,134 @@
+"""
+The in-process log: the same engine without Kafka, for tests and notebooks.
+
+One partition. A commit appends all its records and then hands them to whoever reads them, in a
+later turn of the loop, as a broker would. Nothing outlives the process.
+"""
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+
+from fleet.records.envelope import Envelope
+from fleet.records.events import Event
+from fleet.records.log import Delivered, Outgoing
+from fleet.records.topics import Topics
+from fleet.runtime.log import Receipt
+from fleet.workflow.state import MemoryState
+from fleet.workflow.transitions import Work
+
+Reader = Callable[[Delivered], None]
+
+#: Lifecycle records that are kept for callers who ask again for an ended run.
+KEPT_RECORDS = 100_000
+
+
+class MemoryBroker:
+    """Topics of one partition each, and their readers."""
+
+    def __init__(self) -> None:
+        self._next: dict[str, int] = defaultdict(int)
+        self._readers: dict[str, list[Reader]] = defaultdict(list)
+        self._kept: dict[str, dict[int, Delivered]] = {}
+
+    def subscribe(self, topic: str, reader: Reader, *, keep: bool = False) -> None:
+        """Hand every later record of *topic* to *reader*; *keep* them for `replay`, too."""
+        self._readers[topic].append(reader)
+        if keep:
+            self._kept.setdefault(topic, {})
+
+    def append(self, record: Outgoing) -> None:
+        """Append one record and hand it on, in a later turn of the loop."""
+        topic = record.topic
+        delivered = Delivered(
+            topic=topic,
+            partition=0,
+            offset=self._next[topic],
+            appended_ms=round(time.time() * 1000),
+            key=record.key,
+            value=record.value,
+            headers=record.headers,
+        )
+        self._next[topic] += 1
+        self._keep(delivered)
+        self._hand_on(delivered)
+
+    def replay(self, topic: str, offset: int) -> None:
+        """Hand on again what was kept of *topic* from *offset* on."""
+        again = [record for each, record in self._kept[topic].items() if each >= offset]
+        for record in again:
+            self._hand_on(record)
+
+    def _hand_on(self, record: Delivered) -> None:
+        for reader in self._readers[record.topic]:
+            asyncio.get_running_loop().call_soon(reader, record)
+
+    def _keep(self, record: Delivered) -> None:
+        kept = self._kept.get(record.topic)
+        if kept is None:
+            return
+        kept[record.offset] = record
+        if len(kept) > KEPT_RECORDS:
+            del kept[next(iter(kept))]
+
+
+class MemoryLog:
+    """The log of one task."""
+
+    def __init__(self, broker: MemoryBroker) -> None:
+        self._broker = broker
+
+    async def commit(
+        self, records: Sequence[Outgoing], changes: Mapping[bytes, bytes | None]
+    ) -> Receipt:
+        """Append everything; there is nothing that could fail in between."""
+        for record in records:
+            self._broker.append(record)
+        return Receipt(appended_ms=0, state_offset=0)
+
+    async def close(self) -> None:
+        """Do nothing: the log holds nothing."""
+
+
+class MemoryStore(MemoryState):
+    """The state of one task."""
+
+    def write(self, changes: Mapping[bytes, bytes | None], state_offset: int = 0) -> None:
+        """Apply a commit's changes."""
+        super().write(changes)
+
+    def scan(self, prefix: bytes, after: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        """Return at most *limit* entries under *prefix* whose keys are greater than *after*."""
+        found = ((key, value) for key, value in self.items(prefix) if key > after)
+        return [entry for _, entry in zip(range(limit), found, strict=False)]
+
+    def close(self) -> None:
+        """Do nothing: the store holds nothing."""
+
+
+class MemoryStream:
+    """Stream writes that go straight to the in-process readers."""
+
+    def __init__(self, broker: MemoryBroker, topics: Topics) -> None:
+        self._broker = broker
+        self._topics = topics
+
+    async def write(self, work: Work, attempt_id: str, number: int, event: Event) -> None:
+        """Append *event* to the workflow's stream."""
+        self._broker.append(stream_record(self._topics, work, attempt_id, number, event))
+
+
+def stream_record(
+    topics: Topics, work: Work, attempt_id: str, number: int, event: Event
+) -> Outgoing:
+    """Return the record of the *number*-th event that an attempt shows."""
+    headers = Envelope(
+        run_id=work.envelope.run_id,
+        event_id=f"{attempt_id}-{number}",
+        type=event.type_name(),
+        epoch=work.envelope.epoch,
+        parent_id=work.envelope.event_id,
+        step=work.step.name,
+    ).headers()
+    return Outgoing(topics.stream, work.envelope.run_id.encode(), event.encode(), headers)

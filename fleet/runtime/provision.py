@@ -1,0 +1,221 @@
+"""
+The topics of a workflow: what there has to be, what there is, and making what is missing.
+
+All topics of a workflow have the same partition count, so that a run's records meet in one worker.
+A worker checks before it subscribes, because Kafka says nothing about a topic that is not there.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError, NoError, TopicAlreadyExistsError, for_code
+
+from fleet.config.settings import Settings
+from fleet.records.errors import FleetError
+from fleet.records.topics import Topics
+from fleet.runtime.broker import BrokerUnreachable, client_arguments
+from fleet.workflow.graph import Graph
+
+
+class TopicsMissing(FleetError):
+    """Raised when topics of a workflow are not on the broker."""
+
+    def __init__(self, names: Iterable[str], workflow: str) -> None:
+        super().__init__(
+            f"the broker has no {', '.join(sorted(names))}; "
+            f"create the topics of {workflow} with `fleet topics apply`"
+        )
+
+
+class TopicNotCreated(FleetError):
+    """Raised when the broker refuses to create a topic."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(
+            f"the broker did not create {name}: {reason}; check the permissions of this client and "
+            "FLEET_REPLICATION"
+        )
+
+
+class TopicsMismatched(FleetError):
+    """Raised when topics of a workflow cannot be used together as they are."""
+
+    def __init__(self, findings: Iterable[str]) -> None:
+        super().__init__("; ".join(findings))
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A topic as it has to be."""
+
+    name: str
+    config: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A topic as it is."""
+
+    name: str
+    partitions: int
+    config: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What of a workflow's topics is there and what is missing."""
+
+    wanted: tuple[Topic, ...]
+    found: dict[str, Found]
+    #: Partition count of the topics that are there, or of those that are to be made.
+    partitions: int
+
+    @property
+    def missing(self) -> list[Topic]:
+        """The topics that are not there."""
+        return [topic for topic in self.wanted if topic.name not in self.found]
+
+
+def wanted(topics: Topics, graph: Graph, settings: Settings) -> tuple[Topic, ...]:
+    """Return every topic of a step group with its configuration."""
+    kept = (
+        ("retention.ms", str(settings.event_retention * 1000)),
+        ("message.timestamp.type", "LogAppendTime"),
+    )
+    compacted = (("cleanup.policy", "compact"), ("message.timestamp.type", "LogAppendTime"))
+    return tuple(
+        Topic(name, compacted if name == topics.state else kept)
+        for name in topics.all(graph.accepting)
+    )
+
+
+async def plan(topics: Topics, graph: Graph, settings: Settings) -> Plan:
+    """Compare what a step group needs with what the broker has.
+
+    Raises BrokerUnreachable, and TopicsMismatched where what is there does not fit together.
+    """
+    needed = wanted(topics, graph, settings)
+    async with _Admin(settings) as admin:
+        found = await admin.describe([topic.name for topic in needed])
+    findings = list(_findings(needed, found))
+    if findings:
+        raise TopicsMismatched(findings)
+    counts = {each.partitions for each in found.values()}
+    return Plan(needed, found, counts.pop() if counts else settings.partitions)
+
+
+async def apply(made: Plan, settings: Settings) -> None:
+    """Create what a plan misses."""
+    if not made.missing:
+        return
+    async with _Admin(settings) as admin:
+        await admin.create(made.missing, made.partitions, settings.replication)
+
+
+async def ensure(topics: Topics, graph: Graph, settings: Settings) -> int:
+    """Return the partition count of a step group's topics, which are there afterwards.
+
+    What is missing is created on a broker of this machine and raises TopicsMissing elsewhere,
+    where somebody decides about partitions and replication.
+    """
+    made = await plan(topics, graph, settings)
+    if made.missing and not settings.is_local:
+        raise TopicsMissing((topic.name for topic in made.missing), topics.workflow)
+    await apply(made, settings)
+    return made.partitions
+
+
+def _findings(needed: Iterable[Topic], found: dict[str, Found]) -> Iterable[str]:
+    counts: dict[int, list[str]] = {}
+    for each in found.values():
+        counts.setdefault(each.partitions, []).append(each.name)
+    if len(counts) > 1:
+        shown = "; ".join(
+            f"{count}: {', '.join(sorted(names))}" for count, names in sorted(counts.items())
+        )
+        yield (
+            f"all topics of a workflow must have the same number of partitions, and here they "
+            f"differ ({shown}): use a new FLEET_PREFIX, or delete the topics that are wrong and "
+            "empty and run `fleet topics apply`"
+        )
+    for topic in needed:
+        yield from _config_findings(topic, found.get(topic.name))
+
+
+def _config_findings(topic: Topic, found: Found | None) -> Iterable[str]:
+    for name in ("message.timestamp.type", "cleanup.policy"):
+        expected = dict(topic.config).get(name)
+        actual = found.config.get(name) if found else None
+        if expected and actual and actual != expected:
+            yield (
+                f"topic {topic.name} has {name}={actual} and needs {expected}: "
+                f"set it with kafka-configs --alter --add-config {name}={expected}"
+            )
+
+
+class _Admin:
+    """The few calls of the admin client that are needed here."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    async def __aenter__(self) -> "_Admin":
+        self._client = AIOKafkaAdminClient(**_without_tls_none(client_arguments(self._settings)))
+        try:
+            await self._client.start()
+        except (KafkaError, OSError) as failure:
+            await self._client.close()
+            raise BrokerUnreachable(self._settings, failure) from None
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._client.close()
+
+    async def describe(self, names: list[str]) -> dict[str, Found]:
+        """Return those of *names* that are there."""
+        # Of all topics, not by name: asking for one that is missing may create it.
+        present = {
+            each["topic"]: len(each["partitions"])
+            for each in await self._client.describe_topics()
+            if each["topic"] in names
+        }
+        configs = await self._configs(list(present))
+        return {
+            name: Found(name, partitions, configs.get(name, {}))
+            for name, partitions in present.items()
+        }
+
+    async def create(self, topics: list[Topic], partitions: int, replication: int) -> None:
+        """Create *topics*; one that somebody else creates at the same time is fine."""
+        new = [
+            NewTopic(
+                topic.name,
+                partitions,
+                replication,
+                # The client takes the broker's default replication only together with this.
+                replica_assignments={} if replication == -1 else None,
+                topic_configs=dict(topic.config),
+            )
+            for topic in topics
+        ]
+        response = await self._client.create_topics(new)
+        for name, code, *message in response.topic_errors:
+            if code not in (NoError.errno, TopicAlreadyExistsError.errno):
+                raise TopicNotCreated(name, message[0] if message else for_code(code).__name__)
+
+    async def _configs(self, names: list[str]) -> dict[str, dict[str, str]]:
+        if not names:
+            return {}
+        resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
+        found: dict[str, dict[str, str]] = {}
+        for response in await self._client.describe_configs(resources):
+            for _, _, _, name, entries in response.resources:
+                found[name] = {entry[0]: entry[1] for entry in entries}
+        return found
+
+
+def _without_tls_none(arguments: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in arguments.items() if value is not None}

@@ -1,0 +1,199 @@
+"""
+A caller's way to Kafka: one producer, and one reader in no consumer group.
+
+The reader follows `runs` and `stream`, only in the partitions of open runs. Where a partition
+begins to be followed its end is noted before the start event is produced, so nothing is missed.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError
+from aiokafka.partitioner import DefaultPartitioner
+
+from fleet.config.settings import Settings
+from fleet.records.log import Delivered, Outgoing
+from fleet.records.topics import Topics
+from fleet.runtime.broker import BrokerUnreachable, client_arguments
+from fleet.runtime.loading import delivered
+
+_POLL_MS = 100
+#: As for the workers: a fetch in flight keeps newly followed partitions waiting, in milliseconds.
+_FETCH_WAIT_MS = 20
+
+
+def partition_of(run_id: str, partitions: int) -> int:
+    """Return the partition of a run's records: Kafka's default hash of its id."""
+    every = list(range(partitions))
+    chosen: int = DefaultPartitioner()(run_id.encode(), every, every)
+    return chosen
+
+
+@dataclass(eq=False, slots=True)
+class _StreamEnd:
+    """Somebody waits until a partition of `stream` is read to its present end."""
+
+    partition: int
+    reached: "asyncio.Future[None]"
+    #: None until the end was asked for.
+    end: int | None = field(default=None)
+
+
+class KafkaLink:
+    """See `fleet.runtime.caller.Link`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        topics: Topics,
+        partitions: int,
+        take: Callable[[Delivered], None],
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        self._settings = settings
+        self._topics = topics
+        self._partitions = partitions
+        self._take = take
+        self._failed = failed
+        #: How many open runs each followed partition has.
+        self._open: Counter[int] = Counter()
+        self._followed: set[int] = set()
+        self._following = asyncio.Lock()
+        self._waiting: list[_StreamEnd] = []
+        self._loop: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Connect; raises BrokerUnreachable."""
+        arguments = client_arguments(self._settings)
+        self._producer = AIOKafkaProducer(**arguments, enable_idempotence=True)
+        self._consumer = AIOKafkaConsumer(
+            **arguments,
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            fetch_max_wait_ms=_FETCH_WAIT_MS,
+        )
+        try:
+            await self._producer.start()
+            await self._consumer.start()
+        except (KafkaError, OSError) as failure:
+            await self.stop()
+            raise BrokerUnreachable(self._settings, failure) from None
+        self._loop = asyncio.create_task(self._read(), name="fleet reader")
+
+    async def stop(self) -> None:
+        """Disconnect."""
+        if self._loop is not None:
+            self._loop.cancel()
+            await asyncio.gather(self._loop, return_exceptions=True)
+        await self._producer.stop()
+        await self._consumer.stop()
+
+    async def follow(self, run_id: str) -> None:
+        """Read the run's partition of `runs` and `stream` from here on."""
+        partition = partition_of(run_id, self._partitions)
+        self._open[partition] += 1
+        if partition in self._followed:
+            return
+        async with self._following:
+            if partition not in self._followed:
+                await self._assign(self._followed | {partition})
+
+    def unfollow(self, run_id: str) -> None:
+        """Let the run's partition go when no other run of it is open."""
+        self._open[partition_of(run_id, self._partitions)] -= 1
+
+    async def send(self, record: Outgoing) -> None:
+        """Append one record; return when the broker has acknowledged it."""
+        run_id = record.key.decode()
+        await self._producer.send_and_wait(
+            record.topic,
+            key=record.key,
+            value=record.value,
+            headers=record.headers,
+            partition=partition_of(run_id, self._partitions),
+        )
+
+    async def rewind(self, run_id: str, offset: int) -> None:
+        """Read the run's partition of `runs` from *offset* again."""
+        async with self._following:
+            tp = self._runs(partition_of(run_id, self._partitions))
+            if await self._consumer.position(tp) > offset:
+                self._consumer.seek(tp, offset)
+
+    async def stream_read(self, run_id: str) -> None:
+        """Return when all that is in the run's partition of `stream` by now was taken."""
+        reached = asyncio.get_running_loop().create_future()
+        self._waiting.append(_StreamEnd(partition_of(run_id, self._partitions), reached))
+        await reached
+
+    async def _read(self) -> None:
+        while True:
+            try:
+                await self._release_idle()
+                await self._read_once()
+            except KafkaError as failure:
+                self._failed(failure)
+                raise
+
+    async def _read_once(self) -> None:
+        if not self._followed:
+            await asyncio.sleep(0.01)
+            return
+        found: dict[Any, list[Any]] = await self._consumer.getmany(timeout_ms=_POLL_MS)
+        # The stream first: what a step showed is there before its result is.
+        for tp in sorted(found, key=lambda each: each.topic != self._topics.stream):
+            for record in found[tp]:
+                self._take(delivered(record))
+        await self._answer_waiting()
+
+    async def _answer_waiting(self) -> None:
+        """Ask for the ends of all that wait in one request, and release who is there."""
+        asked = [each for each in self._waiting if each.end is None]
+        if asked:
+            tps = {self._stream(each.partition) for each in asked}
+            ends = await self._consumer.end_offsets(tps)
+            for each in asked:
+                each.end = ends[self._stream(each.partition)]
+        for each in list(self._waiting):
+            if each.partition not in self._followed or await self._is_reached(each):
+                self._waiting.remove(each)
+                if not each.reached.done():
+                    each.reached.set_result(None)
+
+    async def _is_reached(self, each: _StreamEnd) -> bool:
+        position: int = await self._consumer.position(self._stream(each.partition))
+        return each.end is not None and position >= each.end
+
+    async def _release_idle(self) -> None:
+        busy = {partition for partition in self._followed if self._open[partition] > 0}
+        if busy != self._followed and not self._following.locked():
+            async with self._following:
+                await self._assign(busy)
+
+    async def _assign(self, partitions: set[int]) -> None:
+        """Follow exactly these partitions: known ones from where they are, new ones from the end.
+
+        Assigning drops all positions, so each is sought again.
+        """
+        kept = self._followed & partitions
+        positions = {tp: await self._consumer.position(tp) for tp in self._tps(kept)}
+        new = self._tps(partitions - kept)
+        positions |= await self._consumer.end_offsets(new) if new else {}
+        self._consumer.assign(list(positions))
+        for tp, offset in positions.items():
+            self._consumer.seek(tp, offset)
+        self._followed = set(partitions)
+
+    def _tps(self, partitions: set[int]) -> list[TopicPartition]:
+        return [tp for each in sorted(partitions) for tp in (self._runs(each), self._stream(each))]
+
+    def _runs(self, partition: int) -> TopicPartition:
+        return TopicPartition(self._topics.runs, partition)
+
+    def _stream(self, partition: int) -> TopicPartition:
+        return TopicPartition(self._topics.stream, partition)

@@ -1,0 +1,109 @@
+"""
+A task's state in RocksDB: a local copy of its changelog.
+
+What is here can always be made again from the changelog, so it is written without fsync; the
+changelog's offset is in the same batch as the changes it stands for.
+"""
+
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from rocksdict import AccessType, BlockBasedOptions, Cache, Options, Rdict, ReadOptions, WriteBatch
+
+from fleet.records.errors import FleetError
+
+#: Changelog offset from which loading goes on. The empty key sorts first and no state has it.
+_OFFSET_KEY = b""
+
+
+class StateInUse(FleetError):
+    """Raised when another process holds a task's data folder."""
+
+    permanent = False
+
+    def __init__(self, folder: Path, reason: str) -> None:
+        super().__init__(
+            f"the state in {folder} cannot be opened ({reason}); one data folder is for one "
+            "process: give each worker its own FLEET_DATA_DIR or --datadir"
+        )
+
+
+class RocksStore:
+    """The state of one task; see `fleet.runtime.ledger.StateStore`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        self._open()
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value of *key*, or None."""
+        found: bytes | None = self._db.get(key)
+        return found
+
+    def items(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the entries under *prefix*; none may be held open over an await."""
+        return iter(self._range(prefix, prefix, limit=None))
+
+    def scan(self, prefix: bytes, after: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        """Return at most *limit* entries under *prefix* whose keys are greater than *after*."""
+        return self._range(prefix, after + b"\0", limit)
+
+    def write(self, changes: Mapping[bytes, bytes | None], state_offset: int) -> None:
+        """Apply a commit's changes and the changelog offset, all or none."""
+        batch = WriteBatch(raw_mode=True)
+        for key, value in changes.items():
+            if value is None:
+                batch.delete(key)
+            else:
+                batch.put(key, value)
+        if state_offset:
+            batch.put(_OFFSET_KEY, b"%d" % state_offset)
+        self._db.write(batch)
+
+    @property
+    def state_offset(self) -> int:
+        """Changelog offset from which loading goes on; 0 for a new folder."""
+        return int(self._db.get(_OFFSET_KEY) or 0)
+
+    def reset(self) -> None:
+        """Remove everything: the folder does not belong to the changelog that is there now."""
+        self._db.close()
+        shutil.rmtree(self._folder)
+        self._open()
+
+    def close(self) -> None:
+        """Release the folder."""
+        self._db.close()
+
+    def _open(self) -> None:
+        try:
+            self._db = Rdict(str(self._folder), _options(), access_type=AccessType.read_write())
+        except Exception as failure:  # noqa: BLE001 - rocksdict raises bare exceptions
+            raise StateInUse(self._folder, str(failure)) from None
+
+    def _range(self, prefix: bytes, start: bytes, limit: int | None) -> list[tuple[bytes, bytes]]:
+        reading = ReadOptions()
+        reading.set_iterate_upper_bound(prefix + b"\xff")
+        found = []
+        for entry in self._db.items(from_key=start, read_opt=reading):
+            found.append(entry)
+            if len(found) == limit:
+                break
+        return found
+
+
+def _options() -> Options:
+    # Small buffers: a worker has one database per partition, and the defaults take 200 MB each.
+    options = Options(raw_mode=True)
+    options.create_if_missing(True)
+    options.set_write_buffer_size(8 * 1024 * 1024)
+    options.set_max_write_buffer_number(2)
+    options.set_max_open_files(128)
+    table = BlockBasedOptions()
+    table.set_block_cache(Cache(16 * 1024 * 1024))
+    table.set_bloom_filter(10, block_based=False)
+    options.set_block_based_table_factory(table)
+    options.set_keep_log_file_num(2)
+    return options

@@ -1,0 +1,97 @@
+"""
+`serve`: a workflow as a Faust app, for `faust -A module worker`.
+
+What comes back is a real `faust.App`: agents, tables, timers and pages work on it as in Faust's
+documentation, beside the workflow.
+"""
+
+from typing import Any
+
+import faust
+from faust.web import Request, Response, View
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from fleet.config import settings as configuration
+from fleet.config.settings import Settings
+from fleet.records.topics import Topics
+from fleet.runtime.broker import tls_context
+from fleet.runtime.engine import Engine
+from fleet.runtime.host import Host, Transport, check_host
+from fleet.runtime.logs import logging_config
+from fleet.runtime.worker import Worker
+from fleet.runtime.workflow import Workflow
+
+#: The broker takes a silent worker for dead after this, in seconds: its shortest by default.
+SESSION_SECONDS = 6.0
+
+
+class FleetApp(faust.App):  # type: ignore[misc]
+    """A Faust app that carries one step group."""
+
+    host: Host
+    topics_of_workflow: Topics
+
+    def _new_transport(self) -> Transport:
+        return Transport(self.conf.broker_consumer, self, host=self.host)
+
+    def _create_directories(self) -> None:
+        # Faust makes the folder itself only, not those above it.
+        self.conf.datadir.mkdir(parents=True, exist_ok=True)
+        super()._create_directories()
+
+
+def serve(workflow: type[Workflow], *, settings: Settings | None = None) -> FleetApp:
+    """Return the app that runs *workflow*'s steps, to be called `app` in a module of its own.
+
+    Reads FLEET_* variables where no *settings* are given. Raises WorkflowValidationError where the
+    graph has findings; the broker is asked only when the worker starts.
+    """
+    chosen = settings or configuration.current()
+    check_host()
+    served = workflow(timeout=None)
+    topics = Topics(chosen.prefix, workflow.workflow_name, workflow.group_name)
+    app = FleetApp(topics.engine_id, **app_options(chosen))
+    app.host = Host()
+    app.topics_of_workflow = topics
+    app.host.add(Engine(served, topics, chosen))
+    app.page("/metrics")(_metrics)
+    return app
+
+
+def app_options(settings: Settings) -> dict[str, Any]:
+    """Return the Faust settings that a worker of ours has."""
+    return {
+        "broker": ";".join(f"kafka://{server}" for server in settings.bootstrap_servers),
+        "broker_credentials": _credentials(settings),
+        "broker_session_timeout": SESSION_SECONDS,
+        "broker_heartbeat_interval": SESSION_SECONDS / 4,
+        "broker_commit_interval": 0.5,
+        "datadir": str(settings.data_dir / "workers"),
+        "consumer_auto_offset_reset": "earliest",
+        "consumer_group_instance_id": settings.instance_id or None,
+        "consumer_metadata_max_age_ms": 5_000,
+        "stream_wait_empty": False,
+        "topic_allow_declare": False,
+        "topic_disable_leader": True,
+        "logging_config": logging_config(settings.log_format),
+        "Worker": Worker,
+        # Faust would scan the package of the module for agents, and import what it finds there.
+        "autodiscover": False,
+    }
+
+
+def _credentials(settings: Settings) -> Any:
+    context = tls_context(settings)
+    if settings.security_protocol.startswith("SASL"):
+        return faust.SASLCredentials(
+            username=settings.security_username,
+            password=settings.security_password.get_secret_value(),
+            mechanism=settings.security_mechanism,
+            ssl_context=context,
+        )
+    return faust.SSLCredentials(context) if context is not None else None
+
+
+async def _metrics(view: View, request: Request) -> Response:
+    """Serve the process's metrics for Prometheus."""
+    return view.bytes(generate_latest(), content_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,463 @@
+"""
+A task: one partition of one step group.
+
+It owns the partition's state, its log and its steps in flight. Records come in through `deliver`,
+decisions go into the ledger's open draft at once, and one loop commits what was decided. When its
+log is lost the task is: it stops its steps, commits nothing more, and somebody else goes on from
+the changelog.
+"""
+
+import asyncio
+import heapq
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from fleet.records import envelope as envelopes
+from fleet.records import lifecycle
+from fleet.records.envelope import BrokenEnvelope, Envelope
+from fleet.records.errors import FleetError
+from fleet.records.events import UndecodableEvent
+from fleet.records.lifecycle import StepRecord
+from fleet.records.log import Delivered
+from fleet.records.topics import Topics
+from fleet.runtime.clock import BrokerClock
+from fleet.runtime.commits import Commits
+from fleet.runtime.flights import Flight, Flights, Outcome, StreamWriter
+from fleet.runtime.frontier import Frontier
+from fleet.runtime.ledger import Ledger, StateStore
+from fleet.runtime.log import Log, TaskLost
+from fleet.workflow import runs, state
+from fleet.workflow.errors import WorkflowRuntimeError
+from fleet.workflow.graph import Graph
+from fleet.workflow.outcomes import Raised, Returned
+from fleet.workflow.runs import Admission, End
+from fleet.workflow.steps import Step
+from fleet.workflow.transitions import Due, Ended, RecordTooLarge, Transitions, Work
+
+#: Delivered and not done, per input topic, before a task takes no more of it.
+WINDOW_RECORDS = 10_000
+#: How many ended runs one look for forgotten ones takes, and how often it looks, in seconds.
+SWEEP_ENTRIES = 2_000
+SWEEP_SECONDS = 10.0
+
+
+class Observer(Protocol):
+    """Hears what a task does, for metrics and logs."""
+
+    def step_finished(self, flight: Flight, outcome: Outcome, finished: float) -> None:
+        """Hear that an attempt ended."""
+        ...
+
+    def run_ended(self, outcome: str) -> None:
+        """Hear that a run's effective end was read."""
+        ...
+
+    def dead_letter(
+        self, record: Delivered, reason: str, error: BaseException, step: str = ""
+    ) -> None:
+        """Hear that a record could not be processed."""
+        ...
+
+    def committed(self, records: int, seconds: float) -> None:
+        """Hear that a commit was acknowledged."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Charter:
+    """What every task of a step group shares."""
+
+    graph: Graph
+    topics: Topics
+    #: Gives the object whose methods the steps are.
+    workflow: Callable[[], object]
+    slots: asyncio.Semaphore
+    stream: StreamWriter
+    observer: Observer
+    dedupe_days: float
+    resume_days: float
+
+    @property
+    def inputs(self) -> list[str]:
+        """Names of the topics that the group reads."""
+        return self.topics.consumed(self.graph.accepting)
+
+
+@dataclass(slots=True)
+class _Steps:
+    """The steps of one delivered event that are not done."""
+
+    record: Delivered
+    names: set[str]
+    #: Whether the event has several steps, whose ends are marked one by one.
+    several: bool = field(default=False)
+
+
+class Task:
+    """Runs the steps of one partition and commits what they give."""
+
+    def __init__(
+        self,
+        charter: Charter,
+        partition: int,
+        log: Log,
+        store: StateStore,
+        lost: Callable[["Task", BaseException], None],
+        clock: BrokerClock | None = None,
+    ) -> None:
+        self.charter = charter
+        self.partition = partition
+        self.ledger = Ledger(store)
+        self.clock = clock or BrokerClock()
+        self.frontiers: dict[str, Frontier] = {}
+        self.flights = Flights(
+            charter.workflow, charter.slots, charter.stream, self.ledger, owner=self
+        )
+        self.commits = Commits(log, self.ledger, self._positions, self._committed)
+        self._log = log
+        self._transitions = Transitions(charter.graph, charter.topics)
+        self._start_topic = charter.topics.event(charter.graph.start.type_name())
+        self._lost = lost
+        self._open: dict[tuple[str, int], _Steps] = {}
+        self._deadlines: list[tuple[int, str]] = []
+        self._deadline_timer: asyncio.TimerHandle | None = None
+        self._loops: list[asyncio.Task[None]] = []
+        #: By input topic: every record that was appended before this time was delivered.
+        self._seen_ms: dict[str, float] = {}
+        self._alive = True
+        self._taking = False
+
+    def __repr__(self) -> str:
+        return f"<Task {self.name}>"
+
+    @property
+    def name(self) -> str:
+        """The engine id and the partition."""
+        return f"{self.charter.topics.engine_id}-{self.partition}"
+
+    @property
+    def alive(self) -> bool:
+        """Whether the task may still commit."""
+        return self._alive
+
+    @property
+    def taking(self) -> bool:
+        """Whether the task is loaded and takes records."""
+        return self._taking
+
+    def takes(self, topic: str) -> bool:
+        """Whether more records of *topic* are wanted now."""
+        if not self._taking:
+            return False
+        frontier = self.frontiers.get(topic)
+        return frontier is None or frontier.pending < WINDOW_RECORDS
+
+    # -- life ---------------------------------------------------------------------------------
+
+    def restore(self) -> None:
+        """Read positions and deadlines from the loaded state."""
+        for topic in self.charter.inputs:
+            position = self.ledger.get(state.position_key(topic))
+            self.frontiers[topic] = Frontier.decode(position) if position else Frontier()
+        self._deadlines = [
+            (due.deadline_ms, due.run_id) for due in self._transitions.deadlines(self.ledger)
+        ]
+        heapq.heapify(self._deadlines)
+
+    def begin(self) -> None:
+        """Take records, run steps, commit."""
+        self._taking = True
+        self._loops = [
+            asyncio.create_task(self._supervised(self.commits.run()), name=f"commits {self.name}"),
+            asyncio.create_task(self._supervised(self._sweep()), name=f"sweep {self.name}"),
+        ]
+        self._arm_deadlines()
+
+    async def drain(self, seconds: float) -> None:
+        """Take nothing new, let running steps finish within *seconds*, commit what finished."""
+        self._taking = False
+        self.flights.ground()
+        await self.settle(seconds)
+
+    async def settle(self, seconds: float) -> None:
+        """Let running steps finish within *seconds* and commit, whoever owns the task then."""
+        if not self._loops:
+            return
+        await self.flights.wait(seconds)
+        if self._alive:
+            await self.commits.finish()
+
+    async def close(self) -> None:
+        """Stop everything; what was not committed runs again where the partition is next."""
+        self._alive = self._taking = False
+        self.flights.stop()
+        if self._deadline_timer is not None:
+            self._deadline_timer.cancel()
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        await self._log.close()
+        self.ledger.store.close()
+
+    # -- records come in ----------------------------------------------------------------------
+
+    def deliver(self, record: Delivered) -> None:
+        """Take one record; each is delivered in the order of its partition, without gaps."""
+        if not self.frontiers[record.topic].deliver(record.offset):
+            return
+        self._seen_ms[record.topic] = record.appended_ms
+        found = self._read_envelope(record)
+        if found is None:
+            self._done(record)
+        elif record.topic == self.charter.topics.runs:
+            self._happen(record, found)
+        else:
+            self._route(record, found)
+
+    def caught_up(self, topic: str) -> None:
+        """Note that everything in *topic* was delivered, as of now."""
+        self._seen_ms[topic] = self.clock.now_ms()
+
+    def _read_envelope(self, record: Delivered) -> Envelope | None:
+        try:
+            return envelopes.parse(record.headers)
+        except BrokenEnvelope as broken:
+            self._reject(record, None, "broken_envelope", broken)
+            return None
+
+    def _happen(self, record: Delivered, envelope: Envelope) -> None:
+        draft = self.ledger.open
+        try:
+            happening = lifecycle.decode(envelope.type, record.value or b"")
+        except lifecycle.UnknownLifecycle as unknown:
+            self._reject(record, None, "unknown_lifecycle", unknown)
+        else:
+            match self._transitions.happened(draft, record, envelope, happening):
+                case Ended(run_id, outcome):
+                    self._end(run_id, outcome)
+                case Due(run_id, deadline_ms):
+                    heapq.heappush(self._deadlines, (deadline_ms, run_id))
+                    self._arm_deadlines()
+        self._done(record)
+
+    def _end(self, run_id: str, outcome: str) -> None:
+        # At once and not after our commit: the end is in the log, so it is a fact.
+        for work in self.flights.stop_run(run_id):
+            self._freeze_or_drop(work)
+        self.charter.observer.run_ended(outcome)
+
+    def _route(self, record: Delivered, envelope: Envelope) -> None:
+        steps = self._accepting(record, envelope)
+        if steps is None:
+            self._done(record)
+            return
+        works = self._decoded(record, envelope, steps)
+        if not works or not self._admitted(record, envelope, works):
+            self._done(record)
+            return
+        self._start(record, works)
+
+    def _accepting(self, record: Delivered, envelope: Envelope) -> list[Step] | None:
+        accepting = self.charter.graph.accepting.get(envelope.type, ())
+        steps = [step for step in accepting if envelope.step in ("", step.name)]
+        if steps:
+            return steps
+        if record.topic != self.charter.topics.inbox:
+            error = WorkflowRuntimeError(
+                f"{record.topic} got {envelope.type}, which no step of "
+                f"{self.charter.topics.engine_id} accepts; send it to the workflow that takes it"
+            )
+            self._reject(record, envelope, "unknown_type", error)
+        return None
+
+    def _decoded(self, record: Delivered, envelope: Envelope, steps: list[Step]) -> list[Work]:
+        try:
+            event = self.charter.graph.types[envelope.type].decode(record.value or b"")
+        except UndecodableEvent as undecodable:
+            self._reject(record, envelope, "undecodable", undecodable)
+            return []
+        return [Work(record, envelope, event, step) for step in steps]
+
+    def _admitted(self, record: Delivered, envelope: Envelope, works: list[Work]) -> bool:
+        draft = self.ledger.open
+        if record.topic == self._start_topic and not envelope.parent_id:
+            position = self.frontiers[self.charter.topics.runs].next
+            admitted = self._transitions.start(draft, record, envelope, position)
+            self.commits.later()
+            return admitted
+        admission = self._transitions.admit(self.ledger, envelope)
+        if admission is Admission.FREEZE:
+            for work in works:
+                self._transitions.freeze(draft, work)
+        if admission is Admission.RUN:
+            self._transitions.notice(draft, record, envelope)
+        return admission is Admission.RUN
+
+    def _start(self, record: Delivered, works: list[Work]) -> None:
+        done = self._marked(record) if len(works) > 1 else set()
+        waiting = [work for work in works if work.step.name not in done]
+        names = {work.step.name for work in waiting}
+        self._open[record.topic, record.offset] = _Steps(record, names, len(works) > 1)
+        for work in waiting:
+            self.flights.add(work)
+
+    def _marked(self, record: Delivered) -> set[str]:
+        prefix = state.done_prefix(record.topic, record.offset)
+        return {key[len(prefix) :].decode() for key, _ in self.ledger.items(prefix)}
+
+    # -- steps land ---------------------------------------------------------------------------
+
+    def landed(self, flight: Flight, outcome: Outcome) -> None:
+        """Take what an attempt ended with."""
+        if not self._alive:
+            return
+        finished = self.now()
+        outcome = self._take(flight, outcome)
+        self.charter.observer.step_finished(flight, outcome, finished)
+        self._transitions.note(
+            self.ledger.open, flight.work, self._step_record(flight, outcome, finished)
+        )
+        self._step_done(flight.work)
+        self.commits.now()
+
+    def _take(self, flight: Flight, outcome: Outcome) -> Outcome:
+        draft, work = self.ledger.open, flight.work
+        reason = "failed"
+        if isinstance(outcome, Returned):
+            try:
+                self._transitions.returned(draft, work, outcome)
+                return outcome
+            except FleetError as refused:
+                reason = "too_large" if isinstance(refused, RecordTooLarge) else reason
+                outcome = Raised(refused)
+        self._transitions.raised(draft, work, outcome, attempt=1, reason=reason)
+        self.charter.observer.dead_letter(work.record, reason, outcome.error, work.step.name)
+        return outcome
+
+    def _step_record(self, flight: Flight, outcome: Outcome, finished: float) -> StepRecord:
+        work = flight.work
+        returned = isinstance(outcome, Returned)
+        return StepRecord(
+            step=work.step.name,
+            group=self.charter.topics.group,
+            event_id=work.envelope.event_id,
+            event_type=work.envelope.type,
+            attempt=1,
+            queued=flight.queued,
+            started=flight.started,
+            finished=finished,
+            outcome="returned" if returned else "raised",
+            sent=tuple(sent.event.type_name() for sent in outcome.sent) if returned else (),
+        )
+
+    def _freeze_or_drop(self, work: Work) -> None:
+        if self._transitions.admit(self.ledger, work.envelope) is Admission.FREEZE:
+            self._transitions.freeze(self.ledger.open, work)
+        self._step_done(work)
+
+    def _step_done(self, work: Work) -> None:
+        record = work.record
+        steps = self._open[record.topic, record.offset]
+        steps.names.discard(work.step.name)
+        prefix = state.done_prefix(record.topic, record.offset)
+        if steps.names:
+            self.ledger.open.state.put(prefix + work.step.name.encode(), b"")
+            return
+        if steps.several:
+            self.ledger.open.state.delete_all(prefix)
+        del self._open[record.topic, record.offset]
+        self._done(record)
+
+    def _done(self, record: Delivered) -> None:
+        self.frontiers[record.topic].done(record.offset)
+        self.commits.later()
+
+    def _reject(
+        self, record: Delivered, envelope: Envelope | None, reason: str, error: BaseException
+    ) -> None:
+        self._transitions.reject(self.ledger.open, record, envelope, reason, error)
+        self.charter.observer.dead_letter(record, reason, error)
+        self.commits.now()
+
+    # -- time ---------------------------------------------------------------------------------
+
+    def _arm_deadlines(self) -> None:
+        if self._deadline_timer is not None:
+            self._deadline_timer.cancel()
+            self._deadline_timer = None
+        if self._deadlines and self._alive:
+            wait = (self._deadlines[0][0] - self.clock.now_ms()) / 1000
+            loop = asyncio.get_running_loop()
+            self._deadline_timer = loop.call_later(max(0.0, wait), self._deadline_passed)
+
+    def _deadline_passed(self) -> None:
+        while self._taking and self._deadlines and self._deadlines[0][0] <= self.clock.now_ms():
+            _, run_id = heapq.heappop(self._deadlines)
+            active = self.flights.active_steps(run_id)
+            self._transitions.timed_out(self.ledger.open, run_id, active)
+            self.commits.now()
+        self._deadline_timer = None
+        if self._taking:
+            self._arm_deadlines()
+
+    async def _sweep(self) -> None:
+        after = state.END
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            entries = self.ledger.store.scan(state.END, after, SWEEP_ENTRIES)
+            self._forget(entries)
+            after = entries[-1][0] if len(entries) == SWEEP_ENTRIES else state.END
+
+    def _forget(self, entries: list[tuple[bytes, bytes]]) -> None:
+        now = self.clock.now_ms()
+        for key, value in entries:
+            end = End.decode(value)
+            due = runs.forget_after_ms(end, self.charter.dedupe_days, self.charter.resume_days)
+            if due <= now and self._have_passed(end.ended_ms):
+                self._transitions.forget(self.ledger.open, key[len(state.END) :].decode())
+                self.commits.later()
+
+    def _have_passed(self, time_ms: int) -> bool:
+        """Whether every record that was appended before *time_ms* was delivered and is done."""
+        seen = all(self._seen_ms.get(topic, 0) > time_ms for topic in self.frontiers)
+        return seen and all(open_.record.appended_ms > time_ms for open_ in self._open.values())
+
+    # -- commits ------------------------------------------------------------------------------
+
+    def _positions(self) -> Mapping[bytes, bytes]:
+        positions = {}
+        for topic, frontier in self.frontiers.items():
+            if frontier.dirty:
+                positions[state.position_key(topic)] = frontier.encode()
+                frontier.dirty = False
+                frontier.sealed = frontier.lowest
+        return positions
+
+    def _committed(self, appended_ms: int, records: int, seconds: float) -> None:
+        self.clock.observe(appended_ms)
+        for frontier in self.frontiers.values():
+            frontier.committed = max(frontier.committed, frontier.sealed)
+        self.charter.observer.committed(records, seconds)
+
+    async def _supervised(self, loop: "asyncio.Future[None]") -> None:
+        try:
+            await loop
+        except TaskLost as lost:
+            self._lose(lost)
+        except Exception as failure:  # noqa: BLE001 - whatever it is, the task must not look alive
+            self._lose(failure)
+
+    def _lose(self, reason: BaseException) -> None:
+        if self._alive:
+            self._alive = self._taking = False
+            self.flights.stop()
+            self._lost(self, reason)
+
+    def broken(self, failure: BaseException) -> None:
+        """Give up: something failed that cannot fail, so the task must not look alive."""
+        self._lose(failure)
+
+    def now(self) -> float:
+        """Return the broker's time in unix seconds."""
+        return self.clock.now_ms() / 1000

@@ -1,0 +1,174 @@
+"""
+A task's log on Kafka: one transactional producer, one transaction per commit.
+
+Starting the producer fences whoever had the same transactional id and aborts what it left open.
+Every record's acknowledgement is awaited before the transaction is committed: a batch that failed
+would otherwise be missing from a transaction that commits the rest.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Coroutine, Mapping, Sequence
+from itertools import groupby
+from operator import attrgetter
+from typing import Any
+
+import aiokafka.producer.sender
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import (
+    InvalidProducerEpoch,
+    InvalidProducerIdMapping,
+    InvalidTxnState,
+    KafkaError,
+    OutOfOrderSequenceNumber,
+    ProducerFenced,
+    TransactionalIdAuthorizationFailed,
+)
+from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential
+
+from fleet.config.settings import Settings
+from fleet.records.errors import FleetError
+from fleet.records.log import Outgoing
+from fleet.runtime import logs
+from fleet.runtime.broker import client_arguments
+from fleet.runtime.log import Receipt, TaskLost
+
+#: After this the broker aborts a transaction by itself, in milliseconds: for so long can a worker
+#: that hangs hold back the readers of its partition.
+TRANSACTION_TIMEOUT_MS = 10_000
+#: Largest batch of one request and topic, in bytes; below the broker's default limit of 1 MiB.
+BATCH_BYTES = 512 * 1024
+
+# Between a commit and the next transaction's first record the broker answers "concurrent
+# transactions" for a moment, and aiokafka pauses before it asks again. The pause is all that this
+# changes: at the default of 20 ms chained commits take five times as long.
+aiokafka.producer.sender.BACKOFF_OVERRIDE = 0.002
+
+#: How long a closing producer may take to say goodbye to a broker that may be gone, in seconds.
+CLOSE_SECONDS = 5.0
+
+#: After these a producer cannot go on: somebody has a newer epoch, or the broker lost track of it.
+_FATAL = (
+    InvalidProducerEpoch,
+    InvalidProducerIdMapping,
+    InvalidTxnState,
+    OutOfOrderSequenceNumber,
+    ProducerFenced,
+    TransactionalIdAuthorizationFailed,
+)
+# What aiokafka raises: its own errors, and failed assertions of its state machine.
+_ERRORS = (KafkaError, AssertionError, asyncio.InvalidStateError)
+
+_log = logs.get_logger("transactions")
+
+
+class _Aborted(FleetError):
+    """Raised when a transaction was aborted and the same content may be committed again."""
+
+    permanent = False
+
+
+class KafkaLog:
+    """The log of one task; see `fleet.runtime.log.Log`."""
+
+    def __init__(self, settings: Settings, name: str, partition: int, state_topic: str) -> None:
+        self._name = name
+        self._partition = partition
+        self._state_topic = state_topic
+        self._producer = AIOKafkaProducer(
+            **client_arguments(settings),
+            transactional_id=name,
+            transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
+            max_batch_size=BATCH_BYTES,
+        )
+
+    async def start(self) -> None:
+        """Take the transactional id: fence a predecessor, abort what it left open."""
+        await self._producer.start()
+
+    async def close(self) -> None:
+        """Stop the producer."""
+        with contextlib.suppress(TimeoutError, *_ERRORS):
+            await asyncio.wait_for(self._producer.stop(), CLOSE_SECONDS)
+
+    async def commit(
+        self, records: Sequence[Outgoing], changes: Mapping[bytes, bytes | None]
+    ) -> Receipt:
+        """Append everything in one transaction; see `fleet.runtime.log.Log.commit`."""
+        changelog = [Outgoing(self._state_topic, key, value, []) for key, value in changes.items()]
+        everything = sorted([*records, *changelog], key=attrgetter("topic"))
+        async for attempt in AsyncRetrying(
+            retry=retry_if_exception_type(_Aborted), wait=wait_exponential(0.1, max=5)
+        ):
+            with attempt:
+                return await self._transaction(everything)
+        raise AssertionError("tenacity retries without end")
+
+    async def _transaction(self, records: list[Outgoing]) -> Receipt:
+        try:
+            await self._producer.begin_transaction()
+            acknowledged = await self._append(records)
+            await self._while_sending(self._producer.commit_transaction())
+        except _ERRORS as failure:
+            await self._abort(failure)
+            raise _Aborted(f"transaction of {self._name} aborted: {failure!r}") from failure
+        return self._receipt(acknowledged)
+
+    async def _append(self, records: list[Outgoing]) -> list[Any]:
+        batches = []
+        for topic, of_topic in groupby(records, key=attrgetter("topic")):
+            for batch in self._batches(list(of_topic)):
+                sent = await self._producer.send_batch(batch, topic, partition=self._partition)
+                batches.append(sent)
+        results = await asyncio.gather(*batches, return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        return results
+
+    def _batches(self, records: list[Outgoing]) -> list[Any]:
+        batches = [self._producer.create_batch()]
+        for record in records:
+            if not _added(batches[-1], record):
+                batches.append(self._producer.create_batch())
+                _added(batches[-1], record)
+        for batch in batches:
+            batch.close()
+        return batches
+
+    async def _abort(self, failure: BaseException) -> None:
+        """Abort, or raise TaskLost where that cannot be done: then the outcome is not known."""
+        manager = self._producer._txn_manager  # noqa: SLF001 - the only place that tells
+        if isinstance(failure, _FATAL) or manager.is_fatal_error():
+            raise TaskLost(self._name, repr(failure)) from failure
+        _log.warning("transaction_aborted", task=self._name, error=repr(failure))
+        try:
+            await self._while_sending(self._producer.abort_transaction())
+        except _ERRORS as fatal:
+            raise TaskLost(self._name, repr(fatal)) from fatal
+
+    async def _while_sending(self, ending: Coroutine[Any, Any, None]) -> None:
+        """Await the end of a transaction, which never comes once the producer's sender is gone."""
+        sender = self._producer._sender.sender_task  # noqa: SLF001 - as above
+        end = asyncio.ensure_future(ending)
+        try:
+            await asyncio.wait({end, sender}, return_when=asyncio.FIRST_COMPLETED)
+            if not end.done():
+                raise TaskLost(self._name, "its producer stopped")
+            end.result()
+        finally:
+            end.cancel()
+
+    def _receipt(self, acknowledged: list[Any]) -> Receipt:
+        appended = max((each.timestamp or 0 for each in acknowledged), default=0)
+        state = [each for each in acknowledged if each.topic == self._state_topic]
+        # Not the exact next offset, which the batch's length would give, but one that is in the
+        # log: loading from here reads the last batch again, and applying it twice changes nothing.
+        return Receipt(appended, max((each.offset for each in state), default=0))
+
+
+def _added(batch: Any, record: Outgoing) -> bool:
+    return (
+        batch.append(key=record.key, value=record.value, timestamp=None, headers=record.headers)
+        is not None
+    )

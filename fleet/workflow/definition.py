@@ -1,0 +1,132 @@
+"""
+A workflow class, before anything runs it: its name, its steps, its graph.
+
+Annotations are resolved at the first use of the graph, not when the class is made, so that a
+workflow may name event types that are defined after it.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from pydantic import ValidationError
+
+from fleet.records.events import Event, StartEvent, StopEvent, problems
+from fleet.workflow import graph, steps
+from fleet.workflow.errors import WorkflowConfigurationError
+
+#: What Kafka allows in the name of a topic.
+_LEGAL_NAME = re.compile(r"[a-zA-Z0-9_-]+")
+#: A workflow's group where the class names none.
+DEFAULT_GROUP = "main"
+
+
+class Definition:
+    """What a workflow class says about itself; `Workflow` adds ways to run it."""
+
+    #: The event type whose return ends a run and comes back whole; StopEvent where None.
+    result_event_type: ClassVar[type[Event] | None] = None
+    #: The event type that starts a run; found from the annotations where None.
+    start_event_type: ClassVar[type[Event] | None] = None
+
+    workflow_name: ClassVar[str]
+    group_name: ClassVar[str] = DEFAULT_GROUP
+    _namespace: ClassVar[Mapping[str, Any]] = {}
+    _graph: ClassVar[graph.Graph | None] = None
+
+    def __init_subclass__(
+        cls, *, workflow: str | None = None, group: str | None = None, **options: Any
+    ) -> None:
+        """Name the workflow (default: the class's name) and its step group."""
+        super().__init_subclass__(**options)
+        cls.workflow_name = _legal(workflow or _plain_name(cls.__name__), "workflow", cls)
+        cls.group_name = _legal(group or DEFAULT_GROUP, "group", cls)
+        cls._namespace = steps.enclosing_names(depth=1)
+        cls._graph = None
+
+    @classmethod
+    def graph(cls) -> graph.Graph:
+        """Return the checked graph; raise WorkflowValidationError with every finding."""
+        if cls._graph is None:
+            found = [
+                steps.read(member, name, cls._namespace)
+                for name, member in _members(cls).items()
+                if steps.is_step(member)
+            ]
+            cls._graph = graph.build(
+                cls.__name__, found, cls.start_event_type, cls.result_event_type
+            )
+            # What a class body's surroundings hold may be large; it is not needed any more.
+            cls._namespace = {}
+        return cls._graph
+
+    @classmethod
+    def make_start_event(cls, event: Event | None, fields: dict[str, Any]) -> Event:
+        """Return the start event; raise WorkflowConfigurationError where *fields* do not make it.
+
+        Give either *event* or *fields*.
+        """
+        start = cls.graph().start
+        if event is None:
+            return _made(start, fields, cls.__name__)
+        if fields:
+            raise WorkflowConfigurationError(
+                f"{cls.__name__}.run takes a start event or its fields, not both; "
+                f"put {', '.join(fields)} into the {start.type_name()}"
+            )
+        if type(event) is not start:
+            raise WorkflowConfigurationError(
+                f"{cls.__name__} starts with {start.type_name()}, not with "
+                f"{type(event).__name__}; see the first step's annotation"
+            )
+        return event
+
+    @classmethod
+    def result_of(cls, event: Event) -> Any:
+        """Return what a caller gets for the result event."""
+        return getattr(event, "result", None) if type(event) is StopEvent else event
+
+
+def _members(cls: type) -> dict[str, Any]:
+    """Return the members that *cls* has, in the order they were written, bases first."""
+    members: dict[str, Any] = {}
+    for klass in reversed(cls.__mro__):
+        members.update(vars(klass))
+    return members
+
+
+def _made(start: type[Event], fields: dict[str, Any], workflow: str) -> Event:
+    unknown = [] if start in (StartEvent,) else [name for name in fields if not _has(start, name)]
+    if unknown:
+        raise WorkflowConfigurationError(
+            f"{workflow} takes no {', '.join(unknown)}; {start.type_name()} has the fields "
+            f"{', '.join(start.model_fields) or '(none)'}"
+        )
+    try:
+        return start(**fields)
+    except ValidationError as failure:
+        raise WorkflowConfigurationError(
+            f"{workflow} cannot start: {problems(failure)}; {start.type_name()} has the fields "
+            f"{', '.join(start.model_fields)}"
+        ) from None
+
+
+def _has(start: type[Event], name: str) -> bool:
+    own_choice = start.__dict__.get("model_config", {}).get("extra") == "allow"
+    return own_choice or name in start.model_fields or any(
+        field.alias == name for field in start.model_fields.values()
+    )
+
+
+def _plain_name(class_name: str) -> str:
+    stem = re.sub(r"(Workflow|Flow)$", "", class_name) or class_name
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", stem).lower()
+
+
+def _legal(name: str, what: str, cls: type) -> str:
+    if not _LEGAL_NAME.fullmatch(name):
+        raise WorkflowConfigurationError(
+            f"{name!r} cannot be the {what} of {cls.__name__}: it is part of topic names, so use "
+            "letters, digits, '_' and '-'"
+        )
+    return name

@@ -1,0 +1,91 @@
+"""What can be wrong with a workflow, and what a run can end with."""
+
+from collections.abc import Iterable
+
+from fleet.records.errors import FleetError
+
+
+class WorkflowValidationError(FleetError):
+    """Raised when a workflow's steps do not fit together; it names step, event and fix."""
+
+    def __init__(self, workflow: str, findings: Iterable[str]) -> None:
+        self.findings = list(findings)
+        listed = "\n".join(f"  - {finding}" for finding in self.findings)
+        super().__init__(f"{workflow} is not a valid workflow:\n{listed}")
+
+
+class WorkflowConfigurationError(FleetError):
+    """Raised when a workflow, a step or a run is given arguments that it cannot take."""
+
+
+class NotAvailableYet(WorkflowConfigurationError):
+    """Raised when a feature is asked for that this version does not have."""
+
+    def __init__(self, feature: str, instead: str) -> None:
+        super().__init__(f"{feature} is not available in this version; {instead}")
+
+
+class WorkflowRuntimeError(FleetError):
+    """Raised when a run cannot go on, and for step failures whose own type is not known here."""
+
+
+class WorkflowTimeoutError(WorkflowRuntimeError, TimeoutError):
+    """Raised when a run took longer than its timeout."""
+
+    def __init__(self, timeout_seconds: float, active_steps: Iterable[str], advice: str) -> None:
+        active = ", ".join(active_steps) or "none"
+        super().__init__(
+            f"Operation timed out after {timeout_seconds:g} seconds. "
+            f"Currently active steps: {active}. {advice}".strip()
+        )
+
+
+class StepTimeoutError(WorkflowRuntimeError, TimeoutError):
+    """Raised in a step whose attempt took longer than `@step(timeout=...)`."""
+
+    def __init__(self, step: str, timeout_seconds: float) -> None:
+        super().__init__(
+            f"step {step} took longer than its timeout of {timeout_seconds:g} seconds; "
+            "raise @step(timeout=...) or make the step faster"
+        )
+
+
+class WorkflowCancelledByUser(WorkflowRuntimeError):
+    """Raised to whoever awaits a run that was cancelled."""
+
+    def __init__(self, run_id: str, reason: str) -> None:
+        super().__init__(f"run {run_id} was cancelled{f': {reason}' if reason else ''}")
+
+
+class RunConflict(WorkflowRuntimeError):
+    """Raised when a run id is used again for a start event with other fields."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(
+            f"run {run_id} was started before with other fields; nothing was started now. "
+            "Use another run_id, or the same fields to get the first run's result"
+        )
+
+
+class UnexpectedResult(WorkflowRuntimeError):
+    """Raised when a step returns something that is neither an event nor None."""
+
+    def __init__(self, step: str, returned: object) -> None:
+        super().__init__(
+            f"Step function {step} returned {type(returned).__name__} instead of an Event instance"
+            "; return an event, or None to end this branch"
+        )
+
+
+class UnroutableEvent(WorkflowRuntimeError):
+    """Raised when a step sends an event that no step of the workflow accepts."""
+
+    def __init__(self, step: str, event_type: str) -> None:
+        super().__init__(
+            f"{step} sent {event_type}, which no step accepts; "
+            f"annotate a step with {event_type}, or do not send it"
+        )
+
+
+class ContextStateError(FleetError):
+    """Raised when a value or path cannot be used in `ctx.store`."""

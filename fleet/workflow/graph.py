@@ -1,0 +1,204 @@
+"""
+The graph that a workflow's annotations describe, checked before anything runs.
+
+All findings are reported at once, each with the step, the event and what to do.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from fleet.records.events import Event, StartEvent, StopEvent
+from fleet.workflow.errors import WorkflowValidationError
+from fleet.workflow.steps import Step
+
+#: Names of topics that stand where an event type's would.
+RESERVED_TYPE_NAMES = frozenset({"runs", "history", "inbox", "stream", "context", "scopes"})
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Steps and the events between them."""
+
+    steps: tuple[Step, ...]
+    start: type[Event]
+    #: Result event types: StopEvent, its subclasses and `result_event_type`.
+    results: tuple[type[Event], ...]
+
+    @cached_property
+    def accepting(self) -> dict[str, tuple[Step, ...]]:
+        """The steps that take an event type, by the type's name."""
+        return {
+            event.type_name(): tuple(step for step in self.steps if event in step.accepts)
+            for event in _unique(event for step in self.steps for event in step.accepts)
+        }
+
+    @cached_property
+    def types(self) -> dict[str, type[Event]]:
+        """Every event type of the workflow by name."""
+        return {event.type_name(): event for event in _all_types(self.steps)}
+
+    @cached_property
+    def step_by_name(self) -> dict[str, Step]:
+        """The steps by name."""
+        return {step.name: step for step in self.steps}
+
+    def is_result(self, event: Event) -> bool:
+        """Tell whether *event* ends the run."""
+        return isinstance(event, StopEvent) or type(event) in self.results
+
+
+def build(
+    name: str,
+    steps: Iterable[Step],
+    start: type[Event] | None,
+    result: type[Event] | None,
+) -> Graph:
+    """Build and check the graph of workflow *name*.
+
+    *start* and *result* are the types that the workflow names itself, or None to find them.
+    Raises WorkflowValidationError with every finding.
+    """
+    found = tuple(steps)
+    if not found:
+        raise WorkflowValidationError(name, ["it has no steps; mark its async methods with @step"])
+    started = _start_type(name, found, start, result)
+    graph = Graph(found, started, _results(found, result))
+    findings = list(_findings(graph))
+    if findings:
+        raise WorkflowValidationError(name, findings)
+    return graph
+
+
+def _start_type(
+    name: str, steps: tuple[Step, ...], start: type[Event] | None, result: type[Event] | None
+) -> type[Event]:
+    consumed = _unique(event for step in steps for event in step.accepts)
+    produced = set(event for step in steps for event in step.returns)
+    candidates = (
+        [start]
+        if start is not None
+        else [event for event in consumed if issubclass(event, StartEvent)]
+        or [event for event in consumed if event not in produced and event is not result]
+    )
+    if len(candidates) == 1 and candidates[0] in consumed:
+        return candidates[0]
+    shown = ", ".join(event.type_name() for event in candidates) or "none"
+    raise WorkflowValidationError(
+        name,
+        [
+            f"exactly one event type must start it, found {shown}; annotate one step with a "
+            "StartEvent, or set start_event_type on the class"
+        ],
+    )
+
+
+def _results(steps: tuple[Step, ...], result: type[Event] | None) -> tuple[type[Event], ...]:
+    returned = (event for step in steps for event in step.returns if issubclass(event, StopEvent))
+    return tuple(_unique([*([result] if result is not None else []), *returned]))
+
+
+def _findings(graph: Graph) -> Iterator[str]:
+    yield from _names(graph)
+    yield from _result_findings(graph)
+    yield from _unmatched(graph)
+    yield from _unreachable(graph)
+    yield from _dead_ends(graph)
+
+
+def _names(graph: Graph) -> Iterator[str]:
+    known: dict[str, type[Event]] = {}
+    for event in _all_types(graph.steps):
+        other = known.setdefault(event.type_name(), event)
+        if other is not event:
+            yield (
+                f"two event types are called {event.type_name()} ({other.__module__} and "
+                f"{event.__module__}); rename one"
+            )
+        if event.type_name() in RESERVED_TYPE_NAMES:
+            yield f"no event type may be called {event.type_name()}; rename it"
+
+
+def _result_findings(graph: Graph) -> Iterator[str]:
+    for step in graph.steps:
+        for event in step.accepts:
+            if event in graph.results or issubclass(event, StopEvent):
+                yield f"step {step.name} accepts {event.type_name()}, which ends the run; remove it"
+    returned = {event for step in graph.steps for event in step.returns}
+    if not returned.intersection(graph.results):
+        expected = " or ".join(event.type_name() for event in graph.results) or "StopEvent"
+        yield f"no step returns {expected}, so no run could end; return it from the last step"
+
+
+def _unmatched(graph: Graph) -> Iterator[str]:
+    produced = {event for step in graph.steps for event in step.returns} | {graph.start}
+    consumed = {event for step in graph.steps for event in step.accepts}
+    for step in graph.steps:
+        for event in step.accepts:
+            if event not in produced:
+                yield (
+                    f"step {step.name} accepts {event.type_name()}, which no step returns; "
+                    "add it to the return type of the step that sends it"
+                )
+        for event in step.returns:
+            if event not in consumed and event not in graph.results:
+                yield (
+                    f"step {step.name} returns {event.type_name()}, which no step accepts; "
+                    f"add a step that takes it, or return {_a_result(graph)}"
+                )
+
+
+def _unreachable(graph: Graph) -> Iterator[str]:
+    reached = _closure({graph.start}, graph.steps)
+    for step in graph.steps:
+        if not reached.intersection(step.accepts):
+            accepted = ", ".join(event.type_name() for event in step.accepts)
+            yield (
+                f"[reachability] step {step.name} can never run: nothing that follows "
+                f"{graph.start.type_name()} gives {accepted}"
+            )
+
+
+def _dead_ends(graph: Graph) -> Iterator[str]:
+    ending: set[type[Event]] = set(graph.results)
+    while True:
+        more = {
+            event
+            for step in graph.steps
+            if not step.returns or ending.intersection(step.returns)
+            for event in step.accepts
+        } - ending
+        if not more:
+            break
+        ending |= more
+    for step in graph.steps:
+        if step.returns and not ending.intersection(step.returns):
+            yield (
+                f"[dead_end] step {step.name} leads nowhere: no event that it returns ever "
+                f"reaches {_a_result(graph)}"
+            )
+
+
+def _closure(reached: set[type[Event]], steps: tuple[Step, ...]) -> set[type[Event]]:
+    while True:
+        more = {
+            event
+            for step in steps
+            if reached.intersection(step.accepts)
+            for event in step.returns
+        } - reached
+        if not more:
+            return reached
+        reached = reached | more
+
+
+def _a_result(graph: Graph) -> str:
+    return graph.results[0].type_name() if graph.results else "StopEvent"
+
+
+def _all_types(steps: tuple[Step, ...]) -> list[type[Event]]:
+    return _unique(event for step in steps for event in (*step.accepts, *step.returns))
+
+
+def _unique(events: Iterable[type[Event]]) -> list[type[Event]]:
+    return list(dict.fromkeys(events))

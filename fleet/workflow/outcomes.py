@@ -1,0 +1,97 @@
+"""What an attempt of a step ends with, and how an exception becomes data and back."""
+
+import sys
+import traceback
+from dataclasses import dataclass
+from typing import Any
+
+from fleet.records.events import Event
+from fleet.records.lifecycle import Failed, Failure
+from fleet.workflow.errors import WorkflowRuntimeError
+
+#: Frames of a stack that are kept, the innermost: the cause is at the end.
+_STACK_FRAMES = 30
+#: Characters of a message and of a stack that are kept, so that a failure always fits a record.
+_MESSAGE_LENGTH = 8_000
+_STACK_LENGTH = 20_000
+_PLAIN = (str, int, float, bool, type(None))
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """An event that a step sends, with the step it is meant for or None."""
+
+    event: Event
+    step: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """The attempt succeeded."""
+
+    #: What was sent, the returned event last.
+    sent: tuple[Sent, ...]
+    #: Changes of the context by state key; None deletes.
+    changes: dict[bytes, bytes | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """The attempt failed."""
+
+    error: BaseException
+
+
+def describe(error: BaseException) -> Failure:
+    """Turn an exception into data."""
+    kind = type(error)
+    return Failure(
+        module=kind.__module__,
+        type=kind.__qualname__,
+        message=(_text(error) or repr(kind))[:_MESSAGE_LENGTH],
+        args=tuple(_argument(arg) for arg in error.args[:8]),
+        stack="".join(traceback.format_exception(error, limit=-_STACK_FRAMES))[-_STACK_LENGTH:],
+    )
+
+
+def revive(failed: Failed, run_id: str) -> BaseException:
+    """Return the exception to raise to whoever awaits the run.
+
+    It is of the original type where this process has imported that type, else a
+    WorkflowRuntimeError that names it. Nothing is imported for it: a record must not choose what
+    code runs here.
+    """
+    failure = failed.failure
+    error = _original(failure) or WorkflowRuntimeError(f"{failure.type}: {failure.message}")
+    where = f"in step {failed.step}" if failed.step else "before a step could run"
+    error.add_note(f"{where} of run {run_id}, attempt {failed.attempt}")
+    if failure.stack:
+        error.add_note(f"There it was raised so:\n{failure.stack.rstrip()}")
+    return error
+
+
+def _original(failure: Failure) -> BaseException | None:
+    found: Any = sys.modules.get(failure.module)
+    for name in failure.type.split("."):
+        found = getattr(found, name, None)
+    if not (isinstance(found, type) and issubclass(found, Exception)):
+        return None
+    # Past the constructor, whose signature is the type's own: only the text has to survive.
+    error = found.__new__(found)
+    error.args = failure.args
+    if _text(error) != failure.message:
+        error.args = (failure.message,)
+    return error if _text(error) == failure.message else None
+
+
+def _argument(value: object) -> object:
+    if isinstance(value, str):
+        return value[:_MESSAGE_LENGTH]
+    return value if isinstance(value, _PLAIN) else repr(value)[:_MESSAGE_LENGTH]
+
+
+def _text(error: BaseException) -> str | None:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - a foreign __str__ may miss what its constructor sets
+        return None

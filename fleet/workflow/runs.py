@@ -1,0 +1,199 @@
+"""
+Decisions about a run: does it begin, does it go on, has it ended.
+
+Pure: state and what happened go in, a decision comes out. Records may arrive in any order between
+topics, so each decision stands for every order: an event before its start, a cancel of a run that
+nobody has seen, an end that was decided twice.
+"""
+
+import enum
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict
+
+from fleet.records.lifecycle import Completed, Known, Lifecycle, Started
+
+#: Milliseconds in a day.
+DAY_MS = 86_400_000
+
+
+class _Entry(BaseModel):
+    """Base of state values: JSON, and fields of a newer version are ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    def encode(self) -> bytes:
+        """Return the state value."""
+        return self.__pydantic_serializer__.to_json(self, exclude_defaults=True)
+
+    @classmethod
+    def decode(cls, value: bytes) -> Self:
+        """Read a state value."""
+        return cls.model_validate_json(value)
+
+
+class Run(_Entry):
+    """What a group keeps of a run that goes on."""
+
+    #: Id of the start event that began it; empty while another event of it came first.
+    start_event_id: str = ""
+    #: Digest of the start event's value: tells a repetition from a conflict.
+    fingerprint: str = ""
+    timeout_seconds: float | None = None
+    #: Broker time, in unix milliseconds, at which the run times out; 0 until `started` was read.
+    deadline_ms: int = 0
+    #: Broker time of the first record that was seen of it.
+    seen_ms: int = 0
+    epoch: int = 0
+
+
+class End(_Entry):
+    """What stays of a run that ended."""
+
+    outcome: str
+    epoch: int = 0
+    #: Offset of the effective terminal record in its `runs` partition.
+    offset: int
+    #: Append time of that record, in unix milliseconds.
+    ended_ms: int
+    start_event_id: str = ""
+    fingerprint: str = ""
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the run's state is kept, so that it can be resumed."""
+        return self.outcome != Completed.kind
+
+
+class Parked(_Entry):
+    """A step that waits in the state: here one of a run that ended before the step did."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", ser_json_bytes="base64", val_json_bytes="base64"
+    )
+
+    #: Name of the topic that the event came from.
+    topic: str
+    headers: tuple[tuple[str, bytes], ...]
+    value: bytes
+    step: str
+    #: Why it waits; `frozen`: for the run to be resumed.
+    reason: str = "frozen"
+    parked_ms: int = 0
+
+
+class Admission(enum.Enum):
+    """What becomes of an event that arrives for a run."""
+
+    RUN = "run"
+    DROP = "drop"
+    FREEZE = "freeze"
+
+
+class Repeated(BaseModel):
+    """The start event's run is there already: answer, start nothing."""
+
+    answer: Known
+
+
+class Begun(BaseModel):
+    """A run begins: keep it and say so."""
+
+    run: Run
+    record: Started
+
+
+class Redelivered(BaseModel):
+    """The start event of a run that goes on came again, as after a crash."""
+
+
+class Start(BaseModel):
+    """A start event that was delivered."""
+
+    event_id: str
+    fingerprint: str
+    timeout_seconds: float | None
+    #: Append time in unix milliseconds.
+    appended_ms: int
+
+
+def begin(
+    run: Run | None, end: End | None, start: Start, runs_position: int
+) -> Begun | Redelivered | Repeated:
+    """Decide what a start event does.
+
+    *runs_position* is the offset up to which the group has read `runs`: an end that it does not
+    know of yet lies there or later.
+    """
+    if end is not None:
+        return Repeated(answer=_answer(start, end.fingerprint, end.offset, runs_position))
+    if run is None or not run.start_event_id:
+        return _begun(run, start)
+    if run.start_event_id == start.event_id:
+        return Redelivered()
+    return Repeated(answer=_answer(start, run.fingerprint, None, runs_position))
+
+
+def admit(end: End | None, epoch: int) -> Admission:
+    """Decide what becomes of an event of *epoch*."""
+    if end is None or epoch > end.epoch:
+        return Admission.RUN
+    return Admission.FREEZE if end.frozen else Admission.DROP
+
+
+def conclude(
+    run: Run | None, end: End | None, terminal: Lifecycle, epoch: int, offset: int, appended_ms: int
+) -> End | None:
+    """Return the run's end, or None where it has one already and *terminal* comes too late."""
+    if end is not None and end.epoch >= epoch:
+        return None
+    known = run or Run()
+    return End(
+        outcome=terminal.kind,
+        epoch=epoch,
+        offset=offset,
+        ended_ms=appended_ms,
+        start_event_id=known.start_event_id,
+        fingerprint=known.fingerprint,
+    )
+
+
+def with_deadline(run: Run, started: Started, appended_ms: int) -> Run | None:
+    """Return *run* with its deadline, or None where it has one or needs none."""
+    if run.deadline_ms or started.timeout_seconds is None:
+        return None
+    if started.start_event_id != run.start_event_id:
+        return None
+    return run.model_copy(
+        update={"deadline_ms": appended_ms + round(started.timeout_seconds * 1000)}
+    )
+
+
+def forget_after_ms(end: End, dedupe_days: float, resume_days: float) -> int:
+    """Return the broker time, in unix milliseconds, at which nothing of the run is needed."""
+    days = max(dedupe_days, resume_days) if end.frozen else dedupe_days
+    return end.ended_ms + round(days * DAY_MS)
+
+
+def _begun(run: Run | None, start: Start) -> Begun:
+    seen = run or Run(seen_ms=start.appended_ms)
+    return Begun(
+        run=seen.model_copy(
+            update={
+                "start_event_id": start.event_id,
+                "fingerprint": start.fingerprint,
+                "timeout_seconds": start.timeout_seconds,
+            }
+        ),
+        record=Started(start_event_id=start.event_id, timeout_seconds=start.timeout_seconds),
+    )
+
+
+def _answer(start: Start, fingerprint: str, end_offset: int | None, runs_position: int) -> Known:
+    return Known(
+        start_event_id=start.event_id,
+        end_offset=end_offset,
+        read_from=runs_position,
+        # A run that was cancelled before anybody saw it start has no fingerprint to compare.
+        conflict=bool(fingerprint) and fingerprint != start.fingerprint,
+    )

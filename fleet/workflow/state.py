@@ -1,0 +1,140 @@
+"""
+The layout of a group's state, and views of it.
+
+State is a map of bytes to bytes, the same in RocksDB, in its changelog and in memory. A key begins
+with one letter that says what it is; a NUL separates the parts that follow. The layout is a wire
+format: the changelog keeps it for as long as runs last.
+
+    m                             partition count and format version
+    p <topic>                     position in an input topic
+    r <run id>                    a run that goes on
+    e <run id>                    the end of a run
+    c <run id> <path>             one value of a run's context
+    d <topic> <offset> <step>     a step that is done with an event before its siblings
+    k <run id> <event id> <step>  parked work
+"""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from sortedcontainers import SortedDict
+
+META = b"m"
+POSITION = b"p\0"
+RUN = b"r\0"
+END = b"e\0"
+CONTEXT = b"c\0"
+DONE = b"d\0"
+PARKED = b"k\0"
+
+
+def position_key(topic: str) -> bytes:
+    """Return the key of the position in *topic*."""
+    return POSITION + topic.encode()
+
+
+def run_key(run_id: str) -> bytes:
+    """Return the key of a run that goes on."""
+    return RUN + run_id.encode()
+
+
+def end_key(run_id: str) -> bytes:
+    """Return the key of a run's end."""
+    return END + run_id.encode()
+
+
+def context_prefix(run_id: str) -> bytes:
+    """Return the first part of the keys of a run's context."""
+    return b"%b%b\0" % (CONTEXT, run_id.encode())
+
+
+def done_prefix(topic: str, offset: int) -> bytes:
+    """Return the first part of the keys of the steps that are done with an event."""
+    return b"%b%b\0%d\0" % (DONE, topic.encode(), offset)
+
+
+def parked_prefix(run_id: str) -> bytes:
+    """Return the first part of the keys of a run's parked work."""
+    return b"%b%b\0" % (PARKED, run_id.encode())
+
+
+def parked_key(run_id: str, event_id: str, step: str) -> bytes:
+    """Return the key of one parked step of a run."""
+    return b"%b%b\0%b" % (parked_prefix(run_id), event_id.encode(), step.encode())
+
+
+class View(Protocol):
+    """State that can be read."""
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value of *key*, or None."""
+        ...
+
+    def items(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the entries whose keys begin with *prefix*, in the order of their keys."""
+        ...
+
+
+class Overlay:
+    """Changes over a view: reads see them, and the view below stays as it is."""
+
+    def __init__(self, below: View) -> None:
+        self.below = below
+        #: New values by key; None deletes.
+        self.changes: SortedDict[bytes, bytes | None] = SortedDict()
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the changed value where there is one, else the one below."""
+        if key in self.changes:
+            return self.changes[key]
+        return self.below.get(key)
+
+    def items(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the entries as they are with the changes."""
+        merged: dict[bytes, bytes | None] = dict(self.below.items(prefix))
+        for key in self.changes.irange(prefix, prefix + b"\xff"):
+            merged[key] = self.changes[key]
+        for key in sorted(merged):
+            value = merged[key]
+            if value is not None:
+                yield key, value
+
+    def put(self, key: bytes, value: bytes) -> None:
+        """Set *key* to *value*."""
+        self.changes[key] = value
+
+    def delete(self, key: bytes) -> None:
+        """Remove *key*."""
+        self.changes[key] = None
+
+    def delete_all(self, prefix: bytes) -> None:
+        """Remove every key that begins with *prefix*."""
+        for key, _ in list(self.items(prefix)):
+            self.delete(key)
+
+
+class MemoryState:
+    """State in a dictionary: the in-memory runtime's, and the empty one of tests."""
+
+    def __init__(self) -> None:
+        self._values: SortedDict[bytes, bytes] = SortedDict()
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value of *key*, or None."""
+        return self._values.get(key)
+
+    def items(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the entries whose keys begin with *prefix*, in the order of their keys."""
+        for key in self._values.irange(prefix, prefix + b"\xff"):
+            yield key, self._values[key]
+
+    def write(self, changes: "dict[bytes, bytes | None]") -> None:
+        """Apply a commit's changes."""
+        for key, value in changes.items():
+            if value is None:
+                self._values.pop(key, None)
+            else:
+                self._values[key] = value
+
+    def __len__(self) -> int:
+        return len(self._values)

@@ -1,0 +1,148 @@
+"""
+`ctx.store`: a run's values by dotted path.
+
+Every leaf has a key of its own, so that two steps which write different paths of one dictionary do
+not overwrite each other. A dictionary is what its leaves make; an empty one is a leaf.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic_core import PydanticSerializationError, from_json, to_json
+
+from fleet.workflow.errors import ContextStateError, NotAvailableYet
+from fleet.workflow.state import Overlay
+
+_MISSING = object()
+
+
+class Store:
+    """Reads and writes of one attempt; what it writes takes effect with the step's result."""
+
+    def __init__(self, state: Overlay, prefix: bytes) -> None:
+        self._state = state
+        self._prefix = prefix
+
+    async def get(self, path: str, default: Any = _MISSING) -> Any:
+        """Return the value at *path* (`"a.b"`, `"items.0"`).
+
+        Raises ValueError where there is none and no *default* is given.
+        """
+        value = self._read(_parts(path))
+        if value is not _MISSING:
+            return value
+        if default is _MISSING:
+            raise ValueError(f"the run's context has no value at {path!r}; give get() a default")
+        return default
+
+    async def set(self, path: str, value: Any) -> None:
+        """Set the value at *path*, replacing whatever was at or below it.
+
+        Raises ContextStateError where JSON has no such value, or a part of *path* is no dictionary.
+        """
+        parts = _parts(path)
+        for depth in range(1, len(parts)):
+            self._make_room(parts[:depth], path)
+        self._state.delete(self._key(parts))
+        self._state.delete_all(self._key(parts) + b".")
+        for leaf, encoded in _leaves(parts, _plain(path, value)):
+            self._state.put(self._key(leaf), encoded)
+
+    async def delete(self, path: str) -> None:
+        """Remove the value at *path* and below; nothing happens where there is none."""
+        parts = _parts(path)
+        self._state.delete(self._key(parts))
+        self._state.delete_all(self._key(parts) + b".")
+
+    async def clear(self) -> None:
+        """Remove every value of the run."""
+        self._state.delete_all(self._prefix)
+
+    async def to_dict(self) -> dict[str, Any]:
+        """Return all values as one nested dictionary."""
+        return _nested(self._below(b""))
+
+    def edit_state(self) -> Any:
+        """Refused in this version."""
+        raise NotAvailableYet("ctx.store.edit_state()", "use get() and set()")
+
+    def _key(self, parts: list[str]) -> bytes:
+        return self._prefix + ".".join(parts).encode()
+
+    def _below(self, path: bytes) -> list[tuple[list[str], Any]]:
+        start = self._prefix + path
+        return [
+            (key[len(start) :].decode().split("."), from_json(value))
+            for key, value in self._state.items(start)
+        ]
+
+    def _read(self, parts: list[str]) -> Any:
+        for depth in range(len(parts), 0, -1):
+            leaf = self._state.get(self._key(parts[:depth]))
+            if leaf is not None:
+                return _descend(from_json(leaf), parts[depth:])
+        below = self._below(".".join(parts).encode() + b".")
+        return _nested(below) if below else _MISSING
+
+    def _make_room(self, parts: list[str], path: str) -> None:
+        leaf = self._state.get(self._key(parts))
+        if leaf is None:
+            return
+        if leaf != b"{}":
+            raise ContextStateError(
+                f"{path!r} cannot be set: {'.'.join(parts)!r} holds a value that is no dictionary; "
+                "set it as a whole, or use another path"
+            )
+        self._state.delete(self._key(parts))
+
+
+def _parts(path: str) -> list[str]:
+    parts = path.split(".")
+    if not all(parts) or "\0" in path:
+        raise ContextStateError(
+            f"{path!r} is no path of the context; write names with dots between them, as 'a.b'"
+        )
+    return parts
+
+
+def _plain(path: str, value: Any) -> Any:
+    try:
+        return from_json(to_json(value))
+    except PydanticSerializationError as failure:
+        raise ContextStateError(
+            f"the value at {path!r} cannot be kept ({failure}); the context holds what JSON has: "
+            "text, numbers, lists, dictionaries, pydantic models"
+        ) from None
+
+
+def _leaves(parts: list[str], value: Any) -> Iterator[tuple[list[str], bytes]]:
+    if isinstance(value, dict) and value and all(_is_part(name) for name in value):
+        for name, member in value.items():
+            yield from _leaves([*parts, name], member)
+    else:
+        yield parts, to_json(value)
+
+
+def _is_part(name: str) -> bool:
+    return bool(name) and "." not in name and "\0" not in name
+
+
+def _descend(value: Any, parts: list[str]) -> Any:
+    for part in parts:
+        if isinstance(value, dict) and part in value:
+            value = value[part]
+        elif isinstance(value, list) and part.isdigit() and int(part) < len(value):
+            value = value[int(part)]
+        else:
+            return _MISSING
+    return value
+
+
+def _nested(leaves: list[tuple[list[str], Any]]) -> dict[str, Any]:
+    whole: dict[str, Any] = {}
+    for parts, value in leaves:
+        into = whole
+        for part in parts[:-1]:
+            into = into.setdefault(part, {})
+        into[parts[-1]] = value
+    return whole

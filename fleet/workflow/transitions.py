@@ -1,0 +1,327 @@
+"""
+What each thing that happens to a group changes: state, records to append, steps to stop.
+
+Pure, and the same for every runtime: a transition reads state and adds to a draft; somebody else
+commits the draft. Nothing here waits, reads a clock or knows Kafka.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from fleet.records.envelope import Envelope, child_id
+from fleet.records.events import Event
+from fleet.records.lifecycle import (
+    Completed,
+    DeadLetter,
+    Failed,
+    Lifecycle,
+    Started,
+    StepRecord,
+    TimedOut,
+)
+from fleet.records.log import Delivered, Outgoing
+from fleet.records.topics import Topics
+from fleet.workflow import outcomes, runs, state
+from fleet.workflow.errors import UnroutableEvent, WorkflowRuntimeError
+from fleet.workflow.graph import Graph
+from fleet.workflow.outcomes import Raised, Returned, Sent
+from fleet.workflow.runs import Admission, End, Parked, Run
+from fleet.workflow.state import Overlay, View
+from fleet.workflow.steps import Step
+
+#: Largest value of a record, in bytes: below the broker's default limit of 1 MiB for a batch.
+MAX_VALUE_BYTES = 1_000_000
+
+
+class RecordTooLarge(WorkflowRuntimeError):
+    """Raised when a step sends or keeps more than one record holds."""
+
+    def __init__(self, what: str, size: int) -> None:
+        super().__init__(
+            f"{what} has {size:,} bytes, and a record holds {MAX_VALUE_BYTES:,}; "
+            "keep large data elsewhere and send where it is"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One step to be run for one event."""
+
+    record: Delivered
+    envelope: Envelope
+    event: Event
+    step: Step
+
+
+@dataclass
+class Draft:
+    """What the next commit holds."""
+
+    state: Overlay
+    records: list[Outgoing] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A run has ended: its steps in flight are to be stopped."""
+
+    run_id: str
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A run has a deadline, in unix milliseconds of broker time."""
+
+    run_id: str
+    deadline_ms: int
+
+
+@dataclass(frozen=True)
+class Transitions:
+    """The transitions of one step group."""
+
+    graph: Graph
+    topics: Topics
+
+    def admit(self, view: View, envelope: Envelope) -> Admission:
+        """Decide what becomes of an event that was delivered."""
+        return runs.admit(self._end(view, envelope.run_id), envelope.epoch)
+
+    def start(
+        self, draft: Draft, record: Delivered, envelope: Envelope, runs_position: int
+    ) -> bool:
+        """Begin the run of a start event; return whether its steps are to be run."""
+        run_id = envelope.run_id
+        start = runs.Start(
+            event_id=envelope.event_id,
+            fingerprint=_fingerprint(record.value),
+            timeout_seconds=envelope.timeout_seconds,
+            appended_ms=record.appended_ms,
+        )
+        found = self._run(draft.state, run_id), self._end(draft.state, run_id)
+        match runs.begin(*found, start, runs_position):
+            case runs.Begun(run=run, record=started):
+                draft.state.put(state.run_key(run_id), run.encode())
+                self._append(draft, envelope, started)
+                return True
+            case runs.Repeated(answer=known):
+                self._append(draft, envelope, known)
+                return False
+            case runs.Redelivered():
+                return found[1] is None
+
+    def notice(self, draft: Draft, record: Delivered, envelope: Envelope) -> None:
+        """Keep a run of which another event came before its start."""
+        if draft.state.get(state.run_key(envelope.run_id)) is None:
+            run = Run(seen_ms=record.appended_ms, epoch=envelope.epoch)
+            draft.state.put(state.run_key(envelope.run_id), run.encode())
+
+    def freeze(self, draft: Draft, work: Work) -> None:
+        """Keep a step of a run that ended without a result, for when it is resumed."""
+        parked = Parked(
+            topic=work.record.topic,
+            headers=tuple(work.record.headers),
+            value=work.record.value or b"",
+            step=work.step.name,
+            parked_ms=work.record.appended_ms,
+        )
+        envelope = work.envelope
+        key = state.parked_key(envelope.run_id, envelope.event_id, work.step.name)
+        draft.state.put(key, parked.encode())
+
+    def returned(self, draft: Draft, work: Work, outcome: Returned) -> None:
+        """Take a step's result; raises WorkflowRuntimeError where it cannot be taken."""
+        records = [self._routed(work, index, sent) for index, sent in enumerate(outcome.sent)]
+        for key, value in outcome.changes.items():
+            _fits(f"the context of run {work.envelope.run_id}", value)
+            draft.state.changes[key] = value
+        draft.records.extend(records)
+
+    def raised(
+        self, draft: Draft, work: Work, outcome: Raised, attempt: int, reason: str = "failed"
+    ) -> None:
+        """Take a step's failure: a dead letter, and the run fails with the original error."""
+        failed = Failed(
+            step=work.step.name,
+            event_id=work.envelope.event_id,
+            attempt=attempt,
+            failure=outcomes.describe(outcome.error),
+        )
+        self._bury(draft, work.record, reason, failed)
+        self._append(draft, work.envelope, failed)
+
+    def reject(
+        self, draft: Draft, record: Delivered, envelope: Envelope | None, reason: str,
+        error: BaseException,
+    ) -> None:
+        """Bury a record that cannot be processed; its run, where it has one, fails."""
+        event_id = envelope.event_id if envelope else ""
+        failed = Failed(
+            step="", event_id=event_id, attempt=0, failure=outcomes.describe(error)
+        )
+        self._bury(draft, record, reason, failed)
+        if envelope is not None and self.admit(draft.state, envelope) is Admission.RUN:
+            self._append(draft, envelope, failed)
+
+    def note(self, draft: Draft, work: Work, step: StepRecord) -> None:
+        """Write an attempt into the workflow's history."""
+        envelope = work.envelope
+        headers = Envelope(
+            run_id=envelope.run_id,
+            event_id=envelope.event_id,
+            type=StepRecord.kind,
+            epoch=envelope.epoch,
+            parent_id=envelope.parent_id,
+        ).headers()
+        draft.records.append(
+            Outgoing(self.topics.history, envelope.run_id.encode(), step.encode(), headers)
+        )
+
+    def happened(
+        self, draft: Draft, record: Delivered, envelope: Envelope, happening: Lifecycle
+    ) -> Ended | Due | None:
+        """Take a record of the `runs` topic: only here does a run end."""
+        if isinstance(happening, Started):
+            return self._set_deadline(draft, record, envelope, happening)
+        if happening.terminal:
+            return self._conclude(draft, record, envelope, happening)
+        return None
+
+    def timed_out(self, draft: Draft, run_id: str, active_steps: Iterable[str]) -> None:
+        """Write that a run's deadline has passed, unless it ended before."""
+        run = self._run(draft.state, run_id)
+        if run is None or self._end(draft.state, run_id) is not None:
+            return
+        envelope = Envelope(
+            run_id=run_id, event_id=run.start_event_id, type=TimedOut.kind, epoch=run.epoch
+        )
+        happening = TimedOut(
+            timeout_seconds=run.timeout_seconds or 0, active_steps=tuple(sorted(active_steps))
+        )
+        self._append(draft, envelope, happening)
+
+    def forget(self, draft: Draft, run_id: str) -> None:
+        """Remove everything that is kept of an ended run."""
+        self._remove(draft, run_id)
+        draft.state.delete(state.end_key(run_id))
+
+    def deadlines(self, view: View) -> list[Due]:
+        """Return the deadlines of the runs that go on."""
+        found = ((key, Run.decode(value)) for key, value in view.items(state.RUN))
+        return [
+            Due(key[len(state.RUN) :].decode(), run.deadline_ms)
+            for key, run in found
+            if run.deadline_ms and view.get(state.END + key[len(state.RUN) :]) is None
+        ]
+
+    def _set_deadline(
+        self, draft: Draft, record: Delivered, envelope: Envelope, started: Started
+    ) -> Due | None:
+        run = self._run(draft.state, envelope.run_id)
+        dated = runs.with_deadline(run, started, record.appended_ms) if run else None
+        if dated is None or self._end(draft.state, envelope.run_id) is not None:
+            return None
+        draft.state.put(state.run_key(envelope.run_id), dated.encode())
+        return Due(envelope.run_id, dated.deadline_ms)
+
+    def _conclude(
+        self, draft: Draft, record: Delivered, envelope: Envelope, terminal: Lifecycle
+    ) -> Ended | None:
+        run_id = envelope.run_id
+        end = runs.conclude(
+            self._run(draft.state, run_id),
+            self._end(draft.state, run_id),
+            terminal,
+            envelope.epoch,
+            record.offset,
+            record.appended_ms,
+        )
+        if end is None:
+            return None
+        draft.state.put(state.end_key(run_id), end.encode())
+        if not end.frozen:
+            self._remove(draft, run_id)
+        return Ended(run_id, end.outcome)
+
+    def _remove(self, draft: Draft, run_id: str) -> None:
+        draft.state.delete(state.run_key(run_id))
+        draft.state.delete_all(state.context_prefix(run_id))
+        draft.state.delete_all(state.parked_prefix(run_id))
+
+    def _routed(self, work: Work, index: int, sent: Sent) -> Outgoing:
+        envelope = work.envelope
+        value = sent.event.encode()
+        type_name = sent.event.type_name()
+        event_id = child_id(envelope.event_id, work.step.name, index)
+        if self.graph.is_result(sent.event):
+            result = Completed(step=work.step.name, event_type=type_name, event=value.decode())
+            record = self._lifecycle(envelope, event_id, result)
+            _fits(type_name, record.value)
+            return record
+        _fits(type_name, value)
+        if type_name not in self.graph.accepting or not self._accepts(sent):
+            raise UnroutableEvent(work.step.name, type_name)
+        child = Envelope(
+            run_id=envelope.run_id,
+            event_id=event_id,
+            type=type_name,
+            epoch=envelope.epoch,
+            parent_id=envelope.event_id,
+            step=sent.step or "",
+            replays=envelope.replays,
+            traceparent=envelope.traceparent,
+        )
+        key = envelope.run_id.encode()
+        return Outgoing(self.topics.event(type_name), key, value, child.headers())
+
+    def _accepts(self, sent: Sent) -> bool:
+        accepting = self.graph.accepting[sent.event.type_name()]
+        return sent.step is None or any(step.name == sent.step for step in accepting)
+
+    def _append(self, draft: Draft, envelope: Envelope, happening: Lifecycle) -> None:
+        draft.records.append(self._lifecycle(envelope, envelope.event_id, happening))
+
+    def _lifecycle(self, envelope: Envelope, event_id: str, happening: Lifecycle) -> Outgoing:
+        headers = Envelope(
+            run_id=envelope.run_id,
+            event_id=event_id,
+            type=happening.kind,
+            epoch=envelope.epoch,
+            traceparent=envelope.traceparent,
+        ).headers()
+        return Outgoing(self.topics.runs, envelope.run_id.encode(), happening.encode(), headers)
+
+    def _bury(self, draft: Draft, record: Delivered, reason: str, failed: Failed) -> None:
+        letter = DeadLetter(
+            reason=reason,
+            step=failed.step,
+            attempts=failed.attempt,
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            failure=failed.failure,
+        )
+        note = letter.__pydantic_serializer__.to_json(letter)
+        headers = [*record.headers, ("fleet-dead-letter", note)]
+        draft.records.append(
+            Outgoing(self.topics.dead, record.key or b"", record.value or b"", headers)
+        )
+
+    def _run(self, view: View, run_id: str) -> Run | None:
+        value = view.get(state.run_key(run_id))
+        return Run.decode(value) if value is not None else None
+
+    def _end(self, view: View, run_id: str) -> End | None:
+        value = view.get(state.end_key(run_id))
+        return End.decode(value) if value is not None else None
+
+
+def _fits(what: str, value: bytes | None) -> None:
+    if value is not None and len(value) > MAX_VALUE_BYTES:
+        raise RecordTooLarge(what, len(value))
+
+
+def _fingerprint(value: bytes | None) -> str:
+    return hashlib.blake2b(value or b"", digest_size=16).hexdigest()
