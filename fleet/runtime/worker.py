@@ -5,21 +5,28 @@ What cannot work is said in one sentence before Faust starts its services, and t
 zero.
 """
 
-import errno
-import socket
+import resource
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import faust
 
 from fleet.records.errors import FleetError
-from fleet.runtime import logs, provision
+from fleet.runtime import provision, web
 
-_log = logs.get_logger("worker")
+
+#: Open files that a worker asks for, where the system allows it.
+_OPEN_FILES = 65_536
 
 
 class Worker(faust.Worker):  # type: ignore[misc]
     """Faust's worker with a check before it starts."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Here and not later: Faust's banner shows the port.
+        web.choose_port(self.app)
+        _raise_open_files()
 
     def execute_from_commandline(self) -> NoReturn:
         """Check the broker and its topics, then run until stopped."""
@@ -28,38 +35,16 @@ class Worker(faust.Worker):  # type: ignore[misc]
         except FleetError as failure:
             sys.stderr.write(f"Error: {failure}\n")
             raise SystemExit(getattr(failure, "exit_code", 1)) from None
-        self._choose_web_port()
         super().execute_from_commandline()
 
     async def _check(self) -> None:
         for engine in self.app.host.engines:
             await provision.ensure(engine.topics, engine.charter.graph, engine.settings)
 
-    def _choose_web_port(self) -> None:
-        """Take another port where the wanted one is taken: several workers share a host."""
-        conf = self.app.conf
-        if not conf.web_enabled or conf.web_transport.scheme != "tcp":
-            return
-        if _is_free(conf.web_bind, conf.web_port):
-            return
-        wanted, conf.web_port = conf.web_port, _free_port(conf.web_bind)
-        conf.canonical_url = f"http://{conf.web_host}:{conf.web_port}"
-        _log.warning("web_port_taken", wanted=wanted, chosen=conf.web_port)
 
-
-def _is_free(host: str, port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as failure:
-            return failure.errno != errno.EADDRINUSE
-        return True
-
-
-def _free_port(host: str) -> int:
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-        return port
-
+def _raise_open_files() -> None:
+    """Allow as many open files as the system lets us: each LLM call in flight is a socket."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

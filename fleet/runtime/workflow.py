@@ -14,6 +14,7 @@ from fleet.config import settings
 from fleet.records.events import Event
 from fleet.records.log import Outgoing
 from fleet.records.topics import Topics
+from fleet.runtime import embedding
 from fleet.runtime.caller import Caller
 from fleet.runtime.handler import WorkflowHandler
 from fleet.runtime.memory import MemoryBroker, MemoryLog, MemoryStore, MemoryStream
@@ -43,6 +44,7 @@ class Workflow(Definition):
         self.graph()
         self.timeout = timeout
         self.app = app
+        self._embedding = embedding.Embedding(self, app) if app is not None else None
         self._callers: WeakKeyDictionary[asyncio.AbstractEventLoop, Caller] = WeakKeyDictionary()
 
     def run(
@@ -79,6 +81,8 @@ class Workflow(Definition):
         return caller
 
     def _new_caller(self) -> Caller:
+        if self._embedding is not None:
+            return self._embedding.caller()
         return _in_memory(self)
 
 

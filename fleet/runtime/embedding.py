@@ -1,0 +1,132 @@
+"""
+A workflow on the user's own Faust app: worker and caller in one process.
+
+Its topics carry the app's id, so its runs and a fleet's never meet; the app's consumer group reads
+them. The app is started at the first run where nobody has started it, and stopped with the event
+loop then.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from fleet.config import settings as configuration
+from fleet.config.settings import Settings
+from fleet.records.log import Outgoing
+from fleet.records.topics import Topics
+from fleet.runtime import host, provision, web
+from fleet.runtime.caller import Caller
+from fleet.runtime.engine import Engine
+from fleet.runtime.reader import KafkaLink
+from fleet.workflow.definition import Definition
+
+#: One start at a time, whichever of an app's workflows runs first.
+_starting: WeakKeyDictionary[Any, asyncio.Lock] = WeakKeyDictionary()
+#: What holds the generators of `_with_the_loop` for as long as their loop.
+_lifetimes: WeakKeyDictionary[asyncio.AbstractEventLoop, list[object]] = WeakKeyDictionary()
+
+
+class Embedding:
+    """One workflow's place on an app."""
+
+    def __init__(self, workflow: Definition, app: Any) -> None:
+        self._workflow = workflow
+        self._app = app
+        self._settings = _settings(app)
+        self._topics = Topics(
+            f"embedded.{app.conf.id}", workflow.workflow_name, workflow.group_name
+        )
+        carrier = host.install(app)
+        carrier.add(Engine(workflow, self._topics, self._settings))
+
+    def caller(self) -> Caller:
+        """Return a caller for the running event loop."""
+        link = _EmbeddedLink(self._app, self._topics, self._settings, self._workflow)
+        link.caller = Caller(type(self._workflow), self._topics, link)
+        return link.caller
+
+
+class _EmbeddedLink:
+    """A link that starts the app and connects when it is first used."""
+
+    caller: Caller
+
+    def __init__(
+        self, app: Any, topics: Topics, settings: Settings, workflow: Definition
+    ) -> None:
+        self._app = app
+        self._topics = topics
+        self._settings = settings
+        self._workflow = workflow
+        self._link: KafkaLink | None = None
+        self._connecting = asyncio.Lock()
+
+    async def follow(self, run_id: str) -> None:
+        """See `fleet.runtime.caller.Link`; the first call connects."""
+        async with self._connecting:
+            if self._link is None:
+                self._link = await self._connect()
+        await self._link.follow(run_id)
+
+    async def send(self, record: Outgoing) -> None:
+        """Append one record."""
+        await self._connected.send(record)
+
+    async def rewind(self, run_id: str, offset: int) -> None:
+        """Read the run's partition of `runs` from *offset* again."""
+        await self._connected.rewind(run_id, offset)
+
+    async def stream_read(self, run_id: str) -> None:
+        """Return when the run's partition of `stream` was read to its end."""
+        if self._link is not None:
+            await self._link.stream_read(run_id)
+
+    def unfollow(self, run_id: str) -> None:
+        """Let the run go."""
+        if self._link is not None:
+            self._link.unfollow(run_id)
+
+    @property
+    def _connected(self) -> KafkaLink:
+        assert self._link is not None, "a run is followed before anything else"
+        return self._link
+
+    async def _connect(self) -> KafkaLink:
+        graph = self._workflow.graph()
+        partitions = await provision.ensure(self._topics, graph, self._settings)
+        await _start(self._app)
+        link = KafkaLink(
+            self._settings, self._topics, partitions, self.caller.take, self.caller.fail_all
+        )
+        await link.start()
+        await _with_the_loop(link.stop)
+        return link
+
+
+async def _start(app: Any) -> None:
+    async with _starting.setdefault(app, asyncio.Lock()):
+        if not app.started:
+            web.choose_port(app)
+            app.conf.datadir.mkdir(parents=True, exist_ok=True)
+            await app.start()
+            await _with_the_loop(app.stop)
+
+
+async def _with_the_loop(stop: Callable[[], Awaitable[object]]) -> None:
+    """Call *stop* when the event loop is shut down: it closes the generators that are open."""
+
+    async def lifetime() -> AsyncGenerator[None, None]:
+        try:
+            yield
+        finally:
+            await stop()
+
+    generator = lifetime()
+    await anext(generator)
+    _lifetimes.setdefault(asyncio.get_running_loop(), []).append(generator)
+
+
+def _settings(app: Any) -> Settings:
+    servers = [f"{url.host}:{url.port or 9092}" for url in app.conf.broker_consumer]
+    return configuration.current().model_copy(update={"broker": f"kafka://{','.join(servers)}"})
