@@ -7,92 +7,155 @@ and the OpenTelemetry variables keep their standard names and are read by those 
 
 import ipaddress
 import os
+import re
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    FiniteFloat,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fleet.records.errors import FleetError
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+VARIABLE_PREFIX = "FLEET_"
+_HIGHEST_PORT = 65_535
 
 
 class SettingsError(FleetError):
     """Raised when a FLEET_* variable cannot be used."""
 
     def __init__(self, problems: list[str]) -> None:
-        super().__init__("; ".join(problems) + ". `fleet config show` lists every setting.")
+        super().__init__(
+            "; ".join(problems) + ". Correct or unset what is named here; "
+            "`fleet config show` then lists every setting."
+        )
+
+
+def _expanded(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise ValueError(f"{path} is in a home folder that is not known; set a full path") from None
 
 
 def _data_dir() -> Path:
-    state = os.environ.get("XDG_STATE_HOME")
-    return (Path(state) if state else Path.home() / ".local" / "state") / "fleet"
+    return Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state") / "fleet"
+
+
+# Whoever starts us without a shell (systemd, compose, Kubernetes) passes `~` as it is.
+_UserPath = Annotated[Path, AfterValidator(_expanded)]
 
 
 class Settings(BaseSettings):
     """One process's settings; each field is the variable FLEET_<FIELD IN UPPER CASE>."""
 
-    model_config = SettingsConfigDict(env_prefix="FLEET_", frozen=True, extra="ignore")
+    # Compose files and Helm charts pass a variable that is not set as an empty one.
+    model_config = SettingsConfigDict(
+        env_prefix=VARIABLE_PREFIX, env_ignore_empty=True, frozen=True, extra="ignore"
+    )
 
-    #: Where Kafka is: `kafka://host:port[,host:port...]`.
-    broker: str = "kafka://127.0.0.1:9092"
-    #: First part of every topic name and engine id. Permanent once runs exist.
-    prefix: str = "fleet"
-    #: RocksDB folders, one per engine id, and the files of `fleet dev`.
-    data_dir: Path = Field(default_factory=_data_dir)
-    #: Partitions of topics that are created from now on.
-    partitions: Annotated[int, Field(ge=1, le=10_000)] = 8
-    #: Replication factor of new topics; -1 is the broker's default.
-    replication: Annotated[int, Field(ge=-1)] = -1
-    #: How long Kafka keeps events, in seconds.
-    event_retention: Annotated[int, Field(ge=60)] = 14 * 86_400
-    #: How long a repeated run id is recognised after the run's end, in days.
-    dedupe_days: Annotated[float, Field(gt=0)] = 1
-    #: How long the state of a failed, cancelled or timed-out run is kept, in days.
-    resume_days: Annotated[float, Field(gt=0)] = 7
-    #: Steps in flight per worker.
-    slots: Annotated[int, Field(ge=1)] = 2_000
-    #: How long a stopping worker lets running steps finish, in seconds.
-    drain_seconds: Annotated[float, Field(ge=0)] = 20
-    #: Static membership: a name that is this worker's over restarts. Off when empty.
-    instance_id: str = ""
-    #: Confluent-compatible schema registry.
-    schema_registry_url: str = ""
-    #: `json` for machines, `console` for people.
-    log_format: Literal["json", "console"] = "json"
-    #: `PLAINTEXT`, `SSL`, `SASL_PLAINTEXT` or `SASL_SSL`.
-    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    #: `PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`.
-    security_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
-    security_username: str = ""
-    security_password: SecretStr = SecretStr("")
-    #: Certificate authorities of the broker, client certificate and its key, as PEM files.
-    security_ca_file: Path | None = None
-    security_cert_file: Path | None = None
-    security_key_file: Path | None = None
+    broker: str = Field(
+        "kafka://127.0.0.1:9092", description="Where Kafka is: kafka://host:port[,host:port...]."
+    )
+    prefix: str = Field(
+        "fleet",
+        description="First part of every topic name and engine id. Permanent once runs exist.",
+    )
+    data_dir: _UserPath = Field(
+        default_factory=_data_dir,
+        description="RocksDB folders, one per engine id, and the files of `fleet dev`.",
+    )
+    partitions: int = Field(
+        8, ge=1, le=10_000, description="Partitions of topics that are created from now on."
+    )
+    replication: int = Field(
+        -1, ge=-1, description="Replication factor of new topics; -1 is the broker's default."
+    )
+    event_retention: int = Field(
+        14 * 86_400, ge=60, description="How long Kafka keeps events, in seconds."
+    )
+    dedupe_days: FiniteFloat = Field(
+        1,
+        gt=0,
+        description="How long a repeated run id is recognised after the run's end, in days.",
+    )
+    resume_days: FiniteFloat = Field(
+        7,
+        gt=0,
+        description="How long the state of a failed, cancelled or timed-out run is kept, in days.",
+    )
+    slots: int = Field(2_000, ge=1, description="Steps in flight per worker.")
+    drain_seconds: FiniteFloat = Field(
+        20, ge=0, description="How long a stopping worker lets running steps finish, in seconds."
+    )
+    instance_id: str = Field(
+        "",
+        description="Static membership: a name that is this worker's over restarts. Off if empty.",
+    )
+    schema_registry_url: str = Field("", description="Confluent-compatible schema registry.")
+    log_format: Literal["json", "console"] = Field(
+        "json", description="`json` for machines, `console` for people."
+    )
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="`PLAINTEXT`, `SSL`, `SASL_PLAINTEXT` or `SASL_SSL`."
+    )
+    security_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "PLAIN", description="SASL: `PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`."
+    )
+    security_username: str = Field("", description="SASL: who connects.")
+    security_password: SecretStr = Field(SecretStr(""), description="SASL: the password.")
+    security_ca_file: _UserPath | None = Field(
+        None, description="TLS: certificate authorities of the broker, a PEM file."
+    )
+    security_cert_file: _UserPath | None = Field(
+        None, description="TLS: the client's certificate, a PEM file."
+    )
+    security_key_file: _UserPath | None = Field(
+        None, description="TLS: the key of the client's certificate, a PEM file."
+    )
 
     @field_validator("broker")
     @classmethod
-    def _has_kafka_scheme(cls, broker: str) -> str:
+    def _names_hosts_and_ports(cls, broker: str) -> str:
+        if "@" in broker:  # and so the text must not be repeated
+            raise ValueError(
+                "an address carries no credentials; "
+                "they go into FLEET_SECURITY_USERNAME and FLEET_SECURITY_PASSWORD"
+            )
         scheme, _, hosts = broker.rpartition("://")
         if scheme not in ("", "kafka") or not hosts:
             raise ValueError(f"{broker!r} is not of the form kafka://host:port[,host:port...]")
-        for host in hosts.split(","):
-            name, _, port = host.rpartition(":")
-            if not name or not port.isdigit():
-                raise ValueError(f"{host!r} in {broker!r} is not of the form host:port")
+        for server in hosts.split(","):
+            _check_server(server, broker)
         return f"kafka://{hosts}"
 
     @field_validator("prefix")
     @classmethod
-    def _is_not_embedded(cls, prefix: str) -> str:
-        if not prefix or prefix.startswith("embedded."):
-            raise ValueError("a prefix is not empty and does not begin with 'embedded.'")
+    def _can_begin_a_topic_name(cls, prefix: str) -> str:
+        if not re.fullmatch(r"[a-zA-Z0-9._-]{1,100}", prefix):
+            raise ValueError(
+                f"{prefix!r} cannot begin a topic name; "
+                "use up to 100 of the letters a to z and A to Z, digits, '.', '_' and '-'"
+            )
+        if f"{prefix}.".startswith("embedded."):
+            raise ValueError(f"{prefix!r} belongs to embedded apps; choose another first part")
         return prefix
 
     @model_validator(mode="after")
     def _sasl_has_a_user(self) -> Self:
-        if self.security_protocol.startswith("SASL") and not self.security_username:
+        known = self.security_username and self.security_password.get_secret_value()
+        if self.security_protocol.startswith("SASL") and not known:
             raise ValueError("SASL needs FLEET_SECURITY_USERNAME and FLEET_SECURITY_PASSWORD")
         return self
 
@@ -107,11 +170,22 @@ class Settings(BaseSettings):
         return all(_is_loopback(server.rpartition(":")[0]) for server in self.bootstrap_servers)
 
 
+def _check_server(server: str, broker: str) -> None:
+    name, _, port = server.rpartition(":")
+    if not name or not re.fullmatch(r"[0-9]{1,5}", port) or not 0 < int(port) <= _HIGHEST_PORT:
+        raise ValueError(f"{server!r} in {broker!r} is not of the form host:port")
+
+
 def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def variable(field: str) -> str:
+    """Return the name of the environment variable that sets *field*."""
+    return f"{VARIABLE_PREFIX}{field.upper()}"
 
 
 def read() -> Settings:
@@ -128,12 +202,8 @@ def current() -> Settings:
     return read()
 
 
-def _sentence(error: object) -> str:
-    match error:
-        case {"loc": (name, *_), "msg": message, "input": value}:
-            shown = "" if "password" in str(name) else f" (it is {value!r})"
-            return f"FLEET_{str(name).upper()}: {message}{shown}"
-        case {"msg": message}:
-            return str(message)
-        case _:
-            return str(error)
+def _sentence(error: "ErrorDetails") -> str:
+    name = "".join(f"{variable(str(field))}: " for field in error["loc"][:1])
+    if error["type"] == "value_error":  # one of the sentences above
+        return f"{name}{error['ctx']['error']}"
+    return f"{name}{error['msg']} (it is {error['input']!r})"

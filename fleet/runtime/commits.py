@@ -35,7 +35,9 @@ class Commits:
         self._committed = committed
         self._something = asyncio.Event()
         self._urgent = asyncio.Event()
-        self._finishing = False
+        self._running = False
+        #: Somebody waits for the end of all commits: do not gather.
+        self._hurried = False
         self._idle = asyncio.Event()
         self._ended = 0.0
 
@@ -49,14 +51,17 @@ class Commits:
         self._something.set()
 
     async def finish(self) -> None:
-        """Commit everything that was decided; return when it is."""
-        self._finishing = True
+        """Commit everything that was decided; return when it is, or when nothing commits."""
+        self._hurried = True
         self._idle.clear()
         self.now()
-        await self._idle.wait()
+        while self._running and not self._idle.is_set():
+            await self._idle.wait()
+        self._hurried = False
 
     async def run(self) -> None:
         """Commit until cancelled; raises TaskLost when the log is lost."""
+        self._running = True
         try:
             while True:
                 await self._something.wait()
@@ -67,10 +72,11 @@ class Commits:
                 if not self._something.is_set():
                     self._idle.set()
         finally:
+            self._running = False
             self._idle.set()
 
     async def _gather(self) -> None:
-        if self._finishing:
+        if self._hurried:
             return
         if not self._urgent.is_set():
             try:

@@ -182,9 +182,10 @@ class Flights:
             if written:
                 await asyncio.gather(*written)
         except asyncio.CancelledError as cancelled:
-            if flight.stopped:
+            task = asyncio.current_task()
+            if flight.stopped or (task is not None and task.cancelling()):
                 raise
-            # The step cancelled itself, as some libraries do when a connection breaks.
+            # Nobody cancelled it: some libraries raise this when a connection breaks.
             return Raised(cancelled)
         except (Exception, SystemExit) as failure:  # noqa: BLE001 - the boundary: a failed step is a result
             return Raised(failure)

@@ -182,11 +182,8 @@ class Task:
 
     async def settle(self, seconds: float) -> None:
         """Let running steps finish within *seconds* and commit, whoever owns the task then."""
-        if not self._loops:
-            return
         await self.flights.wait(seconds)
-        if self._alive:
-            await self.commits.finish()
+        await self.commits.finish()
 
     async def close(self) -> None:
         """Stop everything; what was not committed runs again where the partition is next."""

@@ -1,0 +1,64 @@
+"""
+Options that mean the same on every command.
+
+`--broker` is FLEET_BROKER for one invocation: set in the environment before a command reads its
+settings, so that the processes a command starts inherit it.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+_BROKER = "FLEET_BROKER"
+
+
+def _use_broker(context: click.Context, _: click.Parameter, address: str | None) -> None:
+    if address is not None:
+        context.with_resource(_environment(_BROKER, address))
+
+
+@contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    before = os.environ.get(name)
+    os.environ[name] = value
+    _forget_settings()
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+        _forget_settings()
+
+
+def _forget_settings() -> None:
+    # Looked up, not imported: settings bring in pydantic, for which `fleet --help` should not wait,
+    # and what was not imported has read nothing.
+    settings = sys.modules.get("fleet.config.settings")
+    if settings is not None:
+        settings.current.cache_clear()
+
+
+#: Usable before and after the name of a command; the nearer one wins.
+broker = click.option(
+    "--broker",
+    metavar="kafka://HOST:PORT[,...]",
+    expose_value=False,
+    callback=_use_broker,
+    help=f"Where Kafka is, for this call; instead of {_BROKER}.",
+)
+
+#: Gives the command a parameter `form`: `table` for people, `json` for programs.
+output = click.option(
+    "-o",
+    "--output",
+    "form",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="How to print.",
+)

@@ -1,0 +1,46 @@
+"""Free TCP ports on the loopback interface."""
+
+import random
+import socket
+
+from fleet.records.errors import FleetError
+
+HOST = "127.0.0.1"
+#: Below the range that operating systems take the local ends of connections from. A client that
+#: keeps knocking at a port of that range while nobody listens can connect to itself there, and
+#: then a broker never gets its port back.
+CHOICE = range(20_000, 32_000)
+
+
+class NoPort(FleetError):
+    """Raised when no port can be found."""
+
+    permanent = False
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"no free port was found on {HOST} between {CHOICE.start} and {CHOICE.stop}; "
+            "name one with --port"
+        )
+
+
+def is_free(port: int) -> bool:
+    """Whether a server may listen at *port*."""
+    with socket.socket() as server:
+        # As servers do, so that what is left of closed connections does not count.
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            server.bind((HOST, port))
+        except OSError:
+            return False
+    # macOS lets one bind where another already listens on all addresses.
+    with socket.socket() as client:
+        return client.connect_ex((HOST, port)) != 0
+
+
+def choose() -> int:
+    """Return a port that is free now. Raises NoPort."""
+    for port in random.sample(CHOICE, 100):
+        if is_free(port):
+            return port
+    raise NoPort

@@ -1,0 +1,196 @@
+"""
+`LLM`: a language model as an attribute of a workflow class.
+
+A thin object over the real `openai.AsyncOpenAI`, so it talks to whatever speaks OpenAI's protocol:
+the service itself, a gateway, a model on the same machine, or the scripted one of `fleet dev llm`.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from fleet.llm.connections import Connections, Endpoint
+from fleet.records.errors import FleetError
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+
+#: Given to openai by name: it takes an OPENAI_BASE_URL that is set to nothing, as compose files do,
+#: for an address.
+OPENAI_URL = "https://api.openai.com/v1"
+#: Used where neither the code nor OPENAI_MODEL names a model.
+DEFAULT_MODEL = "gpt-4o-mini"
+#: How the scripted server signs its answers.
+SCRIPTED = "scripted"
+
+
+class MissingKey(FleetError):
+    """Raised at the first call when nothing says where the model is."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "there is no language model to call: OPENAI_API_KEY and OPENAI_BASE_URL are not set; "
+            "set OPENAI_API_KEY, or start a scripted model with `fleet dev llm` and set "
+            "OPENAI_BASE_URL to the address that it prints"
+        )
+
+
+class UnusableAnswer(FleetError):
+    """Raised when an endpoint answers a call with success, but not with a chat completion."""
+
+    #: A gateway in trouble does this too, so another attempt may help.
+    permanent = False
+
+    def __init__(self, got: str) -> None:
+        super().__init__(
+            f"the endpoint's answer is no chat completion but {got}; "
+            "see whether OPENAI_BASE_URL ends where the API begins, usually at /v1"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What a model answered. As a string it is its text."""
+
+    text: str
+    #: The model that answered, by its own account.
+    model: str
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    #: True when a scripted server answered: there is no model behind the text.
+    scripted: bool = False
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class LLM:
+    """A language model behind OpenAI's protocol. Cheap to make: it connects at the first call.
+
+    What is not given is read from OPENAI_BASE_URL, OPENAI_API_KEY and OPENAI_MODEL at that call.
+    *timeout* is in seconds without a byte from the model. Other keywords (`temperature=0`) go with
+    every call.
+
+    Rate limits, errors of the server and lost connections are tried again *max_retries* times
+    within a call, as the openai client does it, heeding Retry-After. A retry policy of the step
+    comes on top: with 3 attempts and 2 retries a model that is down is called 9 times. Where
+    the step has such a policy, give `max_retries=0`. What is left is raised as openai raises it.
+
+    One object serves any number of event loops, and its connections close with their loop.
+    """
+
+    def __init__(
+        self,
+        model: str | None = None,
+        *,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        timeout: float | None = 600,
+        max_retries: int = 2,
+        **defaults: Any,
+    ) -> None:
+        self._model = model
+        self._base_url = base_url
+        self._api_key = api_key
+        self._timeout_seconds = timeout
+        self._max_retries = max_retries
+        self._defaults = defaults
+        self._by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, Connections] = (
+            WeakKeyDictionary()
+        )
+
+    def __repr__(self) -> str:
+        return f"LLM({self.model!r})"
+
+    @property
+    def model(self) -> str:
+        """The model that is asked for; a server with only one may ignore it."""
+        return self._model or os.environ.get("OPENAI_MODEL") or DEFAULT_MODEL
+
+    @property
+    def client(self) -> "AsyncOpenAI":
+        """The openai client of the running event loop, for whatever `LLM` has no method for."""
+        return self._connections().first
+
+    async def complete(
+        self, prompt: str, *, system: str | None = None, **options: Any
+    ) -> Completion:
+        """Ask the model and wait for the whole answer; *options* go to openai's `create`.
+
+        Raises MissingKey, UnusableAnswer, and what openai raises.
+        """
+        with self._connections().lease() as client:
+            create: Any = client.chat.completions.create
+            return _completion(await create(**self._request(prompt, system, options)))
+
+    #: The name that it has in LlamaIndex.
+    acomplete = complete
+
+    async def stream(
+        self, prompt: str, *, system: str | None = None, **options: Any
+    ) -> AsyncGenerator[str, None]:
+        """Ask the model and yield the answer's text piece by piece, as it is made."""
+        with self._connections().lease() as client:
+            create: Any = client.chat.completions.create
+            request = self._request(prompt, system, options)
+            async with await create(stream=True, **request) as chunks:
+                async for chunk in chunks:
+                    if chunk.choices and chunk.choices[0].delta.content:
+                        yield chunk.choices[0].delta.content
+
+    async def aclose(self) -> None:
+        """Close the connections of the running event loop; a later call opens new ones."""
+        connections = self._by_loop.pop(asyncio.get_running_loop(), None)
+        if connections is not None:
+            await connections.aclose()
+
+    def _connections(self) -> Connections:
+        loop = asyncio.get_running_loop()
+        found = self._by_loop.get(loop)
+        if found is None:
+            self._forget_closed_loops()
+            found = self._by_loop[loop] = Connections(self._endpoint())
+        return found
+
+    def _forget_closed_loops(self) -> None:
+        # Connections refer to their loop, so the weak keys alone would keep them for good.
+        for loop in list(self._by_loop):
+            if loop.is_closed():
+                del self._by_loop[loop]
+
+    def _endpoint(self) -> Endpoint:
+        base_url = self._base_url or os.environ.get("OPENAI_BASE_URL")
+        api_key = self._api_key or os.environ.get("OPENAI_API_KEY")
+        if not base_url and not api_key:
+            raise MissingKey
+        return Endpoint(
+            base_url or OPENAI_URL,
+            # Models on one's own machine ask for no key, but the client wants one.
+            api_key or "none",
+            self._timeout_seconds,
+            self._max_retries,
+        )
+
+    def _request(self, prompt: str, system: str | None, options: dict[str, Any]) -> dict[str, Any]:
+        messages = [{"role": "user", "content": prompt}]
+        if system is not None:
+            messages.insert(0, {"role": "system", "content": system})
+        return {"model": self.model, "messages": messages} | self._defaults | options
+
+
+def _completion(answer: Any) -> Completion:
+    choices = getattr(answer, "choices", None)
+    if not choices:
+        # A web page comes as a string, an error with status 200 as an object without choices.
+        raise UnusableAnswer("a page of text" if isinstance(answer, str) else "without choices")
+    usage = answer.usage
+    return Completion(
+        text=choices[0].message.content or "",
+        model=answer.model,
+        prompt_tokens=usage.prompt_tokens if usage else 0,
+        completion_tokens=usage.completion_tokens if usage else 0,
+        scripted=getattr(answer, "system_fingerprint", None) == SCRIPTED,
+    )

@@ -1,0 +1,3 @@
+"""What all tests share: the broker."""
+
+pytest_plugins = ["fleet.dev.pytest_plugin"]

@@ -1,0 +1,117 @@
+"""The `fleet` command itself: what it loads, and how it ends."""
+
+import importlib.metadata
+import json
+import subprocess
+import sys
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from fleet.admin import cli
+from fleet.records.errors import FleetError
+
+
+class Unreachable(FleetError):
+    """Raised when a test wants an exit code of its own."""
+
+    exit_code = 4
+
+
+ENDINGS: dict[str, BaseException] = {
+    "refused": FleetError("three facts; one way out"),
+    "unreachable": Unreachable("nobody there"),
+    "interrupt": KeyboardInterrupt(),
+    "defect": ZeroDivisionError("a defect of ours"),
+}
+
+
+@click.command()
+@click.argument("how")
+def end(how: str) -> None:
+    """End as told."""
+    click.echo("data")
+    raise ENDINGS[how]
+
+
+def ending(how: str, monkeypatch: pytest.MonkeyPatch) -> Result:
+    """Run `fleet end HOW`, a command of this module that is found as the real ones are."""
+    monkeypatch.setitem(cli._COMMANDS, "end", cli._Lazy(f"{__name__}:end", "End as told."))
+    return CliRunner().invoke(cli.main, ["end", how])
+
+
+def loaded_by(*arguments: str) -> set[str]:
+    """Return the top-level packages that a process has imported after `fleet ARGUMENTS`."""
+    program = (
+        "import json, sys\n"
+        "from fleet.admin.cli import main\n"
+        "main(sys.argv[1:], standalone_mode=False)\n"
+        "print(json.dumps(sorted(sys.modules)), file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True
+    )
+    return {name.partition(".")[0] for name in json.loads(done.stderr)}
+
+
+def test_an_error_of_ours_is_one_sentence_on_stderr(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No stack trace, nothing added to the data, and exit code 1."""
+    result = ending("refused", monkeypatch)
+    assert (result.exit_code, result.stdout) == (1, "data\n")
+    assert result.stderr == "Error: three facts; one way out\n"
+
+
+def test_an_error_may_carry_its_own_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scripts can tell an unreachable broker from a failed run."""
+    assert ending("unreachable", monkeypatch).exit_code == 4
+
+
+def test_ctrl_c_ends_quietly_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As shells count it: 128 and the number of SIGINT."""
+    result = ending("interrupt", monkeypatch)
+    assert (result.exit_code, result.stderr) == (130, "")
+
+
+def test_a_defect_keeps_its_stack_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only errors that we raise on purpose are sentences."""
+    assert isinstance(ending("defect", monkeypatch).exception, ZeroDivisionError)
+
+
+def test_wrong_usage_ends_with_2() -> None:
+    """Click's own code for it."""
+    assert CliRunner().invoke(cli.main, ["no-such-command"]).exit_code == 2
+
+
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_help_lists_every_command_with_its_line(flag: str) -> None:
+    """The listing is the table of commands."""
+    shown = CliRunner().invoke(cli.main, [flag]).stdout
+    for name, command in cli._COMMANDS.items():
+        assert f"{name} " in shown
+        assert command.summary in shown
+
+
+@pytest.mark.parametrize("name", list(cli._COMMANDS))
+def test_a_listed_command_is_there_under_its_name(name: str) -> None:
+    """What `fleet --help` promises can be loaded."""
+    assert cli._COMMANDS[name].load().name == name
+
+
+def test_the_version_is_that_of_the_installed_package() -> None:
+    """One number, from the package's metadata."""
+    shown = CliRunner().invoke(cli.main, ["--version"]).stdout
+    assert importlib.metadata.version("fleet-workflows") in shown
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["config", "--help"]])
+def test_help_waits_for_no_heavy_package(arguments: list[str]) -> None:
+    """Neither the OpenAI client, nor Faust, nor the Kafka client is loaded to print help."""
+    loaded = loaded_by(*arguments)
+    assert "click" in loaded
+    assert loaded.isdisjoint({"openai", "faust", "mode", "aiokafka", "rocksdict"})
+
+
+def test_the_root_help_does_not_even_wait_for_settings() -> None:
+    """Pydantic alone would triple its time."""
+    assert "pydantic" not in loaded_by("--help")

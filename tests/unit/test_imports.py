@@ -1,0 +1,113 @@
+"""Imports go one way, as pyproject.toml has it, and step groups do not know each other."""
+
+import ast
+import itertools
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import grimp
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def lint(folder: Path) -> subprocess.CompletedProcess[str]:
+    """Check the `fleet` in *folder* against the contract that lies beside it."""
+    return subprocess.run(
+        [Path(sys.executable).with_name("lint-imports"), "--no-cache"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def copied(folder: Path) -> Path:
+    """Return a copy of the project's sources in which wrong imports can be planted."""
+    shutil.copytree(ROOT / "fleet", folder / "fleet", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    return folder
+
+
+def is_step_group(source: Path) -> bool:
+    """Tell whether a module has what `faust -A` looks for: an `app` at its top level."""
+    return any(
+        isinstance(name, ast.Name) and name.id == "app"
+        for statement in ast.parse(source.read_bytes()).body
+        if isinstance(statement, ast.Assign | ast.AnnAssign)
+        for name in ast.walk(statement)
+        if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store)
+    )
+
+
+def step_groups(package: Path) -> set[str]:
+    """Return the dotted names of the step groups under *package*."""
+    return {
+        ".".join(source.relative_to(package.parent).with_suffix("").parts)
+        for source in package.rglob("*.py")
+        if is_step_group(source)
+    }
+
+
+def crossings(package: Path) -> set[tuple[str, str]]:
+    """Return which step group reaches which other, by whatever way."""
+    graph = grimp.build_graph(package.name, cache_dir=None)
+    return {
+        (importer, imported)
+        for importer, imported in itertools.permutations(step_groups(package), 2)
+        if graph.chain_exists(importer, imported)
+    }
+
+
+def test_imports_go_one_way() -> None:
+    """admin > step groups > runtime > workflow, llm, dev > config > records."""
+    result = lint(ROOT)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(
+    ("place", "line"),
+    [
+        ("records", "from fleet.config import settings"),
+        ("workflow", "from fleet.runtime import frontier"),
+        ("workflow", "import fleet.llm"),
+        ("runtime", "from fleet.admin import cli"),
+    ],
+)
+def test_an_import_against_the_direction_is_caught(place: str, line: str, tmp_path: Path) -> None:
+    """Planted in a copy, it breaks the contract, which names the module."""
+    folder = copied(tmp_path)
+    (folder / "fleet" / place / "planted.py").write_text(f"{line}\n")
+    result = lint(folder)
+    assert result.returncode != 0
+    assert f"fleet.{place}.planted -> " in result.stdout
+
+
+def test_step_groups_do_not_import_each_other() -> None:
+    """Each is deployed by itself."""
+    groups = step_groups(ROOT / "fleet")
+    assert "fleet.joke" in groups
+    assert crossings(ROOT / "fleet") == set()
+
+
+def test_a_step_group_that_imports_another_is_caught(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Directly or through a module between them; a shared module alone is no crossing."""
+    package = tmp_path / "planted"
+    package.mkdir()
+    sources = {
+        "__init__": "",
+        "records": "",
+        "first": "import planted.records\napp = 1",
+        "second": "import planted.between\napp = 2",
+        "between": "import planted.first",
+        "third": "import planted.records\napp: int = 3",
+    }
+    for name, source in sources.items():
+        (package / f"{name}.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert step_groups(package) == {"planted.first", "planted.second", "planted.third"}
+    assert crossings(package) == {("planted.second", "planted.first")}
