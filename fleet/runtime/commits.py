@@ -13,10 +13,12 @@ from collections.abc import Callable, Mapping
 from fleet.runtime.ledger import Ledger
 from fleet.runtime.log import Log
 
-#: Pause between the end of one commit and the next while work keeps coming, in seconds.
+#: Longest pause between the end of one commit and the next while work keeps coming, in seconds.
 GATHER_SECONDS = 0.008
+#: The pause for each record of the last commit: a lone run is not held up, a burst is gathered.
+GATHER_SECONDS_PER_RECORD = 0.0002
 #: How long something that nobody waits for may wait, in seconds.
-LATER_SECONDS = 0.025
+LATER_SECONDS = 0.1
 
 
 class Commits:
@@ -40,6 +42,7 @@ class Commits:
         self._hurried = False
         self._idle = asyncio.Event()
         self._ended = 0.0
+        self._pause = 0.0
 
     def now(self) -> None:
         """Commit what was decided as soon as it pays."""
@@ -84,7 +87,7 @@ class Commits:
             except TimeoutError:
                 return
         # Steps that end in the same turn of the loop share the commit, also after a pause.
-        await asyncio.sleep(max(0.0, self._ended + GATHER_SECONDS - time.monotonic()))
+        await asyncio.sleep(max(0.0, self._ended + self._pause - time.monotonic()))
 
     async def _commit(self) -> None:
         positions = self._positions()
@@ -95,5 +98,6 @@ class Commits:
         began = time.monotonic()
         receipt = await self._log.commit(draft.records, draft.state.changes)
         self._ended = time.monotonic()
+        self._pause = min(GATHER_SECONDS, GATHER_SECONDS_PER_RECORD * len(draft.records))
         self._ledger.settle(receipt.state_offset)
         self._committed(receipt.appended_ms, len(draft.records), self._ended - began)

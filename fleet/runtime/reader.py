@@ -24,6 +24,8 @@ from fleet.runtime.loading import delivered
 _POLL_MS = 100
 #: As for the workers: a fetch in flight keeps newly followed partitions waiting, in milliseconds.
 _FETCH_WAIT_MS = 20
+#: How long a partition without open runs is followed on, in seconds.
+_IDLE_SECONDS = 30.0
 
 
 def partition_of(run_id: str, partitions: int) -> int:
@@ -62,6 +64,8 @@ class KafkaLink:
         #: How many open runs each followed partition has.
         self._open: Counter[int] = Counter()
         self._followed: set[int] = set()
+        #: Since when a followed partition has had no open run, in seconds of the loop's clock.
+        self._idle_since: dict[int, float] = {}
         self._following = asyncio.Lock()
         self._waiting: list[_StreamEnd] = []
         self._loop: asyncio.Task[None] | None = None
@@ -170,10 +174,20 @@ class KafkaLink:
         return each.end is not None and position >= each.end
 
     async def _release_idle(self) -> None:
-        busy = {partition for partition in self._followed if self._open[partition] > 0}
-        if busy != self._followed and not self._following.locked():
+        """Let partitions go that had no open run for a while; assigning anew costs a pause."""
+        now = asyncio.get_running_loop().time()
+        for partition in self._followed:
+            if self._open[partition]:
+                self._idle_since.pop(partition, None)
+            else:
+                self._idle_since.setdefault(partition, now)
+        idle = {each for each, since in self._idle_since.items() if now - since > _IDLE_SECONDS}
+        if idle:
             async with self._following:
-                await self._assign(busy)
+                still = {partition for partition in idle if not self._open[partition]}
+                await self._assign(self._followed - still)
+                for partition in idle:
+                    del self._idle_since[partition]
 
     async def _assign(self, partitions: set[int]) -> None:
         """Follow exactly these partitions: known ones from where they are, new ones from the end.

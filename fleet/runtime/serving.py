@@ -94,4 +94,5 @@ def _credentials(settings: Settings) -> Any:
 
 async def _metrics(view: View, request: Request) -> Response:
     """Serve the process's metrics for Prometheus."""
-    return view.bytes(generate_latest(), content_type=CONTENT_TYPE_LATEST)
+    # Not `content_type=`: aiohttp takes no charset there.
+    return view.bytes(generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})

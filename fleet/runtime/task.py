@@ -280,9 +280,11 @@ class Task:
         draft = self.ledger.open
         if record.topic == self._start_topic and not envelope.parent_id:
             position = self.frontiers[self.charter.topics.runs].next
-            admitted = self._transitions.start(draft, record, envelope, position)
-            self.commits.later()
-            return admitted
+            begins = self._transitions.start(draft, record, envelope, position)
+            if not begins:
+                # Somebody waits for the answer that this run is known.
+                self.commits.now()
+            return begins
         admission = self._transitions.admit(self.ledger, envelope)
         if admission is Admission.FREEZE:
             for work in works:
@@ -298,6 +300,7 @@ class Task:
         self._open[record.topic, record.offset] = _Steps(record, names, len(works) > 1)
         for work in waiting:
             self.flights.add(work)
+        self.commits.later()
 
     def _marked(self, record: Delivered) -> set[str]:
         prefix = state.done_prefix(record.topic, record.offset)
