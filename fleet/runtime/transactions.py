@@ -14,7 +14,7 @@ from operator import attrgetter
 from typing import Any
 
 import aiokafka.producer.sender
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import (
     InvalidProducerEpoch,
     InvalidProducerIdMapping,
@@ -115,9 +115,17 @@ class KafkaLog:
         return self._receipt(acknowledged)
 
     async def _append(self, records: list[Outgoing]) -> list[Any]:
+        by_topic = [
+            (topic, self._batches(list(of_topic)))
+            for topic, of_topic in groupby(records, key=attrgetter("topic"))
+        ]
+        # All at once: else the producer asks the coordinator for the first one alone, and again.
+        manager = self._producer._txn_manager  # noqa: SLF001 - there is no public way
+        for topic, _ in by_topic:
+            manager.maybe_add_partition_to_txn(TopicPartition(topic, self._partition))
         batches = []
-        for topic, of_topic in groupby(records, key=attrgetter("topic")):
-            for batch in self._batches(list(of_topic)):
+        for topic, of_topic in by_topic:
+            for batch in of_topic:
                 sent = await self._producer.send_batch(batch, topic, partition=self._partition)
                 batches.append(sent)
         results = await asyncio.gather(*batches, return_exceptions=True)
