@@ -63,6 +63,8 @@ class Host:
         #: their records are taken, so a task sees every record from its frontier on.
         self.live: set[TP] = set()
         self.opened = False
+        #: No task begins any more: the process is on its way out.
+        self._draining = False
 
     def add(self, engine: Engine) -> None:
         """Carry *engine* from the next start on."""
@@ -84,14 +86,24 @@ class Host:
         await asyncio.gather(*(engine.open(folder) for engine in self.engines))
         self.opened = True
 
+    async def drain(self) -> None:
+        """Take nothing new, let running steps finish within the drain deadline, commit."""
+        self._draining = True
+        await asyncio.gather(
+            *(engine.drain(engine.settings.drain_seconds) for engine in self.engines)
+        )
+
     async def close(self) -> None:
         """Stop every task."""
+        self._draining = True
         self.live.clear()
         await asyncio.gather(*(engine.close() for engine in self.engines))
 
     async def assign(self, assigned: Iterable[TP]) -> None:
         """Own the workflow partitions among *assigned*."""
         self.live.clear()
+        if self._draining:
+            return
         assigned = list(assigned)
         await asyncio.gather(
             *(
@@ -187,8 +199,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
 
     async def on_stop(self) -> None:
         """Let running steps finish, commit, then leave."""
-        drain_seconds = max((e.settings.drain_seconds for e in self.host.engines), default=0)
-        await asyncio.gather(*(engine.drain(drain_seconds) for engine in self.host.engines))
+        await self.host.drain()
         await super().on_stop()
         await self.host.close()
 

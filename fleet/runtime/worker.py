@@ -5,6 +5,7 @@ What cannot work is said in one sentence before Faust starts its services, and t
 zero.
 """
 
+import asyncio
 import resource
 import sys
 from typing import Any, NoReturn
@@ -17,6 +18,8 @@ from fleet.runtime import provision, web
 
 #: Open files that a worker asks for, where the system allows it.
 _OPEN_FILES = 65_536
+#: How long a stopping worker waits for a rebalance that is under way, in seconds.
+_REBALANCE_SECONDS = 10.0
 
 
 class Worker(faust.Worker):  # type: ignore[misc]
@@ -36,6 +39,18 @@ class Worker(faust.Worker):  # type: ignore[misc]
             sys.stderr.write(f"Error: {failure}\n")
             raise SystemExit(getattr(failure, "exit_code", 1)) from None
         super().execute_from_commandline()
+
+    async def _stop_on_signal(self, signal: Any) -> None:
+        # Before Faust stops anything: from then on it answers a rebalance by closing the consumer,
+        # which then leaves its group without a word and holds everybody up for the session timeout.
+        await self.app.host.drain()
+        await self._rebalance_over()
+        await super()._stop_on_signal(signal)
+
+    async def _rebalance_over(self) -> None:
+        deadline = self.loop.time() + _REBALANCE_SECONDS
+        while self.app.rebalancing and self.loop.time() < deadline:
+            await asyncio.sleep(0.05)
 
     async def _check(self) -> None:
         for engine in self.app.host.engines:
