@@ -21,7 +21,10 @@ class JokeFlow(Workflow):
     @step
     async def generate_joke(self, ev: StartEvent) -> JokeEvent:
         """Write a joke."""
-        answer = await self.llm.complete(f"Write your best joke about {ev.get('topic')}.")
+        topic = ev.get("topic")
+        if not topic:
+            raise ValueError("a joke needs a topic; start the run with topic=...")
+        answer = await self.llm.complete(f"Write your best joke about {topic}.")
         return JokeEvent(joke=str(answer))
 
     @step

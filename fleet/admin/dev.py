@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 from rich.console import Console
+from rich.markup import escape
 
 from fleet.config import settings
 from fleet.dev import kafka
@@ -132,7 +133,8 @@ def _progress() -> Iterator[Callable[[str], object]]:
     """Show stages on stderr: a line that changes in a terminal, else one line per stage."""
     if sys.stderr.isatty():
         with Console(stderr=True).status("Looking for a broker") as shown:
-            yield shown.update
+            # A path may have brackets, which are markup to rich.
+            yield lambda words: shown.update(escape(words))
         return
     told: set[str] = set()
 

@@ -3,26 +3,35 @@
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 
 @contextmanager
 def held(path: Path) -> Iterator[None]:
-    """Hold the lock file *path* alone, after waiting for whoever has it. Its folder must exist."""
+    """Hold the lock file *path* alone, after waiting for whoever has it."""
     with _acquired(path):
         yield
 
 
 def _acquired(path: Path) -> IO[str]:
     while True:
-        file = path.open("a")
+        file = _opened(path)
         fcntl.flock(file, fcntl.LOCK_EX)
         if _is_still(path, file):
             return file
         # It was removed by a purge while we waited: what we hold now locks nothing.
         file.close()
+
+
+def _opened(path: Path) -> IO[str]:
+    while True:
+        # Not `exist_ok`, which looks twice: a purge may take the folder away at any moment.
+        with suppress(FileExistsError):
+            path.parent.mkdir(parents=True)
+        with suppress(FileNotFoundError):
+            return path.open("a")
 
 
 def _is_still(path: Path, file: IO[str]) -> bool:

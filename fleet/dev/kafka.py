@@ -95,6 +95,11 @@ class LocalBroker(Broker):
     #: Unix time.
     started: float
 
+    @property
+    def port(self) -> int:
+        """Where it listens, on the loopback interface."""
+        return int(self.bootstrap.rpartition(":")[2])
+
 
 def at(address: str) -> Broker:
     """Return the broker at an *address* such as `kafka://host:port`. Raises BadAddress."""
@@ -121,6 +126,8 @@ def start(
     """
     files = _made(folder)
     with file_lock.held(files.lock):
+        # Again, for while we waited a purge may have removed it.
+        files.create()
         running = _running(files)
         if running is None:
             node = _Start(files, _free_port(files, port), heap_mb)
@@ -270,7 +277,7 @@ class _Start:
 
     def run(self, kafka: Distribution, progress: Progress) -> State:
         """Start it and wait for its answer; leave nothing running when that fails."""
-        self.files.configure(self.port, ports.choose())
+        self.files.configure(self.port, ports.choose(but=self.port))
         if self.files.cluster_id is None:
             progress(f"Preparing {self.files.data}")
             kafka_node.format_data(self.files, kafka)

@@ -69,10 +69,12 @@ def _train(kafka: Distribution, record: Path) -> None:
 
 def _run_once(folder: Folder, recording: Distribution, kafka: Distribution) -> None:
     port = ports.choose()
-    folder.configure(port, ports.choose())
+    folder.configure(port, ports.choose(but=port))
     kafka_node.format_data(folder, kafka)
     node = kafka_node.launch(folder, recording, HEAP_MB)
     try:
         kafka_node.await_answer(folder, node, port)
-    finally:
         node.stop(RECORD_SECONDS)
+    except BaseException:
+        node.kill()
+        raise

@@ -10,6 +10,7 @@ HOST = "127.0.0.1"
 #: keeps knocking at a port of that range while nobody listens can connect to itself there, and
 #: then a broker never gets its port back.
 CHOICE = range(20_000, 32_000)
+TRIES = 100
 
 
 class NoPort(FleetError):
@@ -38,9 +39,9 @@ def is_free(port: int) -> bool:
         return client.connect_ex((HOST, port)) != 0
 
 
-def choose() -> int:
-    """Return a port that is free now. Raises NoPort."""
-    for port in random.sample(CHOICE, 100):
-        if is_free(port):
+def choose(*, but: int | None = None) -> int:
+    """Return a port that is free now, *but* not that one. Raises NoPort."""
+    for port in random.sample(CHOICE, min(TRIES, len(CHOICE))):
+        if port != but and is_free(port):
             return port
     raise NoPort

@@ -82,12 +82,15 @@ def birth(pid: int) -> str:
 
 def _birth_in_proc(pid: int) -> str:
     try:
-        # The name in brackets may hold anything, so count from its end: state, ..., start time.
+        # The name in brackets may hold anything, so count from its end.
         state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except (FileNotFoundError, ProcessLookupError):
         return ""
-    return "" if state in "ZX" else f"{boot}/{fields[18]}"
+    threads, started = int(fields[16]), fields[18]
+    # A killed process is a zombie as soon as its first thread is; while others last, so do its
+    # open files, and the port that it listens at.
+    return "" if state in "ZX" and threads <= 1 else f"{boot}/{started}"
 
 
 def _birth_by_ps(pid: int) -> str:

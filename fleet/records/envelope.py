@@ -68,9 +68,10 @@ class Envelope:
 
 def parse(headers: Iterable[tuple[str, bytes]]) -> Envelope:
     """Read an envelope; raise BrokenEnvelope where it lacks a run or event id."""
-    found = dict(headers)
+    # Kafka knows headers without a value; such a one says as much as none.
+    found = {name: value for name, value in headers if value is not None}
     try:
-        return Envelope(
+        envelope = Envelope(
             run_id=found["fleet-run-id"].decode(),
             event_id=found["fleet-event-id"].decode(),
             type=found["fleet-type"].decode(),
@@ -87,6 +88,15 @@ def parse(headers: Iterable[tuple[str, bytes]]) -> Envelope:
         raise BrokenEnvelope(f"the record has no header {missing}") from None
     except ValueError as failure:
         raise BrokenEnvelope(f"a header cannot be read ({failure})") from None
+    _check_ids(envelope)
+    return envelope
+
+
+def _check_ids(envelope: Envelope) -> None:
+    # A NUL separates the parts of a state key: with one in an id, a run could reach into another.
+    for name, text in (("run", envelope.run_id), ("event", envelope.event_id)):
+        if not text or "\0" in text:
+            raise BrokenEnvelope(f"{text!r} is no {name} id")
 
 
 def child_id(parent_id: str, step: str, index: int) -> str:

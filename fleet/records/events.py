@@ -13,6 +13,16 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from fleet.records.errors import FleetError
 
 
+class UnencodableEvent(FleetError):
+    """Raised when an event holds what JSON cannot carry."""
+
+    def __init__(self, event_type: str, reason: str) -> None:
+        super().__init__(
+            f"this {event_type} cannot be written as JSON: {reason}; put only text, numbers, "
+            "lists, dictionaries and pydantic models into events"
+        )
+
+
 class UndecodableEvent(FleetError):
     """Raised when the bytes of a record are no event of the type that they claim."""
 
@@ -36,21 +46,44 @@ class Event(BaseModel):
         return cls.__name__
 
     def encode(self) -> bytes:
-        """Return the event as a record's value: a JSON object in UTF-8."""
-        return self.__pydantic_serializer__.to_json(self)
+        """Return the event as a record's value: a JSON object in UTF-8.
+
+        Raises UnencodableEvent where a field's value has no JSON.
+        """
+        try:
+            return self.__pydantic_serializer__.to_json(self)
+        except ValueError as failure:
+            raise UnencodableEvent(self.type_name(), str(failure)) from None
 
     @classmethod
     def decode(cls, value: bytes) -> Self:
         """Read an event from a record's value; raise UndecodableEvent when it is none."""
-        open_ended = cls.model_config.get("extra") == "allow"
         try:
-            return cls.model_validate_json(value, extra="allow" if open_ended else "ignore")
+            return cls._read(value)
         except ValidationError as failure:
             raise UndecodableEvent(cls.type_name(), problems(failure)) from None
 
+    @classmethod
+    def _read(cls, value: bytes) -> Self:
+        # By field name, as it was written; by alias, as others may write it.
+        try:
+            return cls.model_validate_json(value, by_name=True, by_alias=True)
+        except ValidationError as failure:
+            if all(error["type"] != "extra_forbidden" for error in failure.errors()):
+                raise
+        # Only now: what is passed here overrules the models inside the event, too, and those that
+        # keep unknown fields would lose them.
+        open_ended = cls.model_config.get("extra") == "allow"
+        return cls.model_validate_json(
+            value, extra="allow" if open_ended else "ignore", by_name=True, by_alias=True
+        )
+
     def get(self, name: str, default: Any = None) -> Any:
         """Return the field *name*, or *default* where the event has none."""
-        return getattr(self, name, default)
+        # Not getattr alone: `copy` and `json` are methods of every event.
+        if name in type(self).model_fields:
+            return getattr(self, name)
+        return (self.model_extra or {}).get(name, default)
 
 
 class StartEvent(Event):

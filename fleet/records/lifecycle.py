@@ -156,10 +156,14 @@ class StepRecord(BaseModel):
 
 
 class DeadLetter(BaseModel):
-    """What could not go on, with the reason. The record's value is the original, untouched."""
+    """What could not go on, with the reason.
+
+    The record's value is the original, untouched, or nothing where both do not fit one record.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
-    #: One of a few words: undecodable, unknown_type, failed, too_large.
+    #: One of a few words: undecodable, unknown_type, failed, too_large, broken_envelope,
+    #: unknown_lifecycle.
     reason: str
     step: str
     attempts: int
@@ -167,3 +171,7 @@ class DeadLetter(BaseModel):
     partition: int
     offset: int
     failure: Failure
+
+    def encode(self) -> bytes:
+        """Return what stands beside the original, in a header."""
+        return self.__pydantic_serializer__.to_json(self)

@@ -1,7 +1,10 @@
 """How this process reaches Kafka: one place that turns settings into client arguments."""
 
+import asyncio
 import ssl
 from typing import Any
+
+from aiokafka import AIOKafkaConsumer
 
 from fleet.config.settings import Settings
 from fleet.records.errors import FleetError
@@ -46,3 +49,13 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
     if settings.security_cert_file is not None:
         context.load_cert_chain(settings.security_cert_file, settings.security_key_file)
     return context
+
+
+async def stop_reader(consumer: AIOKafkaConsumer) -> None:
+    """Stop a consumer that is in no group.
+
+    aiokafka cancels a task of it that may not have begun, and then awaits it, which raises and
+    leaves connections open; one turn of the loop lets it begin.
+    """
+    await asyncio.sleep(0)
+    await consumer.stop()

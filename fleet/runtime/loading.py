@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from fleet.config.settings import Settings
 from fleet.records.log import Delivered
 from fleet.runtime import logs
-from fleet.runtime.broker import client_arguments
+from fleet.runtime.broker import client_arguments, stop_reader
 from fleet.runtime.rocks import RocksStore
 
 _log = logs.get_logger("loading")
@@ -39,7 +39,7 @@ class Loader:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._consumer.stop()
+        await stop_reader(self._consumer)
 
     async def load_state(self, topic: str, store: RocksStore) -> int:
         """Bring *store* up to the changelog's end; return how many records were read."""

@@ -16,8 +16,37 @@ _shared: list[Any] = [
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 ]
 
-#: Loggers that say the same thing many times while a broker is away, or cost time when at work.
-_NOISY = ("aiokafka", "faust.transport.drivers.aiokafka", "asyncio")
+#: Loggers that cost time at work when they run at the worker's level.
+_BUSY = ("aiokafka", "asyncio")
+#: How often one line of one logger may repeat, in seconds.
+REPEAT_SECONDS = 10.0
+
+
+class Repeated(logging.Filter):
+    """Lets a line of a logger through once in a while, with how often it was held back.
+
+    A broker that is away for ten seconds makes the Kafka client write thousands of lines.
+    """
+
+    def __init__(self, prefix: str, seconds: float = REPEAT_SECONDS) -> None:
+        super().__init__()
+        self._prefix = prefix
+        self._seconds = seconds
+        self._seen: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether *record* is to be written."""
+        if not record.name.startswith(self._prefix):
+            return True
+        line = record.name, str(record.msg)
+        since, held_back = self._seen.get(line, (-self._seconds, 0))
+        if record.created - since < self._seconds:
+            self._seen[line] = since, held_back + 1
+            return False
+        self._seen[line] = record.created, 0
+        if held_back:
+            record.msg = f"{record.msg} (and {held_back} times before)"
+        return True
 
 
 def get_logger(name: str) -> Any:
@@ -55,7 +84,14 @@ def logging_config(style: Literal["json", "console"]) -> dict[str, Any]:
                 "foreign_pre_chain": _shared,
             }
         },
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "fleet"}},
-        "loggers": {name: {"level": "WARNING"} for name in _NOISY},
+        "filters": {"repeated": {"()": Repeated, "prefix": "aiokafka"}},
+        "handlers": {
+            "stderr": {
+                "class": "logging.StreamHandler",
+                "formatter": "fleet",
+                "filters": ["repeated"],
+            }
+        },
+        "loggers": {name: {"level": "WARNING"} for name in _BUSY},
         "root": {"handlers": ["stderr"], "level": "INFO"},
     }

@@ -12,6 +12,7 @@ from typing import Any
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, NoError, TopicAlreadyExistsError, for_code
+from tenacity import AsyncRetrying, stop_after_delay, wait_fixed
 
 from fleet.config.settings import Settings
 from fleet.records.errors import FleetError
@@ -113,6 +114,7 @@ async def apply(made: Plan, settings: Settings) -> None:
         return
     async with _Admin(settings) as admin:
         await admin.create(made.missing, made.partitions, settings.replication)
+        await admin.wait_for([topic.name for topic in made.missing])
 
 
 async def ensure(topics: Topics, graph: Graph, settings: Settings) -> int:
@@ -141,19 +143,20 @@ def _findings(needed: Iterable[Topic], found: dict[str, Found]) -> Iterable[str]
             f"differ ({shown}): use a new FLEET_PREFIX, or delete the topics that are wrong and "
             "empty and run `fleet topics apply`"
         )
-    for topic in needed:
-        yield from _config_findings(topic, found.get(topic.name))
-
-
-def _config_findings(topic: Topic, found: Found | None) -> Iterable[str]:
-    for name in ("message.timestamp.type", "cleanup.policy"):
-        expected = dict(topic.config).get(name)
-        actual = found.config.get(name) if found else None
-        if expected and actual and actual != expected:
+    for setting in ("message.timestamp.type", "cleanup.policy"):
+        wrong = [topic for topic in needed if _is_wrong(topic, found.get(topic.name), setting)]
+        if wrong:
+            expected = dict(wrong[0].config)[setting]
             yield (
-                f"topic {topic.name} has {name}={actual} and needs {expected}: "
-                f"set it with kafka-configs --alter --add-config {name}={expected}"
+                f"{', '.join(topic.name for topic in wrong)} must have {setting}={expected}: set "
+                f"it with kafka-configs --alter --add-config {setting}={expected}"
             )
+
+
+def _is_wrong(topic: Topic, found: Found | None, setting: str) -> bool:
+    expected = dict(topic.config).get(setting)
+    actual = found.config.get(setting) if found else None
+    return bool(expected and actual and actual != expected)
 
 
 class _Admin:
@@ -205,6 +208,20 @@ class _Admin:
         for name, code, *message in response.topic_errors:
             if code not in (NoError.errno, TopicAlreadyExistsError.errno):
                 raise TopicNotCreated(name, message[0] if message else for_code(code).__name__)
+
+    async def wait_for(self, names: list[str]) -> None:
+        """Return when all of *names* can be used; creating tells only that they will be there."""
+        async for attempt in AsyncRetrying(
+            wait=wait_fixed(0.05), stop=stop_after_delay(30), reraise=True
+        ):
+            with attempt:
+                led = {
+                    each["topic"]
+                    for each in await self._client.describe_topics()
+                    if all(part["leader"] >= 0 for part in each["partitions"])
+                }
+                if not led.issuperset(names):
+                    raise TopicNotCreated(sorted(set(names) - led)[0], "it does not come up")
 
     async def _configs(self, names: list[str]) -> dict[str, dict[str, str]]:
         if not names:

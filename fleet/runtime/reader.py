@@ -18,7 +18,7 @@ from aiokafka.partitioner import DefaultPartitioner
 from fleet.config.settings import Settings
 from fleet.records.log import Delivered, Outgoing
 from fleet.records.topics import Topics
-from fleet.runtime.broker import BrokerUnreachable, client_arguments
+from fleet.runtime.broker import BrokerUnreachable, client_arguments, stop_reader
 from fleet.runtime.loading import delivered
 
 _POLL_MS = 100
@@ -95,7 +95,7 @@ class KafkaLink:
             self._loop.cancel()
             await asyncio.gather(self._loop, return_exceptions=True)
         await self._producer.stop()
-        await self._consumer.stop()
+        await stop_reader(self._consumer)
 
     async def follow(self, run_id: str) -> None:
         """Read the run's partition of `runs` and `stream` from here on."""

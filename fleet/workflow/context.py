@@ -6,14 +6,17 @@ the step's result, all or nothing; only what is written to the stream is visible
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import Any, Generic, NoReturn
+
+from typing_extensions import TypeVar
 
 from fleet.records.events import Event
-from fleet.workflow.errors import NotAvailableYet
+from fleet.workflow.errors import NoEvent, NotAvailableYet
 from fleet.workflow.state import Overlay, View, context_prefix
 from fleet.workflow.store import Store
 
-Model = TypeVar("Model")
+#: Left out by most, who annotate `ctx: Context`; strict type checkers accept that with a default.
+Model = TypeVar("Model", default=Any)
 WriteToStream = Callable[[Event], Awaitable[None]]
 
 _LATER = {
@@ -53,6 +56,8 @@ class Context(Generic[Model]):
 
     def send_event(self, event: Event, step: str | None = None) -> None:
         """Send *event* when the step has succeeded, to all accepting steps or only to *step*."""
+        if not isinstance(event, Event):
+            raise NoEvent(event)
         self.sent.append((event, step))
 
     def write_event_to_stream(self, event: Event) -> Awaitable[None]:

@@ -6,14 +6,14 @@ workflow may name event types that are defined after it.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from pydantic import ValidationError
 
 from fleet.records.events import Event, StartEvent, StopEvent, problems
 from fleet.workflow import graph, steps
-from fleet.workflow.errors import WorkflowConfigurationError
+from fleet.workflow.errors import WorkflowConfigurationError, WorkflowValidationError
 
 #: What Kafka allows in the name of a topic.
 _LEGAL_NAME = re.compile(r"[a-zA-Z0-9_-]+")
@@ -48,17 +48,24 @@ class Definition:
     def graph(cls) -> graph.Graph:
         """Return the checked graph; raise WorkflowValidationError with every finding."""
         if cls._graph is None:
-            found = [
-                steps.read(member, name, cls._namespace)
-                for name, member in _members(cls).items()
-                if steps.is_step(member)
-            ]
             cls._graph = graph.build(
-                cls.__name__, found, cls.start_event_type, cls.result_event_type
+                cls.__name__, _steps(cls), cls.start_event_type, cls.result_event_type
             )
-            # What a class body's surroundings hold may be large; it is not needed any more.
-            cls._namespace = {}
         return cls._graph
+
+    @classmethod
+    def event_type(cls, name: str) -> type[Event] | None:
+        """Return the event type called *name*, or None where this process does not know it.
+
+        One of the graph's, else one that was imported, as steps write to the stream: of several,
+        one of the workflow's own module, the one that was made last.
+        """
+        known = cls.graph().types.get(name)
+        if known is not None:
+            return known
+        found = [each for each in _subclasses(Event) if each.type_name() == name]
+        near = [each for each in found if each.__module__ == cls.__module__]
+        return next(reversed(near or found), None)
 
     @classmethod
     def make_start_event(cls, event: Event | None, fields: dict[str, Any]) -> Event:
@@ -87,16 +94,41 @@ class Definition:
         return getattr(event, "result", None) if type(event) is StopEvent else event
 
 
-def _members(cls: type) -> dict[str, Any]:
-    """Return the members that *cls* has, in the order they were written, bases first."""
-    members: dict[str, Any] = {}
+def _steps(cls: type[Definition]) -> list[steps.Step]:
+    """Return the steps of *cls*; raise WorkflowValidationError with what is wrong in any."""
+    found, findings = [], []
+    for name, (member, namespace) in _members(cls).items():
+        if not steps.is_step(member):
+            continue
+        try:
+            found.append(steps.read(member, name, namespace))
+        except WorkflowValidationError as wrong:
+            findings += wrong.findings
+    if findings:
+        raise WorkflowValidationError(cls.__name__, findings)
+    return found
+
+
+def _subclasses(kind: type[Event]) -> Iterator[type[Event]]:
+    for each in kind.__subclasses__():
+        yield each
+        yield from _subclasses(each)
+
+
+def _members(cls: type[Definition]) -> dict[str, tuple[Any, Mapping[str, Any]]]:
+    """Return the members of *cls*, each with the local names around the class it was written in.
+
+    In the order they were written, bases first.
+    """
+    members: dict[str, tuple[Any, Mapping[str, Any]]] = {}
     for klass in reversed(cls.__mro__):
-        members.update(vars(klass))
+        namespace = vars(klass).get("_namespace", cls._namespace)
+        members |= {name: (member, namespace) for name, member in vars(klass).items()}
     return members
 
 
 def _made(start: type[Event], fields: dict[str, Any], workflow: str) -> Event:
-    unknown = [] if start in (StartEvent,) else [name for name in fields if not _has(start, name)]
+    unknown = [] if _takes_any(start) else [name for name in fields if not _has(start, name)]
     if unknown:
         raise WorkflowConfigurationError(
             f"{workflow} takes no {', '.join(unknown)}; {start.type_name()} has the fields "
@@ -111,11 +143,15 @@ def _made(start: type[Event], fields: dict[str, Any], workflow: str) -> Event:
         ) from None
 
 
+def _takes_any(start: type[Event]) -> bool:
+    """Tell whether a start event's fields are free: not where a StartEvent declares its own."""
+    declares = issubclass(start, StartEvent) and start.model_fields
+    return start.model_config.get("extra") == "allow" and not declares
+
+
 def _has(start: type[Event], name: str) -> bool:
-    own_choice = start.__dict__.get("model_config", {}).get("extra") == "allow"
-    return own_choice or name in start.model_fields or any(
-        field.alias == name for field in start.model_fields.values()
-    )
+    aliases = ((field.alias, field.validation_alias) for field in start.model_fields.values())
+    return name in start.model_fields or any(name in several for several in aliases)
 
 
 def _plain_name(class_name: str) -> str:

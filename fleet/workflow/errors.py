@@ -77,13 +77,23 @@ class UnexpectedResult(WorkflowRuntimeError):
         )
 
 
-class UnroutableEvent(WorkflowRuntimeError):
-    """Raised when a step sends an event that no step of the workflow accepts."""
+class NoEvent(WorkflowRuntimeError):
+    """Raised when a step sends something that is no event."""
 
-    def __init__(self, step: str, event_type: str) -> None:
+    def __init__(self, sent: object) -> None:
         super().__init__(
-            f"{step} sent {event_type}, which no step accepts; "
-            f"annotate a step with {event_type}, or do not send it"
+            f"ctx.send_event takes an event, not {type(sent).__name__}; make it a subclass of Event"
+        )
+
+
+class UnroutableEvent(WorkflowRuntimeError):
+    """Raised when a step sends an event that no step accepts, or not the one it is meant for."""
+
+    def __init__(self, step: str, event_type: str, target: str | None = None) -> None:
+        refused = f" to step {target}, which does not accept it" if target else ""
+        super().__init__(
+            f"{step} sent {event_type}{refused or ', which no step accepts'}; "
+            f"annotate {target or 'a step'} with {event_type}, or do not send it"
         )
 
 

@@ -4,6 +4,7 @@ The graph that a workflow's annotations describe, checked before anything runs.
 All findings are reported at once, each with the step, the event and what to do.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +15,8 @@ from fleet.workflow.steps import Step
 
 #: Names of topics that stand where an event type's would.
 RESERVED_TYPE_NAMES = frozenset({"runs", "history", "inbox", "stream", "context", "scopes"})
+#: What may stand in a topic name there: Python allows more letters, and generic models brackets.
+_LEGAL_NAME = re.compile(r"[a-zA-Z0-9_]{1,100}")
 
 
 @dataclass(frozen=True)
@@ -74,23 +77,23 @@ def _start_type(
     name: str, steps: tuple[Step, ...], start: type[Event] | None, result: type[Event] | None
 ) -> type[Event]:
     consumed = _unique(event for step in steps for event in step.accepts)
-    produced = set(event for step in steps for event in step.returns)
-    candidates = (
-        [start]
-        if start is not None
-        else [event for event in consumed if issubclass(event, StartEvent)]
-        or [event for event in consumed if event not in produced and event is not result]
-    )
-    if len(candidates) == 1 and candidates[0] in consumed:
+    if start is not None and start in consumed:
+        return start
+    if start is not None:
+        finding = f"no step accepts {start.type_name()}, which starts it; annotate one with it"
+        raise WorkflowValidationError(name, [finding])
+    produced = {event for step in steps for event in step.returns}
+    marked = [event for event in consumed if issubclass(event, StartEvent)]
+    unsent = [event for event in consumed if event not in produced and event is not result]
+    candidates = marked or unsent
+    if len(candidates) == 1:
         return candidates[0]
     shown = ", ".join(event.type_name() for event in candidates) or "none"
-    raise WorkflowValidationError(
-        name,
-        [
-            f"exactly one event type must start it, found {shown}; annotate one step with a "
-            "StartEvent, or set start_event_type on the class"
-        ],
+    finding = (
+        f"exactly one event type must start it, found {shown}; annotate one step with a "
+        "StartEvent, or set start_event_type on the class"
     )
+    raise WorkflowValidationError(name, [finding])
 
 
 def _results(steps: tuple[Step, ...], result: type[Event] | None) -> tuple[type[Event], ...]:
@@ -114,6 +117,11 @@ def _names(graph: Graph) -> Iterator[str]:
             yield (
                 f"two event types are called {event.type_name()} ({other.__module__} and "
                 f"{event.__module__}); rename one"
+            )
+        if not _LEGAL_NAME.fullmatch(event.type_name()):
+            yield (
+                f"{event.type_name()!r} cannot be the name of an event type: it is part of a topic "
+                "name, so use up to 100 letters a to z, digits and '_'"
             )
         if event.type_name() in RESERVED_TYPE_NAMES:
             yield f"no event type may be called {event.type_name()}; rename it"
@@ -182,10 +190,7 @@ def _dead_ends(graph: Graph) -> Iterator[str]:
 def _closure(reached: set[type[Event]], steps: tuple[Step, ...]) -> set[type[Event]]:
     while True:
         more = {
-            event
-            for step in steps
-            if reached.intersection(step.accepts)
-            for event in step.returns
+            event for step in steps if reached.intersection(step.accepts) for event in step.returns
         } - reached
         if not more:
             return reached

@@ -14,6 +14,7 @@ _STACK_FRAMES = 30
 #: Characters of a message and of a stack that are kept, so that a failure always fits a record.
 _MESSAGE_LENGTH = 8_000
 _STACK_LENGTH = 20_000
+_ARGUMENTS = 8
 _PLAIN = (str, int, float, bool, type(None))
 
 
@@ -45,12 +46,14 @@ class Raised:
 def describe(error: BaseException) -> Failure:
     """Turn an exception into data."""
     kind = type(error)
+    text = _text(error)
+    stack = "".join(traceback.format_exception(error, limit=-_STACK_FRAMES))
     return Failure(
         module=kind.__module__,
         type=kind.__qualname__,
-        message=(_text(error) or repr(kind))[:_MESSAGE_LENGTH],
-        args=tuple(_argument(arg) for arg in error.args[:8]),
-        stack="".join(traceback.format_exception(error, limit=-_STACK_FRAMES))[-_STACK_LENGTH:],
+        message=_writable(repr(kind) if text is None else text, _MESSAGE_LENGTH),
+        args=tuple(_argument(arg) for arg in error.args[:_ARGUMENTS]),
+        stack=_writable(stack[-_STACK_LENGTH:], _STACK_LENGTH),
     )
 
 
@@ -62,7 +65,10 @@ def revive(failed: Failed, run_id: str) -> BaseException:
     code runs here.
     """
     failure = failed.failure
-    error = _original(failure) or WorkflowRuntimeError(f"{failure.type}: {failure.message}")
+    error = _original(failure)
+    if error is None:
+        text = f": {failure.message}" if failure.message else ""
+        error = WorkflowRuntimeError(f"{failure.type}{text}")
     where = f"in step {failed.step}" if failed.step else "before a step could run"
     error.add_note(f"{where} of run {run_id}, attempt {failed.attempt}")
     if failure.stack:
@@ -70,24 +76,43 @@ def revive(failed: Failed, run_id: str) -> BaseException:
     return error
 
 
-def _original(failure: Failure) -> BaseException | None:
+def _original(failure: Failure) -> Exception | None:
+    kind = _imported(failure)
+    if kind is None:
+        return None
+    error = _made(kind, failure.args)
+    if error is not None and _text(error) != failure.message:
+        error = _made(kind, (failure.message,))
+    return error if error is not None and _text(error) == failure.message else None
+
+
+def _imported(failure: Failure) -> type[Exception] | None:
     found: Any = sys.modules.get(failure.module)
     for name in failure.type.split("."):
-        found = getattr(found, name, None)
-    if not (isinstance(found, type) and issubclass(found, Exception)):
+        # What is there, not what a module's own __getattr__ would import.
+        found = getattr(found, "__dict__", {}).get(name)
+    return found if isinstance(found, type) and issubclass(found, Exception) else None
+
+
+def _made(kind: type[Exception], arguments: tuple[Any, ...]) -> Exception | None:
+    try:
+        # Past the constructor, whose signature is the type's own: only the text has to survive.
+        error = kind.__new__(kind)
+        error.args = arguments
+    except Exception:  # noqa: BLE001 - some cannot be made so: ExceptionGroup, pydantic's errors
         return None
-    # Past the constructor, whose signature is the type's own: only the text has to survive.
-    error = found.__new__(found)
-    error.args = failure.args
-    if _text(error) != failure.message:
-        error.args = (failure.message,)
-    return error if _text(error) == failure.message else None
+    return error
 
 
 def _argument(value: object) -> object:
     if isinstance(value, str):
-        return value[:_MESSAGE_LENGTH]
-    return value if isinstance(value, _PLAIN) else repr(value)[:_MESSAGE_LENGTH]
+        return _writable(value, _MESSAGE_LENGTH)
+    return value if isinstance(value, _PLAIN) else _writable(_shown(value), _MESSAGE_LENGTH)
+
+
+def _writable(text: str, length: int) -> str:
+    """Return the beginning of *text*, without the halves of characters that UTF-8 has not."""
+    return text[:length].encode(errors="replace").decode()
 
 
 def _text(error: BaseException) -> str | None:
@@ -95,3 +120,10 @@ def _text(error: BaseException) -> str | None:
         return str(error)
     except Exception:  # noqa: BLE001 - a foreign __str__ may miss what its constructor sets
         return None
+
+
+def _shown(value: object) -> str:
+    try:
+        return repr(value)
+    except Exception:  # noqa: BLE001 - as foreign as __str__
+        return f"<{type(value).__name__}>"

@@ -7,7 +7,7 @@ nobody has seen, an end that was decided twice.
 """
 
 import enum
-from typing import Self
+from typing import NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -107,6 +107,16 @@ class Redelivered(BaseModel):
     """The start event of a run that goes on came again, as after a crash."""
 
 
+class Place(NamedTuple):
+    """Where a terminal record stands."""
+
+    epoch: int
+    #: In the run's `runs` partition.
+    offset: int
+    #: Unix milliseconds.
+    appended_ms: int
+
+
 class Start(BaseModel):
     """A start event that was delivered."""
 
@@ -141,18 +151,16 @@ def admit(end: End | None, epoch: int) -> Admission:
     return Admission.FREEZE if end.frozen else Admission.DROP
 
 
-def conclude(
-    run: Run | None, end: End | None, terminal: Lifecycle, epoch: int, offset: int, appended_ms: int
-) -> End | None:
+def conclude(run: Run | None, end: End | None, terminal: Lifecycle, place: Place) -> End | None:
     """Return the run's end, or None where it has one already and *terminal* comes too late."""
-    if end is not None and end.epoch >= epoch:
+    if end is not None and end.epoch >= place.epoch:
         return None
     known = run or Run()
     return End(
         outcome=terminal.kind,
-        epoch=epoch,
-        offset=offset,
-        ended_ms=appended_ms,
+        epoch=place.epoch,
+        offset=place.offset,
+        ended_ms=place.appended_ms,
         start_event_id=known.start_event_id,
         fingerprint=known.fingerprint,
     )

@@ -14,7 +14,7 @@ format: the changelog keeps it for as long as runs last.
     k <run id> <event id> <step>  parked work
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 from sortedcontainers import SortedDict
@@ -86,7 +86,8 @@ class Overlay:
     def get(self, key: bytes) -> bytes | None:
         """Return the changed value where there is one, else the one below."""
         if key in self.changes:
-            return self.changes[key]
+            changed: bytes | None = self.changes[key]
+            return changed
         return self.below.get(key)
 
     def items(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -121,14 +122,15 @@ class MemoryState:
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value of *key*, or None."""
-        return self._values.get(key)
+        value: bytes | None = self._values.get(key)
+        return value
 
     def items(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Yield the entries whose keys begin with *prefix*, in the order of their keys."""
         for key in self._values.irange(prefix, prefix + b"\xff"):
             yield key, self._values[key]
 
-    def write(self, changes: "dict[bytes, bytes | None]") -> None:
+    def write(self, changes: Mapping[bytes, bytes | None]) -> None:
         """Apply a commit's changes."""
         for key, value in changes.items():
             if value is None:

@@ -58,7 +58,9 @@ class Step:
     #: Event types it may return; None in an annotation is not listed.
     returns: tuple[type[Event], ...]
 
-    def bind(self, workflow: object, context: Context, event: Event) -> Coroutine[Any, Any, Any]:
+    def bind(
+        self, workflow: object, context: Context, event: Event
+    ) -> Coroutine[Any, Any, Any]:
         """Return the coroutine of one attempt."""
         arguments: dict[str, Any] = {self.event_parameter: event}
         if self.context_parameter is not None:
@@ -117,19 +119,30 @@ def is_step(member: object) -> bool:
 
 
 def enclosing_names(depth: int) -> dict[str, Any]:
-    """Return the local names around a class body, so that local event classes resolve."""
-    frame: types.FrameType | None = sys._getframe(depth + 1)  # noqa: SLF001 - no public way
+    """Return the local types around a class body, so that local event classes resolve."""
+    body = sys._getframe(depth + 1)  # noqa: SLF001 - no public way
+    frame: types.FrameType | None = body
     names: dict[str, Any] = {}
     while frame is not None and frame.f_code.co_name != "<module>":
-        names = {**frame.f_locals, **names}
+        # Of its own module only: what a caller elsewhere calls so is something else.
+        if frame.f_globals is body.f_globals:
+            found = {name: value for name, value in frame.f_locals.items() if _is_type(value)}
+            names = {**found, **names}
         frame = frame.f_back
     return names
+
+
+def _is_type(value: object) -> bool:
+    """Tell whether an annotation may name it; other values may be large, and are not kept."""
+    plain = isinstance(value, type | types.UnionType | types.ModuleType)
+    return plain or type(value).__module__ == "typing"
 
 
 def _mark(function: StepFunction, options: Options) -> StepFunction:
     if not inspect.iscoroutinefunction(function):
         name = getattr(function, "__name__", repr(function))
-        raise WorkflowValidationError(name, [f"step {name} must be written with `async def`"])
+        owner = getattr(function, "__qualname__", name).split(".")[-2:][0]
+        raise WorkflowValidationError(owner, [f"step {name} must be written with `async def`"])
     setattr(function, _MARK, options)
     return function
 
@@ -154,7 +167,7 @@ def _checked_num_workers(num_workers: object) -> int:
 def _checked_timeout(timeout: object) -> float | None:
     if timeout is None:
         return None
-    if not isinstance(timeout, int | float) or isinstance(timeout, bool) or timeout <= 0:
+    if not isinstance(timeout, int | float) or isinstance(timeout, bool) or not timeout > 0:
         raise WorkflowConfigurationError(
             f"a step's timeout must be a number of seconds greater than 0, not {timeout!r}"
         )
@@ -164,23 +177,27 @@ def _checked_timeout(timeout: object) -> float | None:
 def _hints(function: StepFunction, name: str, namespace: Mapping[str, Any]) -> dict[str, Any]:
     try:
         return typing.get_type_hints(function, localns=dict(namespace), include_extras=True)
-    except NameError as unknown:
-        finding = f"an annotation of step {name} cannot be resolved ({unknown}); define it before"
+    except (NameError, AttributeError, SyntaxError, TypeError) as unknown:
+        finding = (
+            f"an annotation of step {name} cannot be resolved ({unknown}); define or import it, "
+            "not only for type checkers, before the workflow is used"
+        )
         raise WorkflowValidationError(name, [finding]) from None
 
 
-def _parameters(
-    function: StepFunction, name: str, hints: dict[str, Any]
-) -> tuple[str | None, str]:
+def _parameters(function: StepFunction, name: str, hints: dict[str, Any]) -> tuple[str | None, str]:
     parameters = list(inspect.signature(function).parameters.values())[1:]
     contexts = [p.name for p in parameters if _is_context(hints.get(p.name))]
     events = [p for p in parameters if p.name not in contexts]
     unannotated = [p.name for p in events if p.name not in hints]
     if unannotated or not events:
         missing = ", ".join(unannotated) or "its event"
-        finding = f"step {name} does not say the type of {missing}; write e.g. `ev: StartEvent`"
+        example = "ctx: Context" if unannotated == ["ctx"] else "ev: StartEvent"
+        finding = f"step {name} does not say the type of {missing}; write e.g. `{example}`"
         raise WorkflowValidationError(name, [finding])
     if len(events) > 1:
+        for parameter in events:
+            _events(hints[parameter.name], f"parameter {parameter.name} of step {name}")
         raise NotAvailableYet(f"joining several event parameters (step {name})", "take one event")
     return (contexts[0] if contexts else None), events[0].name
 

@@ -5,10 +5,10 @@ Every leaf has a key of its own, so that two steps which write different paths o
 not overwrite each other. A dictionary is what its leaves make; an empty one is a leaf.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pydantic_core import PydanticSerializationError, from_json, to_json
+from pydantic_core import from_json, to_json
 
 from fleet.workflow.errors import ContextStateError, NotAvailableYet
 from fleet.workflow.state import Overlay
@@ -96,6 +96,27 @@ class Store:
         self._state.delete(self._key(parts))
 
 
+def apply(state: Overlay, changes: Mapping[bytes, bytes | None], prefix: bytes) -> None:
+    """Bring an attempt's changes into *state*; *prefix* is that of the run's context.
+
+    Of two attempts that ran at once, one may have set `a` and the other `a.b`. The one that ends
+    later wins: a value is never at a path and below it.
+    """
+    for key, value in changes.items():
+        if value is not None:
+            _clear_way(state, key, len(prefix))
+        state.changes[key] = value
+
+
+def _clear_way(state: Overlay, key: bytes, start: int) -> None:
+    state.delete_all(key + b".")
+    dot = key.find(b".", start)
+    while dot >= 0:
+        if state.get(key[:dot]) is not None:
+            state.delete(key[:dot])
+        dot = key.find(b".", dot + 1)
+
+
 def _parts(path: str) -> list[str]:
     parts = path.split(".")
     if not all(parts) or "\0" in path:
@@ -108,7 +129,7 @@ def _parts(path: str) -> list[str]:
 def _plain(path: str, value: Any) -> Any:
     try:
         return from_json(to_json(value))
-    except PydanticSerializationError as failure:
+    except ValueError as failure:
         raise ContextStateError(
             f"the value at {path!r} cannot be kept ({failure}); the context holds what JSON has: "
             "text, numbers, lists, dictionaries, pydantic models"

@@ -6,8 +6,11 @@ commits the draft. Nothing here waits, reads a clock or knows Kafka.
 """
 
 import hashlib
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+
+from pydantic_core import from_json
 
 from fleet.records.envelope import Envelope, child_id
 from fleet.records.events import Event
@@ -22,16 +25,18 @@ from fleet.records.lifecycle import (
 )
 from fleet.records.log import Delivered, Outgoing
 from fleet.records.topics import Topics
-from fleet.workflow import outcomes, runs, state
+from fleet.workflow import outcomes, runs, state, store
 from fleet.workflow.errors import UnroutableEvent, WorkflowRuntimeError
 from fleet.workflow.graph import Graph
 from fleet.workflow.outcomes import Raised, Returned, Sent
-from fleet.workflow.runs import Admission, End, Parked, Run
+from fleet.workflow.runs import Admission, End, Parked, Place, Run
 from fleet.workflow.state import Overlay, View
 from fleet.workflow.steps import Step
 
 #: Largest value of a record, in bytes: below the broker's default limit of 1 MiB for a batch.
 MAX_VALUE_BYTES = 1_000_000
+#: Largest record, in bytes, with its key and headers.
+MAX_RECORD_BYTES = 1_040_000
 
 
 class RecordTooLarge(WorkflowRuntimeError):
@@ -128,15 +133,20 @@ class Transitions:
             parked_ms=work.record.appended_ms,
         )
         envelope = work.envelope
+        value = parked.encode()
+        if len(value) > MAX_VALUE_BYTES:
+            self._bury_frozen(draft, work, len(value))
+            return
         key = state.parked_key(envelope.run_id, envelope.event_id, work.step.name)
-        draft.state.put(key, parked.encode())
+        draft.state.put(key, value)
 
     def returned(self, draft: Draft, work: Work, outcome: Returned) -> None:
         """Take a step's result; raises WorkflowRuntimeError where it cannot be taken."""
         records = [self._routed(work, index, sent) for index, sent in enumerate(outcome.sent)]
-        for key, value in outcome.changes.items():
+        for value in outcome.changes.values():
             _fits(f"the context of run {work.envelope.run_id}", value)
-            draft.state.changes[key] = value
+        # From here on nothing can be refused, so the draft has all of the result or nothing.
+        store.apply(draft.state, outcome.changes, state.context_prefix(work.envelope.run_id))
         draft.records.extend(records)
 
     def raised(
@@ -153,14 +163,16 @@ class Transitions:
         self._append(draft, work.envelope, failed)
 
     def reject(
-        self, draft: Draft, record: Delivered, envelope: Envelope | None, reason: str,
+        self,
+        draft: Draft,
+        record: Delivered,
+        envelope: Envelope | None,
+        reason: str,
         error: BaseException,
     ) -> None:
         """Bury a record that cannot be processed; its run, where it has one, fails."""
         event_id = envelope.event_id if envelope else ""
-        failed = Failed(
-            step="", event_id=event_id, attempt=0, failure=outcomes.describe(error)
-        )
+        failed = Failed(step="", event_id=event_id, attempt=0, failure=outcomes.describe(error))
         self._bury(draft, record, reason, failed)
         if envelope is not None and self.admit(draft.state, envelope) is Admission.RUN:
             self._append(draft, envelope, failed)
@@ -234,9 +246,7 @@ class Transitions:
             self._run(draft.state, run_id),
             self._end(draft.state, run_id),
             terminal,
-            envelope.epoch,
-            record.offset,
-            record.appended_ms,
+            Place(envelope.epoch, record.offset, record.appended_ms),
         )
         if end is None:
             return None
@@ -261,8 +271,8 @@ class Transitions:
             _fits(type_name, record.value)
             return record
         _fits(type_name, value)
-        if type_name not in self.graph.accepting or not self._accepts(sent):
-            raise UnroutableEvent(work.step.name, type_name)
+        if not self._accepts(sent):
+            raise UnroutableEvent(work.step.name, type_name, sent.step)
         child = Envelope(
             run_id=envelope.run_id,
             event_id=event_id,
@@ -277,8 +287,8 @@ class Transitions:
         return Outgoing(self.topics.event(type_name), key, value, child.headers())
 
     def _accepts(self, sent: Sent) -> bool:
-        accepting = self.graph.accepting[sent.event.type_name()]
-        return sent.step is None or any(step.name == sent.step for step in accepting)
+        accepting = self.graph.accepting.get(sent.event.type_name(), ())
+        return any(sent.step in (None, step.name) for step in accepting)
 
     def _append(self, draft: Draft, envelope: Envelope, happening: Lifecycle) -> None:
         draft.records.append(self._lifecycle(envelope, envelope.event_id, happening))
@@ -293,6 +303,16 @@ class Transitions:
         ).headers()
         return Outgoing(self.topics.runs, envelope.run_id.encode(), happening.encode(), headers)
 
+    def _bury_frozen(self, draft: Draft, work: Work, size: int) -> None:
+        error = RecordTooLarge(f"{work.envelope.type}, kept for when its run is resumed,", size)
+        failed = Failed(
+            step=work.step.name,
+            event_id=work.envelope.event_id,
+            attempt=0,
+            failure=outcomes.describe(error),
+        )
+        self._bury(draft, work.record, "too_large", failed)
+
     def _bury(self, draft: Draft, record: Delivered, reason: str, failed: Failed) -> None:
         letter = DeadLetter(
             reason=reason,
@@ -303,11 +323,7 @@ class Transitions:
             offset=record.offset,
             failure=failed.failure,
         )
-        note = letter.__pydantic_serializer__.to_json(letter)
-        headers = [*record.headers, ("fleet-dead-letter", note)]
-        draft.records.append(
-            Outgoing(self.topics.dead, record.key or b"", record.value or b"", headers)
-        )
+        draft.records.append(_buried(self.topics.dead, record, letter.encode()))
 
     def _run(self, view: View, run_id: str) -> Run | None:
         value = view.get(state.run_key(run_id))
@@ -323,5 +339,25 @@ def _fits(what: str, value: bytes | None) -> None:
         raise RecordTooLarge(what, len(value))
 
 
+def _buried(topic: str, record: Delivered, note: bytes) -> Outgoing:
+    """Return a dead letter with as much of the original as fits; the note says where it is."""
+    key, value = record.key or b"", record.value or b""
+    for parts in ((key, value, record.headers), (key, b"", record.headers)):
+        buried = Outgoing(topic, parts[0], parts[1], [*parts[2], ("fleet-dead-letter", note)])
+        if _size(buried) <= MAX_RECORD_BYTES:
+            return buried
+    return Outgoing(topic, b"", b"", [("fleet-dead-letter", note)])
+
+
+def _size(record: Outgoing) -> int:
+    headers = sum(len(name) + len(value or b"") for name, value in record.headers)
+    return len(record.key) + len(record.value or b"") + headers
+
+
 def _fingerprint(value: bytes | None) -> str:
-    return hashlib.blake2b(value or b"", digest_size=16).hexdigest()
+    """Return a digest of a start event, the same for any order of its fields."""
+    try:
+        plain = json.dumps(from_json(value or b""), sort_keys=True).encode()
+    except ValueError:
+        plain = value or b""
+    return hashlib.blake2b(plain, digest_size=16).hexdigest()

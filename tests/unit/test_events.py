@@ -1,0 +1,222 @@
+"""Events: made strictly, read leniently, never changed."""
+
+import re
+from datetime import UTC, datetime
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+from uuid import UUID
+
+import pytest
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, computed_field
+
+from fleet import Event, FleetError, StartEvent, StopEvent
+from fleet.records.events import UndecodableEvent, UnencodableEvent
+
+
+class Tone(Enum):
+    DRY = "dry"
+
+
+class Part(BaseModel):
+    text: str
+
+
+class OpenPart(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+
+class Nested(Event):
+    number: int = 0
+
+
+class Joke(Event):
+    text: str
+    score: float = 1.0
+
+
+class Rich(Event):
+    at: datetime
+    price: Decimal
+    id: UUID
+    tone: Tone
+    tags: set[str]
+    pair: tuple[int, str]
+    parts: list[Part]
+    maybe: int | None = None
+
+
+class Renamed(Event):
+    sender: str = Field(alias="from")
+    receiver: str = Field(validation_alias="to")
+
+
+class Carrier(Event):
+    nested: Nested = Nested()
+    part: OpenPart = OpenPart()
+
+
+class TopicStart(StartEvent):
+    topic: str
+
+
+class TestMaking:
+    def test_an_event_cannot_be_changed(self) -> None:
+        """The same event may be handed to several steps, so assignment raises."""
+        joke = Joke(text="a")
+        with pytest.raises(ValidationError, match="frozen"):
+            joke.text = "b"  # type: ignore[misc]
+        assert joke.text == "a"
+
+    def test_an_unknown_field_is_an_error_where_an_event_is_made(self) -> None:
+        """A typo in a field's name is found at once."""
+        with pytest.raises(ValidationError, match="scroe"):
+            Joke(text="a", scroe=2)  # type: ignore[call-arg]
+
+    def test_a_start_event_takes_any_fields(self) -> None:
+        """A plain StartEvent holds whatever it is given, as attributes."""
+        start = StartEvent(topic="pirates", count=2)
+        assert (start.topic, start.count) == ("pirates", 2)  # type: ignore[attr-defined]
+
+    def test_a_declared_start_field_is_checked(self) -> None:
+        """A subclass of StartEvent checks what it declares."""
+        with pytest.raises(ValidationError, match="topic"):
+            TopicStart()  # type: ignore[call-arg]
+
+    def test_a_stop_event_has_a_result(self) -> None:
+        """StopEvent holds a result of any type, None where none is given."""
+        assert StopEvent(result={"a": 1}).result == {"a": 1}
+        assert StopEvent().result is None
+
+    def test_the_type_name_is_the_class_name(self) -> None:
+        """Topics and envelopes carry the name of the class, wherever it is defined."""
+        assert Joke.type_name() == "Joke"
+
+
+class TestGet:
+    def test_get_returns_a_declared_field_and_a_free_one(self) -> None:
+        """`get` finds declared fields, their defaults and free fields alike."""
+        assert Joke(text="a").get("score") == 1.0
+        assert StartEvent(topic="x").get("topic") == "x"
+        assert TopicStart(topic="x", style="dry").get("style") == "dry"
+
+    def test_get_returns_the_default_where_there_is_no_such_field(self) -> None:
+        """A missing field gives the default, which is None unless said otherwise."""
+        assert StartEvent().get("topic") is None
+        assert Joke(text="a").get("topic", "none") == "none"
+
+    @pytest.mark.parametrize("name", ["copy", "json", "encode"])
+    def test_get_knows_fields_only(self, name: str) -> None:
+        """A method's name is a field only where a field was given."""
+        assert StartEvent().get(name, "default") == "default"
+        assert StartEvent(**{name: 5}).get(name, "default") == 5
+
+
+class TestRoundTrip:
+    def test_everything_that_pydantic_knows_comes_back(self) -> None:
+        """Typed fields come back as the values that they were."""
+        rich = Rich(
+            at=datetime(2026, 1, 2, tzinfo=UTC),
+            price=Decimal("1.50"),
+            id=UUID(int=5),
+            tone=Tone.DRY,
+            tags={"a", "b"},
+            pair=(1, "x"),
+            parts=[Part(text="ü")],
+        )
+        assert Rich.decode(rich.encode()) == rich
+
+    def test_free_fields_come_back(self) -> None:
+        """What a StartEvent was given beyond its declared fields is on the wire, too."""
+        start = TopicStart(topic="x", style={"tone": "dry"})
+        assert TopicStart.decode(start.encode()) == start
+
+    def test_a_field_with_an_alias_comes_back(self) -> None:
+        """Fields travel under their own names, whatever alias they are made with."""
+        event = Renamed.model_validate({"from": "a", "to": "b"})
+        assert Renamed.decode(event.encode()) == event
+
+    def test_an_alias_is_read(self) -> None:
+        """A producer that is not ours may write a field's alias."""
+        assert Renamed.decode(b'{"from": "a", "to": "b"}').sender == "a"
+
+    def test_the_value_is_a_json_object_of_the_fields(self) -> None:
+        """A reader that knows nothing of Fleet finds plain JSON."""
+        assert Joke(text="ü").encode() == '{"text":"ü","score":1.0}'.encode()
+
+
+class TestReading:
+    def test_unknown_fields_are_ignored(self) -> None:
+        """A newer producer's additional field does not break an older worker."""
+        assert Joke.decode(b'{"text": "a", "new": [1]}') == Joke(text="a")
+
+    def test_unknown_fields_of_a_nested_event_are_ignored(self) -> None:
+        """An event inside an event may be newer than its reader as well."""
+        value = b'{"nested": {"number": 3, "new": 1}}'
+        assert Carrier.decode(value).nested == Nested(number=3)
+
+    def test_a_nested_model_that_keeps_unknown_fields_keeps_them(self) -> None:
+        """What a model inside an event allows is not lost on the way."""
+        event = Carrier(part=OpenPart.model_validate({"usage": 3}))
+        assert Carrier.decode(event.encode()).part.model_extra == {"usage": 3}
+
+    def test_a_start_event_keeps_its_fields_beside_a_newer_nested_event(self) -> None:
+        """Ignoring what is new inside does not cost a start event its own free fields."""
+
+        class Begin(StartEvent):
+            nested: Nested
+
+        begun = Begin.decode(b'{"nested": {"number": 1, "new": 2}, "free": 3}')
+        assert begun.nested.number == 1
+        assert begun.get("free") == 3
+
+    @pytest.mark.parametrize(
+        ("value", "said"),
+        [
+            (b"", "not a Joke"),
+            (b"\xff", "not a Joke"),
+            (b"[]", "not a Joke"),
+            (b'{"score": 1}', "text: Field required"),
+            (b'{"text": "a", "score": "high", "new": 1}', "score: "),
+            (b'{"text": "a"', "not a Joke"),
+        ],
+    )
+    def test_what_is_no_such_event_is_refused(self, value: bytes, said: str) -> None:
+        """Bytes that are not the event raise an error that names type, field and way out."""
+        with pytest.raises(UndecodableEvent, match=re.escape(said)) as caught:
+            Joke.decode(value)
+        assert isinstance(caught.value, FleetError)
+        assert "as JSON" in str(caught.value)
+
+    def test_an_error_does_not_repeat_what_was_read(self) -> None:
+        """The text of an error may be logged, and an event may hold a prompt."""
+        with pytest.raises(UndecodableEvent) as caught:
+            Joke.decode(b'{"text": {"secret": "prompt"}}')
+        assert "secret" not in str(caught.value)
+
+
+class TestWriting:
+    @pytest.mark.parametrize("value", [object(), b"\xff", "\ud83d", {"deep": object()}], ids=repr)
+    def test_what_json_cannot_carry_is_refused(self, value: Any) -> None:
+        """A value without a JSON form raises an error of ours that names the event."""
+        with pytest.raises(UnencodableEvent, match="this StopEvent cannot be written"):
+            StopEvent(result=value).encode()
+
+    def test_a_circle_is_refused(self) -> None:
+        """A value that contains itself is refused like any that JSON cannot carry."""
+        circle: list[Any] = []
+        circle.append(circle)
+        with pytest.raises(UnencodableEvent):
+            StopEvent(result=circle).encode()
+
+    def test_a_field_that_fails_to_serialize_is_refused(self) -> None:
+        """Whatever a user's own serializer raises becomes the same error."""
+
+        class Broken(Event):
+            @computed_field  # type: ignore[prop-decorator]
+            @property
+            def length(self) -> int:
+                raise KeyError("length")
+
+        with pytest.raises(UnencodableEvent, match="Broken"):
+            Broken().encode()

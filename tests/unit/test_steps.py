@@ -1,0 +1,348 @@
+"""Steps: what `@step` and the annotations of one method say, and what it cannot take."""
+
+# Wrong annotations are what is tested here, and most bodies never run.
+# mypy: disable-error-code="valid-type, no-untyped-def, type-arg, call-overload, empty-body"
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Annotated, Any, Optional, Union
+
+import pytest
+from pydantic import BaseModel
+
+from fleet import (
+    Context,
+    Event,
+    StopEvent,
+    WorkflowConfigurationError,
+    WorkflowRuntimeError,
+    WorkflowValidationError,
+    step,
+)
+from fleet.workflow import steps
+from fleet.workflow.errors import NotAvailableYet
+from fleet.workflow.state import MemoryState
+from fleet.workflow.steps import Options, Step
+
+
+class A(Event):
+    """An event."""
+
+
+class B(Event):
+    """Another."""
+
+
+class Model(BaseModel):
+    """What a typed context would hold."""
+
+
+def read(function: Any, **names: Any) -> Step:
+    """Return what is read of a marked function under the name `work`."""
+    return steps.read(function, "work", names)
+
+
+def findings(function: Any) -> str:
+    """Return what is wrong with a marked function."""
+    with pytest.raises(WorkflowValidationError) as caught:
+        read(function)
+    return "; ".join(caught.value.findings)
+
+
+async def ignored(event: Event) -> None:
+    """A stream that nobody reads."""
+
+
+CONTEXT: Context = Context(
+    run_id="r", attempt=1, idempotency_key="k", state=MemoryState(), write_to_stream=ignored
+)
+
+
+class TestMark:
+    def test_step_without_arguments_has_the_defaults(self) -> None:
+        """`@step` alone: four workers for each run, no time limit."""
+
+        @step
+        async def work(self, ev: A) -> B: ...
+
+        assert read(work).options == Options(num_workers=4, timeout_seconds=None)
+
+    def test_step_takes_num_workers_and_timeout(self) -> None:
+        """`@step(...)` sets what it is given."""
+
+        @step(num_workers=8, timeout=30)
+        async def work(self, ev: A) -> B: ...
+
+        assert read(work).options == Options(num_workers=8, timeout_seconds=30.0)
+
+    def test_a_marked_method_stays_the_method(self) -> None:
+        """A test may call a step like any method."""
+
+        @step
+        async def work(self, ev: A) -> A:
+            return ev
+
+        event = A()
+        assert asyncio.run(work(None, event)) is event
+
+    @pytest.mark.parametrize("number", [0, -1, 1.5, True, "4", None])
+    def test_num_workers_is_a_count(self, number: Any) -> None:
+        """Anything but an integer greater than 0 is refused and shown."""
+        with pytest.raises(WorkflowConfigurationError, match=f"num_workers.*{number!r}"):
+            step(num_workers=number)
+
+    @pytest.mark.parametrize("seconds", [0, -1, True, "30", float("nan")])
+    def test_a_timeout_is_a_duration(self, seconds: Any) -> None:
+        """Anything but a number of seconds greater than 0 is refused and shown."""
+        with pytest.raises(WorkflowConfigurationError, match=f"timeout.*{seconds!r}"):
+            step(timeout=seconds)
+
+    @pytest.mark.parametrize("later", ["retry_policy", "skip_graph_checks"])
+    def test_what_comes_later_is_refused_clearly(self, later: str) -> None:
+        """An option of a later version says that it is not there, and what to do instead."""
+        with pytest.raises(NotAvailableYet, match=rf"@step\({later}=...\) is not available"):
+            step(**{later: object()})
+
+    def test_an_unknown_option_names_the_known_ones(self) -> None:
+        """A typo in an option is an error that lists what there is."""
+        with pytest.raises(WorkflowConfigurationError, match=r"'workers'.*num_workers and timeout"):
+            step(workers=3)
+
+    def test_a_step_is_async(self) -> None:
+        """A plain method is refused with the workflow's name, its own and the fix."""
+        with pytest.raises(WorkflowValidationError, match=r"(?s)Flow is not.*work must.*async def"):
+
+            class Flow:
+                @step  # type: ignore[type-var]
+                def work(self, ev: A) -> B: ...
+
+    def test_a_generator_is_no_step(self) -> None:
+        """An async generator has no single result, so it is refused like a plain method."""
+        with pytest.raises(WorkflowValidationError, match="async def"):
+
+            @step  # type: ignore[type-var]
+            async def work(self, ev: A) -> AsyncIterator[B]:
+                yield B()
+
+
+class TestRead:
+    def test_accepts_and_returns_are_the_annotations(self) -> None:
+        """One event in, one event out, no context."""
+
+        @step
+        async def work(self, ev: A) -> B: ...
+
+        found = read(work)
+        assert (found.name, found.accepts, found.returns) == ("work", (A,), (B,))
+        assert (found.event_parameter, found.context_parameter) == ("ev", None)
+
+    def test_a_union_is_each_of_its_members(self) -> None:
+        """`A | B` and `Union[A, B]` mean the same, in parameters and results."""
+
+        @step
+        async def work(self, ev: A | B) -> Union[StopEvent, A]: ...  # noqa: UP007 - the old way
+
+        assert read(work).accepts == (A, B)
+        assert read(work).returns == (StopEvent, A)
+
+    def test_none_may_be_returned_and_is_no_event(self) -> None:
+        """None ends a branch: `B | None`, `Optional[B]` and `None` are fine as results."""
+
+        @step
+        async def one(self, ev: A) -> B | None: ...
+        @step
+        async def other(self, ev: A) -> Optional[B]: ...  # noqa: UP045 - the old way
+        @step
+        async def never(self, ev: A) -> None: ...
+
+        assert [read(each).returns for each in (one, other, never)] == [(B,), (B,), ()]
+
+    def test_a_string_annotation_is_resolved(self) -> None:
+        """Annotations may be text, as `from __future__ import annotations` makes them."""
+
+        class Local(Event):
+            """Known only in here."""
+
+        @step
+        async def work(self, ev: "Local") -> "StopEvent | None": ...
+
+        assert read(work, Local=Local).accepts == (Local,)
+
+    @pytest.mark.parametrize("context_first", [True, False])
+    def test_arguments_are_bound_by_their_names(self, context_first: bool) -> None:
+        """Context and event may be called anything and stand in either order."""
+
+        @step
+        async def first(self, context: Context, joke: A) -> list[Any]:
+            return [self, context, joke]
+
+        @step
+        async def second(self, joke: A, context: Context) -> list[Any]:
+            return [self, context, joke]
+
+        function = first if context_first else second
+        function.__annotations__["return"] = StopEvent
+        event = A()
+        bound = read(function).bind("flow", CONTEXT, event)
+        assert asyncio.run(bound) == ["flow", CONTEXT, event]
+
+
+class TestRefused:
+    def test_an_event_without_a_type(self) -> None:
+        """A parameter without annotation is named, with an example."""
+
+        @step
+        async def work(self, ev) -> B: ...
+
+        assert findings(work) == (
+            "step work does not say the type of ev; write e.g. `ev: StartEvent`"
+        )
+
+    def test_a_context_without_a_type(self) -> None:
+        """An unannotated ctx gets the example that helps."""
+
+        @step
+        async def work(self, ctx, ev: A) -> B: ...
+
+        assert "type of ctx; write e.g. `ctx: Context`" in findings(work)
+
+    def test_no_event_at_all(self) -> None:
+        """A step that takes no event would never run."""
+
+        @step
+        async def work(self, ctx: Context) -> B: ...
+
+        assert "step work does not say the type of its event" in findings(work)
+
+    def test_no_return_type(self) -> None:
+        """The return annotation is half of the wiring, so it must be there."""
+
+        @step
+        async def work(self, ev: A): ...
+
+        assert findings(work) == (
+            "step work does not say what it returns; write e.g. `-> StopEvent`"
+        )
+
+    @pytest.mark.parametrize("wrong", [str, dict, Model, Any, A | int, 5], ids=repr)
+    def test_a_parameter_that_is_no_event(self, wrong: Any) -> None:
+        """Only events travel between steps; the finding names parameter, step and fix."""
+
+        @step
+        async def work(self, ev: wrong) -> B: ...
+
+        assert "parameter ev of step work is" in findings(work)
+        assert "which is no Event; subclass Event" in findings(work)
+
+    def test_a_result_that_is_no_event(self) -> None:
+        """The finding says that it is about the return type."""
+
+        @step
+        async def work(self, ev: A) -> str: ...
+
+        expected = "the return type of step work is str, which is no Event; subclass Event"
+        assert findings(work) == expected
+
+    def test_an_event_that_may_be_none(self) -> None:
+        """None is never delivered, so a step cannot take it."""
+
+        @step
+        async def work(self, ev: A | None) -> B: ...
+
+        assert findings(work) == "parameter ev of step work may not be None; take an event"
+
+    @pytest.mark.parametrize("text", ["Missing", "asyncio.Missing", "A |", "A & B"])
+    def test_an_annotation_that_cannot_be_resolved(self, text: str) -> None:
+        """A name that is imported for type checkers only is the usual cause, and is said so."""
+
+        @step
+        async def work(self, ev: A) -> B: ...
+
+        work.__annotations__["ev"] = text
+        assert "an annotation of step work cannot be resolved" in findings(work)
+        assert "not only for type checkers" in findings(work)
+
+    def test_a_second_parameter_that_is_no_event(self) -> None:
+        """It is the wrong parameter that is named, not a join that nobody asked for."""
+
+        @step
+        async def work(self, ev: A, limit: int = 3) -> B: ...
+
+        expected = "parameter limit of step work is int, which is no Event; subclass Event"
+        assert findings(work) == expected
+
+
+class TestNotYet:
+    def test_joining_several_events(self) -> None:
+        """Several event parameters would join; this version says that it does not."""
+
+        @step
+        async def work(self, one: A, two: B) -> StopEvent: ...
+
+        with pytest.raises(NotAvailableYet, match=r"joining.*step work.*take one event"):
+            read(work)
+
+    @pytest.mark.parametrize("wrong", [list[A], list[A] | B], ids=repr)
+    def test_lists_of_events(self, wrong: Any) -> None:
+        """`list[E]` as a parameter or a result is refused with the way around."""
+
+        @step
+        async def takes(self, ev: wrong) -> StopEvent: ...
+        @step
+        async def gives(self, ev: A) -> wrong: ...
+
+        for function in (takes, gives):
+            with pytest.raises(NotAvailableYet, match=r"list\[...\] as .* step work.*send_event"):
+                read(function)
+
+    def test_collecting(self) -> None:
+        """Annotated events, as for Collect and Take, are refused."""
+
+        @step
+        async def work(self, ev: Annotated[list[A], "Collect(Take(2))"]) -> StopEvent: ...
+
+        with pytest.raises(NotAvailableYet, match=r"Annotated\[...\] as parameter ev of step work"):
+            read(work)
+
+    def test_resources(self) -> None:
+        """An injected resource is refused by its own name, with the way around."""
+
+        @step
+        async def work(self, ev: A, folder: Annotated[Path, "Resource(...)"]) -> StopEvent: ...
+
+        with pytest.raises(NotAvailableYet, match=r"parameter folder .*make the resource an attr"):
+            read(work)
+
+    def test_a_typed_context(self) -> None:
+        """`Context[Model]` is refused, plain `Context` is what to write."""
+
+        @step
+        async def work(self, ctx: Context[Model], ev: A) -> StopEvent: ...
+
+        with pytest.raises(NotAvailableYet, match=r"Context\[Model\].*annotate `ctx: Context`"):
+            read(work)
+
+    @pytest.mark.parametrize("name", ["collect_events", "wait_for_event", "memo", "sleep"])
+    def test_methods_of_the_context(self, name: str) -> None:
+        """Each method of a later version says that it is not there, and what to do instead."""
+        with pytest.raises(NotAvailableYet, match=rf"ctx.{name} is not available.*; \w+"):
+            getattr(CONTEXT, name)
+
+    def test_an_unknown_attribute_of_the_context_is_just_that(self) -> None:
+        """A typo stays an AttributeError, so that hasattr and friends work."""
+        assert not hasattr(CONTEXT, "colect_events")
+
+    def test_editing_the_state(self) -> None:
+        """`edit_state()` is refused where it is asked for."""
+        with pytest.raises(NotAvailableYet, match=r"edit_state\(\).*use get\(\) and set\(\)"):
+            CONTEXT.store.edit_state()
+
+
+class TestContext:
+    @pytest.mark.parametrize("wrong", [None, "JokeEvent", A], ids=repr)
+    def test_only_events_are_sent(self, wrong: Any) -> None:
+        """Sending something else raises where it is done, in the step."""
+        with pytest.raises(WorkflowRuntimeError, match=r"send_event takes an event, not \w+"):
+            CONTEXT.send_event(wrong)
+        assert CONTEXT.sent == []
