@@ -18,9 +18,7 @@ from fleet.workflow.errors import WorkflowConfigurationError
 class Connection:
     """A caller of one workflow; use it as `async with connect(JokeFlow) as flow`."""
 
-    def __init__(
-        self, workflow: type[Workflow], settings: Settings, timeout: float | None
-    ) -> None:
+    def __init__(self, workflow: type[Workflow], settings: Settings, timeout: float | None) -> None:
         self._workflow = workflow
         self._settings = settings
         self._timeout = timeout
@@ -34,11 +32,9 @@ class Connection:
             self._settings,
             self._topics,
             partitions,
-            take=lambda record: caller.take(record),
-            failed=lambda failure: caller.fail_all(failure),
         )
-        caller = self._caller = Caller(self._workflow, self._topics, self._link)
-        await self._link.start()
+        self._caller = Caller(self._workflow, self._topics, self._link)
+        await self._link.start(self._caller)
         return self
 
     async def __aexit__(

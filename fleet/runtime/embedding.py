@@ -52,9 +52,7 @@ class _EmbeddedLink:
 
     caller: Caller
 
-    def __init__(
-        self, app: Any, topics: Topics, settings: Settings, workflow: Definition
-    ) -> None:
+    def __init__(self, app: Any, topics: Topics, settings: Settings, workflow: Definition) -> None:
         self._app = app
         self._topics = topics
         self._settings = settings
@@ -96,10 +94,8 @@ class _EmbeddedLink:
         graph = self._workflow.graph()
         partitions = await provision.ensure(self._topics, graph, self._settings)
         await _start(self._app)
-        link = KafkaLink(
-            self._settings, self._topics, partitions, self.caller.take, self.caller.fail_all
-        )
-        await link.start()
+        link = KafkaLink(self._settings, self._topics, partitions)
+        await link.start(self.caller)
         await _with_the_loop(link.stop)
         return link
 

@@ -46,8 +46,8 @@ class LogShrunk(FleetError):
 
     def __init__(self, topic: str, partition: int, end: int, position: int) -> None:
         super().__init__(
-            f"{topic}[{partition}] ends at {end} and the state has read up to {position}: the topic "
-            "was deleted and made anew. Use a new FLEET_PREFIX, or delete the state topic as well"
+            f"{topic}[{partition}] ends at {end} and the state has read up to {position}: the "
+            "topic was made anew. Use a new FLEET_PREFIX, or delete the state topic as well"
         )
 
 
@@ -218,4 +218,3 @@ class KafkaStream:
             headers=record.headers,
             partition=work.record.partition,
         )
-

@@ -219,7 +219,9 @@ class Flights:
                 event = await work.step.bind(self._workflow(), context, work.event)
         except TimeoutError:
             if limit.expired():
-                raise StepTimeoutError(work.step.name, work.step.options.timeout_seconds or 0) from None
+                raise StepTimeoutError(
+                    work.step.name, work.step.options.timeout_seconds or 0
+                ) from None
             raise
         if event is not None and not isinstance(event, Event):
             raise UnexpectedResult(work.step.name, event)

@@ -1,7 +1,7 @@
 """
 A data folder per process: workers of one step group on one machine share nothing.
 
-Each takes the first folder that no other process holds, so a restarted worker finds its state again.
+Each takes the first folder that no other process holds, so a restarted worker finds its state.
 """
 
 import fcntl

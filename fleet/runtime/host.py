@@ -14,7 +14,7 @@ from typing import Any
 
 import faust
 from aiokafka import TopicPartition
-from aiokafka.errors import IllegalStateError
+from aiokafka.errors import ConsumerStoppedError, IllegalStateError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
@@ -152,7 +152,7 @@ class Host:
         return (frontier.committed or None) if frontier is not None else None
 
 
-class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
+class ConsumerThread(driver.AIOKafkaConsumerThread):
     """Faust's consumer thread with a consumer that reads what is committed."""
 
     def _create_worker_consumer(self, transport: Any) -> Any:
@@ -178,8 +178,12 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         return found
 
 
-class Consumer(driver.Consumer):  # type: ignore[misc]
+class Consumer(driver.Consumer):
     """Faust's consumer, with our tasks beside its streams."""
+
+    transport: Any
+    app: Any
+    _thread: ConsumerThread
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -236,8 +240,8 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
                 await asyncio.sleep(0)
                 records, _ = await self._wait_next_records(timeout=1.0)
                 for tp, batch in (records or {}).items():
-                    await self._take(driver.ensure_TPset([tp]).pop(), batch)
-        except (*self.consumer_stopped_errors, asyncio.CancelledError):
+                    await self._take(TP(*tp), batch)
+        except (ConsumerStoppedError, asyncio.CancelledError):
             if not self.app.should_stop:
                 raise
 
@@ -340,7 +344,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
                     await engine.reopen(partition)
 
 
-class Transport(driver.Transport):  # type: ignore[misc]
+class Transport(driver.Transport):
     """Faust's Kafka transport with our consumer."""
 
     Consumer = Consumer
@@ -391,9 +395,10 @@ def check_host() -> None:
         (faust.App, ("_new_transport",)),
     ]
     missing = [
-        f"{owner.__name__}.{name}" for owner, names in expected for name in names
+        f"{owner.__name__}.{name}"
+        for owner, names in expected
+        for name in names
         if not hasattr(owner, name)
     ]
     if missing:
         raise HostChanged(missing)
-

@@ -6,7 +6,7 @@ producer has been started before, so whatever a predecessor had under way is dec
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
@@ -34,7 +34,7 @@ class Loader:
             fetch_max_wait_ms=_POLL_MS,
         )
 
-    async def __aenter__(self) -> "Loader":
+    async def __aenter__(self) -> Self:
         await self._consumer.start()
         return self
 
@@ -48,8 +48,11 @@ class Loader:
         if store.state_offset > end:
             # The topic was made anew, or lost records: the folder is about another log.
             _log.warning(
-                "state_discarded", topic=topic, partition=self._partition,
-                local_offset=store.state_offset, log_end=end,
+                "state_discarded",
+                topic=topic,
+                partition=self._partition,
+                local_offset=store.state_offset,
+                log_end=end,
             )
             store.reset()
         count = 0

@@ -7,7 +7,7 @@ A worker checks before it subscribes, because Kafka says nothing about a topic t
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -165,7 +165,7 @@ class _Admin:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
-    async def __aenter__(self) -> "_Admin":
+    async def __aenter__(self) -> Self:
         self._client = AIOKafkaAdminClient(**_without_tls_none(client_arguments(self._settings)))
         try:
             await self._client.start()
@@ -204,7 +204,7 @@ class _Admin:
             )
             for topic in topics
         ]
-        response = await self._client.create_topics(new)
+        response: Any = await self._client.create_topics(new)
         for name, code, *message in response.topic_errors:
             if code not in (NoError.errno, TopicAlreadyExistsError.errno):
                 raise TopicNotCreated(name, message[0] if message else for_code(code).__name__)
@@ -221,14 +221,15 @@ class _Admin:
                     if all(part["leader"] >= 0 for part in each["partitions"])
                 }
                 if not led.issuperset(names):
-                    raise TopicNotCreated(sorted(set(names) - led)[0], "it does not come up")
+                    raise TopicNotCreated(min(set(names) - led), "it does not come up")
 
     async def _configs(self, names: list[str]) -> dict[str, dict[str, str]]:
         if not names:
             return {}
         resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
         found: dict[str, dict[str, str]] = {}
-        for response in await self._client.describe_configs(resources):
+        responses: list[Any] = await self._client.describe_configs(resources)
+        for response in responses:
             for _, _, _, name, entries in response.resources:
                 found[name] = {entry[0]: entry[1] for entry in entries}
         return found

@@ -7,9 +7,8 @@ begins to be followed its end is noted before the start event is produced, so no
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
@@ -35,6 +34,18 @@ def partition_of(run_id: str, partitions: int) -> int:
     return chosen
 
 
+class Reader(Protocol):
+    """Who wants the records."""
+
+    def take(self, record: Delivered) -> None:
+        """Take a record of `runs` or `stream`."""
+        ...
+
+    def fail_all(self, error: BaseException) -> None:
+        """Hear that nothing can be read any more."""
+        ...
+
+
 @dataclass(eq=False, slots=True)
 class _StreamEnd:
     """Somebody waits until a partition of `stream` is read to its present end."""
@@ -48,19 +59,10 @@ class _StreamEnd:
 class KafkaLink:
     """See `fleet.runtime.caller.Link`."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        topics: Topics,
-        partitions: int,
-        take: Callable[[Delivered], None],
-        failed: Callable[[BaseException], None],
-    ) -> None:
+    def __init__(self, settings: Settings, topics: Topics, partitions: int) -> None:
         self._settings = settings
         self._topics = topics
         self._partitions = partitions
-        self._take = take
-        self._failed = failed
         #: How many open runs each followed partition has.
         self._open: Counter[int] = Counter()
         self._followed: set[int] = set()
@@ -70,8 +72,8 @@ class KafkaLink:
         self._waiting: list[_StreamEnd] = []
         self._loop: asyncio.Task[None] | None = None
 
-    async def start(self) -> None:
-        """Connect; raises BrokerUnreachable."""
+    async def start(self, reader: Reader) -> None:
+        """Connect, and hand records to *reader*; raises BrokerUnreachable."""
         arguments = client_arguments(self._settings)
         self._producer = AIOKafkaProducer(**arguments, enable_idempotence=True)
         self._consumer = AIOKafkaConsumer(
@@ -87,7 +89,7 @@ class KafkaLink:
         except (KafkaError, OSError) as failure:
             await self.stop()
             raise BrokerUnreachable(self._settings, failure) from None
-        self._loop = asyncio.create_task(self._read(), name="fleet reader")
+        self._loop = asyncio.create_task(self._read(reader), name="fleet reader")
 
     async def stop(self) -> None:
         """Disconnect."""
@@ -135,16 +137,16 @@ class KafkaLink:
         self._waiting.append(_StreamEnd(partition_of(run_id, self._partitions), reached))
         await reached
 
-    async def _read(self) -> None:
+    async def _read(self, reader: Reader) -> None:
         while True:
             try:
                 await self._release_idle()
-                await self._read_once()
-            except KafkaError as failure:
-                self._failed(failure)
+                await self._read_once(reader)
+            except Exception as failure:
+                reader.fail_all(failure)
                 raise
 
-    async def _read_once(self) -> None:
+    async def _read_once(self, reader: Reader) -> None:
         if not self._followed:
             await asyncio.sleep(0.01)
             return
@@ -152,7 +154,7 @@ class KafkaLink:
         # The stream first: what a step showed is there before its result is.
         for tp in sorted(found, key=lambda each: each.topic != self._topics.stream):
             for record in found[tp]:
-                self._take(delivered(record))
+                reader.take(delivered(record))
         await self._answer_waiting()
 
     async def _answer_waiting(self) -> None:

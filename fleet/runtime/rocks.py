@@ -8,6 +8,7 @@ changelog's offset is in the same batch as the changes it stands for.
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from rocksdict import AccessType, BlockBasedOptions, Cache, Options, Rdict, ReadOptions, WriteBatch
 
@@ -86,7 +87,7 @@ class RocksStore:
     def _range(self, prefix: bytes, start: bytes, limit: int | None) -> list[tuple[bytes, bytes]]:
         reading = ReadOptions()
         reading.set_iterate_upper_bound(prefix + b"\xff")
-        found = []
+        found: list[Any] = []
         for entry in self._db.items(from_key=start, read_opt=reading):
             found.append(entry)
             if len(found) == limit:

@@ -25,7 +25,7 @@ from fleet.runtime.workflow import Workflow
 SESSION_SECONDS = 6.0
 
 
-class FleetApp(faust.App):  # type: ignore[misc]
+class FleetApp(faust.App):
     """A Faust app that carries one step group."""
 
     host: Host
@@ -92,7 +92,7 @@ def _credentials(settings: Settings) -> Any:
     return faust.SSLCredentials(context) if context is not None else None
 
 
-async def _metrics(view: View, request: Request) -> Response:
+async def _metrics(view: View, _request: Request) -> Response:
     """Serve the process's metrics for Prometheus."""
     # Not `content_type=`: aiohttp takes no charset there.
     return view.bytes(generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})

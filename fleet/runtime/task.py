@@ -9,9 +9,9 @@ the changelog.
 
 import asyncio
 import heapq
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from fleet.records import envelope as envelopes
 from fleet.records import lifecycle
@@ -104,12 +104,11 @@ class Task:
         log: Log,
         store: StateStore,
         lost: Callable[["Task", BaseException], None],
-        clock: BrokerClock | None = None,
     ) -> None:
         self.charter = charter
         self.partition = partition
         self.ledger = Ledger(store)
-        self.clock = clock or BrokerClock()
+        self.clock = BrokerClock()
         self.frontiers: dict[str, Frontier] = {}
         self.flights = Flights(
             charter.workflow, charter.slots, charter.stream, self.ledger, owner=self
@@ -337,7 +336,7 @@ class Task:
 
     def _step_record(self, flight: Flight, outcome: Outcome, finished: float) -> StepRecord:
         work = flight.work
-        returned = isinstance(outcome, Returned)
+        sent = outcome.sent if isinstance(outcome, Returned) else ()
         return StepRecord(
             step=work.step.name,
             group=self.charter.topics.group,
@@ -347,8 +346,8 @@ class Task:
             queued=flight.queued,
             started=flight.started,
             finished=finished,
-            outcome="returned" if returned else "raised",
-            sent=tuple(sent.event.type_name() for sent in outcome.sent) if returned else (),
+            outcome="returned" if isinstance(outcome, Returned) else "raised",
+            sent=tuple(each.event.type_name() for each in sent),
         )
 
     def _freeze_or_drop(self, work: Work) -> None:
@@ -440,7 +439,7 @@ class Task:
             frontier.committed = max(frontier.committed, frontier.sealed)
         self.charter.observer.committed(records, seconds)
 
-    async def _supervised(self, loop: "asyncio.Future[None]") -> None:
+    async def _supervised(self, loop: Coroutine[Any, Any, None]) -> None:
         try:
             await loop
         except TaskLost as lost:

@@ -15,15 +15,17 @@ import faust
 from fleet.records.errors import FleetError
 from fleet.runtime import provision, web
 
-
 #: Open files that a worker asks for, where the system allows it.
 _OPEN_FILES = 65_536
 #: How long a stopping worker waits for a rebalance that is under way, in seconds.
 _REBALANCE_SECONDS = 10.0
 
 
-class Worker(faust.Worker):  # type: ignore[misc]
+class Worker(faust.Worker):
     """Faust's worker with a check before it starts."""
+
+    #: A `FleetApp`, which knows its host.
+    app: Any
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -49,7 +51,8 @@ class Worker(faust.Worker):  # type: ignore[misc]
 
     async def _rebalance_over(self) -> None:
         deadline = self.loop.time() + _REBALANCE_SECONDS
-        while self.app.rebalancing and self.loop.time() < deadline:
+        # Faust has a flag for it and no event.
+        while self.app.rebalancing and self.loop.time() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
 
     async def _check(self) -> None:

@@ -33,9 +33,7 @@ class Workflow(Definition):
     `timeout` is in seconds and bounds each run; None lets a run take as long as it takes.
     """
 
-    def __init__(
-        self, *, timeout: float | None = DEFAULT_TIMEOUT_SECONDS, app: Any = None
-    ) -> None:
+    def __init__(self, *, timeout: float | None = DEFAULT_TIMEOUT_SECONDS, app: Any = None) -> None:
         if timeout is not None and timeout <= 0:
             raise WorkflowConfigurationError(
                 f"a workflow's timeout is a number of seconds greater than 0, not {timeout!r}; "

@@ -15,7 +15,8 @@ _STACK_FRAMES = 30
 _MESSAGE_LENGTH = 8_000
 _STACK_LENGTH = 20_000
 _ARGUMENTS = 8
-_PLAIN = (str, int, float, bool, type(None))
+#: Larger integers can be written as JSON and are not read by every reader of it.
+_LARGEST_NUMBER = 2**63
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,9 @@ def _made(kind: type[Exception], arguments: tuple[Any, ...]) -> Exception | None
 def _argument(value: object) -> object:
     if isinstance(value, str):
         return _writable(value, _MESSAGE_LENGTH)
-    return value if isinstance(value, _PLAIN) else _writable(_shown(value), _MESSAGE_LENGTH)
+    if value is None or (isinstance(value, int | float) and abs(value) < _LARGEST_NUMBER):
+        return value
+    return _writable(_shown(value), _MESSAGE_LENGTH)
 
 
 def _writable(text: str, length: int) -> str:

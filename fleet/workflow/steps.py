@@ -58,9 +58,7 @@ class Step:
     #: Event types it may return; None in an annotation is not listed.
     returns: tuple[type[Event], ...]
 
-    def bind(
-        self, workflow: object, context: Context, event: Event
-    ) -> Coroutine[Any, Any, Any]:
+    def bind(self, workflow: object, context: Context, event: Event) -> Coroutine[Any, Any, Any]:
         """Return the coroutine of one attempt."""
         arguments: dict[str, Any] = {self.event_parameter: event}
         if self.context_parameter is not None:

@@ -40,12 +40,12 @@ class Store:
 
         Raises ContextStateError where JSON has no such value, or a part of *path* is no dictionary.
         """
-        parts = _parts(path)
+        parts, plain = _parts(path), _plain(path, value)
         for depth in range(1, len(parts)):
             self._make_room(parts[:depth], path)
         self._state.delete(self._key(parts))
         self._state.delete_all(self._key(parts) + b".")
-        for leaf, encoded in _leaves(parts, _plain(path, value)):
+        for leaf, encoded in _leaves(parts, plain):
             self._state.put(self._key(leaf), encoded)
 
     async def delete(self, path: str) -> None:

@@ -25,6 +25,11 @@ async def read(
         await consumer.stop()
 
 
+def run_id(record: ConsumerRecord[bytes, bytes]) -> str:
+    """Return the record's key as text."""
+    return (record.key or b"").decode()
+
+
 def header(record: ConsumerRecord[bytes, bytes], name: str) -> str:
     """Return one header's text."""
     return dict(record.headers)[name].decode()
