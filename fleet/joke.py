@@ -4,7 +4,13 @@ The joke workflow: write a joke about a topic, then criticise it.
     faust -A fleet.joke worker -l info
 """
 
-from fleet import LLM, Event, StartEvent, StopEvent, Workflow, serve, step
+from fleet import LLM, Event, StopEvent, Workflow, serve, step
+
+
+class StartEvent(Event):
+    """What the joke is to be about."""
+
+    topic: str
 
 
 class JokeEvent(Event):
@@ -21,10 +27,7 @@ class JokeFlow(Workflow):
     @step
     async def generate_joke(self, ev: StartEvent) -> JokeEvent:
         """Write a joke."""
-        topic = ev.get("topic")
-        if not topic:
-            raise ValueError("a joke needs a topic; start the run with topic=...")
-        answer = await self.llm.complete(f"Write your best joke about {topic}.")
+        answer = await self.llm.complete(f"Write your best joke about {ev.topic}.")
         return JokeEvent(joke=str(answer))
 
     @step

@@ -36,6 +36,7 @@ _COMMANDS = {
     "demo": _Lazy("fleet.admin.demo:demo", "See a workflow run on a real Kafka, from nothing."),
     "run": _Lazy("fleet.admin.run:run", "Run a workflow once and print its result."),
     "topics": _Lazy("fleet.admin.topics:topics", "Show and create the topics of a workflow."),
+    "dev": _Lazy("fleet.admin.dev:dev", "Run Kafka and a scripted LLM on this machine."),
     "config": _Lazy("fleet.admin.config:config", "Show the settings and where they come from."),
 }
 

@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
+from fleet.admin.dev_llm import llm
 from fleet.config import settings
 from fleet.dev import kafka
 from fleet.dev.kafka import LocalBroker
@@ -58,6 +59,9 @@ _folder = click.option(
 @click.group()
 def dev() -> None:
     """Run a Kafka broker on this machine, without Docker."""
+
+
+dev.add_command(llm)
 
 
 @dev.command()
