@@ -113,7 +113,7 @@ class _Demo:
     async def clear(self, *, with_logs: bool) -> None:
         """End what was started and is not kept; the logs may still have to be read."""
         if self._parts.started:
-            self._screen.stage(f"Taking down {' and '.join(self._parts.started)}")
+            self._screen.stage(f"Taking down {', '.join(self._parts.started)}")
             await asyncio.to_thread(self._parts.stop)
         if demo_parts.is_idle(self._folder) and (with_logs or not self._folder.has_logs()):
             self._folder.remove()
@@ -127,6 +127,7 @@ class _Demo:
         return broker
 
     async def _model(self) -> Model:
+        self._screen.moment("Starting the scripted LLM")
         model = await self._blocking(self._parts.model)
         self._screen.line(
             "LLM      the model that you named by OPENAI_API_KEY or OPENAI_BASE_URL"
@@ -137,6 +138,7 @@ class _Demo:
         return model
 
     async def _worker(self, broker: Broker, model: Model) -> Part:
+        self._screen.moment("Starting the worker")
         worker = await self._blocking(lambda: self._parts.worker(broker, model))
         started = demo_parts.WORKER in self._parts.started
         origin = "started" if started else "left running by an earlier demo"

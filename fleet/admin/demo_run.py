@@ -15,7 +15,6 @@ from fleet.config.settings import Settings
 from fleet.dev.processes import Process
 from fleet.joke import JokeEvent, JokeFlow
 from fleet.records.errors import FleetError
-from fleet.records.events import StartEvent
 from fleet.records.lifecycle import StepRecord
 from fleet.records.log import Delivered
 from fleet.records.topics import Topics
@@ -64,7 +63,7 @@ class JokeRun:
             self._shown(run_id, screen),
             connect(JokeFlow, settings=self.settings, timeout=RUN_SECONDS) as flow,
         ):
-            handler = flow.run(StartEvent.model_validate({"topic": self.topic}), run_id=run_id)
+            handler = flow.run(topic=self.topic, run_id=run_id)
             return str(await self._first(calls.outcome(handler), interruption))
 
     @asynccontextmanager
@@ -119,6 +118,7 @@ class _Show:
         if record.topic == self._history:
             step = StepRecord.decode(value)
             self._screen.line(_line(step))
+            self._screen.moment("The worker is at the next step")
             self._is_written |= JokeEvent.type_name() in step.sent
         else:
             self._joke = JokeEvent.decode(value).joke
@@ -133,5 +133,5 @@ def topics(settings: Settings) -> Topics:
 
 
 def _line(record: StepRecord) -> str:
-    failed = "" if record.outcome == "returned" else f" ({record.outcome})"
+    failed = "" if record.outcome == "returned" else " and failed"
     return f"  {record.step:<16} {record.finished - record.started:.2f} s{failed}"

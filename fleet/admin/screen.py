@@ -40,14 +40,19 @@ class Screen:
     def stage(self, words: str) -> None:
         """Show what is going on now. What follows ": " counts its progress."""
         if self._console.is_terminal:
-            self._still()
-            self._status = self._console.status(Text(words))
-            self._status.start()
+            self.moment(words)
             return
         name = words.partition(": ")[0]
         if name not in self._told:
             self._told.add(name)
             click.echo(words, err=True)
+
+    def moment(self, words: str) -> None:
+        """Show what is going on now if that can go away again; it is not worth a line."""
+        if self._console.is_terminal:
+            self._still()
+            self._status = self._console.status(Text(words))
+            self._status.start()
 
     def line(self, words: str = "") -> None:
         """Show something that stays."""

@@ -1,16 +1,20 @@
 """The topics of a workflow as people see them, and making those that are missing."""
 
+import asyncio
 from dataclasses import dataclass
 
 from fleet.config.settings import Settings
 from fleet.records.errors import FleetError
 from fleet.records.topics import Topics
 from fleet.runtime import provision
-from fleet.runtime.provision import Plan
+from fleet.runtime.provision import Plan, TopicNotCreated
 from fleet.runtime.workflow import Workflow
 
 #: Topic configurations that decide what is kept and for how long.
 KEY_CONFIGS = ("cleanup.policy", "retention.ms", "message.timestamp.type")
+#: How often, and how far apart in seconds, to look whether the broker shows what it has created.
+_LOOKS = 100
+_LOOK_SECONDS = 0.1
 _DAY_MS = 86_400_000
 _HOUR_MS = 3_600_000
 
@@ -53,6 +57,21 @@ async def planned(workflow: type[Workflow], settings: Settings) -> Plan:
     Raises BrokerUnreachable and TopicsMismatched.
     """
     return await provision.plan(_topics(workflow, settings), workflow.graph(), settings)
+
+
+async def apply(plan: Plan, workflow: type[Workflow], settings: Settings) -> None:
+    """Create what the plan misses; return when the broker shows it.
+
+    A broker acknowledges a topic a moment before it shows it, and a worker that starts in between
+    would not see it. Raises TopicNotCreated and what `planned` raises.
+    """
+    await provision.apply(plan, settings)
+    for _ in range(_LOOKS):
+        missing = (await planned(workflow, settings)).missing
+        if not missing:
+            return
+        await asyncio.sleep(_LOOK_SECONDS)
+    raise TopicNotCreated(missing[0].name, "it said that it had, and does not show it")
 
 
 def check_partitions(plan: Plan, workflow: type[Workflow], asked: int | None) -> None:

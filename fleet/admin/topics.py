@@ -79,7 +79,7 @@ def apply(workflow: str, partitions: int | None, form: str, *, yes: bool) -> Non
         return
     if not yes:
         _confirm(plan, settings)
-    loop.run(provision.apply(plan, settings))
+    loop.run(topic_lists.apply(plan, found, settings))
     _say(f"Created {len(plan.missing)} topics with {plan.partitions} partitions each.")
 
 

@@ -123,6 +123,11 @@ def _timeout(seconds: float | None) -> Any:
     return openai.Timeout(seconds, connect=connect)
 
 
+def preload() -> None:
+    """Import what the first call needs, so that it does not hold up an event loop at work."""
+    _libraries()
+
+
 @cache
 def _tls() -> ssl.SSLContext:
     # Shared by all clients: reading the certificates takes 19 ms.

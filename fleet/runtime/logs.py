@@ -16,8 +16,8 @@ _shared: list[Any] = [
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 ]
 
-#: Loggers that cost time at work when they run at the worker's level.
-_BUSY = ("aiokafka", "asyncio")
+#: Loggers that at the worker's level cost time, or say something for every call of a model.
+_BUSY = ("aiokafka", "asyncio", "httpx", "httpx2", "openai")
 #: How often one line of one logger may repeat, in seconds.
 REPEAT_SECONDS = 10.0
 

@@ -126,7 +126,10 @@ async def ensure(topics: Topics, graph: Graph, settings: Settings) -> int:
     made = await plan(topics, graph, settings)
     if made.missing and not settings.is_local:
         raise TopicsMissing((topic.name for topic in made.missing), topics.workflow)
-    await apply(made, settings)
+    if made.missing:
+        await apply(made, settings)
+        # Somebody else may have created some of them at the same time, with another count.
+        made = await plan(topics, graph, settings)
     return made.partitions
 
 

@@ -19,6 +19,7 @@ from fleet.records.log import Delivered, Outgoing
 from fleet.records.topics import Topics
 from fleet.runtime.broker import BrokerUnreachable, client_arguments, stop_reader
 from fleet.runtime.loading import delivered
+from fleet.workflow.errors import WorkflowRuntimeError
 
 _POLL_MS = 100
 #: As for the workers: a fetch in flight keeps newly followed partitions waiting, in milliseconds.
@@ -32,6 +33,16 @@ def partition_of(run_id: str, partitions: int) -> int:
     every = list(range(partitions))
     chosen: int = DefaultPartitioner()(run_id.encode(), every, every)
     return chosen
+
+
+class LogUnreadable(WorkflowRuntimeError):
+    """Raised to whoever awaits a run when this process cannot read the log any more."""
+
+    def __init__(self, failure: BaseException) -> None:
+        super().__init__(
+            f"the log cannot be read any more ({failure!r}); the run itself goes on: connect again "
+            "and use the same run_id to hear of its end"
+        )
 
 
 class Reader(Protocol):
@@ -143,7 +154,9 @@ class KafkaLink:
                 await self._release_idle()
                 await self._read_once(reader)
             except Exception as failure:
-                reader.fail_all(failure)
+                reader.fail_all(LogUnreadable(failure))
+                self._followed.clear()
+                await self._answer_waiting()
                 raise
 
     async def _read_once(self, reader: Reader) -> None:
@@ -159,7 +172,7 @@ class KafkaLink:
 
     async def _answer_waiting(self) -> None:
         """Ask for the ends of all that wait in one request, and release who is there."""
-        asked = [each for each in self._waiting if each.end is None]
+        asked = [each for each in self._waiting if each.end is None and self._followed]
         if asked:
             tps = {self._stream(each.partition) for each in asked}
             ends = await self._consumer.end_offsets(tps)

@@ -40,16 +40,17 @@ class FleetApp(faust.App):
         super()._create_directories()
 
 
-def serve(workflow: type[Workflow], *, settings: Settings | None = None) -> FleetApp:
+def serve(workflow: type[Workflow] | Workflow, *, settings: Settings | None = None) -> FleetApp:
     """Return the app that runs *workflow*'s steps, to be called `app` in a module of its own.
 
+    Give an instance where the class takes arguments of its own.
     Reads FLEET_* variables where no *settings* are given. Raises WorkflowValidationError where the
     graph has findings; the broker is asked only when the worker starts.
     """
     chosen = settings or configuration.current()
     check_host()
-    served = workflow(timeout=None)
-    topics = Topics(chosen.prefix, workflow.workflow_name, workflow.group_name)
+    served = workflow if isinstance(workflow, Workflow) else workflow()
+    topics = Topics(chosen.prefix, served.workflow_name, served.group_name)
     app = FleetApp(topics.engine_id, **app_options(chosen))
     app.host = Host()
     app.topics_of_workflow = topics

@@ -276,21 +276,25 @@ class Task:
         return [Work(record, envelope, event, step) for step in steps]
 
     def _admitted(self, record: Delivered, envelope: Envelope, works: list[Work]) -> bool:
+        admission = self._admission(record, envelope)
+        if admission is Admission.FREEZE:
+            for work in works:
+                self._transitions.freeze(self.ledger.open, work)
+        return admission is Admission.RUN
+
+    def _admission(self, record: Delivered, envelope: Envelope) -> Admission:
         draft = self.ledger.open
         if record.topic == self._start_topic and not envelope.parent_id:
             position = self.frontiers[self.charter.topics.runs].next
-            begins = self._transitions.start(draft, record, envelope, position)
-            if not begins:
+            admission = self._transitions.start(draft, record, envelope, position)
+            if admission is Admission.DROP:
                 # Somebody waits for the answer that this run is known.
                 self.commits.now()
-            return begins
+            return admission
         admission = self._transitions.admit(self.ledger, envelope)
-        if admission is Admission.FREEZE:
-            for work in works:
-                self._transitions.freeze(draft, work)
         if admission is Admission.RUN:
             self._transitions.notice(draft, record, envelope)
-        return admission is Admission.RUN
+        return admission
 
     def _start(self, record: Delivered, works: list[Work]) -> None:
         done = self._marked(record) if len(works) > 1 else set()

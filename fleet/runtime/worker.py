@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 import faust
 
+from fleet.llm import LLM, connections
 from fleet.records.errors import FleetError
 from fleet.runtime import provision, web
 
@@ -58,6 +59,12 @@ class Worker(faust.Worker):
     async def _check(self) -> None:
         for engine in self.app.host.engines:
             await provision.ensure(engine.topics, engine.charter.graph, engine.settings)
+            _preload(engine.charter.workflow())
+
+
+def _preload(workflow: object) -> None:
+    if any(isinstance(member, LLM) for member in vars(type(workflow)).values()):
+        connections.preload()
 
 
 def _raise_open_files() -> None:

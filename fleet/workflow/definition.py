@@ -74,6 +74,9 @@ class Definition:
         Give either *event* or *fields*.
         """
         start = cls.graph().start
+        if type(event) is StartEvent and start is not StartEvent and not fields:
+            # Fleet's own one takes any fields; the workflow's says which.
+            return _made(start, event.model_dump(), cls.__name__)
         if event is None:
             return _made(start, fields, cls.__name__)
         if fields:

@@ -104,7 +104,7 @@ class Begun(BaseModel):
 
 
 class Redelivered(BaseModel):
-    """The start event of a run that goes on came again, as after a crash."""
+    """The start event that began the run came again, as after a crash."""
 
 
 class Place(NamedTuple):
@@ -135,6 +135,8 @@ def begin(
     *runs_position* is the offset up to which the group has read `runs`: an end that it does not
     know of yet lies there or later.
     """
+    if end is not None and end.start_event_id == start.event_id:
+        return Redelivered()
     if end is not None:
         return Repeated(answer=_answer(start, end.fingerprint, end.offset, runs_position))
     if run is None or not run.start_event_id:

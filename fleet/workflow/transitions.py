@@ -96,8 +96,8 @@ class Transitions:
 
     def start(
         self, draft: Draft, record: Delivered, envelope: Envelope, runs_position: int
-    ) -> bool:
-        """Begin the run of a start event; return whether its steps are to be run."""
+    ) -> Admission:
+        """Begin the run of a start event; return what becomes of the event."""
         run_id = envelope.run_id
         start = runs.Start(
             event_id=envelope.event_id,
@@ -110,12 +110,12 @@ class Transitions:
             case runs.Begun(run=run, record=started):
                 draft.state.put(state.run_key(run_id), run.encode())
                 self._append(draft, envelope, started)
-                return True
+                return Admission.RUN
             case runs.Repeated(answer=known):
                 self._append(draft, envelope, known)
-                return False
+                return Admission.DROP
             case runs.Redelivered():
-                return found[1] is None
+                return runs.admit(found[1], envelope.epoch)
 
     def notice(self, draft: Draft, record: Delivered, envelope: Envelope) -> None:
         """Keep a run of which another event came before its start."""

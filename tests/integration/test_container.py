@@ -43,11 +43,21 @@ def address() -> Iterator[str]:
         .with_env("KAFKA_PROCESS_ROLES", "broker,controller")
         .with_env("KAFKA_CONTROLLER_QUORUM_VOTERS", "1@localhost:9093")
         .with_env("KAFKA_CONTROLLER_LISTENER_NAMES", "CONTROLLER")
-        .with_env("KAFKA_LISTENERS", "PLAINTEXT://0.0.0.0:9092,CONTROLLER://localhost:9093")
-        .with_env("KAFKA_ADVERTISED_LISTENERS", f"PLAINTEXT://127.0.0.1:{port}")
         .with_env(
-            "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP", "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT"
+            "KAFKA_LISTENERS",
+            "PLAINTEXT://0.0.0.0:9092,INSIDE://localhost:19092,CONTROLLER://localhost:9093",
         )
+        .with_env(
+            "KAFKA_ADVERTISED_LISTENERS",
+            f"PLAINTEXT://127.0.0.1:{port},INSIDE://localhost:19092",
+        )
+        .with_env(
+            "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP",
+            "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,INSIDE:PLAINTEXT",
+        )
+        # The broker asks itself whether a transaction is open. Where it cannot reach its own
+        # address, producers are told NOT_ENOUGH_REPLICAS and try again without end.
+        .with_env("KAFKA_INTER_BROKER_LISTENER_NAME", "INSIDE")
         .with_env("KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR", "1")
         .with_env("KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR", "1")
         .with_env("KAFKA_TRANSACTION_STATE_LOG_MIN_ISR", "1")

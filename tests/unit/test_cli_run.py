@@ -197,6 +197,8 @@ def test_a_result_that_is_text_is_printed_as_it_is() -> None:
     [
         (["jok", "topic=cats"], 2, "no workflow is called 'jok'"),
         (["joke", "cats"], 2, "'cats' is not of the form key=value"),
+        (["joke"], 2, "JokeFlow cannot start: topic: Field required"),
+        (["joke", "topci=cats"], 2, "JokeFlow takes no topci"),
         (["joke", "topic=cats"], 4, "no Kafka broker answers at 127.0.0.1:1"),
         (["joke", "topic=cats", "--timeout", "-1"], 2, "--timeout"),
         ([], 2, "Missing argument 'WORKFLOW'"),

@@ -342,7 +342,15 @@ class TestStartEvent:
         with pytest.raises(WorkflowConfigurationError, match=r"not both; put tone into the Topic"):
             TopicFlow.make_start_event(TopicStart(topic="x"), {"tone": "dry"})
 
-    @pytest.mark.parametrize("wrong", [StartEvent(), JokeEvent(joke="x"), "pirates"], ids=repr)
+    def test_a_plain_start_event_is_fields_for_a_declared_one(self) -> None:
+        """Fleet's StartEvent holds whatever it is given, and the workflow's own says what it takes."""
+        made = TopicFlow.make_start_event(StartEvent(topic="x"), {})
+        assert made == TopicStart(topic="x")
+        for wrong in (StartEvent(), StartEvent(topic="x", topik="y")):
+            with pytest.raises(WorkflowConfigurationError, match="TopicStart has the fields topic"):
+                TopicFlow.make_start_event(wrong, {})
+
+    @pytest.mark.parametrize("wrong", [JokeEvent(joke="x"), StopEvent(), "pirates"], ids=repr)
     def test_another_event_is_refused(self, wrong: Any) -> None:
         """The error names what it starts with and what it was given."""
         with pytest.raises(

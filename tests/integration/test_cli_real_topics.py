@@ -1,0 +1,160 @@
+"""`fleet topics` on a real broker."""
+
+import asyncio
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from click.testing import CliRunner, Result
+
+from fleet.admin import cli
+from fleet.dev.kafka import Broker
+
+pytestmark = pytest.mark.kafka
+
+
+class Command:
+    """`fleet topics` under a prefix of its own."""
+
+    def __init__(self, broker: Broker) -> None:
+        self.broker = broker
+        self.prefix = f"topics{uuid4().hex[:8]}"
+
+    def __call__(self, *arguments: str) -> Result:
+        return CliRunner().invoke(
+            cli.main,
+            ["topics", *arguments, "--broker", self.broker.address],
+            env={"FLEET_PREFIX": self.prefix},
+        )
+
+    def answered(self, answer: str) -> subprocess.CompletedProcess[str]:
+        """Run `apply` in a terminal, where somebody answers its question."""
+        terminal, stdin = pty.openpty()
+        os.write(terminal, answer.encode() + b"\n")
+        try:
+            return subprocess.run(
+                [Path(sys.executable).with_name("fleet"), "topics", "apply", "joke"],
+                stdin=stdin,
+                capture_output=True,
+                text=True,
+                env={
+                    **os.environ,
+                    "FLEET_PREFIX": self.prefix,
+                    "FLEET_BROKER": self.broker.address,
+                },
+                check=False,
+            )
+        finally:
+            os.close(stdin)
+            os.close(terminal)
+
+    def listed(self) -> dict[str, tuple[str, int]]:
+        """Return status and partitions of every topic."""
+        lines = json.loads(self("list", "joke", "-o", "json").stdout)
+        return {line["topic"]: (line["status"], line["partitions"]) for line in lines}
+
+    def there(self) -> set[tuple[str, int]]:
+        return set(self.listed().values())
+
+
+@pytest.fixture
+def topics(kafka_broker: Broker) -> Command:
+    return Command(kafka_broker)
+
+
+async def created(topics: Command, **partitions: int) -> None:
+    """Create topics of the joke flow by another hand."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=topics.broker.bootstrap)
+    await admin.start()
+    stamped = {"message.timestamp.type": "LogAppendTime"}
+    await admin.create_topics(
+        [
+            NewTopic(f"{topics.prefix}.joke.{name}", count, 1, topic_configs=stamped)
+            for name, count in partitions.items()
+        ]
+    )
+    # A broker acknowledges a topic a moment before it shows it.
+    names = {f"{topics.prefix}.joke.{name}" for name in partitions}
+    shown: set[str] = set()
+    while not names <= shown:
+        shown = {each["topic"] for each in await admin.describe_topics()}
+    await admin.close()
+
+
+def test_what_is_missing_is_shown_created_and_then_present(topics: Command) -> None:
+    """The preview first, then the topics, and the second time nothing to do."""
+    assert topics.there() == {("missing", 8)}
+
+    applied = topics("apply", "joke", "--yes", "--partitions", "2")
+    assert applied.exit_code == 0
+    assert applied.stdout.count("missing") == 8
+    assert "Created 8 topics with 2 partitions each." in applied.stderr
+
+    assert topics.there() == {("present", 2)}
+    again = topics("apply", "joke")
+    assert (again.exit_code, again.stderr) == (0, "Nothing to do: joke has all its topics.\n")
+
+
+def test_new_topics_have_the_configuration_that_the_list_shows(topics: Command) -> None:
+    """Events are stamped by the broker, the state is compacted."""
+    before = json.loads(topics("apply", "joke", "--yes", "-o", "json").stdout)
+    after = json.loads(topics("list", "joke", "-o", "json").stdout)
+    for planned, found in zip(before, after, strict=True):
+        assert planned["config"].items() <= found["config"].items()
+    configs = {line["topic"]: line["config"] for line in after}
+    assert configs[f"{topics.prefix}.joke.main.state"]["cleanup.policy"] == "compact"
+    assert {config["message.timestamp.type"] for config in configs.values()} == {"LogAppendTime"}
+
+
+def test_nothing_is_created_unasked(topics: Command) -> None:
+    """Without a terminal and without --yes it is refused, with 2."""
+    result = topics("apply", "joke")
+    assert result.exit_code == 2
+    assert "add --yes" in result.stderr
+    assert topics.there() == {("missing", 8)}
+
+
+def test_whoever_says_no_gets_nothing(topics: Command) -> None:
+    """The question says how many partitions there will be, for good."""
+    refused = topics.answered("n")
+    assert refused.returncode == 1
+    assert "8 partitions, for good" in refused.stderr
+    assert "nothing was created" in refused.stderr
+    assert topics.there() == {("missing", 8)}
+
+
+def test_whoever_says_yes_gets_the_topics(topics: Command) -> None:
+    """In a terminal the question is enough."""
+    assert topics.answered("y").returncode == 0
+    assert topics.there() == {("present", 8)}
+
+
+def test_missing_topics_follow_those_that_are_there(topics: Command) -> None:
+    """All topics of a workflow have one partition count; another is refused, with 2."""
+    asyncio.run(created(topics, runs=3))
+
+    refused = topics("apply", "joke", "--yes", "--partitions", "4")
+    assert refused.exit_code == 2
+    assert "have 3 partitions" in refused.stderr
+    assert topics.there() == {("missing", 3), ("present", 3)}
+
+    assert topics("apply", "joke", "--yes").exit_code == 0
+    assert topics.there() == {("present", 3)}
+
+
+@pytest.mark.parametrize("command", [["list", "joke"], ["apply", "joke", "--yes"]])
+def test_topics_that_do_not_fit_together_are_told(command: list[str], topics: Command) -> None:
+    """With their counts and the way out; nothing is added to them."""
+    asyncio.run(created(topics, runs=3, JokeEvent=5))
+
+    result = topics(*command)
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert f"3: {topics.prefix}.joke.runs; 5: {topics.prefix}.joke.JokeEvent" in result.stderr
+    assert "use a new FLEET_PREFIX" in result.stderr

@@ -1,0 +1,176 @@
+"""The frontier against a model: nothing is lost, nothing that is done is worked on again."""
+
+import random
+
+import pytest
+
+from fleet.runtime.frontier import Frontier
+
+
+def delivered(*offsets: int) -> Frontier:
+    """Return a frontier that was handed these offsets."""
+    frontier = Frontier()
+    for offset in offsets:
+        assert frontier.deliver(offset)
+    return frontier
+
+
+class TestDeliver:
+    def test_a_new_record_is_work(self) -> None:
+        """Offsets that were never seen are to be worked on, in the order of the partition."""
+        frontier = delivered(0, 1, 2)
+        assert (frontier.next, frontier.pending, frontier.lowest) == (3, 3, 0)
+
+    def test_a_record_that_is_being_worked_on_is_not_started_again(self) -> None:
+        """After a rebalance the same record may come while its steps still run."""
+        frontier = delivered(0, 1)
+        assert not frontier.deliver(0)
+        assert frontier.pending == 2
+
+    def test_a_record_that_is_done_is_skipped(self) -> None:
+        """The state is the truth about what is done, whatever the consumer group thinks."""
+        frontier = delivered(0, 1)
+        frontier.done(1)
+        assert not frontier.deliver(1)
+        assert frontier.lowest == 0
+
+    def test_offsets_that_nobody_sees_are_passed(self) -> None:
+        """Transaction markers and aborted records leave holes, which are done by nature."""
+        frontier = delivered(3, 7)
+        frontier.done(3)
+        assert frontier.lowest == 7
+        frontier.done(7)
+        assert (frontier.lowest, frontier.unseen) == (8, 8)
+
+    def test_a_slow_head_holds_the_frontier_only(self) -> None:
+        """What is done beyond it is done."""
+        frontier = delivered(0, 1, 2, 3)
+        for offset in (1, 2, 3):
+            frontier.done(offset)
+        assert (frontier.lowest, frontier.next, frontier.pending) == (0, 4, 1)
+        frontier.done(0)
+        assert frontier.lowest == 4
+
+    def test_only_what_is_pending_can_be_done(self) -> None:
+        """Done twice would hide that a step ran twice."""
+        frontier = delivered(0)
+        frontier.done(0)
+        with pytest.raises(KeyError):
+            frontier.done(0)
+
+    def test_something_done_is_something_to_commit(self) -> None:
+        """Deliveries alone change no position record."""
+        frontier = delivered(0)
+        assert not frontier.dirty
+        frontier.done(0)
+        assert frontier.dirty
+
+
+class TestRestore:
+    def test_a_position_record_comes_back(self) -> None:
+        """Its pending offsets wait to be delivered again, the lowest first."""
+        frontier = delivered(0, 2, 4, 5)
+        frontier.done(2)
+        restored = Frontier.decode(frontier.encode())
+        assert (restored.next, restored.lowest, restored.unseen) == (6, 0, 0)
+        assert restored.committed == 0
+        assert [restored.deliver(offset) for offset in (0, 2, 4, 5, 6)] == [
+            True,
+            False,
+            True,
+            True,
+            True,
+        ]
+
+    def test_unseen_is_where_to_read_on(self) -> None:
+        """First at what waits to be delivered again, then at what is new."""
+        restored = Frontier.restored(10, [8, 3])
+        assert restored.unseen == 3
+        restored.deliver(3)
+        assert restored.unseen == 8
+        restored.deliver(8)
+        assert (restored.unseen, restored.lowest) == (10, 3)
+
+    def test_a_new_partition_begins_at_its_beginning(self) -> None:
+        """Without a position record nothing is done."""
+        assert (Frontier().unseen, Frontier().lowest, Frontier().committed) == (0, 0, 0)
+
+    def test_the_record_does_not_change_between_versions(self) -> None:
+        """It is in changelogs: `next`, then the pending offsets."""
+        frontier = delivered(1, 2, 5)
+        frontier.done(2)
+        assert frontier.encode() == b"[6,[1,5]]"
+
+
+class Partition:
+    """A log with holes, a task that crashes, and what is known of both."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self.chance = chance
+        self.offsets = [offset for offset in range(60) if chance.random() < 0.7]
+        self.frontier = Frontier()
+        self.committed = self.frontier.encode()
+        #: What the last commit knows to be done.
+        self.done_committed: set[int] = set()
+        self.done: set[int] = set()
+        self.working: set[int] = set()
+        self.position = 0
+
+    def deliver(self) -> None:
+        """Hand on the next record, where there is one."""
+        rest = [offset for offset in self.offsets if offset >= self.position]
+        if rest:
+            offset = rest[0]
+            self.position = offset + 1
+            starts = self.frontier.deliver(offset)
+            assert starts == (offset not in self.done | self.working)
+            self.working |= {offset} if starts else set()
+
+    def finish(self) -> None:
+        """End one of the records that are worked on."""
+        if self.working:
+            offset = self.chance.choice(sorted(self.working))
+            self.working.remove(offset)
+            self.done.add(offset)
+            self.frontier.done(offset)
+
+    def seek(self) -> None:
+        """Read again from some earlier point, as after a rebalance."""
+        self.position = self.chance.randint(0, self.frontier.unseen)
+
+    def commit(self) -> None:
+        """Keep the position record."""
+        self.committed = self.frontier.encode()
+        self.done_committed = set(self.done)
+
+    def crash(self) -> None:
+        """Begin anew from the last commit, at the unseen offset or anywhere before."""
+        self.frontier = Frontier.decode(self.committed)
+        self.done, self.working = set(self.done_committed), set()
+        self.seek()
+
+    def check(self) -> None:
+        """Compare the frontier with what is known."""
+        seen = {offset for offset in self.offsets if offset < self.frontier.next}
+        assert self.frontier.pending == len(seen - self.done)
+        assert self.frontier.lowest == min(seen - self.done, default=self.frontier.next)
+        waiting = seen - self.done - self.working
+        assert self.frontier.unseen == min(waiting, default=self.frontier.next)
+        assert self.position <= self.frontier.next
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_any_history_loses_nothing_and_repeats_nothing(seed: int) -> None:
+    """Deliveries, ends, seeks, commits and crashes in any order: each record is done once."""
+    partition = Partition(random.Random(seed))
+    acts = [partition.deliver, partition.finish, partition.commit, partition.seek, partition.crash]
+    for act in partition.chance.choices(acts, weights=[12, 10, 4, 1, 1], k=300):
+        act()
+        partition.check()
+    partition.crash()
+    while partition.position <= max(partition.offsets) or partition.working:
+        partition.deliver()
+        partition.finish()
+        partition.check()
+    assert partition.done == set(partition.offsets)
+    assert partition.frontier.lowest == max(partition.offsets) + 1

@@ -1,0 +1,1024 @@
+"""A task over a simulated log: what it commits, and what is left of it after a crash."""
+
+import asyncio
+import random
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from fleet import Context, Event, StartEvent, StopEvent, step
+from fleet.records import envelope as envelopes
+from fleet.records import lifecycle
+from fleet.records.envelope import Envelope, Headers
+from fleet.records.lifecycle import (
+    Cancelled,
+    Completed,
+    DeadLetter,
+    Failed,
+    Known,
+    Lifecycle,
+    Started,
+    StepRecord,
+    TimedOut,
+)
+from fleet.records.log import Delivered, Outgoing
+from fleet.records.topics import Topics
+from fleet.runtime import commits, task
+from fleet.runtime.flights import Flight, Outcome
+from fleet.runtime.frontier import Frontier
+from fleet.runtime.log import Receipt, TaskLost
+from fleet.runtime.memory import MemoryStore
+from fleet.runtime.task import Charter, Task
+from fleet.workflow import state
+from fleet.workflow.definition import Definition
+from fleet.workflow.runs import DAY_MS, End, Parked
+from fleet.workflow.transitions import Work
+
+TOPICS = Topics("fleet", "joke", "main")
+START, JOKES = TOPICS.event("StartEvent"), TOPICS.event("JokeEvent")
+#: Broker time of the first record, in unix milliseconds.
+EPOCH_MS = 1_700_000_000_000
+
+
+class JokeEvent(Event):
+    joke: str = ""
+
+
+class Gate:
+    """Where steps wait until the test lets them go."""
+
+    def __init__(self) -> None:
+        self.waiting: dict[str, list[asyncio.Event]] = {}
+        self.entered: list[str] = []
+
+    async def at(self, place: str) -> None:
+        self.entered.append(place)
+        opened = asyncio.Event()
+        self.waiting.setdefault(place, []).append(opened)
+        try:
+            await opened.wait()
+        finally:
+            self._leave(place, opened)
+
+    def open(self, place: str) -> None:
+        """Let go whoever waits at *place*."""
+        for opened in self.waiting[place]:
+            opened.set()
+
+    def _leave(self, place: str, opened: asyncio.Event) -> None:
+        self.waiting[place].remove(opened)
+        if not self.waiting[place]:
+            del self.waiting[place]
+
+
+class JokeFlow(Definition):
+    """Two steps take the joke; one of them ends the run."""
+
+    def __init__(self) -> None:
+        self.gate = Gate()
+
+    @step
+    async def generate(self, ctx: Context, ev: StartEvent) -> JokeEvent:
+        await self.gate.at(f"generate {ctx.run_id}")
+        await ctx.store.set("seen.generate", ctx.run_id)
+        if ev.get("size"):
+            return JokeEvent(joke="x" * ev.get("size"))
+        return JokeEvent(joke=f"about {ev.get('topic')}")
+
+    @step
+    async def critique(self, ctx: Context, ev: JokeEvent) -> StopEvent:
+        await self.gate.at(f"critique {ctx.run_id}")
+        if "bad" in ev.joke:
+            raise LookupError(ev.joke)
+        seen = await ctx.store.get("seen.generate")
+        return StopEvent(result=[ev.joke, seen])
+
+    @step
+    async def count(self, ctx: Context, ev: JokeEvent) -> None:
+        await self.gate.at(f"count {ctx.run_id}")
+
+
+class Clock:
+    """Broker time that the test sets."""
+
+    def __init__(self) -> None:
+        self.ms = float(EPOCH_MS)
+
+    def now_ms(self) -> float:
+        return self.ms
+
+    def observe(self, appended_ms: int) -> None:
+        """Take nothing: the test says what time it is."""
+
+
+class Store(MemoryStore):
+    """Counts how often somebody looked for what can be forgotten."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scans = asyncio.Semaphore(0)
+
+    def scan(self, prefix: bytes, after: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        self.scans.release()
+        return super().scan(prefix, after, limit)
+
+
+class Transaction:
+    """What a task wants to commit."""
+
+    def __init__(self, records: Sequence[Outgoing], changes: Mapping[bytes, bytes | None]) -> None:
+        self.records = list(records)
+        self.changes = dict(changes)
+        self.decided: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+
+class Log:
+    """One incarnation's way to the broker."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+        self.pending: Transaction | None = None
+
+    async def commit(
+        self, records: Sequence[Outgoing], changes: Mapping[bytes, bytes | None]
+    ) -> Receipt:
+        assert self.pending is None, "one transaction at a time"
+        transaction = self.pending = Transaction(records, changes)
+        if not self._world.hold:
+            self.decide()
+        try:
+            await transaction.decided
+        finally:
+            self.pending = None
+        return Receipt(appended_ms=0, state_offset=0)
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+    def decide(self) -> None:
+        """Let the pending transaction be committed."""
+        assert self.pending is not None
+        self._world.apply(self.pending)
+        self.pending.decided.set_result(None)
+
+    def lose(self) -> None:
+        """Tell the task that somebody else owns its partition."""
+        assert self.pending is not None
+        self.pending.decided.set_exception(TaskLost("t", "fenced"))
+
+
+class World:
+    """A broker with one partition of each topic, and the task that owns it."""
+
+    def __init__(self) -> None:
+        self.flow = JokeFlow()
+        self.clock = Clock()
+        self.topics: dict[str, list[Delivered]] = defaultdict(list)
+        self.ends: dict[str, int] = defaultdict(int)
+        self.state: dict[bytes, bytes] = {}
+        self.transactions: list[Transaction] = []
+        self.shown: list[Event] = []
+        self.lost: list[BaseException] = []
+        self.ended: list[str] = []
+        self.buried: list[str] = []
+        #: Whether transactions wait for the test.
+        self.hold = False
+        self.charter = Charter(
+            graph=JokeFlow.graph(),
+            topics=TOPICS,
+            workflow=lambda: self.flow,
+            slots=asyncio.Semaphore(1_000),
+            stream=self,
+            observer=self,
+            dedupe_days=1,
+            resume_days=7,
+        )
+        self.positions: dict[str, int] = {}
+        self.made: list[Task] = []
+        self.task, self.log, self.store = self._new_task()
+
+    # -- the broker -----------------------------------------------------------------------------
+
+    def append(self, record: Outgoing, appended_ms: int | None = None) -> Delivered:
+        """Append one record."""
+        appended = Delivered(
+            topic=record.topic,
+            partition=0,
+            offset=self.ends[record.topic],
+            appended_ms=appended_ms or round(self.clock.ms),
+            key=record.key,
+            value=record.value,
+            headers=record.headers,
+        )
+        self.ends[record.topic] += 1
+        self.topics[record.topic].append(appended)
+        return appended
+
+    def apply(self, transaction: Transaction) -> None:
+        """Commit a transaction, with a marker at the end of each of its topics."""
+        self.transactions.append(transaction)
+        for record in transaction.records:
+            self.append(record)
+        for topic in {record.topic for record in transaction.records}:
+            self.ends[topic] += 1
+        for key, value in transaction.changes.items():
+            if value is None:
+                self.state.pop(key, None)
+            else:
+                self.state[key] = value
+
+    def start(
+        self, run_id: str, event_id: str = "", timeout: float | None = None, **f: Any
+    ) -> None:
+        """Append a start event."""
+        self.send(
+            StartEvent(**f), run_id, event_id=event_id or f"start {run_id}", timeout_seconds=timeout
+        )
+
+    def send(self, event: Event, run_id: str, topic: str = "", **parts: Any) -> None:
+        """Append an event as somebody outside would."""
+        envelope = Envelope(
+            **{"run_id": run_id, "type": event.type_name(), "event_id": "o"} | parts
+        )
+        self.raw(topic or TOPICS.event(event.type_name()), event.encode(), envelope.headers())
+
+    def happen(self, happening: Lifecycle, run_id: str, appended_ms: int | None = None) -> None:
+        """Append a record of `runs` as somebody outside would."""
+        envelope = Envelope(run_id=run_id, event_id="o", type=happening.kind)
+        outgoing = Outgoing(TOPICS.runs, run_id.encode(), happening.encode(), envelope.headers())
+        self.append(outgoing, appended_ms)
+
+    def raw(self, topic: str, value: bytes, headers: Headers) -> None:
+        """Append any bytes."""
+        self.append(Outgoing(topic, b"key", value, headers))
+
+    # -- the task -------------------------------------------------------------------------------
+
+    def _new_task(self) -> tuple[Task, Log, Store]:
+        log, store = Log(self), Store()
+        store.write(self.state)
+        made = Task(self.charter, 0, log, store, lambda _, why: self.lost.append(why))
+        made.clock = self.clock  # type: ignore[assignment]
+        made.restore()
+        self.positions = {topic: each.unseen for topic, each in made.frontiers.items()}
+        self.made.append(made)
+        return made, log, store
+
+    async def begin(self) -> None:
+        """Load the task as the engine does: `runs` up to its end first."""
+        self.deliver(TOPICS.runs, 1_000_000)
+        self.task.begin()
+        await turns()
+
+    def deliver(self, topic: str, limit: int = 1) -> int:
+        """Hand on up to *limit* records of *topic*; return how many there were."""
+        following = [each for each in self.topics[topic] if each.offset >= self.positions[topic]]
+        for record in following[:limit]:
+            self.positions[topic] = record.offset + 1
+            self.task.deliver(record)
+        return len(following[:limit])
+
+    async def pump(self) -> None:
+        """Hand on records until there are none, letting commits happen."""
+        while sum(self.deliver(topic, 1_000_000) for topic in self.charter.inputs):
+            await turns()
+
+    async def open(self, *places: str) -> None:
+        """Let steps go on and everything that follows happen."""
+        for place in places:
+            self.flow.gate.open(place)
+        await turns()
+        await self.pump()
+
+    async def crash(self) -> None:
+        """Lose the process and start the task elsewhere, from what was committed."""
+        await self.task.close()
+        self.flow.gate = Gate()
+        self.task, self.log, self.store = self._new_task()
+
+    async def restart(self) -> None:
+        """Crash, load, and take what there is."""
+        await self.crash()
+        await self.begin()
+        await self.pump()
+
+    # -- what it does ---------------------------------------------------------------------------
+
+    async def write(self, work: Work, attempt_id: str, number: int, event: Event) -> None:
+        """Take a stream write."""
+        self.shown.append(event)
+
+    def step_finished(self, flight: Flight, outcome: Outcome, finished: float) -> None:
+        """Hear that an attempt ended."""
+
+    def run_ended(self, outcome: str) -> None:
+        """Hear that a run's effective end was read."""
+        self.ended.append(outcome)
+
+    def dead_letter(
+        self, record: Delivered, reason: str, error: BaseException, step: str = ""
+    ) -> None:
+        """Hear that a record could not be processed."""
+        self.buried.append(reason)
+
+    def committed(self, records: int, seconds: float) -> None:
+        """Hear that a commit was acknowledged."""
+
+    # -- what is there --------------------------------------------------------------------------
+
+    def happenings(self, run_id: str) -> list[Lifecycle]:
+        """Return a run's lifecycle records."""
+        found = [each for each in self.topics[TOPICS.runs] if each.key == run_id.encode()]
+        return [lifecycle.decode(parsed(each).type, each.value or b"") for each in found]
+
+    def end(self, run_id: str) -> Lifecycle | None:
+        """Return the first terminal record of a run."""
+        return next((each for each in self.happenings(run_id) if each.terminal), None)
+
+    def history(self) -> list[StepRecord]:
+        """Return every step record."""
+        return [StepRecord.decode(each.value or b"") for each in self.topics[TOPICS.history]]
+
+    def letters(self) -> list[DeadLetter]:
+        """Return every dead letter."""
+        notes = [dict(each.headers)["fleet-dead-letter"] for each in self.topics[TOPICS.dead]]
+        return [DeadLetter.model_validate_json(note) for note in notes]
+
+    def kept(self, prefix: bytes = b"") -> list[bytes]:
+        """Return the committed state's keys, without positions."""
+        found = [key for key in self.state if key.startswith(prefix)]
+        return sorted(key for key in found if not key.startswith(state.POSITION))
+
+    def frontier(self, topic: str) -> Frontier:
+        """Return the committed position in a topic."""
+        return Frontier.decode(self.state[state.position_key(topic)])
+
+
+def parsed(record: Delivered) -> Envelope:
+    """Return a record's envelope."""
+    return envelopes.parse(record.headers)
+
+
+async def turns() -> None:
+    """Let everything happen that waits for nothing but its turn."""
+    for _ in range(30):
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    monkeypatch.setattr(commits, "GATHER_SECONDS", 0)
+    monkeypatch.setattr(commits, "LATER_SECONDS", 0)
+    monkeypatch.setattr(task, "SWEEP_SECONDS", 3600)
+    made = World()
+    yield made
+    for each in made.made:
+        await each.close()
+
+
+@pytest.fixture
+async def running(world: World) -> World:
+    await world.begin()
+    return world
+
+
+class TestRun:
+    async def test_a_run_goes_from_start_to_end(self, running: World) -> None:
+        """Started, its events, completed: all through the log; afterwards only the end is kept."""
+        running.start("r", topic="x")
+        await running.pump()
+        await running.open("generate r")
+        await running.open("count r", "critique r")
+        started, completed = running.happenings("r")
+        assert started == Started(start_event_id="start r")
+        assert completed == Completed(
+            step="critique", event_type="StopEvent", event='{"result":["about x","r"]}'
+        )
+        assert running.kept() == [state.end_key("r")]
+        assert running.ended == ["completed"]
+
+    async def test_every_attempt_is_in_the_history(self, running: World) -> None:
+        """Step, event, outcome and what was sent."""
+        running.start("r", topic="bad")
+        await running.pump()
+        await running.open("generate r")
+        await running.open("critique r", "count r")
+        found = [(each.step, each.outcome, each.sent) for each in running.history()]
+        assert found == [
+            ("generate", "returned", ("JokeEvent",)),
+            ("critique", "raised", ()),
+            ("count", "returned", ()),
+        ]
+
+    async def test_a_repeated_start_is_answered_in_the_log(self, running: World) -> None:
+        """Two starts of one run that arrive together begin one run."""
+        running.start("r", "s1", topic="x")
+        running.start("r", "s2", topic="x")
+        running.start("r", "s3", topic="y")
+        await running.pump()
+        assert running.happenings("r") == [
+            Started(start_event_id="s1"),
+            Known(start_event_id="s2"),
+            Known(start_event_id="s3", conflict=True),
+        ]
+        assert running.flow.gate.entered == ["generate r"]
+
+    async def test_an_event_for_one_step_runs_no_other(self, running: World) -> None:
+        """`send_event(ev, step=...)` reaches the step that it names."""
+        running.send(JokeEvent(), "r", step="count")
+        await running.pump()
+        assert running.flow.gate.entered == ["count r"]
+
+    async def test_an_event_from_outside_reaches_its_steps(self, running: World) -> None:
+        """The inbox carries what callers send; what no step takes is no error there."""
+        running.send(JokeEvent(), "r", topic=TOPICS.inbox)
+        running.send(StopEvent(), "r", topic=TOPICS.inbox)
+        await running.pump()
+        assert sorted(running.flow.gate.entered) == ["count r", "critique r"]
+        assert running.letters() == []
+        assert running.frontier(TOPICS.inbox).lowest == 0
+        assert running.frontier(TOPICS.inbox).next == 2
+
+
+class TestCommits:
+    async def test_a_position_is_in_the_commit_of_what_it_stands_for(self, running: World) -> None:
+        """A record is done in the very transaction that holds what came of it."""
+        running.start("r", topic="x")
+        await running.pump()
+        await running.open("generate r")
+        for transaction in running.transactions:
+            sent = [record for record in transaction.records if record.topic == JOKES]
+            if sent:
+                position = Frontier.decode(transaction.changes[state.position_key(START)] or b"")
+                assert position.lowest == 1
+                break
+        else:
+            pytest.fail("the joke was not committed")
+
+    async def test_a_position_says_what_is_pending(self, running: World) -> None:
+        """A slow head holds up nothing: later records are done, and the position says so."""
+        for name in ("slow", "a", "b"):
+            running.start(name, topic="x")
+        await running.pump()
+        await running.open("generate a", "generate b")
+        position = running.frontier(START)
+        assert (position.next, position.lowest, position.pending) == (3, 0, 1)
+
+    async def test_steps_that_end_together_share_a_commit(self, running: World) -> None:
+        """A transaction costs the same for one step as for many."""
+        for number in range(20):
+            running.start(f"r{number}", topic="x")
+        await running.pump()
+        before = len(running.transactions)
+        await running.open(*(f"generate r{number}" for number in range(20)))
+        holding = [
+            transaction
+            for transaction in running.transactions[before:]
+            if any(record.topic == JOKES for record in transaction.records)
+        ]
+        assert len(holding) == 1
+        assert len([each for each in holding[0].records if each.topic == JOKES]) == 20
+
+    async def test_nothing_is_visible_before_it_is_committed(self, running: World) -> None:
+        """While a commit is under way the next gathers, and the store waits for the first."""
+        running.hold = True
+        running.start("r", topic="x")
+        await running.pump()
+        assert running.log.pending is not None
+        assert running.store.get(state.run_key("r")) is None
+        running.start("r2", topic="x")
+        await running.pump()
+        assert running.topics[TOPICS.runs] == []
+        running.log.decide()
+        await turns()
+        assert running.store.get(state.run_key("r")) is not None
+        assert running.store.get(state.run_key("r2")) is None
+        assert running.log.pending is not None
+
+
+class TestCrash:
+    async def test_a_step_in_flight_runs_again(self, running: World) -> None:
+        """Of its first attempt nothing is visible."""
+        running.start("r", topic="x")
+        await running.pump()
+        await running.restart()
+        assert running.flow.gate.entered == ["generate r"]
+        await running.open("generate r")
+        assert len(running.topics[JOKES]) == 1
+        assert running.happenings("r") == [Started(start_event_id="start r")]
+
+    async def test_what_was_committed_is_not_computed_again(self, running: World) -> None:
+        """After the restart the log goes on where it was."""
+        running.start("r", topic="x")
+        await running.pump()
+        await running.open("generate r")
+        await running.restart()
+        assert sorted(running.flow.gate.entered) == ["count r", "critique r"]
+
+    async def test_of_several_steps_only_those_without_a_mark_run_again(
+        self, running: World
+    ) -> None:
+        """A step that ended before its siblings leaves a mark in its commit."""
+        running.start("r", topic="x")
+        await running.pump()
+        await running.open("generate r")
+        await running.open("count r")
+        assert running.kept(state.DONE) == [state.done_prefix(JOKES, 0) + b"count"]
+        await running.restart()
+        assert running.flow.gate.entered == ["critique r"]
+        await running.open("critique r")
+        assert running.kept() == [state.end_key("r")]
+        assert [each.step for each in running.history()] == ["generate", "count", "critique"]
+
+    async def test_marks_go_with_the_last_step(self, running: World) -> None:
+        """The commit that completes an event leaves no trace of its steps."""
+        running.send(JokeEvent(), "r", topic=JOKES)
+        await running.pump()
+        await running.open("count r")
+        assert len(running.kept(state.DONE)) == 1
+        running.flow.gate.open("critique r")
+        await turns()
+        assert running.kept(state.DONE) == []
+
+    async def test_a_result_that_was_never_committed_has_not_happened(self, running: World) -> None:
+        """The broker aborts what the process left open; context and events go with it."""
+        running.start("r", topic="x")
+        await running.pump()
+        running.hold = True
+        await running.open("generate r")
+        assert running.log.pending is not None
+        running.hold = False
+        await running.restart()
+        assert running.topics[JOKES] == []
+        assert running.kept(state.CONTEXT) == []
+        await running.open("generate r")
+        await running.open("count r", "critique r")
+        assert running.end("r") is not None
+
+    async def test_a_commit_whose_answer_got_lost_has_happened(self, running: World) -> None:
+        """The position record in the log tells the next task."""
+        running.start("r", topic="x")
+        await running.pump()
+        running.hold = True
+        await running.open("generate r")
+        assert running.log.pending is not None
+        running.apply(running.log.pending)
+        running.hold = False
+        await running.restart()
+        assert sorted(running.flow.gate.entered) == ["count r", "critique r"]
+        assert len(running.topics[JOKES]) == 1
+
+    async def test_a_run_that_ended_meanwhile_is_not_gone_on_with(self, running: World) -> None:
+        """`runs` is read before anything else, so a cancelled run starts no step."""
+        running.start("r", topic="x")
+        await running.pump()
+        await running.crash()
+        running.happen(Cancelled(), "r")
+        await running.begin()
+        await running.pump()
+        assert running.flow.gate.entered == []
+
+    async def test_a_lost_log_stops_everything(self, running: World) -> None:
+        """The steps are stopped, nothing more is committed, and the owner hears why, once."""
+        for name in ("a", "b"):
+            running.start(name, topic="x")
+        await running.pump()
+        running.hold = True
+        running.flow.gate.open("generate a")
+        await turns()
+        running.log.lose()
+        await turns()
+        assert not running.task.alive
+        assert running.flow.gate.waiting == {}
+        assert [type(each) for each in running.lost] == [TaskLost]
+        await running.task.drain(1)
+        assert running.log.pending is None
+        assert running.topics[JOKES] == []
+
+    async def test_a_failure_of_the_engine_loses_the_task(
+        self, running: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What cannot fail and does must not leave a task that looks alive."""
+        failure = ZeroDivisionError("engine")
+
+        def fail(*_: object) -> None:
+            raise failure
+
+        monkeypatch.setattr(running, "step_finished", fail)
+        running.start("r", topic="x")
+        await running.pump()
+        await running.open("generate r")
+        assert running.lost == [failure]
+        assert not running.task.alive
+
+
+class TestStop:
+    async def test_draining_lets_running_steps_finish(self, running: World) -> None:
+        """What runs is finished and committed; what waits runs elsewhere."""
+        for number in range(6):
+            running.send(JokeEvent(joke=str(number)), "r", step="count", event_id=f"e{number}")
+        await running.pump()
+        assert len(running.flow.gate.entered) == 4
+        draining = asyncio.create_task(running.task.drain(60))
+        await turns()
+        assert not running.task.takes(JOKES)
+        assert not draining.done()
+        running.flow.gate.open("count r")
+        await draining
+        assert len(running.flow.gate.entered) == 4
+        assert running.frontier(JOKES).pending == 2
+
+    async def test_draining_gives_up_in_time(self, running: World) -> None:
+        """A step that goes on runs again elsewhere; what has finished is committed."""
+        for name in ("slow", "quick"):
+            running.start(name, topic="x")
+        await running.pump()
+        running.hold = True
+        running.flow.gate.open("generate quick")
+        await turns()
+        draining = asyncio.create_task(running.task.drain(0.001))
+        await turns()
+        running.hold = False
+        running.log.decide()
+        await draining
+        assert running.frontier(START).lowest == 0
+        assert len(running.topics[JOKES]) == 1
+
+    async def test_closing_commits_nothing(self, running: World) -> None:
+        """Whoever closes a task has drained it, or it was lost."""
+        running.start("r", topic="x")
+        running.deliver(START)
+        await running.task.close()
+        assert running.transactions == []
+        assert running.flow.gate.waiting == {}
+
+    async def test_a_closed_task_leaves_nothing_behind(self, running: World) -> None:
+        """No loop, no step, no timer of it runs on."""
+        running.start("r", topic="x", timeout=60)
+        await running.pump()
+        await running.task.close()
+        await turns()
+        left = [each.get_name() for each in asyncio.all_tasks()]
+        assert not [name for name in left if "fleet.joke" in name or name.startswith("step")]
+
+
+class TestEnd:
+    async def test_a_cancel_stops_the_runs_steps_and_keeps_them(self, running: World) -> None:
+        """What was in flight is parked frozen, and its record is done."""
+        running.start("r", topic="x")
+        running.start("other", topic="x")
+        await running.pump()
+        running.happen(Cancelled(reason="enough"), "r")
+        await running.pump()
+        assert list(running.flow.gate.waiting) == ["generate other"]
+        ((key, value),) = [
+            (key, value) for key, value in running.state.items() if key.startswith(state.PARKED)
+        ]
+        assert key == state.parked_key("r", "start r", "generate")
+        parked = Parked.decode(value)
+        assert (parked.topic, parked.step, parked.reason) == (START, "generate", "frozen")
+        assert running.frontier(START).lowest == 1
+        assert running.ended == ["cancelled"]
+
+    async def test_late_events_of_a_frozen_run_are_parked(self, running: World) -> None:
+        """One entry for each step that would take it."""
+        running.happen(Cancelled(), "r")
+        await running.pump()
+        running.send(JokeEvent(), "r", event_id="late", topic=JOKES)
+        await running.pump()
+        assert running.flow.gate.entered == []
+        assert running.kept(state.PARKED) == [
+            state.parked_key("r", "late", name) for name in ("count", "critique")
+        ]
+        assert running.frontier(JOKES).pending == 0
+
+    async def test_a_completed_run_takes_nothing_more(self, running: World) -> None:
+        """Its steps in flight are stopped, late events are dropped, and nothing is parked."""
+        running.start("r", topic="x")
+        await running.pump()
+        await running.open("generate r")
+        await running.open("critique r")
+        running.send(JokeEvent(), "r", event_id="late", topic=JOKES)
+        await running.pump()
+        assert running.flow.gate.waiting == {}
+        assert running.kept() == [state.end_key("r")]
+        assert running.frontier(JOKES).pending == 0
+
+    async def test_a_cancel_before_the_start_keeps_it_from_starting(self, running: World) -> None:
+        """Whoever starts it hears where the end is."""
+        running.happen(Cancelled(), "r")
+        await running.pump()
+        running.start("r", topic="x")
+        await running.pump()
+        assert running.flow.gate.entered == []
+        known = running.happenings("r")[-1]
+        assert isinstance(known, Known)
+        assert known.end_offset == 0
+
+    async def test_a_late_end_is_no_end(self, running: World) -> None:
+        """The first terminal record counts, and is counted once."""
+        running.start("r", topic="x")
+        await running.pump()
+        running.happen(Cancelled(), "r")
+        running.happen(Completed(step="s", event_type="StopEvent", event="{}"), "r")
+        await running.pump()
+        assert running.ended == ["cancelled"]
+        value = running.state[state.end_key("r")]
+        assert End.decode(value).outcome == "cancelled"
+
+
+class TestDeadline:
+    async def test_a_run_that_takes_too_long_times_out(self, running: World) -> None:
+        """The record names the steps that run; the run ends when it is read back."""
+        running.start("r", topic="x", timeout=0.001)
+        await running.pump()
+        running.clock.ms += 2
+        while running.end("r") is None:  # noqa: ASYNC110 - the loop's own timer is what is awaited
+            await asyncio.sleep(0.001)
+        assert running.end("r") == TimedOut(timeout_seconds=0.001, active_steps=("generate",))
+        assert running.flow.gate.waiting != {}
+        await running.pump()
+        assert running.flow.gate.waiting == {}
+        assert running.ended == ["timed_out"]
+
+    async def test_a_deadline_survives_a_crash(self, running: World) -> None:
+        """It is in the state, in broker time, and passes while nobody is there."""
+        running.start("r", topic="x", timeout=3600)
+        await running.pump()
+        await running.crash()
+        running.clock.ms += 3_600_001
+        await running.begin()
+        assert running.end("r") == TimedOut(timeout_seconds=3600, active_steps=())
+
+    async def test_a_deadline_that_has_not_passed_waits(self, running: World) -> None:
+        """Not a millisecond early, by the broker's clock."""
+        running.start("r", topic="x", timeout=3600)
+        await running.pump()
+        await running.crash()
+        running.clock.ms += 3_599_999
+        await running.begin()
+        assert running.end("r") is None
+
+    async def test_each_run_has_its_own(self, running: World) -> None:
+        """The earliest passes first, whatever order they began in."""
+        for name, seconds in (("late", 7200), ("soon", 3600), ("never", None)):
+            running.start(name, topic="x", timeout=seconds)
+        await running.pump()
+        await running.crash()
+        running.clock.ms += 3_600_001
+        await running.begin()
+        assert [running.end(name) is not None for name in ("late", "soon", "never")] == [
+            False,
+            True,
+            False,
+        ]
+
+    async def test_a_run_that_ended_does_not_time_out(self, running: World) -> None:
+        """Its result stands."""
+        running.start("r", topic="x", timeout=0.001)
+        await running.pump()
+        running.happen(Cancelled(), "r")
+        running.deliver(TOPICS.runs)
+        running.clock.ms += 2
+        await asyncio.sleep(0.003)
+        await running.pump()
+        assert [type(each) for each in running.happenings("r")] == [Started, Cancelled]
+
+
+class TestSweep:
+    @pytest.fixture
+    async def swept(self, world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+        """A world that looks for what can be forgotten all the time, with one ended run."""
+        monkeypatch.setattr(task, "SWEEP_SECONDS", 0.0005)
+        await world.begin()
+        world.happen(Cancelled(), "r")
+        await world.pump()
+        return world
+
+    async def look(self, world: World) -> None:
+        """Let three looks happen, and what they decide be committed."""
+        while world.store.scans._value:
+            await world.store.scans.acquire()
+        for _ in range(3):
+            await world.store.scans.acquire()
+        await turns()
+
+    async def test_an_ended_run_is_forgotten_when_its_time_is_over(self, swept: World) -> None:
+        """Once every input has passed the end, nothing of the run is left."""
+        swept.clock.ms += 7 * DAY_MS + 1
+        for topic in swept.charter.inputs:
+            swept.task.caught_up(topic)
+        await self.look(swept)
+        assert swept.kept() == []
+
+    async def test_not_before(self, swept: World) -> None:
+        """A repeated start of it is still recognised."""
+        swept.clock.ms += 7 * DAY_MS - 1
+        for topic in swept.charter.inputs:
+            swept.task.caught_up(topic)
+        await self.look(swept)
+        assert swept.kept() == [state.end_key("r")]
+
+    async def test_not_while_an_input_may_hold_older_records(self, swept: World) -> None:
+        """An event from before the end would start the run anew."""
+        swept.clock.ms += 7 * DAY_MS + 1
+        for topic in swept.charter.inputs[1:]:
+            swept.task.caught_up(topic)
+        await self.look(swept)
+        assert swept.kept() == [state.end_key("r")]
+
+    async def test_not_while_older_work_goes_on(self, swept: World) -> None:
+        """A step in flight from before the end holds the frontier, and so the entry."""
+        swept.send(JokeEvent(), "other", topic=JOKES, step="count")
+        await swept.pump()
+        swept.clock.ms += 7 * DAY_MS + 1
+        for topic in swept.charter.inputs:
+            swept.task.caught_up(topic)
+        await self.look(swept)
+        assert state.end_key("r") in swept.kept()
+        await swept.open("count other")
+        await self.look(swept)
+        assert state.end_key("r") not in swept.kept()
+
+    async def test_many_are_forgotten_a_few_at_a_time(
+        self, swept: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A look goes on where the last one stopped, and begins again at the end."""
+        monkeypatch.setattr(task, "SWEEP_ENTRIES", 4)
+        for number in range(10):
+            swept.happen(Cancelled(), f"r{number}")
+        await swept.pump()
+        swept.clock.ms += 7 * DAY_MS + 1
+        for topic in swept.charter.inputs:
+            swept.task.caught_up(topic)
+        for _ in range(4):
+            await self.look(swept)
+        assert swept.kept() == []
+
+
+class TestDeadLetters:
+    async def buried(self, world: World) -> DeadLetter:
+        await world.pump()
+        (letter,) = world.letters()
+        assert world.buried == [letter.reason]
+        return letter
+
+    async def goes_on(self, world: World) -> None:
+        """One bad record never stops a partition."""
+        world.start("good", topic="x")
+        await world.pump()
+        await world.open("generate good")
+        await world.open("count good", "critique good")
+        assert isinstance(world.end("good"), Completed)
+        assert world.frontier(START).pending == world.frontier(JOKES).pending == 0
+
+    async def test_what_is_no_event_of_its_type(self, running: World) -> None:
+        """An undecodable record fails its run, with the reason, at once."""
+        envelope = Envelope(run_id="r", event_id="e1", type="JokeEvent")
+        running.raw(JOKES, b'{"joke": 5}', envelope.headers())
+        letter = await self.buried(running)
+        assert (letter.reason, letter.topic, letter.offset) == ("undecodable", JOKES, 0)
+        end = running.end("r")
+        assert isinstance(end, Failed)
+        assert "not a JokeEvent: joke" in end.failure.message
+        await self.goes_on(running)
+
+    async def test_a_type_that_no_step_accepts(self, running: World) -> None:
+        """On an event topic it is an error; the message names topic, type and engine."""
+        envelope = Envelope(run_id="r", event_id="e1", type="Other")
+        running.raw(JOKES, b"{}", envelope.headers())
+        letter = await self.buried(running)
+        assert letter.reason == "unknown_type"
+        assert "fleet.joke.JokeEvent got Other, which no step of fleet.joke.main" in (
+            letter.failure.message
+        )
+        assert isinstance(running.end("r"), Failed)
+        await self.goes_on(running)
+
+    @pytest.mark.parametrize("topic", [START, JOKES, TOPICS.inbox, TOPICS.runs])
+    async def test_a_record_without_an_envelope(self, running: World, topic: str) -> None:
+        """Somebody else's record belongs to no run and stops nothing, in any topic."""
+        running.raw(topic, b"\xff", [("other", b"x")])
+        assert (await self.buried(running)).reason == "broken_envelope"
+        await self.goes_on(running)
+
+    @pytest.mark.parametrize(("kind", "value"), [("resumed", b"{}"), ("started", b"\xff")])
+    async def test_a_lifecycle_record_that_cannot_be_read(
+        self, running: World, kind: str, value: bytes
+    ) -> None:
+        """It may be a newer version's; the run is left alone."""
+        envelope = Envelope(run_id="r", event_id="e1", type=kind)
+        running.raw(TOPICS.runs, value, envelope.headers())
+        assert (await self.buried(running)).reason == "unknown_lifecycle"
+        await self.goes_on(running)
+
+    async def test_a_failed_step(self, running: World) -> None:
+        """The event is kept with the stack; the run fails with the original error."""
+        running.start("r", topic="bad")
+        await running.pump()
+        await running.open("generate r")
+        await running.open("critique r")
+        letter = await self.buried(running)
+        assert (letter.reason, letter.step, letter.attempts) == ("failed", "critique", 1)
+        assert letter.failure.type == "LookupError"
+        end = running.end("r")
+        assert isinstance(end, Failed)
+        assert (end.step, end.failure) == ("critique", letter.failure)
+        assert running.kept(state.CONTEXT) == [state.context_prefix("r") + b"seen.generate"]
+        await self.goes_on(running)
+
+    async def test_a_result_that_is_too_large(self, running: World) -> None:
+        """It is found before the commit, and nothing of the attempt is left."""
+        running.start("r", size=1_100_000)
+        await running.pump()
+        await running.open("generate r")
+        assert (await self.buried(running)).reason == "too_large"
+        assert isinstance(running.end("r"), Failed)
+        assert running.topics[JOKES] == []
+        assert running.kept(state.CONTEXT) == []
+        assert running.history()[0].outcome == "raised"
+        await self.goes_on(running)
+
+
+class Chance:
+    """A history of random acts, with what can be done at each point."""
+
+    RUNS = 4
+
+    def __init__(self, world: World, seed: int) -> None:
+        self.world = world
+        self.random = random.Random(seed)
+        self.crashes = 0
+
+    async def play(self) -> None:
+        """Act at random, then let everything come to its end."""
+        world = self.world
+        world.hold = True
+        await world.begin()
+        for number in range(self.RUNS):
+            world.start(f"r{number}", topic="bad" if number == 0 else f"t{number}")
+        for _ in range(120):
+            await self.random.choice(self.acts())()
+            await turns()
+        world.hold = False
+        if world.log.pending is not None:
+            world.log.decide()
+        while True:
+            await turns()
+            await world.pump()
+            if not world.flow.gate.waiting:
+                break
+            world.flow.gate.open(next(iter(world.flow.gate.waiting)))
+        await world.task.drain(60)
+
+    def acts(self) -> list[Callable[[], Awaitable[None]]]:
+        """Return what can happen now, likely things several times."""
+        acts: list[Callable[[], Awaitable[None]]] = [*[self.deliver] * 6, self.crash]
+        acts += [self.finish] * 6 if self.world.flow.gate.waiting else []
+        acts += [self.commit] * 6 if self.world.log.pending is not None else []
+        return acts
+
+    async def deliver(self) -> None:
+        self.world.deliver(self.random.choice(self.world.charter.inputs))
+
+    async def finish(self) -> None:
+        self.world.flow.gate.open(self.random.choice(sorted(self.world.flow.gate.waiting)))
+
+    async def commit(self) -> None:
+        self.world.log.decide()
+
+    async def crash(self) -> None:
+        pending = self.world.log.pending
+        if pending is not None and self.random.random() < 0.5:
+            self.world.apply(pending)
+        await self.world.crash()
+        for topic in (START, JOKES, TOPICS.inbox):
+            # The group's own offsets follow lazily, so reading may begin before the frontier.
+            self.world.positions[topic] = self.random.randint(0, self.world.positions[topic])
+        await self.world.begin()
+
+
+@pytest.mark.parametrize("seed", range(40))
+async def test_any_history_of_crashes_ends_every_run_once(world: World, seed: int) -> None:
+    """Whatever is lost on the way: each run has its own result, and no result is paid twice."""
+    await Chance(world, seed).play()
+    for number in range(1, Chance.RUNS):
+        expected = f'{{"result":["about t{number}","r{number}"]}}'
+        assert world.end(f"r{number}") == Completed(
+            step="critique", event_type="StopEvent", event=expected
+        )
+    failed = world.end("r0")
+    assert isinstance(failed, Failed)
+    assert failed.failure.message == "about bad"
+    for number in range(Chance.RUNS):
+        kinds = [type(each) for each in world.happenings(f"r{number}")]
+        assert kinds.count(Started) == 1
+        assert len([kind for kind in kinds if kind.terminal]) == 1
+    attempts = [(each.event_id, each.step) for each in world.history()]
+    assert len(set(attempts)) == len(attempts)
+    events = [parsed(record).event_id for record in world.topics[JOKES]]
+    assert len(set(events)) == len(events) == Chance.RUNS
+    assert world.lost == []
+    assert all(world.frontier(topic).pending == 0 for topic in (START, JOKES, TOPICS.runs))
