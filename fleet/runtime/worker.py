@@ -41,7 +41,13 @@ class Worker(faust.Worker):
         except FleetError as failure:
             sys.stderr.write(f"Error: {failure}\n")
             raise SystemExit(getattr(failure, "exit_code", 1)) from None
-        super().execute_from_commandline()
+        try:
+            super().execute_from_commandline()
+        except SystemExit:
+            # After all that Faust has to say about a crash, the sentence that helps comes last.
+            if isinstance(self.crash_reason, FleetError):
+                sys.stderr.write(f"Error: {self.crash_reason}\n")
+            raise
 
     async def _stop_on_signal(self, signal: Any) -> None:
         # Before Faust stops anything: from then on it answers a rebalance by closing the consumer,

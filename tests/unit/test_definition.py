@@ -343,7 +343,7 @@ class TestStartEvent:
             TopicFlow.make_start_event(TopicStart(topic="x"), {"tone": "dry"})
 
     def test_a_plain_start_event_is_fields_for_a_declared_one(self) -> None:
-        """Fleet's StartEvent holds whatever it is given, and the workflow's own says what it takes."""
+        """Fleet's StartEvent holds anything, and the workflow's own says what it takes."""
         made = TopicFlow.make_start_event(StartEvent(topic="x"), {})
         assert made == TopicStart(topic="x")
         for wrong in (StartEvent(), StartEvent(topic="x", topik="y")):

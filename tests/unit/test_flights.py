@@ -405,7 +405,8 @@ class TestStop:
             deck.add("narrow", "r1")
         await turns()
         deck.flights.ground()
-        deck.add("narrow", "r2")
+        for run_id in ("r1", "r2"):
+            deck.add("narrow", run_id)
         assert len(deck.flow.gate.inside) == 2
         deck.flow.gate.let_go("r1")
         deck.flow.gate.let_go("r2")

@@ -74,6 +74,17 @@ def test_a_draft_that_was_open_during_a_commit_can_be_sealed_after_it(store: Mem
     assert contents(store) == {b"a": b"4"} | {b"n%d" % number: b"" for number in range(5)}
 
 
+def test_commits_leave_nothing_behind(store: MemoryStore) -> None:
+    """A task commits for weeks: a read must not go through all that was ever sealed."""
+    ledger = Ledger(store)
+    for _ in range(3_000):
+        ledger.open.state.put(b"a", b"1")
+        ledger.seal()
+        ledger.settle(0)
+    assert ledger.get(b"b") == b"0"
+    assert ledger.open.state.below is store
+
+
 def test_one_commit_at_a_time(store: MemoryStore) -> None:
     """A second seal would lose the first draft."""
     ledger = Ledger(store)
