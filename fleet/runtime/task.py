@@ -8,7 +8,6 @@ the changelog.
 """
 
 import asyncio
-import heapq
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -23,6 +22,7 @@ from fleet.records.log import Delivered
 from fleet.records.topics import Topics
 from fleet.runtime.clock import BrokerClock
 from fleet.runtime.commits import Commits
+from fleet.runtime.deadlines import Deadlines
 from fleet.runtime.flights import Flight, Flights, Outcome, StreamWriter
 from fleet.runtime.frontier import Frontier
 from fleet.runtime.ledger import Ledger, StateStore
@@ -119,8 +119,7 @@ class Task:
         self._start_topic = charter.topics.event(charter.graph.start.type_name())
         self._lost = lost
         self._open: dict[tuple[str, int], _Steps] = {}
-        self._deadlines: list[tuple[int, str]] = []
-        self._deadline_timer: asyncio.TimerHandle | None = None
+        self._deadlines = Deadlines(self.clock, self._time_out)
         self._loops: list[asyncio.Task[None]] = []
         #: By input topic: every record that was appended before this time was delivered.
         self._seen_ms: dict[str, float] = {}
@@ -159,10 +158,8 @@ class Task:
         for topic in self.charter.inputs:
             position = self.ledger.get(state.position_key(topic))
             self.frontiers[topic] = Frontier.decode(position) if position else Frontier()
-        self._deadlines = [
-            (due.deadline_ms, due.run_id) for due in self._transitions.deadlines(self.ledger)
-        ]
-        heapq.heapify(self._deadlines)
+        for due in self._transitions.deadlines(self.ledger):
+            self._deadlines.add(due.run_id, due.deadline_ms)
 
     def begin(self) -> None:
         """Take records, run steps, commit."""
@@ -171,11 +168,12 @@ class Task:
             asyncio.create_task(self._supervised(self.commits.run()), name=f"commits {self.name}"),
             asyncio.create_task(self._supervised(self._sweep()), name=f"sweep {self.name}"),
         ]
-        self._arm_deadlines()
+        self._deadlines.start()
 
     async def drain(self, seconds: float) -> None:
         """Take nothing new, let running steps finish within *seconds*, commit what finished."""
         self._taking = False
+        self._deadlines.stop()
         self.flights.ground()
         await self.settle(seconds)
 
@@ -188,8 +186,7 @@ class Task:
         """Stop everything; what was not committed runs again where the partition is next."""
         self._alive = self._taking = False
         self.flights.stop()
-        if self._deadline_timer is not None:
-            self._deadline_timer.cancel()
+        self._deadlines.stop()
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
@@ -233,14 +230,14 @@ class Task:
                 case Ended(run_id, outcome):
                     self._end(run_id, outcome)
                 case Due(run_id, deadline_ms):
-                    heapq.heappush(self._deadlines, (deadline_ms, run_id))
-                    self._arm_deadlines()
+                    self._deadlines.add(run_id, deadline_ms)
         self._done(record)
 
     def _end(self, run_id: str, outcome: str) -> None:
         # At once and not after our commit: the end is in the log, so it is a fact.
         for work in self.flights.stop_run(run_id):
             self._freeze_or_drop(work)
+        self._deadlines.drop(run_id)
         self.charter.observer.run_ended(outcome)
 
     def _route(self, record: Delivered, envelope: Envelope) -> None:
@@ -301,6 +298,9 @@ class Task:
         waiting = [work for work in works if work.step.name not in done]
         names = {work.step.name for work in waiting}
         self._open[record.topic, record.offset] = _Steps(record, names, len(works) > 1)
+        if not waiting:
+            # What it waited for is no step any more.
+            self._close_event(record)
         for work in waiting:
             self.flights.add(work)
         self.commits.later()
@@ -366,10 +366,12 @@ class Task:
         prefix = state.done_prefix(record.topic, record.offset)
         if steps.names:
             self.ledger.open.state.put(prefix + work.step.name.encode(), b"")
-            return
-        if steps.several:
-            self.ledger.open.state.delete_all(prefix)
-        del self._open[record.topic, record.offset]
+        else:
+            self._close_event(record)
+
+    def _close_event(self, record: Delivered) -> None:
+        if self._open.pop((record.topic, record.offset)).several:
+            self.ledger.open.state.delete_all(state.done_prefix(record.topic, record.offset))
         self._done(record)
 
     def _done(self, record: Delivered) -> None:
@@ -385,24 +387,10 @@ class Task:
 
     # -- time ---------------------------------------------------------------------------------
 
-    def _arm_deadlines(self) -> None:
-        if self._deadline_timer is not None:
-            self._deadline_timer.cancel()
-            self._deadline_timer = None
-        if self._deadlines and self._alive:
-            wait = (self._deadlines[0][0] - self.clock.now_ms()) / 1000
-            loop = asyncio.get_running_loop()
-            self._deadline_timer = loop.call_later(max(0.0, wait), self._deadline_passed)
-
-    def _deadline_passed(self) -> None:
-        while self._taking and self._deadlines and self._deadlines[0][0] <= self.clock.now_ms():
-            _, run_id = heapq.heappop(self._deadlines)
-            active = self.flights.active_steps(run_id)
-            self._transitions.timed_out(self.ledger.open, run_id, active)
-            self.commits.now()
-        self._deadline_timer = None
-        if self._taking:
-            self._arm_deadlines()
+    def _time_out(self, run_id: str) -> None:
+        active = self.flights.active_steps(run_id)
+        self._transitions.timed_out(self.ledger.open, run_id, active)
+        self.commits.now()
 
     async def _sweep(self) -> None:
         after = state.END
@@ -454,6 +442,7 @@ class Task:
     def _lose(self, reason: BaseException) -> None:
         if self._alive:
             self._alive = self._taking = False
+            self._deadlines.stop()
             self.flights.stop()
             self._lost(self, reason)
 
