@@ -43,6 +43,8 @@ class Started(Lifecycle):
     start_event_id: str
     #: None where the run has no time limit.
     timeout_seconds: float | None = None
+    #: A reader that begins here cannot miss the run's end, also one that was written before this.
+    read_from: int = 0
 
 
 class Known(Lifecycle):

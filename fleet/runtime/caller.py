@@ -7,6 +7,8 @@ gets the effective end and no other.
 """
 
 import asyncio
+import contextlib
+import math
 import uuid
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
@@ -15,8 +17,7 @@ from typing import Any, Protocol
 from fleet.records import envelope as envelopes
 from fleet.records import lifecycle
 from fleet.records.envelope import Envelope
-from fleet.records.errors import FleetError
-from fleet.records.events import Event
+from fleet.records.events import Event, UndecodableEvent
 from fleet.records.lifecycle import (
     Cancelled,
     Completed,
@@ -42,6 +43,8 @@ from fleet.workflow.errors import (
 #: How much longer than the run's own timeout a caller waits to hear of its end, in seconds.
 GRACE_SECONDS = 10.0
 _LATEST = 2**63 - 1
+_REMEMBERED_ENDS = 100_000
+_TERMINAL = frozenset(record.kind.encode() for record in (Completed, Failed, Cancelled, TimedOut))
 
 
 class Link(Protocol):
@@ -49,6 +52,10 @@ class Link(Protocol):
 
     async def follow(self, run_id: str) -> None:
         """Read the run's partition of `runs` and `stream` from here on."""
+        ...
+
+    def followed_from(self, run_id: str) -> int:
+        """Return the offset of `runs` since which its partition has been read without a gap."""
         ...
 
     async def send(self, record: Outgoing) -> None:
@@ -75,6 +82,8 @@ class _Open:
     handler: WorkflowHandler
     start_event_id: str
     timeout_seconds: float | None
+    #: The caller chose the run's id, so others may have used it, too.
+    known_elsewhere: bool
     #: Lowest offset at which a terminal record may be the run's end.
     end_from: int = _LATEST
     patience: asyncio.TimerHandle | None = None
@@ -90,12 +99,17 @@ class Caller:
         self._topics = topics
         self._link = link
         self._open: dict[str, list[_Open]] = {}
+        #: Offsets of the terminal records that were read of late, also of runs of others: one may
+        #: be the end of a run that is only about to be started here.
+        self._ends: dict[str, int] = {}
         self._background: set[asyncio.Task[None]] = set()
 
     def run(
         self, event: Event, run_id: str | None, timeout_seconds: float | None
     ) -> WorkflowHandler:
         """Send the start event; return the run's handler at once."""
+        _check_timeout(timeout_seconds)
+        known_elsewhere = run_id is not None
         if run_id is None:
             run_id = uuid.uuid4().hex
         elif not run_id or "\0" in run_id:
@@ -103,7 +117,7 @@ class Caller:
                 f"{run_id!r} cannot be a run id; use text that is not empty and has no NUL"
             )
         handler = WorkflowHandler(run_id, self)
-        waiting = _Open(handler, uuid.uuid4().hex, timeout_seconds)
+        waiting = _Open(handler, uuid.uuid4().hex, timeout_seconds, known_elsewhere)
         self._open.setdefault(run_id, []).append(waiting)
         self._soon(self._start(waiting, event))
         return handler
@@ -127,7 +141,9 @@ class Caller:
 
     def take(self, record: Delivered) -> None:
         """Take a record of `runs` or `stream`; records of others' runs are passed over."""
-        run_id = (record.key or b"").decode()
+        run_id = (record.key or b"").decode(errors="replace")
+        if record.topic == self._topics.runs:
+            self._remember(run_id, record)
         for waiting in list(self._open.get(run_id, ())):
             envelope = envelopes.parse(record.headers)
             if record.topic == self._topics.stream:
@@ -194,8 +210,9 @@ class Caller:
             # A newer worker's kind of record; what ends this run is of a kind that is known.
             return
         match happening:
-            case Started(start_event_id=waiting.start_event_id):
-                waiting.end_from = min(waiting.end_from, record.offset)
+            case Started(start_event_id=waiting.start_event_id, read_from=offset):
+                waiting.end_from = min(waiting.end_from, offset)
+                self._soon(self._look_back(waiting))
             case Known(start_event_id=waiting.start_event_id):
                 self._soon(self._follow_known(waiting, happening))
             case _ if happening.terminal and record.offset >= waiting.end_from:
@@ -208,6 +225,20 @@ class Caller:
         offset = known.read_from if known.end_offset is None else known.end_offset
         waiting.end_from = offset
         await self._link.rewind(waiting.handler.run_id, offset)
+
+    async def _look_back(self, waiting: _Open) -> None:
+        """Read again where the run's end may have been written before its `started`."""
+        run_id = waiting.handler.run_id
+        if self._ends.get(run_id, -1) >= waiting.end_from:
+            await self._link.rewind(run_id, self._ends[run_id])
+        elif waiting.known_elsewhere and waiting.end_from < self._link.followed_from(run_id):
+            await self._link.rewind(run_id, waiting.end_from)
+
+    def _remember(self, run_id: str, record: Delivered) -> None:
+        if dict(record.headers).get("fleet-type") in _TERMINAL:
+            self._ends.setdefault(run_id, record.offset)
+            if len(self._ends) > _REMEMBERED_ENDS:
+                del self._ends[next(iter(self._ends))]
 
     def _end(self, waiting: _Open, terminal: Lifecycle) -> None:
         run_id = waiting.handler.run_id
@@ -255,16 +286,26 @@ class Caller:
             self._link.unfollow(run_id)
 
     def _decoded(self, type_name: str, value: bytes) -> Event:
-        known = self._definition.graph().types.get(type_name, Event)
-        try:
-            return known.decode(value)
-        except FleetError:
-            return _Unknown.decode(value)
+        known = self._definition.event_type(type_name)
+        if known is not None:
+            with contextlib.suppress(UndecodableEvent):
+                return known.decode(value)
+        return _Unknown.decode(value)
 
     def _soon(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+
+
+def _check_timeout(seconds: float | None) -> None:
+    if seconds is None:
+        return
+    if not isinstance(seconds, int | float) or not math.isfinite(seconds) or seconds <= 0:
+        raise WorkflowConfigurationError(
+            f"a run's timeout is a number of seconds greater than 0, not {seconds!r}; use None for "
+            "no limit"
+        )
 
 
 class _Unknown(Event, extra="allow"):

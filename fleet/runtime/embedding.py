@@ -67,6 +67,10 @@ class _EmbeddedLink:
                 self._link = await self._connect()
         await self._link.follow(run_id)
 
+    def followed_from(self, run_id: str) -> int:
+        """Return the offset of `runs` since which its partition has been read without a gap."""
+        return self._connected.followed_from(run_id)
+
     async def send(self, record: Outgoing) -> None:
         """Append one record."""
         await self._connected.send(record)

@@ -10,11 +10,22 @@ This holds only while every record from the frontier on is handed to `deliver`, 
 consumer sees to that: whatever it drops, it seeks back for.
 """
 
+import enum
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Self
 
 from pydantic_core import from_json, to_json
+
+
+class Delivery(enum.Enum):
+    """What a delivered record is to a task."""
+
+    NEW = "new"
+    #: It was delivered to a predecessor, which left it unfinished.
+    AGAIN = "again"
+    #: It is done or being worked on, as after a rebalance: nothing is to be done.
+    KNOWN = "known"
 
 
 @dataclass(slots=True)
@@ -28,22 +39,19 @@ class Frontier:
     committed: int = 0
     #: The frontier as the commit in progress records it.
     sealed: int = 0
-    #: Something was done since the last commit.
+    #: The position is to be part of the next commit.
     dirty: bool = False
 
-    def deliver(self, offset: int) -> bool:
-        """Note a delivered record; return whether it is to be worked on now.
-
-        False for one that is done or being worked on, as after a rebalance.
-        """
+    def deliver(self, offset: int) -> Delivery:
+        """Note a delivered record; return what it is to this task."""
         if offset >= self.next:
             self.next = offset + 1
             self._pending[offset] = True
-            return True
+            return Delivery.NEW
         if self._pending.get(offset) is False:
             self._pending[offset] = True
-            return True
-        return False
+            return Delivery.AGAIN
+        return Delivery.KNOWN
 
     def done(self, offset: int) -> None:
         """Note that nothing more is to be done for this record."""

@@ -77,6 +77,8 @@ class KafkaLink:
         #: How many open runs each followed partition has.
         self._open: Counter[int] = Counter()
         self._followed: set[int] = set()
+        #: Offset of `runs` at which each followed partition began to be followed.
+        self._began: dict[int, int] = {}
         #: Since when a followed partition has had no open run, in seconds of the loop's clock.
         self._idle_since: dict[int, float] = {}
         self._following = asyncio.Lock()
@@ -119,6 +121,10 @@ class KafkaLink:
         async with self._following:
             if partition not in self._followed:
                 await self._assign(self._followed | {partition})
+
+    def followed_from(self, run_id: str) -> int:
+        """Return the offset of `runs` since which its partition has been read without a gap."""
+        return self._began.get(partition_of(run_id, self._partitions), 0)
 
     def unfollow(self, run_id: str) -> None:
         """Let the run's partition go when no other run of it is open."""
@@ -213,6 +219,8 @@ class KafkaLink:
         positions = {tp: await self._consumer.position(tp) for tp in self._tps(kept)}
         new = self._tps(partitions - kept)
         positions |= await self._consumer.end_offsets(new) if new else {}
+        for partition in partitions - kept:
+            self._began[partition] = positions[self._runs(partition)]
         self._consumer.assign(list(positions))
         for tp, offset in positions.items():
             self._consumer.seek(tp, offset)

@@ -9,7 +9,8 @@ the changelog.
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from fleet.records import envelope as envelopes
@@ -24,7 +25,7 @@ from fleet.runtime.clock import BrokerClock
 from fleet.runtime.commits import Commits
 from fleet.runtime.deadlines import Deadlines
 from fleet.runtime.flights import Flight, Flights, Outcome, StreamWriter
-from fleet.runtime.frontier import Frontier
+from fleet.runtime.frontier import Delivery, Frontier
 from fleet.runtime.ledger import Ledger, StateStore
 from fleet.runtime.log import Log, TaskLost
 from fleet.workflow import runs, state
@@ -90,8 +91,8 @@ class _Steps:
 
     record: Delivered
     names: set[str]
-    #: Whether the event has several steps, whose ends are marked one by one.
-    several: bool = field(default=False)
+    #: Whether some of the event's steps were done, and marked so, before the others.
+    marked: bool
 
 
 class Task:
@@ -197,7 +198,8 @@ class Task:
 
     def deliver(self, record: Delivered) -> None:
         """Take one record; each is delivered in the order of its partition, without gaps."""
-        if not self.frontiers[record.topic].deliver(record.offset):
+        delivery = self.frontiers[record.topic].deliver(record.offset)
+        if delivery is Delivery.KNOWN:
             return
         self._seen_ms[record.topic] = record.appended_ms
         found = self._read_envelope(record)
@@ -206,7 +208,8 @@ class Task:
         elif record.topic == self.charter.topics.runs:
             self._happen(record, found)
         else:
-            self._route(record, found)
+            done = self._marked(record) if delivery is Delivery.AGAIN else frozenset[str]()
+            self._route(record, found, done)
 
     def caught_up(self, topic: str) -> None:
         """Note that everything in *topic* was delivered, as of now."""
@@ -240,18 +243,22 @@ class Task:
         self._deadlines.drop(run_id)
         self.charter.observer.run_ended(outcome)
 
-    def _route(self, record: Delivered, envelope: Envelope) -> None:
-        steps = self._accepting(record, envelope)
-        if steps is None:
-            self._done(record)
-            return
-        works = self._decoded(record, envelope, steps)
-        if not works or not self._admitted(record, envelope, works):
-            self._done(record)
-            return
-        self._start(record, works)
+    def _route(self, record: Delivered, envelope: Envelope, done: AbstractSet[str]) -> None:
+        works = [work for work in self._works(record, envelope) if work.step.name not in done]
+        names = {work.step.name for work in works}
+        self._open[record.topic, record.offset] = _Steps(record, names, bool(done))
+        if works and self._admitted(record, envelope, works):
+            for work in works:
+                self.flights.add(work)
+            self.commits.later()
+        else:
+            self._close_event(record)
 
-    def _accepting(self, record: Delivered, envelope: Envelope) -> list[Step] | None:
+    def _works(self, record: Delivered, envelope: Envelope) -> list[Work]:
+        steps = self._accepting(record, envelope)
+        return self._decoded(record, envelope, steps) if steps else []
+
+    def _accepting(self, record: Delivered, envelope: Envelope) -> list[Step]:
         accepting = self.charter.graph.accepting.get(envelope.type, ())
         steps = [step for step in accepting if envelope.step in ("", step.name)]
         if steps:
@@ -262,7 +269,7 @@ class Task:
                 f"{self.charter.topics.engine_id} accepts; send it to the workflow that takes it"
             )
             self._reject(record, envelope, "unknown_type", error)
-        return None
+        return []
 
     def _decoded(self, record: Delivered, envelope: Envelope, steps: list[Step]) -> list[Work]:
         try:
@@ -279,9 +286,12 @@ class Task:
                 self._transitions.freeze(self.ledger.open, work)
         return admission is Admission.RUN
 
+    def _starts(self, record: Delivered, envelope: Envelope) -> bool:
+        return record.topic == self._start_topic and not envelope.parent_id
+
     def _admission(self, record: Delivered, envelope: Envelope) -> Admission:
         draft = self.ledger.open
-        if record.topic == self._start_topic and not envelope.parent_id:
+        if self._starts(record, envelope):
             position = self.frontiers[self.charter.topics.runs].next
             admission = self._transitions.start(draft, record, envelope, position)
             if admission is Admission.DROP:
@@ -293,19 +303,8 @@ class Task:
             self._transitions.notice(draft, record, envelope)
         return admission
 
-    def _start(self, record: Delivered, works: list[Work]) -> None:
-        done = self._marked(record) if len(works) > 1 else set()
-        waiting = [work for work in works if work.step.name not in done]
-        names = {work.step.name for work in waiting}
-        self._open[record.topic, record.offset] = _Steps(record, names, len(works) > 1)
-        if not waiting:
-            # What it waited for is no step any more.
-            self._close_event(record)
-        for work in waiting:
-            self.flights.add(work)
-        self.commits.later()
-
-    def _marked(self, record: Delivered) -> set[str]:
+    def _marked(self, record: Delivered) -> AbstractSet[str]:
+        """Return the steps of an event that are done while others of it were not."""
         prefix = state.done_prefix(record.topic, record.offset)
         return {key[len(prefix) :].decode() for key, _ in self.ledger.items(prefix)}
 
@@ -366,11 +365,14 @@ class Task:
         prefix = state.done_prefix(record.topic, record.offset)
         if steps.names:
             self.ledger.open.state.put(prefix + work.step.name.encode(), b"")
+            steps.marked = True
+            # With the mark goes a position that knows the event: only then is it looked for.
+            self.frontiers[record.topic].dirty = True
         else:
             self._close_event(record)
 
     def _close_event(self, record: Delivered) -> None:
-        if self._open.pop((record.topic, record.offset)).several:
+        if self._open.pop((record.topic, record.offset)).marked:
             self.ledger.open.state.delete_all(state.done_prefix(record.topic, record.offset))
         self._done(record)
 
@@ -381,6 +383,9 @@ class Task:
     def _reject(
         self, record: Delivered, envelope: Envelope | None, reason: str, error: BaseException
     ) -> None:
+        if envelope is not None and self._starts(record, envelope):
+            # Its sender takes no end for its own before it has heard of a start.
+            self._admission(record, envelope)
         self._transitions.reject(self.ledger.open, record, envelope, reason, error)
         self.charter.observer.dead_letter(record, reason, error)
         self.commits.now()
@@ -403,6 +408,9 @@ class Task:
     def _forget(self, entries: list[tuple[bytes, bytes]]) -> None:
         now = self.clock.now_ms()
         for key, value in entries:
+            if self.ledger.get(key) != value:
+                # A commit under way has forgotten it, and the id may be in use again.
+                continue
             end = End.decode(value)
             due = runs.forget_after_ms(end, self.charter.dedupe_days, self.charter.resume_days)
             if due <= now and self._have_passed(end.ended_ms):

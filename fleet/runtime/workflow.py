@@ -127,6 +127,10 @@ class _MemoryLink:
     async def follow(self, run_id: str) -> None:
         """Do nothing: every record is seen."""
 
+    def followed_from(self, run_id: str) -> int:
+        """Return 0: everything was read."""
+        return 0
+
     async def send(self, record: Outgoing) -> None:
         """Append one record."""
         self._broker.append(record)

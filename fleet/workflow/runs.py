@@ -140,7 +140,7 @@ def begin(
     if end is not None:
         return Repeated(answer=_answer(start, end.fingerprint, end.offset, runs_position))
     if run is None or not run.start_event_id:
-        return _begun(run, start)
+        return _begun(run, start, runs_position)
     if run.start_event_id == start.event_id:
         return Redelivered()
     return Repeated(answer=_answer(start, run.fingerprint, None, runs_position))
@@ -185,7 +185,7 @@ def forget_after_ms(end: End, dedupe_days: float, resume_days: float) -> int:
     return end.ended_ms + round(days * DAY_MS)
 
 
-def _begun(run: Run | None, start: Start) -> Begun:
+def _begun(run: Run | None, start: Start, runs_position: int) -> Begun:
     seen = run or Run(seen_ms=start.appended_ms)
     return Begun(
         run=seen.model_copy(
@@ -195,7 +195,11 @@ def _begun(run: Run | None, start: Start) -> Begun:
                 "timeout_seconds": start.timeout_seconds,
             }
         ),
-        record=Started(start_event_id=start.event_id, timeout_seconds=start.timeout_seconds),
+        record=Started(
+            start_event_id=start.event_id,
+            timeout_seconds=start.timeout_seconds,
+            read_from=runs_position,
+        ),
     )
 
 

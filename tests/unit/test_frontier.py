@@ -4,14 +4,14 @@ import random
 
 import pytest
 
-from fleet.runtime.frontier import Frontier
+from fleet.runtime.frontier import Delivery, Frontier
 
 
 def delivered(*offsets: int) -> Frontier:
     """Return a frontier that was handed these offsets."""
     frontier = Frontier()
     for offset in offsets:
-        assert frontier.deliver(offset)
+        assert frontier.deliver(offset) is Delivery.NEW
     return frontier
 
 
@@ -24,14 +24,14 @@ class TestDeliver:
     def test_a_record_that_is_being_worked_on_is_not_started_again(self) -> None:
         """After a rebalance the same record may come while its steps still run."""
         frontier = delivered(0, 1)
-        assert not frontier.deliver(0)
+        assert frontier.deliver(0) is Delivery.KNOWN
         assert frontier.pending == 2
 
     def test_a_record_that_is_done_is_skipped(self) -> None:
         """The state is the truth about what is done, whatever the consumer group thinks."""
         frontier = delivered(0, 1)
         frontier.done(1)
-        assert not frontier.deliver(1)
+        assert frontier.deliver(1) is Delivery.KNOWN
         assert frontier.lowest == 0
 
     def test_offsets_that_nobody_sees_are_passed(self) -> None:
@@ -75,11 +75,11 @@ class TestRestore:
         assert (restored.next, restored.lowest, restored.unseen) == (6, 0, 0)
         assert restored.committed == 0
         assert [restored.deliver(offset) for offset in (0, 2, 4, 5, 6)] == [
-            True,
-            False,
-            True,
-            True,
-            True,
+            Delivery.AGAIN,
+            Delivery.KNOWN,
+            Delivery.AGAIN,
+            Delivery.AGAIN,
+            Delivery.NEW,
         ]
 
     def test_unseen_is_where_to_read_on(self) -> None:
@@ -122,7 +122,7 @@ class Partition:
         if rest:
             offset = rest[0]
             self.position = offset + 1
-            starts = self.frontier.deliver(offset)
+            starts = self.frontier.deliver(offset) is not Delivery.KNOWN
             assert starts == (offset not in self.done | self.working)
             self.working |= {offset} if starts else set()
 

@@ -415,7 +415,6 @@ class TestTime:
         with pytest.raises(WorkflowConfigurationError, match="use None for no limit"):
             JokeFlow(timeout=seconds)
 
-    @pytest.mark.xfail(strict=True, reason="Workflow.run does not check its timeout yet")
     @pytest.mark.parametrize("seconds", [0, -1, "5", float("nan")])
     async def test_a_runs_timeout_is_a_duration(self, seconds: Any) -> None:
         """What is refused for the workflow is refused for one run, before it starts."""
@@ -438,7 +437,6 @@ class TestCancel:
         flow.proceed.set()
         assert await other == "other"
 
-    @pytest.mark.xfail(strict=True, reason="the caller passes over an end before `started`")
     async def test_a_run_can_be_cancelled_at_its_first_step(self) -> None:
         """Also while the commit that says that it started is still under way."""
         flow = Waiting()
@@ -576,7 +574,6 @@ class TestStream:
             flow.seen.set()
         assert shown == [StartEvent, StopEvent]
 
-    @pytest.mark.xfail(strict=True, reason="the caller decodes by the graph's types only")
     async def test_an_event_of_any_type_can_be_shown(self) -> None:
         """Progress needs no annotation: `isinstance(event, Progress)` works at the reader."""
 

@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -100,6 +101,14 @@ class JokeFlow(Definition):
         await self.gate.at(f"count {ctx.run_id}")
 
 
+class WiderFlow(JokeFlow):
+    """One more step takes the joke."""
+
+    @step
+    async def extra(self, ctx: Context, ev: JokeEvent) -> None:
+        await self.gate.at(f"extra {ctx.run_id}")
+
+
 class Clock:
     """Broker time that the test sets."""
 
@@ -172,9 +181,9 @@ class Log:
 class World:
     """A broker with one partition of each topic, and the task that owns it."""
 
-    def __init__(self) -> None:
-        self.flow = JokeFlow()
-        self.clock = Clock()
+    def __init__(self, clock: Clock) -> None:
+        self.flow = WiderFlow()
+        self.clock = clock
         self.topics: dict[str, list[Delivered]] = defaultdict(list)
         self.ends: dict[str, int] = defaultdict(int)
         self.state: dict[bytes, bytes] = {}
@@ -260,7 +269,6 @@ class World:
         log, store = Log(self), Store()
         store.write(self.state)
         made = Task(self.charter, 0, log, store, lambda _, why: self.lost.append(why))
-        made.clock = self.clock  # type: ignore[assignment]
         made.restore()
         self.positions = {topic: each.unseen for topic, each in made.frontiers.items()}
         self.made.append(made)
@@ -372,7 +380,9 @@ async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     monkeypatch.setattr(commits, "GATHER_SECONDS", 0)
     monkeypatch.setattr(commits, "LATER_SECONDS", 0)
     monkeypatch.setattr(task, "SWEEP_SECONDS", 3600)
-    made = World()
+    clock = Clock()
+    monkeypatch.setattr(task, "BrokerClock", lambda: clock)
+    made = World(clock)
     yield made
     for each in made.made:
         await each.close()
@@ -842,6 +852,22 @@ class TestSweep:
         await self.look(swept)
         assert state.end_key("r") not in swept.kept()
 
+    async def test_a_run_that_began_anew_is_not_forgotten(self, swept: World) -> None:
+        """Its old end is forgotten, in a commit that takes long, and the id is used again."""
+        swept.hold = True
+        swept.clock.ms += 7 * DAY_MS + 1
+        for topic in swept.charter.inputs:
+            swept.task.caught_up(topic)
+        await self.look(swept)
+        swept.start("r", topic="x")
+        swept.deliver(START)
+        await self.look(swept)
+        swept.hold = False
+        while swept.log.pending is not None:
+            swept.log.decide()
+            await turns()
+        assert swept.kept() == [state.run_key("r")]
+
     async def test_many_are_forgotten_a_few_at_a_time(
         self, swept: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -856,6 +882,78 @@ class TestSweep:
         for _ in range(4):
             await self.look(swept)
         assert swept.kept() == []
+
+
+class TestLeftovers:
+    """What a crash, an end or a new version finds half done."""
+
+    async def half_done(self, world: World) -> None:
+        """Leave a joke that one of its two steps is done with, and crash."""
+        world.start("r", topic="x")
+        await world.pump()
+        await world.open("generate r")
+        await world.open("count r")
+        assert world.kept(state.DONE) == [state.done_prefix(JOKES, 0) + b"count"]
+        await world.crash()
+
+    async def test_marks_go_with_an_event_whose_run_is_over(self, running: World) -> None:
+        """The event comes again after its run's end and is dropped, and its marks with it."""
+        await self.half_done(running)
+        running.happen(Completed(step="s", event_type="StopEvent", event="{}"), "r")
+        await running.begin()
+        await running.pump()
+        assert running.flow.gate.entered == []
+        assert running.kept() == [state.end_key("r")]
+
+    async def test_a_step_that_is_done_is_not_frozen(self, running: World) -> None:
+        """A resumed run would compute again what was committed."""
+        await self.half_done(running)
+        running.happen(Cancelled(), "r")
+        await running.begin()
+        await running.pump()
+        (key,) = running.kept(state.PARKED)
+        assert key.endswith(b"critique")
+        assert running.kept(state.DONE) == []
+
+    async def test_a_start_that_was_in_flight_is_frozen_with_its_run(self, running: World) -> None:
+        """The run was cancelled while nobody owned the partition; it can still be resumed."""
+        running.start("r", topic="x")
+        await running.pump()
+        await running.crash()
+        running.happen(Cancelled(), "r")
+        await running.begin()
+        await running.pump()
+        assert running.kept(state.PARKED) == [state.parked_key("r", "start r", "generate")]
+        assert [type(each) for each in running.happenings("r")] == [Started, Cancelled]
+
+    async def deploy(self, world: World, *names: str) -> None:
+        """Restart with a version of the workflow that has only these steps."""
+        steps = WiderFlow.graph().step_by_name
+        graph = replace(WiderFlow.graph(), steps=tuple(steps[name] for name in names))
+        world.charter = replace(world.charter, graph=graph)
+        await world.restart()
+
+    async def test_a_step_that_a_new_version_lacks_holds_up_nothing(self, running: World) -> None:
+        """Where all that is left is done, the event is, and no mark stays behind."""
+        await self.deploy(running, "generate", "critique", "count", "extra")
+        running.start("r", topic="x")
+        await running.pump()
+        await running.open("generate r")
+        await running.open("count r", "extra r")
+        await self.deploy(running, "generate", "count", "extra")
+        assert running.flow.gate.entered == []
+        assert running.frontier(JOKES).pending == 0
+        assert running.kept(state.DONE) == []
+
+    async def test_a_step_that_is_done_stays_done_where_it_is_the_only_one_left(
+        self, running: World
+    ) -> None:
+        """The new version has one step for the event, and that had ended before."""
+        await self.half_done(running)
+        await self.deploy(running, "generate", "count")
+        assert running.flow.gate.entered == []
+        assert running.frontier(JOKES).pending == 0
+        assert running.kept(state.DONE) == []
 
 
 class TestDeadLetters:
@@ -896,6 +994,15 @@ class TestDeadLetters:
         )
         assert isinstance(running.end("r"), Failed)
         await self.goes_on(running)
+
+    async def test_a_start_event_that_cannot_be_read(self, running: World) -> None:
+        """Its sender waits for `started` or `known` before any end counts."""
+        envelope = Envelope(run_id="r", event_id="s1", type="StartEvent")
+        running.raw(START, b"[]", envelope.headers())
+        assert (await self.buried(running)).reason == "undecodable"
+        first, second = running.happenings("r")
+        assert first == Started(start_event_id="s1")
+        assert isinstance(second, Failed)
 
     @pytest.mark.parametrize("topic", [START, JOKES, TOPICS.inbox, TOPICS.runs])
     async def test_a_record_without_an_envelope(self, running: World, topic: str) -> None:

@@ -1,0 +1,468 @@
+"""A run's handler, and the caller's side of the log that resolves it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from fleet import (
+    Event,
+    StartEvent,
+    StopEvent,
+    WorkflowCancelledByUser,
+    WorkflowHandler,
+    WorkflowRuntimeError,
+    WorkflowTimeoutError,
+    step,
+)
+from fleet.records import envelope as envelopes
+from fleet.records.envelope import Envelope
+from fleet.records.lifecycle import (
+    Cancelled,
+    Completed,
+    Failed,
+    Failure,
+    Known,
+    Lifecycle,
+    Started,
+    TimedOut,
+)
+from fleet.records.log import Delivered, Outgoing
+from fleet.records.topics import Topics
+from fleet.runtime import caller as callers
+from fleet.runtime.caller import Caller
+from fleet.workflow.definition import Definition
+from fleet.workflow.errors import RunConflict
+
+TOPICS = Topics("fleet", "joke", "main")
+
+
+class JokeEvent(Event):
+    joke: str
+
+
+class JokeFlow(Definition):
+    @step
+    async def generate(self, ev: StartEvent) -> JokeEvent:
+        return JokeEvent(joke="x")
+
+    @step
+    async def critique(self, ev: JokeEvent) -> StopEvent:
+        return StopEvent()
+
+
+def completed(result: Any = 1) -> Completed:
+    """Return a run's end with this result."""
+    event = StopEvent(result=result).encode().decode()
+    return Completed(step="critique", event_type="StopEvent", event=event)
+
+
+FAILED = Failed(
+    step="critique",
+    event_id="e",
+    failure=Failure(module="builtins", type="KeyError", message="'x'", args=("x",)),
+)
+
+
+class Link:
+    """A log that the test writes: what is sent is kept, what is read is handed on."""
+
+    def __init__(self) -> None:
+        self.sent: list[Outgoing] = []
+        self.followed: list[str] = []
+        self.rewound: list[int] = []
+        self.failure: Exception | None = None
+        #: What arrives while somebody rewinds.
+        self.meanwhile: list[Delivered] = []
+        self.stream_is_read = asyncio.Event()
+        self.stream_is_read.set()
+        self.caller = Caller(JokeFlow, TOPICS, self)
+
+    async def follow(self, run_id: str) -> None:
+        self.followed.append(run_id)
+
+    async def send(self, record: Outgoing) -> None:
+        if self.failure is not None:
+            raise self.failure
+        self.sent.append(record)
+
+    async def rewind(self, run_id: str, offset: int) -> None:
+        self.rewound.append(offset)
+        for record in self.meanwhile:
+            self.caller.take(record)
+        await turns()
+
+    async def stream_read(self, run_id: str) -> None:
+        await self.stream_is_read.wait()
+
+    def unfollow(self, run_id: str) -> None:
+        self.followed.remove(run_id)
+
+    async def run(self, run_id: str = "r", timeout: float | None = None) -> WorkflowHandler:
+        """Start a run; return its handler when the start event is sent."""
+        handler = self.caller.run(StartEvent(topic="x"), run_id, timeout)
+        await turns()
+        return handler
+
+    def start_id(self, index: int = -1) -> str:
+        """Return the id of a start event that was sent."""
+        return envelopes.parse(self.sent[index].headers).event_id
+
+    async def reads(self, happening: Lifecycle, offset: int, run_id: str = "r") -> None:
+        """Hand on a record of `runs`."""
+        self.caller.take(record(happening, offset, run_id))
+        await turns()
+
+    async def shows(
+        self, event: Event, attempt: str = "a", number: int = 0, parent: str = "e", name: str = "s"
+    ) -> None:
+        """Hand on a record of `stream`."""
+        envelope = Envelope(
+            run_id="r",
+            type=event.type_name(),
+            parent_id=parent,
+            step=name,
+            event_id=f"{attempt}-{number}",
+        )
+        key, value, headers = envelope.run_id.encode(), event.encode(), envelope.headers()
+        self.caller.take(Delivered(TOPICS.stream, 0, 0, 0, key, value, headers))
+        await turns()
+
+
+def record(happening: Lifecycle, offset: int, run_id: str = "r") -> Delivered:
+    """Return a record of `runs`."""
+    envelope = Envelope(run_id=run_id, event_id="o", type=happening.kind)
+    value, headers = happening.encode(), envelope.headers()
+    return Delivered(TOPICS.runs, 0, offset, 0, run_id.encode(), value, headers)
+
+
+async def turns() -> None:
+    """Let everything happen that waits for nothing but its turn."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def link() -> AsyncIterator[Link]:
+    made = Link()
+    yield made
+    made.caller.shut()
+    await turns()
+
+
+class TestStart:
+    async def test_the_log_is_followed_before_the_start_is_sent(self, link: Link) -> None:
+        """Else the run could end before anybody looks."""
+        handler = link.caller.run(StartEvent(topic="x"), "r", 5.0)
+        assert handler.run_id == "r"
+        assert link.sent == []
+        await turns()
+        assert link.followed == ["r"]
+        (sent,) = link.sent
+        assert (sent.topic, sent.key, sent.value) == (
+            TOPICS.event("StartEvent"),
+            b"r",
+            b'{"topic":"x"}',
+        )
+        envelope = envelopes.parse(sent.headers)
+        assert (envelope.run_id, envelope.type, envelope.timeout_seconds) == ("r", "StartEvent", 5)
+
+    async def test_every_start_event_has_an_id_of_its_own(self, link: Link) -> None:
+        """By it the caller knows which answer is its own."""
+        await link.run("r")
+        await link.run("r")
+        assert link.start_id(0) != link.start_id(1)
+
+    async def test_a_run_without_an_id_gets_one(self, link: Link) -> None:
+        """Two runs never share it."""
+        one, two = (link.caller.run(StartEvent(), None, None) for _ in range(2))
+        assert one.run_id != two.run_id
+
+    async def test_a_start_that_cannot_be_sent_fails_the_run(self, link: Link) -> None:
+        """Whoever awaits it hears why, at once, and its stream ends."""
+        link.failure = ConnectionError("no broker")
+        handler = await link.run()
+        with pytest.raises(ConnectionError, match="no broker"):
+            await handler
+        assert [event async for event in handler.stream_events()] == []
+        assert link.followed == []
+
+
+class TestEnd:
+    @pytest.mark.parametrize(
+        ("end", "error"),
+        [
+            (FAILED, KeyError),
+            (Cancelled(reason="enough"), WorkflowCancelledByUser),
+            (TimedOut(timeout_seconds=2, active_steps=("a",)), WorkflowTimeoutError),
+        ],
+        ids=lambda each: getattr(each, "kind", ""),
+    )
+    async def test_each_end_without_a_result_is_an_error(
+        self, link: Link, end: Lifecycle, error: type[Exception]
+    ) -> None:
+        """The step's own, a cancellation, a timeout."""
+        handler = await link.run()
+        await link.reads(Started(start_event_id=link.start_id()), 3)
+        await link.reads(end, 4)
+        with pytest.raises(error):
+            await handler
+        assert handler.is_done()
+        assert isinstance(handler.exception(), error)
+
+    async def test_completed_is_the_result(self, link: Link) -> None:
+        """The handler is done, has a result and nothing is followed any more."""
+        handler = await link.run()
+        assert not handler.is_done()
+        assert "running" in repr(handler)
+        await link.reads(Started(start_event_id=link.start_id()), 3)
+        await link.reads(completed("x"), 4)
+        assert await handler == handler.result() == "x"
+        assert "done" in repr(handler)
+        assert link.followed == []
+
+    async def test_the_first_end_counts(self, link: Link) -> None:
+        """What is written later changes nothing."""
+        handler = await link.run()
+        await link.reads(Started(start_event_id=link.start_id()), 3)
+        await link.reads(Cancelled(), 4)
+        await link.reads(completed(), 5)
+        with pytest.raises(WorkflowCancelledByUser):
+            await handler
+
+    async def test_another_runs_records_are_passed_over(self, link: Link) -> None:
+        """Runs share partitions."""
+        handler = await link.run("r")
+        await link.reads(Started(start_event_id=link.start_id()), 3)
+        await link.reads(completed(), 4, run_id="other")
+        assert not handler.is_done()
+
+    async def test_an_end_of_an_earlier_life_is_not_this_runs(self, link: Link) -> None:
+        """An id may be used again after its dedupe time; only our own start counts."""
+        handler = await link.run()
+        await link.reads(Started(start_event_id="another start"), 3)
+        await link.reads(completed("old"), 4)
+        assert not handler.is_done()
+
+    @pytest.mark.xfail(strict=True, reason="the caller passes over an end before `started`")
+    async def test_an_end_may_come_before_what_says_that_it_started(self, link: Link) -> None:
+        """A cancel can reach the log while the commit with `started` is under way."""
+        handler = await link.run()
+        await link.reads(Cancelled(), 3)
+        assert not handler.is_done()
+        await link.reads(Started(start_event_id=link.start_id()), 4)
+        assert isinstance(handler.exception(), WorkflowCancelledByUser)
+
+    async def test_a_kind_of_a_newer_version_is_passed_over(self, link: Link) -> None:
+        """What ends this run is of a kind that is known."""
+        handler = await link.run()
+        await link.reads(Started(start_event_id=link.start_id()), 3)
+        envelope = Envelope(run_id="r", event_id="o", type="resumed")
+        link.caller.take(Delivered(TOPICS.runs, 0, 4, 0, b"r", b"{}", envelope.headers()))
+        await link.reads(completed(), 5)
+        assert await handler == 1
+
+    @pytest.mark.xfail(strict=True, reason="one record of somebody else stops the caller's reader")
+    @pytest.mark.parametrize(
+        ("key", "headers"), [(b"\xff", []), (b"r", []), (b"r", [("fleet-run-id", b"\xff")])]
+    )
+    async def test_a_record_of_somebody_else_stops_nothing(
+        self, link: Link, key: bytes, headers: list[tuple[str, bytes]]
+    ) -> None:
+        """Anybody may write to a topic; the runs that are waited for go on."""
+        handler = await link.run()
+        for topic in (TOPICS.runs, TOPICS.stream):
+            link.caller.take(Delivered(topic, 0, 3, 0, key, b"\xff", headers))
+        await link.reads(Started(start_event_id=link.start_id()), 4)
+        await link.reads(completed(), 5)
+        assert await handler == 1
+
+    @pytest.mark.xfail(strict=True, reason="a result that cannot be read raises in the reader")
+    async def test_a_result_that_cannot_be_read_is_an_error(self, link: Link) -> None:
+        """Whoever awaits the run hears it; it is not passed over in silence."""
+        handler = await link.run()
+        await link.reads(Started(start_event_id=link.start_id()), 3)
+        await link.reads(Completed(step="s", event_type="StopEvent", event="[1"), 4)
+        assert isinstance(handler.exception(), WorkflowRuntimeError)
+
+
+class TestRepeat:
+    async def test_an_ended_run_is_read_where_it_ended(self, link: Link) -> None:
+        """`known` says where; what lies between is not this run's end."""
+        handler = await link.run()
+        await link.reads(Known(start_event_id=link.start_id(), end_offset=4), 9)
+        assert link.rewound == [4]
+        await link.reads(completed("x"), 4)
+        assert await handler == "x"
+
+    async def test_a_run_that_goes_on_is_followed(self, link: Link) -> None:
+        """From what its group had read when it answered."""
+        handler = await link.run()
+        await link.reads(Known(start_event_id=link.start_id(), read_from=6), 9)
+        assert link.rewound == [6]
+        await link.reads(completed("x"), 12)
+        assert await handler == "x"
+
+    async def test_anothers_answer_is_not_ours(self, link: Link) -> None:
+        """Two callers may repeat one run at the same time."""
+        await link.run()
+        await link.reads(Known(start_event_id="another", end_offset=4), 9)
+        assert link.rewound == []
+
+    async def test_a_conflict_is_an_error(self, link: Link) -> None:
+        """Nothing was started, and the first run's result is not ours."""
+        handler = await link.run()
+        await link.reads(Known(start_event_id=link.start_id(), end_offset=4, conflict=True), 9)
+        with pytest.raises(RunConflict):
+            await handler
+
+    @pytest.mark.xfail(strict=True, reason="a late end that is read before the rewind counts")
+    async def test_a_late_end_does_not_overtake_the_one_that_counts(self, link: Link) -> None:
+        """Somebody cancels the ended run while its end is looked up."""
+        handler = await link.run()
+        link.meanwhile = [record(Cancelled(), 10)]
+        await link.reads(Known(start_event_id=link.start_id(), end_offset=4), 9)
+        await link.reads(completed("x"), 4)
+        assert await handler == "x"
+
+    async def test_several_handlers_of_one_run_get_one_end(self, link: Link) -> None:
+        """Each by its own start event."""
+        first, second = await link.run(), await link.run()
+        await link.reads(Started(start_event_id=link.start_id(0)), 3)
+        await link.reads(Known(start_event_id=link.start_id(1), read_from=3), 4)
+        await link.reads(completed("x"), 5)
+        assert [await first, await second] == ["x", "x"]
+
+    @pytest.mark.xfail(strict=True, reason="of two handlers of one run, one is never unfollowed")
+    async def test_several_handlers_of_one_run_leave_nothing_followed(self, link: Link) -> None:
+        """Every `follow` has its `unfollow`, else a partition is read for ever."""
+        first, second = await link.run(), await link.run()
+        for index in (0, 1):
+            await link.reads(Started(start_event_id=link.start_id(index)), index)
+        await link.reads(completed("x"), 5)
+        assert [await first, await second] == ["x", "x"]
+        assert link.followed == []
+
+
+class TestPatience:
+    @pytest.fixture(autouse=True)
+    def impatient(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(callers, "GRACE_SECONDS", 0.001)
+
+    async def test_a_run_that_nobody_takes_up_is_given_up(self, link: Link) -> None:
+        """The error says that no worker has, and what to check."""
+        handler = await link.run(timeout=0.001)
+        with pytest.raises(WorkflowTimeoutError, match="No worker has taken it up; is one running"):
+            await handler
+
+    async def test_a_run_whose_worker_is_gone_is_given_up(self, link: Link) -> None:
+        """It started; the run itself goes on."""
+        handler = await link.run(timeout=0.001)
+        await link.reads(Started(start_event_id=link.start_id()), 3)
+        with pytest.raises(WorkflowTimeoutError, match="Its worker has not reported"):
+            await handler
+
+    async def test_a_run_without_a_limit_is_never_given_up(self, link: Link) -> None:
+        """Whoever gave no timeout waits."""
+        handler = await link.run(timeout=None)
+        await asyncio.sleep(0.01)
+        assert not handler.is_done()
+
+
+class TestStream:
+    async def read(self, handler: WorkflowHandler) -> list[Event]:
+        return [event async for event in handler.stream_events()]
+
+    async def test_the_result_comes_last(self, link: Link) -> None:
+        """What was shown before the end is there before the end, however it arrives."""
+        handler = await link.run()
+        await link.reads(Started(start_event_id=link.start_id()), 3)
+        link.stream_is_read.clear()
+        await link.reads(completed(), 4)
+        assert handler.is_done()
+        await link.shows(JokeEvent(joke="late"))
+        link.stream_is_read.set()
+        assert await self.read(handler) == [JokeEvent(joke="late"), StopEvent(result=1)]
+
+    async def test_an_older_attempt_is_ignored(self, link: Link) -> None:
+        """After a crash the step runs again; what its first attempt still sends is stale."""
+        handler = await link.run()
+        await link.shows(JokeEvent(joke="old"), "one", 0)
+        await link.shows(JokeEvent(joke="new"), "two", 0)
+        await link.shows(JokeEvent(joke="stale"), "one", 1)
+        await link.shows(JokeEvent(joke="newer"), "two", 1)
+        await link.reads(Started(start_event_id=link.start_id()), 3)
+        await link.reads(completed(), 4)
+        shown = [event.get("joke") for event in await self.read(handler)]
+        assert shown == ["old", "new", "newer", None]
+
+    async def test_attempts_of_other_steps_and_events_do_not_end_each_other(
+        self, link: Link
+    ) -> None:
+        """Steps that run side by side show side by side."""
+        handler = await link.run()
+        for number in range(2):
+            await link.shows(JokeEvent(joke="s"), "one", number, name="s")
+            await link.shows(JokeEvent(joke="t"), "two", number, name="t")
+            await link.shows(JokeEvent(joke="other"), "three", number, parent="other")
+        await link.reads(Started(start_event_id=link.start_id()), 3)
+        await link.reads(completed(), 4)
+        shown = [event.get("joke") for event in await self.read(handler)]
+        assert shown == ["s", "t", "other", "s", "t", "other", None]
+
+
+class TestControl:
+    async def test_an_event_from_outside_goes_to_the_inbox(self, link: Link) -> None:
+        """With the run's key, no parent, and the step where one is named."""
+        handler = await link.run()
+        await handler.send_event(JokeEvent(joke="y"), step="critique")
+        sent = link.sent[-1]
+        envelope = envelopes.parse(sent.headers)
+        assert (sent.topic, sent.key, sent.value) == (TOPICS.inbox, b"r", b'{"joke":"y"}')
+        assert (envelope.type, envelope.step, envelope.parent_id) == ("JokeEvent", "critique", "")
+
+    async def test_awaiting_what_was_sent_tells_that_it_failed(self, link: Link) -> None:
+        """An acknowledgement that does not come is an error for who asked for it."""
+        handler = await link.run()
+        link.failure = ConnectionError("no broker")
+        with pytest.raises(ConnectionError):
+            await handler.send_event(JokeEvent(joke="y"))
+
+    async def test_a_cancel_is_a_record_of_the_run(self, link: Link) -> None:
+        """It is a request: the run ends when it is read in the log."""
+        handler = await link.run()
+        await handler.cancel_run("enough")
+        sent = link.sent[-1]
+        assert (sent.topic, sent.value) == (TOPICS.runs, b'{"reason":"enough"}')
+        assert not handler.is_done()
+
+    async def test_closing_the_connection_ends_every_wait(self, link: Link) -> None:
+        """The runs themselves go on, and the error says so."""
+        handlers = [await link.run("a"), await link.run("b")]
+        link.caller.shut()
+        for handler in handlers:
+            with pytest.raises(WorkflowRuntimeError, match="the run itself goes on"):
+                await handler
+
+    async def test_whoever_asks_is_called_when_the_run_has_ended(self, link: Link) -> None:
+        """With the handler itself."""
+        called: list[WorkflowHandler] = []
+        handler = await link.run()
+        handler.add_done_callback(called.append)
+        await link.reads(Started(start_event_id=link.start_id()), 3)
+        assert called == []
+        await link.reads(completed(), 4)
+        assert called == [handler]
+
+    async def test_nobody_has_to_await_a_failed_run(
+        self, link: Link, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Whoever only follows the stream has seen the end; asyncio has nothing to report."""
+        handler = await link.run()
+        await link.reads(Started(start_event_id=link.start_id()), 3)
+        await link.reads(FAILED, 4)
+        assert handler.is_done()
+        del handler
+        await turns()
+        assert [each for each in caplog.records if each.name == "asyncio"] == []
