@@ -8,7 +8,7 @@ the changelog.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -25,7 +25,8 @@ from fleet.runtime.clock import BrokerClock
 from fleet.runtime.commits import Commits
 from fleet.runtime.deadlines import Deadlines
 from fleet.runtime.flights import Flight, Flights, Outcome, StreamWriter
-from fleet.runtime.frontier import Delivery, Frontier
+from fleet.runtime.frontier import Delivery
+from fleet.runtime.inputs import Inputs
 from fleet.runtime.ledger import Ledger, StateStore
 from fleet.runtime.log import Log, TaskLost
 from fleet.workflow import runs, state
@@ -85,16 +86,6 @@ class Charter:
         return self.topics.consumed(self.graph.accepting)
 
 
-@dataclass(slots=True)
-class _Steps:
-    """The steps of one delivered event that are not done."""
-
-    record: Delivered
-    names: set[str]
-    #: Whether some of the event's steps were done, and marked so, before the others.
-    marked: bool
-
-
 class Task:
     """Runs the steps of one partition and commits what they give."""
 
@@ -110,20 +101,18 @@ class Task:
         self.partition = partition
         self.ledger = Ledger(store)
         self.clock = BrokerClock()
-        self.frontiers: dict[str, Frontier] = {}
+        self.inputs = Inputs(self.ledger)
+        self.frontiers = self.inputs.frontiers
         self.flights = Flights(
             charter.workflow, charter.slots, charter.stream, self.ledger, owner=self
         )
-        self.commits = Commits(log, self.ledger, self._positions, self._committed)
+        self.commits = Commits(log, self.ledger, self.inputs.positions, self._committed)
         self._log = log
         self._transitions = Transitions(charter.graph, charter.topics)
         self._start_topic = charter.topics.event(charter.graph.start.type_name())
         self._lost = lost
-        self._open: dict[tuple[str, int], _Steps] = {}
         self._deadlines = Deadlines(self.clock, self._time_out)
         self._loops: list[asyncio.Task[None]] = []
-        #: By input topic: every record that was appended before this time was delivered.
-        self._seen_ms: dict[str, float] = {}
         self._alive = True
         self._taking = False
 
@@ -156,9 +145,7 @@ class Task:
 
     def restore(self) -> None:
         """Read positions and deadlines from the loaded state."""
-        for topic in self.charter.inputs:
-            position = self.ledger.get(state.position_key(topic))
-            self.frontiers[topic] = Frontier.decode(position) if position else Frontier()
+        self.inputs.restore(self.charter.inputs)
         for due in self._transitions.deadlines(self.ledger):
             self._deadlines.add(due.run_id, due.deadline_ms)
 
@@ -198,22 +185,21 @@ class Task:
 
     def deliver(self, record: Delivered) -> None:
         """Take one record; each is delivered in the order of its partition, without gaps."""
-        delivery = self.frontiers[record.topic].deliver(record.offset)
+        delivery = self.inputs.deliver(record)
         if delivery is Delivery.KNOWN:
             return
-        self._seen_ms[record.topic] = record.appended_ms
         found = self._read_envelope(record)
         if found is None:
             self._done(record)
         elif record.topic == self.charter.topics.runs:
             self._happen(record, found)
         else:
-            done = self._marked(record) if delivery is Delivery.AGAIN else frozenset[str]()
+            done = self.inputs.marked(record) if delivery is Delivery.AGAIN else frozenset[str]()
             self._route(record, found, done)
 
     def caught_up(self, topic: str) -> None:
         """Note that everything in *topic* was delivered, as of now."""
-        self._seen_ms[topic] = self.clock.now_ms()
+        self.inputs.caught_up(topic, self.clock.now_ms())
 
     def _read_envelope(self, record: Delivered) -> Envelope | None:
         try:
@@ -245,14 +231,13 @@ class Task:
 
     def _route(self, record: Delivered, envelope: Envelope, done: AbstractSet[str]) -> None:
         works = [work for work in self._works(record, envelope) if work.step.name not in done]
-        names = {work.step.name for work in works}
-        self._open[record.topic, record.offset] = _Steps(record, names, bool(done))
+        self.inputs.open(record, (work.step.name for work in works), marked=bool(done))
         if works and self._admitted(record, envelope, works):
             for work in works:
                 self.flights.add(work)
-            self.commits.later()
         else:
-            self._close_event(record)
+            self.inputs.close(record)
+        self.commits.later()
 
     def _works(self, record: Delivered, envelope: Envelope) -> list[Work]:
         steps = self._accepting(record, envelope)
@@ -302,11 +287,6 @@ class Task:
         if admission is Admission.RUN:
             self._transitions.notice(draft, record, envelope)
         return admission
-
-    def _marked(self, record: Delivered) -> AbstractSet[str]:
-        """Return the steps of an event that are done while others of it were not."""
-        prefix = state.done_prefix(record.topic, record.offset)
-        return {key[len(prefix) :].decode() for key, _ in self.ledger.items(prefix)}
 
     # -- steps land ---------------------------------------------------------------------------
 
@@ -359,25 +339,11 @@ class Task:
         self._step_done(work)
 
     def _step_done(self, work: Work) -> None:
-        record = work.record
-        steps = self._open[record.topic, record.offset]
-        steps.names.discard(work.step.name)
-        prefix = state.done_prefix(record.topic, record.offset)
-        if steps.names:
-            self.ledger.open.state.put(prefix + work.step.name.encode(), b"")
-            steps.marked = True
-            # With the mark goes a position that knows the event: only then is it looked for.
-            self.frontiers[record.topic].dirty = True
-        else:
-            self._close_event(record)
-
-    def _close_event(self, record: Delivered) -> None:
-        if self._open.pop((record.topic, record.offset)).marked:
-            self.ledger.open.state.delete_all(state.done_prefix(record.topic, record.offset))
-        self._done(record)
+        self.inputs.step_done(work.record, work.step.name)
+        self.commits.later()
 
     def _done(self, record: Delivered) -> None:
-        self.frontiers[record.topic].done(record.offset)
+        self.inputs.done(record)
         self.commits.later()
 
     def _reject(
@@ -413,30 +379,15 @@ class Task:
                 continue
             end = End.decode(value)
             due = runs.forget_after_ms(end, self.charter.dedupe_days, self.charter.resume_days)
-            if due <= now and self._have_passed(end.ended_ms):
+            if due <= now and self.inputs.have_passed(end.ended_ms):
                 self._transitions.forget(self.ledger.open, key[len(state.END) :].decode())
                 self.commits.later()
 
-    def _have_passed(self, time_ms: int) -> bool:
-        """Whether every record that was appended before *time_ms* was delivered and is done."""
-        seen = all(self._seen_ms.get(topic, 0) > time_ms for topic in self.frontiers)
-        return seen and all(open_.record.appended_ms > time_ms for open_ in self._open.values())
-
     # -- commits ------------------------------------------------------------------------------
-
-    def _positions(self) -> Mapping[bytes, bytes]:
-        positions = {}
-        for topic, frontier in self.frontiers.items():
-            if frontier.dirty:
-                positions[state.position_key(topic)] = frontier.encode()
-                frontier.dirty = False
-                frontier.sealed = frontier.lowest
-        return positions
 
     def _committed(self, appended_ms: int, records: int, seconds: float) -> None:
         self.clock.observe(appended_ms)
-        for frontier in self.frontiers.values():
-            frontier.committed = max(frontier.committed, frontier.sealed)
+        self.inputs.committed()
         self.charter.observer.committed(records, seconds)
 
     async def _supervised(self, loop: Coroutine[Any, Any, None]) -> None:

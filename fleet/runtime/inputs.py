@@ -1,0 +1,105 @@
+"""
+What of a task's inputs is done: the frontier of each topic, and the events that are open.
+
+An event is open from its delivery until all its steps are done. A step that is done before the
+others of its event leaves a mark in the state, so that only the others run again after a crash.
+"""
+
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+
+from fleet.records.log import Delivered
+from fleet.runtime.frontier import Delivery, Frontier
+from fleet.runtime.ledger import Ledger
+from fleet.workflow import state
+
+
+@dataclass(slots=True)
+class _Open:
+    """The steps of one delivered event that are not done."""
+
+    record: Delivered
+    steps: set[str]
+    #: Whether some of its steps were done, and marked so, before the others.
+    marked: bool
+
+
+class Inputs:
+    """The input partitions of one task."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.frontiers: dict[str, Frontier] = {}
+        self._ledger = ledger
+        self._open: dict[tuple[str, int], _Open] = {}
+        #: By topic: every record that was appended before this broker time was delivered.
+        self._seen_ms: dict[str, float] = {}
+
+    def restore(self, topics: Iterable[str]) -> None:
+        """Read the positions from the loaded state."""
+        for topic in topics:
+            position = self._ledger.get(state.position_key(topic))
+            self.frontiers[topic] = Frontier.decode(position) if position else Frontier()
+
+    def deliver(self, record: Delivered) -> Delivery:
+        """Note a delivered record; return what it is to this task."""
+        delivery = self.frontiers[record.topic].deliver(record.offset)
+        if delivery is not Delivery.KNOWN:
+            self._seen_ms[record.topic] = record.appended_ms
+        return delivery
+
+    def marked(self, record: Delivered) -> AbstractSet[str]:
+        """Return the steps of an event that are done while others of it were not."""
+        prefix = state.done_prefix(record.topic, record.offset)
+        return {key[len(prefix) :].decode() for key, _ in self._ledger.items(prefix)}
+
+    def open(self, record: Delivered, steps: Iterable[str], *, marked: bool) -> None:
+        """Hold an event open until all of *steps* are done."""
+        self._open[record.topic, record.offset] = _Open(record, set(steps), marked)
+
+    def step_done(self, record: Delivered, step: str) -> None:
+        """Note that one step of an open event is done; the last one closes it."""
+        event = self._open[record.topic, record.offset]
+        event.steps.discard(step)
+        if event.steps:
+            prefix = state.done_prefix(record.topic, record.offset)
+            self._ledger.open.state.put(prefix + step.encode(), b"")
+            event.marked = True
+            # With the mark goes a position that knows the event: only then is it looked for.
+            self.frontiers[record.topic].dirty = True
+        else:
+            self.close(record)
+
+    def close(self, record: Delivered) -> None:
+        """Note that nothing more is to be done for an open event."""
+        if self._open.pop((record.topic, record.offset)).marked:
+            self._ledger.open.state.delete_all(state.done_prefix(record.topic, record.offset))
+        self.done(record)
+
+    def done(self, record: Delivered) -> None:
+        """Note that nothing more is to be done for a record."""
+        self.frontiers[record.topic].done(record.offset)
+
+    def caught_up(self, topic: str, now_ms: float) -> None:
+        """Note that everything in *topic* was delivered, as of *now_ms* in broker time."""
+        self._seen_ms[topic] = now_ms
+
+    def have_passed(self, time_ms: int) -> bool:
+        """Whether every record that was appended before *time_ms* was delivered and is done."""
+        seen = all(self._seen_ms.get(topic, 0) > time_ms for topic in self.frontiers)
+        return seen and all(event.record.appended_ms > time_ms for event in self._open.values())
+
+    def positions(self) -> Mapping[bytes, bytes]:
+        """Return the positions that have changed, for the commit that is about to be sealed."""
+        positions = {}
+        for topic, frontier in self.frontiers.items():
+            if frontier.dirty:
+                positions[state.position_key(topic)] = frontier.encode()
+                frontier.dirty = False
+                frontier.sealed = frontier.lowest
+        return positions
+
+    def committed(self) -> None:
+        """Note that the sealed positions are in the log."""
+        for frontier in self.frontiers.values():
+            frontier.committed = max(frontier.committed, frontier.sealed)
