@@ -13,6 +13,9 @@ from typing import Any
 from rocksdict import AccessType, BlockBasedOptions, Cache, Options, Rdict, ReadOptions, WriteBatch
 
 from fleet.records.errors import FleetError
+from fleet.runtime import logs
+
+_log = logs.get_logger("rocks")
 
 #: Changelog offset from which loading goes on. The empty key sorts first and no state has it.
 _OFFSET_KEY = b""
@@ -75,8 +78,11 @@ class RocksStore:
         self._open()
 
     def close(self) -> None:
-        """Release the folder."""
-        self._db.close()
+        """Release the folder; it is a copy, so one that is broken or gone is no loss."""
+        try:
+            self._db.close()
+        except Exception as failure:  # noqa: BLE001 - rocksdict raises bare exceptions
+            _log.warning("state_not_closed", folder=str(self._folder), reason=str(failure))
 
     def _open(self) -> None:
         try:

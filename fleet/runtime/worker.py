@@ -6,11 +6,14 @@ zero.
 """
 
 import asyncio
+import os
 import resource
 import sys
+import threading
 from typing import Any, NoReturn
 
 import faust
+from mode.threads import WorkerThread
 
 from fleet.llm import LLM, connections
 from fleet.records.errors import FleetError
@@ -18,6 +21,8 @@ from fleet.runtime import provision, web
 
 #: Open files that a worker asks for, where the system allows it.
 _OPEN_FILES = 65_536
+#: How long a thread may take to end after everything was stopped, in seconds.
+_THREAD_SECONDS = 2.0
 #: How long a stopping worker waits for a rebalance that is under way, in seconds.
 _REBALANCE_SECONDS = 10.0
 
@@ -43,10 +48,11 @@ class Worker(faust.Worker):
             raise SystemExit(getattr(failure, "exit_code", 1)) from None
         try:
             super().execute_from_commandline()
-        except SystemExit:
+        except SystemExit as leaving:
             # After all that Faust has to say about a crash, the sentence that helps comes last.
             if isinstance(self.crash_reason, FleetError):
                 sys.stderr.write(f"Error: {self.crash_reason}\n")
+            _leave(leaving)
             raise
 
     async def _stop_on_signal(self, signal: Any) -> None:
@@ -66,6 +72,18 @@ class Worker(faust.Worker):
         for engine in self.app.host.engines:
             await provision.ensure(engine.topics, engine.charter.graph, engine.settings)
             _preload(engine.charter.workflow())
+
+
+def _leave(leaving: SystemExit) -> None:
+    """Leave at once where a thread of Faust's did not stop: Python would wait for it for ever."""
+    stuck = [each for each in threading.enumerate() if isinstance(each, WorkerThread)]
+    for each in stuck:
+        each.join(_THREAD_SECONDS)
+    if any(each.is_alive() for each in stuck):
+        names = ", ".join(each.name for each in stuck)
+        sys.stderr.write(f"Error: threads did not stop ({names}); leaving without them\n")
+        sys.stderr.flush()
+        os._exit(leaving.code if isinstance(leaving.code, int) and leaving.code else 1)
 
 
 def _preload(workflow: object) -> None:
