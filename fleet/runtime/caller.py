@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from fleet.records import envelope as envelopes
 from fleet.records import lifecycle
-from fleet.records.envelope import Envelope
+from fleet.records.envelope import BrokenEnvelope, Envelope
 from fleet.records.events import Event, UndecodableEvent
 from fleet.records.lifecycle import (
     Cancelled,
@@ -84,6 +84,8 @@ class _Open:
     timeout_seconds: float | None
     #: The caller chose the run's id, so others may have used it, too.
     known_elsewhere: bool
+    #: `started` or `known` was read for this start event. It may be read again after a look back.
+    answered: bool = False
     #: Lowest offset at which a terminal record may be the run's end.
     end_from: int = _LATEST
     patience: asyncio.TimerHandle | None = None
@@ -145,7 +147,11 @@ class Caller:
         if record.topic == self._topics.runs:
             self._remember(run_id, record)
         for waiting in list(self._open.get(run_id, ())):
-            envelope = envelopes.parse(record.headers)
+            try:
+                envelope = envelopes.parse(record.headers)
+            except BrokenEnvelope:
+                # Somebody else's; the run's group buries it.
+                return
             if record.topic == self._topics.stream:
                 self._show(waiting, record, envelope)
             else:
@@ -185,10 +191,9 @@ class Caller:
             waiting.patience = loop.call_later(patience, self._lose_patience, waiting)
 
     def _lose_patience(self, waiting: _Open) -> None:
-        started = waiting.end_from != _LATEST
         advice = (
             "Its worker has not reported; the run goes on when one is back."
-            if started
+            if waiting.answered
             else "No worker has taken it up; is one running, with the same prefix? "
             "The run stays queued."
         )
@@ -210,29 +215,37 @@ class Caller:
             # A newer worker's kind of record; what ends this run is of a kind that is known.
             return
         match happening:
-            case Started(start_event_id=waiting.start_event_id, read_from=offset):
-                waiting.end_from = min(waiting.end_from, offset)
-                self._soon(self._look_back(waiting))
-            case Known(start_event_id=waiting.start_event_id):
-                self._soon(self._follow_known(waiting, happening))
+            case Started(start_event_id=waiting.start_event_id) if not waiting.answered:
+                self._follow_started(waiting, happening)
+            case Known(start_event_id=waiting.start_event_id) if not waiting.answered:
+                self._follow_known(waiting, happening)
             case _ if happening.terminal and record.offset >= waiting.end_from:
                 self._end(waiting, happening)
 
-    async def _follow_known(self, waiting: _Open, known: Known) -> None:
+    def _follow_started(self, waiting: _Open, started: Started) -> None:
+        """Look for the end from here on, or where it may have been written before `started`."""
+        run_id = waiting.handler.run_id
+        waiting.answered = True
+        early = self._ends.get(run_id, -1)
+        if early >= started.read_from:
+            self._soon(self._look_back(waiting, early))
+        elif waiting.known_elsewhere and started.read_from < self._link.followed_from(run_id):
+            self._soon(self._look_back(waiting, started.read_from))
+        else:
+            waiting.end_from = started.read_from
+
+    def _follow_known(self, waiting: _Open, known: Known) -> None:
+        waiting.answered = True
         if known.conflict:
             self._close(waiting, error=RunConflict(waiting.handler.run_id))
             return
         offset = known.read_from if known.end_offset is None else known.end_offset
-        waiting.end_from = offset
-        await self._link.rewind(waiting.handler.run_id, offset)
+        self._soon(self._look_back(waiting, offset))
 
-    async def _look_back(self, waiting: _Open) -> None:
-        """Read again where the run's end may have been written before its `started`."""
-        run_id = waiting.handler.run_id
-        if self._ends.get(run_id, -1) >= waiting.end_from:
-            await self._link.rewind(run_id, self._ends[run_id])
-        elif waiting.known_elsewhere and waiting.end_from < self._link.followed_from(run_id):
-            await self._link.rewind(run_id, waiting.end_from)
+    async def _look_back(self, waiting: _Open, offset: int) -> None:
+        await self._link.rewind(waiting.handler.run_id, offset)
+        # Only now: an end that was read meanwhile may be a later one than that which counts.
+        waiting.end_from = offset
 
     def _remember(self, run_id: str, record: Delivered) -> None:
         if dict(record.headers).get("fleet-type") in _TERMINAL:
@@ -244,8 +257,10 @@ class Caller:
         run_id = waiting.handler.run_id
         match terminal:
             case Completed(event_type=name, event=value):
-                event = self._decoded(name, value.encode())
-                self._close(waiting, event=event)
+                try:
+                    self._close(waiting, event=self._decoded(name, value.encode()))
+                except UndecodableEvent as unreadable:
+                    self._close(waiting, error=WorkflowRuntimeError(f"the result is {unreadable}"))
             case Failed():
                 self._close(waiting, error=outcomes.revive(terminal, run_id))
             case TimedOut(timeout_seconds=seconds, active_steps=active):
@@ -283,7 +298,7 @@ class Caller:
             self._open[run_id] = still
         else:
             self._open.pop(run_id, None)
-            self._link.unfollow(run_id)
+        self._link.unfollow(run_id)
 
     def _decoded(self, type_name: str, value: bytes) -> Event:
         known = self._definition.event_type(type_name)

@@ -201,6 +201,8 @@ class Flights:
         def write(event: Event) -> Awaitable[None]:
             writing = self._stream.write(work, attempt_id, len(written), event)
             written.append(asyncio.ensure_future(writing))
+            # Awaited with the result; a step that failed has its own error to tell.
+            written[-1].add_done_callback(lambda each: each.cancelled() or each.exception())
             return written[-1]
 
         context: Context = Context(

@@ -16,7 +16,6 @@ from typing import Any, Protocol
 from fleet.records import envelope as envelopes
 from fleet.records import lifecycle
 from fleet.records.envelope import BrokenEnvelope, Envelope
-from fleet.records.errors import FleetError
 from fleet.records.events import UndecodableEvent
 from fleet.records.lifecycle import StepRecord
 from fleet.records.log import Delivered
@@ -42,6 +41,8 @@ WINDOW_RECORDS = 10_000
 #: How many ended runs one look for forgotten ones takes, and how often it looks, in seconds.
 SWEEP_ENTRIES = 2_000
 SWEEP_SECONDS = 10.0
+#: How many of the events that a step sent its history record names.
+_SENT_NAMES = 100
 
 
 class Observer(Protocol):
@@ -310,7 +311,7 @@ class Task:
             try:
                 self._transitions.returned(draft, work, outcome)
                 return outcome
-            except FleetError as refused:
+            except Exception as refused:  # noqa: BLE001 - the boundary: no result stops a partition
                 reason = "too_large" if isinstance(refused, RecordTooLarge) else reason
                 outcome = Raised(refused)
         self._transitions.raised(draft, work, outcome, attempt=1, reason=reason)
@@ -330,7 +331,7 @@ class Task:
             started=flight.started,
             finished=finished,
             outcome="returned" if isinstance(outcome, Returned) else "raised",
-            sent=tuple(each.event.type_name() for each in sent),
+            sent=tuple(each.event.type_name() for each in sent[:_SENT_NAMES]),
         )
 
     def _freeze_or_drop(self, work: Work) -> None:

@@ -1,6 +1,7 @@
 """Steps in flight: the limits, and what an attempt ends with."""
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -490,3 +491,19 @@ class TestStream:
 
         deck.runs(body)
         assert await deck.owner.raised() is deck.stream.failure
+
+    async def test_a_step_that_failed_hides_no_failed_write(
+        self, deck: Deck, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Its own error is its failure; asyncio has nothing to add about the stream."""
+        deck.stream.failure = WorkflowRuntimeError("no broker")
+
+        async def body(ctx: Context, ev: StartEvent) -> None:
+            ctx.write_event_to_stream(Part())
+            raise ValueError("x")
+
+        deck.runs(body)
+        assert isinstance(await deck.owner.raised(), ValueError)
+        await turns()
+        gc.collect()
+        assert [each.getMessage() for each in caplog.records if each.name == "asyncio"] == []

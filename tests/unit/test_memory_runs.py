@@ -813,7 +813,6 @@ class TestLeftovers:
         gc.collect()
         assert [each() for each in held] == [None] * 10
 
-    @pytest.mark.xfail(strict=True, reason="a closed loop's log is held as long as the workflow")
     def test_a_closed_loop_is_not_held(self) -> None:
         """A workflow at module level, run by `asyncio.run` again and again, must not grow."""
         flow = JokeFlow()

@@ -1127,5 +1127,9 @@ async def test_any_history_of_crashes_ends_every_run_once(world: World, seed: in
     assert len(set(attempts)) == len(attempts)
     events = [parsed(record).event_id for record in world.topics[JOKES]]
     assert len(set(events)) == len(events) == Chance.RUNS
+    # A run without a result is kept for whoever resumes it; of the others there is their end.
+    kept = {key for key in world.kept() if b"r0" not in key}
+    assert kept == {state.end_key(f"r{number}") for number in range(1, Chance.RUNS)}
+    assert world.kept(state.DONE) == []
     assert world.lost == []
     assert all(world.frontier(topic).pending == 0 for topic in (START, JOKES, TOPICS.runs))
