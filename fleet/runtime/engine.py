@@ -29,6 +29,9 @@ from fleet.workflow.transitions import Work
 
 _log = logs.get_logger("engine")
 
+#: The layout of `fleet/workflow/state.py`.
+STATE_VERSION = b"1"
+
 
 class PartitionsChanged(FleetError):
     """Raised when a workflow's topics have another partition count than its state was made for."""
@@ -38,6 +41,16 @@ class PartitionsChanged(FleetError):
             f"{engine_id} has state for {before} partitions and its topics have {now}: runs would "
             "be looked for in the wrong partition. Undo the change, or move to a new FLEET_PREFIX "
             "and let the old one drain"
+        )
+
+
+class NewerState(FleetError):
+    """Raised when the state has a layout that this version does not know."""
+
+    def __init__(self, engine_id: str, version: str) -> None:
+        super().__init__(
+            f"the state of {engine_id} has layout {version} and this version of Fleet knows "
+            f"{STATE_VERSION.decode()}; run the version that wrote it, or a later one"
         )
 
 
@@ -160,9 +173,12 @@ class Engine:
     def _check_partitions(self, task: Task) -> None:
         known = task.ledger.get(state.META)
         if known is None:
-            task.ledger.open.state.put(state.META, b"1 %d" % self.partitions)
+            task.ledger.open.state.put(state.META, b"%b %d" % (STATE_VERSION, self.partitions))
             return
-        before = int(known.split()[1])
+        version, count = known.split()
+        if version != STATE_VERSION:
+            raise NewerState(self.topics.engine_id, version.decode())
+        before = int(count)
         if before != self.partitions:
             raise PartitionsChanged(self.topics.engine_id, before, self.partitions)
 

@@ -3,8 +3,9 @@ How long 2,000 runs of two 1 s steps take that are submitted at once to one work
 
     python tests/benchmarks/timer_runs.py [--runs 2000] [--seconds 1] [--rounds 3]
 
-Starts an embedded broker and a worker of its own and takes them down again. Prints one JSON line per
-round; the first round also pays for connections. No test asserts on these numbers: machines differ.
+Starts an embedded broker and a worker of its own and takes them down again. Prints one JSON line
+per round; the first round also pays for connections. No test asserts on these numbers: machines
+differ.
 """
 
 import argparse
