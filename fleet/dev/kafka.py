@@ -88,7 +88,9 @@ class Broker:
 class LocalBroker(Broker):
     """A broker that this module started."""
 
+    #: Of its process.
     pid: int
+    #: Where its data is.
     folder: Path
     #: Of Apache Kafka.
     version: str

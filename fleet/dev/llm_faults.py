@@ -23,6 +23,7 @@ class Fault(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    #: What goes wrong.
     kind: FaultKind
     #: Spent after this many calls; None is never.
     next: Annotated[int, Field(ge=1)] | None = None

@@ -53,7 +53,9 @@ class ScriptedLLM:
     """The server. `async with ScriptedLLM() as llm` has it on a free port at `llm.base_url`."""
 
     def __init__(self, behaviour: Behaviour | None = None) -> None:
+        #: How it behaves now; `script.change({...})` sets some of it.
         self.script = Script(behaviour or Behaviour())
+        #: What was asked and answered.
         self.counts = Counts()
         self._runner: web.AppRunner | None = None
 

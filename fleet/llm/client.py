@@ -55,10 +55,13 @@ class UnusableAnswer(FleetError):
 class Completion:
     """What a model answered. As a string it is its text."""
 
+    #: The whole answer.
     text: str
     #: The model that answered, by its own account.
     model: str
+    #: As the endpoint counted; 0 where it does not say.
     prompt_tokens: int = 0
+    #: As the endpoint counted; 0 where it does not say.
     completion_tokens: int = 0
     #: True when a scripted server answered: there is no model behind the text.
     scripted: bool = False

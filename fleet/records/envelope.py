@@ -27,7 +27,9 @@ class BrokenEnvelope(FleetError):
 class Envelope:
     """Which run a record belongs to, where it comes from, and what its value is."""
 
+    #: The run that the record belongs to; its key, too.
     run_id: str
+    #: Of this event, the same however often its step is run again.
     event_id: str
     #: The event type's name, or the kind of a lifecycle record.
     type: str

@@ -97,6 +97,7 @@ class StopEvent(Event):
 
     model_config = ConfigDict(extra="allow")
 
+    #: What `await handler` gives; whatever JSON can carry.
     result: Any = None
 
 

@@ -7,12 +7,13 @@ workflow may name event types that are defined after it.
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic
 
 from pydantic import ValidationError
+from typing_extensions import TypeVar
 
 from fleet.records.events import Event, StartEvent, StopEvent, problems
-from fleet.workflow import graph, steps
+from fleet.workflow import graph, result_type, steps
 from fleet.workflow.errors import WorkflowConfigurationError, WorkflowValidationError
 
 #: What Kafka allows in the name of a topic.
@@ -20,8 +21,11 @@ _LEGAL_NAME = re.compile(r"[a-zA-Z0-9_-]+")
 #: A workflow's group where the class names none.
 DEFAULT_GROUP = "main"
 
+#: What `run` gives. Of a workflow that does not say it, anything.
+Result_co = TypeVar("Result_co", covariant=True, default=Any)
 
-class Definition:
+
+class Definition(Generic[Result_co]):
     """What a workflow class says about itself; `Workflow` adds ways to run it."""
 
     #: The event type whose return ends a run and comes back whole; StopEvent where None.
@@ -29,10 +33,14 @@ class Definition:
     #: The event type that starts a run; found from the annotations where None.
     start_event_type: ClassVar[type[Event] | None] = None
 
+    #: Part of topic names and so permanent: `class Cats(Workflow, workflow="cats")`, else made of
+    #: the class's name.
     workflow_name: ClassVar[str]
+    #: Of the step group, as permanent: `class Cats(Workflow, group="main")`.
     group_name: ClassVar[str] = DEFAULT_GROUP
     _namespace: ClassVar[Mapping[str, Any]] = {}
     _graph: ClassVar[graph.Graph | None] = None
+    _result: ClassVar[result_type.ResultType] = result_type.ResultType()
 
     def __init_subclass__(
         cls, *, workflow: str | None = None, group: str | None = None, **options: Any
@@ -48,9 +56,12 @@ class Definition:
     def graph(cls) -> graph.Graph:
         """Return the checked graph; raise WorkflowValidationError with every finding."""
         if cls._graph is None:
-            cls._graph = graph.build(
-                cls.__name__, _steps(cls), cls.start_event_type, cls.result_event_type
-            )
+            cls._result = _result_type(cls)
+            result = cls.result_event_type or cls._result.event_type
+            built = graph.build(cls.__name__, _steps(cls), cls.start_event_type, result)
+            if findings := list(cls._result.findings(built)):
+                raise WorkflowValidationError(cls.__name__, findings)
+            cls._graph = built
         return cls._graph
 
     @classmethod
@@ -93,8 +104,28 @@ class Definition:
 
     @classmethod
     def result_of(cls, event: Event) -> Any:
-        """Return what a caller gets for the result event."""
-        return getattr(event, "result", None) if type(event) is StopEvent else event
+        """Return what a caller gets for the result event; raise UnfitResult."""
+        if type(event) is not StopEvent:
+            return event
+        cls.graph()
+        return cls._result.read(event.result)
+
+
+def _result_type(cls: type[Definition]) -> result_type.ResultType:
+    """Return what *cls* says in brackets: `Workflow[...]`, its own or that of a base."""
+    try:
+        stated = result_type.stated_by(cls, Definition)
+    except (NameError, AttributeError, SyntaxError, TypeError) as unknown:
+        finding = f"the type of its result cannot be resolved ({unknown}); define or import it"
+        raise WorkflowValidationError(cls.__name__, [finding]) from None
+    named = cls.result_event_type
+    if named is not None and stated.says_other_than(named):
+        finding = (
+            f"its result is {stated}, and result_event_type is {named.type_name()}; one says it "
+            "all: remove the other"
+        )
+        raise WorkflowValidationError(cls.__name__, [finding])
+    return stated
 
 
 def _steps(cls: type[Definition]) -> list[steps.Step]:

@@ -1,0 +1,181 @@
+"""
+Writes docs/reference.md: what the sources say about every public name, command, setting, metric,
+topic, header and error. A test fails where it was forgotten.
+
+    python docs/make_reference.py
+"""  # noqa: INP001 - a script, no package
+
+import dataclasses
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import reference_api
+from griffe import Attribute, Class, Module
+from prometheus_client.metrics import MetricWrapperBase
+
+from fleet.admin import cli
+from fleet.config import listing, settings
+from fleet.records.envelope import Envelope
+from fleet.records.topics import Topics
+from fleet.runtime import metrics
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "reference.md"
+#: Columns of a command's help.
+_WIDTH = 92
+_HEAD = """
+# Reference
+
+Made from the sources by `python docs/make_reference.py`; do not edit it. Times are in seconds
+unless a name says otherwise.
+
+[API](#api) · [Development and tests](#development-and-tests) · [Command line](#command-line) ·
+[Settings](#settings) · [Metrics](#metrics) · [Topics](#topics) · [Headers](#headers) ·
+[Errors](#errors)
+"""
+
+
+def page() -> str:
+    """Return the whole reference, as Markdown."""
+    package = reference_api.load(ROOT)
+    sections = (
+        _HEAD,
+        *reference_api.sections(package),
+        "## Command line",
+        _exit_codes(package),
+        *_commands("fleet", cli.main, None),
+        _settings(),
+        _metrics(),
+        _topics(package),
+        _headers(package),
+        _errors(package),
+    )
+    return "\n\n".join(section.strip() for section in sections if section.strip()) + "\n"
+
+
+def _exit_codes(package: Module) -> str:
+    paragraphs = reference_api.text(package["admin.cli"]).split("\n\n")
+    return next(each for each in paragraphs if each.startswith("Exit codes"))
+
+
+def _commands(path: str, command: click.Command, parent: click.Context | None) -> Iterator[str]:
+    """Yield the help of a command and of those below it."""
+    context = click.Context(
+        command,
+        parent,
+        info_name=path.rpartition(" ")[2],
+        terminal_width=_WIDTH,
+        **command.context_settings,
+    )
+    yield f"### `{path}`"
+    yield f"```text\n{command.get_help(context).strip()}\n```"
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            assert below is not None, f"{path} lists {name}"
+            yield from _commands(f"{path} {name}", below, context)
+
+
+def _settings() -> str:
+    # Not `current()`: defaults are to be shown, and those of no particular user.
+    defaults = settings.Settings.model_construct(data_dir=Path("~/.local/state/fleet"))
+    rows = (
+        (f"`{each.variable}`", _default(each.value), each.meaning)
+        for each in listing.listed(defaults, {})
+    )
+    note = "Read once per process, from the environment. `fleet config show` shows what holds."
+    return f"## Settings\n\n{note}\n\n" + _table(("variable", "default", "meaning"), rows)
+
+
+def _default(value: object) -> str:
+    return f"`{value}`" if value not in (None, "") else ""
+
+
+def _metrics() -> str:
+    found = (each for each in vars(metrics).values() if isinstance(each, MetricWrapperBase))
+    rows = (_metric(each) for each in found)
+    note = "On `/metrics` of every worker."
+    return f"## Metrics\n\n{note}\n\n" + _table(("metric", "type", "labels", "what"), rows)
+
+
+def _metric(metric: MetricWrapperBase) -> tuple[str, ...]:
+    (family,) = metric.describe()
+    # The client cuts this suffix off a counter's name, and adds it where it is exported.
+    name = f"{family.name}_total" if family.type == "counter" else family.name
+    labels = ", ".join(f"`{label}`" for label in metric._labelnames)  # noqa: SLF001 - no public way
+    return f"`{name}`", family.type, labels, family.documentation
+
+
+def _topics(package: Module) -> str:
+    described = package["records.topics.Topics"]
+    shown = Topics("<prefix>", "<workflow>", "<group>")
+    events = "Events of one type; a topic for each type that a step takes."
+    rows = [(f"`{shown.event('<EventType>')}`", events)]
+    for name, member in described.members.items():
+        if "property" in member.labels and name != "engine_id":
+            rows.append((f"`{getattr(shown, name)}`", reference_api.text(member)))
+    note = (
+        "A record's key is its run id. The engine id is "
+        f"`{shown.engine_id}`: {reference_api.text(described['engine_id'])}"
+    )
+    return f"## Topics\n\n{note}\n\n" + _table(("topic", "what"), rows)
+
+
+def _headers(package: Module) -> str:
+    described = package["records.envelope.Envelope"]
+    rows = [
+        (f"`{_header(field.name)}`", reference_api.comment(described[field.name]))
+        for field in dataclasses.fields(Envelope)
+    ]
+    dead = package["records.lifecycle.DeadLetter"]
+    rows.append(("`fleet-dead-letter`", "On dead letters, as JSON: " + _fields(dead)))
+    note = "What has its default is not written."
+    return f"## Headers\n\n{note}\n\n" + _table(("header", "what"), rows)
+
+
+def _header(field: str) -> str:
+    """Ask the envelope which header it writes for *field*."""
+    plain = Envelope(run_id="r", event_id="e", type="t")
+    other: Any = {"epoch": 1, "replays": 1, "timeout_seconds": 1.0}.get(field, "x")
+    changed = dataclasses.replace(plain, **{field: other})
+    (name,) = {name for name, _ in set(changed.headers()) - set(plain.headers())}
+    return name
+
+
+def _fields(record: Class) -> str:
+    names = [name for name, each in record.members.items() if isinstance(each, Attribute)]
+    return ", ".join(f"`{name}`" for name in names if name != "model_config")
+
+
+def _errors(package: Module) -> str:
+    rows = (
+        (f"`{each.name}`", f"`{each.parent.path}`" if each.parent else "", _raised(each))
+        for each in reference_api.errors(package)
+    )
+    note = "All are subclasses of `fleet.FleetError`; the text of each names the way out."
+    return f"## Errors\n\n{note}\n\n" + _table(("error", "module", "what"), rows)
+
+
+def _raised(error: Class) -> str:
+    code = error.members.get("exit_code")
+    exit_code = f" Exit code {code.value}." if isinstance(code, Attribute) else ""
+    return reference_api.text(error).partition("\n\n")[0] + exit_code
+
+
+def _table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    names = list(columns)
+    lines = [names, ["---"] * len(names), *rows]
+    return "\n".join(f"| {' | '.join(_cell(each) for each in line)} |" for line in lines)
+
+
+def _cell(words: str) -> str:
+    return re.sub(r"\s+", " ", words).replace("|", r"\|")
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
+    sys.stdout.write(f"{PAGE.relative_to(ROOT)} written\n")

@@ -1,0 +1,44 @@
+"""
+Where Fleet runs, said in one sentence wherever else somebody starts it.
+
+Checked when the runtime or the development tools are imported, and not when a worker starts: both
+need modules that Windows does not have, so their import would fail first, and with less help.
+"""
+
+import platform
+
+from fleet.records.errors import FleetError
+
+#: Operating system and machine, as Python's `platform` names them. WSL2 is a Linux.
+SUPPORTED = (("Linux", "x86_64"), ("Linux", "aarch64"), ("Darwin", "arm64"))
+
+
+class UnsupportedPlatform(FleetError):
+    """Raised when Fleet is started where it does not run."""
+
+    def __init__(self, system: str, machine: str) -> None:
+        super().__init__(
+            f"Fleet runs on Linux (x86_64 and arm64), on macOS with Apple silicon, and on Windows "
+            f"through WSL2, and this is {system or 'unknown'} on {machine or 'unknown'}; "
+            f"{_way_out(system, machine)}"
+        )
+
+
+def check(system: str, machine: str) -> None:
+    """Raise UnsupportedPlatform unless *system* on *machine* is one of SUPPORTED."""
+    if (system, machine) not in SUPPORTED:
+        raise UnsupportedPlatform(system, machine)
+
+
+def check_here() -> None:
+    """Check the machine that this process runs on."""
+    check(platform.system(), platform.machine())
+
+
+def _way_out(system: str, machine: str) -> str:
+    if system == "Windows":
+        return "install WSL2 (`wsl --install`) and run the same commands in its terminal"
+    if (system, machine) == ("Darwin", "x86_64"):
+        # A Python for Intel runs on Apple silicon too, and says so of the machine.
+        return "on Apple silicon use a Python for arm64; on an Intel Mac, a Linux container"
+    return "use one of these, or a virtual machine with it"
