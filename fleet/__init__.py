@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from fleet.runtime.serving import serve
     from fleet.runtime.workflow import Workflow
     from fleet.workflow.context import Context
+    from fleet.workflow.drawing import draw_workflow
     from fleet.workflow.errors import (
         ContextStateError,
         WorkflowCancelledByUser,
@@ -40,6 +41,7 @@ _HOMES = {
     "WorkflowTimeoutError": "fleet.workflow.errors",
     "WorkflowValidationError": "fleet.workflow.errors",
     "connect": "fleet.runtime.connection",
+    "draw_workflow": "fleet.workflow.drawing",
     "serve": "fleet.runtime.serving",
     "step": "fleet.workflow.steps",
 }
@@ -60,6 +62,7 @@ __all__ = [
     "WorkflowTimeoutError",
     "WorkflowValidationError",
     "connect",
+    "draw_workflow",
     "serve",
     "step",
 ]

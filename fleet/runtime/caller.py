@@ -34,6 +34,7 @@ from fleet.workflow import outcomes
 from fleet.workflow.definition import Definition
 from fleet.workflow.errors import (
     RunConflict,
+    RunUnheard,
     WorkflowCancelledByUser,
     WorkflowConfigurationError,
     WorkflowRuntimeError,
@@ -197,7 +198,7 @@ class Caller:
             else "No worker has taken it up; is one running, with the same prefix? "
             "The run stays queued."
         )
-        error = WorkflowTimeoutError(waiting.timeout_seconds or 0, (), advice)
+        error = RunUnheard(waiting.timeout_seconds or 0, (), advice)
         self._close(waiting, error=error)
 
     def _show(self, waiting: _Open, record: Delivered, envelope: Envelope) -> None:

@@ -1,24 +1,29 @@
 """`connect`: call a workflow that workers elsewhere run."""
 
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Generic, Self, TypeVar
 
 from fleet.config import settings as configuration
 from fleet.config.settings import Settings
 from fleet.records.events import Event
 from fleet.records.topics import Topics
-from fleet.runtime import provision
+from fleet.runtime import blocking, provision
 from fleet.runtime.caller import Caller
 from fleet.runtime.handler import WorkflowHandler
 from fleet.runtime.reader import KafkaLink
 from fleet.runtime.workflow import DEFAULT_TIMEOUT_SECONDS, Workflow
+from fleet.workflow.definition import Result_co
 from fleet.workflow.errors import WorkflowConfigurationError
 
+R = TypeVar("R")
 
-class Connection:
+
+class Connection(Generic[Result_co]):
     """A caller of one workflow; use it as `async with connect(JokeFlow) as flow`."""
 
-    def __init__(self, workflow: type[Workflow], settings: Settings, timeout: float | None) -> None:
+    def __init__(
+        self, workflow: type[Workflow[Result_co]], settings: Settings, timeout: float | None
+    ) -> None:
         self._workflow = workflow
         self._settings = settings
         self._timeout = timeout
@@ -45,6 +50,7 @@ class Connection:
     ) -> None:
         if self._caller is not None:
             self._caller.shut()
+            self._caller = None
         await self._link.stop()
 
     def run(
@@ -55,7 +61,7 @@ class Connection:
         run_id: str | None = None,
         timeout: float | None = None,
         **fields: Any,
-    ) -> WorkflowHandler:
+    ) -> WorkflowHandler[Result_co]:
         """Start a run; see `Workflow.run`."""
         if self._caller is None:
             raise WorkflowConfigurationError(
@@ -64,14 +70,36 @@ class Connection:
         event = self._workflow.make_start_event(start_event, fields)
         return self._caller.run(event, run_id, self._timeout if timeout is None else timeout)
 
+    def run_sync(
+        self,
+        start_event: Event | None = None,
+        /,
+        *,
+        run_id: str | None = None,
+        timeout: float | None = None,
+        **fields: Any,
+    ) -> Result_co:
+        """Connect, make one run and return its result, in a script: see `Workflow.run_sync`."""
+
+        async def once() -> Result_co:
+            async with self:
+                return await self.run(start_event, run_id=run_id, timeout=timeout, **fields)
+
+        name = self._workflow.__name__
+        return blocking.run(
+            once, instead=f"async with connect({name}) as flow: await flow.run(...)"
+        )
+
 
 def connect(
-    workflow: type[Workflow],
+    workflow: type[Workflow[R]],
     *,
     settings: Settings | None = None,
     timeout: float | None = DEFAULT_TIMEOUT_SECONDS,
-) -> Connection:
+) -> Connection[R]:
     """Return a connection to the workers of *workflow*, to be entered with `async with`.
+
+    A script calls `connect(JokeFlow).run_sync(topic="pirates")` without entering it.
 
     *timeout*, in seconds, bounds each run; None sets no bound. Entering raises BrokerUnreachable,
     TopicsMissing or TopicsMismatched.

@@ -19,6 +19,7 @@ from fleet.runtime import host, provision, web
 from fleet.runtime.caller import Caller
 from fleet.runtime.engine import Engine
 from fleet.runtime.reader import KafkaLink
+from fleet.runtime.workflow_topic import EventTopics
 from fleet.workflow.definition import Definition
 
 #: One start at a time, whichever of an app's workflows runs first.
@@ -30,7 +31,7 @@ _lifetimes: WeakKeyDictionary[asyncio.AbstractEventLoop, list[object]] = WeakKey
 class Embedding:
     """One workflow's place on an app."""
 
-    def __init__(self, workflow: Definition, app: Any) -> None:
+    def __init__(self, workflow: Definition, app: Any, timeout_seconds: float | None) -> None:
         self._workflow = workflow
         self._app = app
         self._settings = _settings(app)
@@ -38,7 +39,10 @@ class Embedding:
             f"embedded.{app.conf.id}", workflow.workflow_name, workflow.group_name
         )
         carrier = host.install(app)
-        carrier.add(Engine(workflow, self._topics, self._settings))
+        engine = Engine(workflow, self._topics, self._settings)
+        carrier.add(engine)
+        #: The workflow's events, for agents.
+        self.events = EventTopics(app, engine, timeout_seconds)
 
     def caller(self) -> Caller:
         """Return a caller for the running event loop."""

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol
 
 from fleet.records.events import Event
+from fleet.workflow.definition import Result_co
 from fleet.workflow.errors import NotAvailableYet
 
 
@@ -20,7 +21,7 @@ class RunControl(Protocol):
         ...
 
 
-class WorkflowHandler:
+class WorkflowHandler(Generic[Result_co]):
     """One run, from its start to its end.
 
     `await handler` gives the result: the `.result` of a plain StopEvent, else the result event
@@ -42,7 +43,7 @@ class WorkflowHandler:
     def __repr__(self) -> str:
         return f"<WorkflowHandler {self.run_id} {'done' if self.is_done() else 'running'}>"
 
-    def __await__(self) -> Generator[Any, None, Any]:
+    def __await__(self) -> Generator[Any, None, Result_co]:
         # Shielded: whoever stops waiting does not cancel the run.
         return asyncio.shield(self._result).__await__()
 
@@ -50,15 +51,16 @@ class WorkflowHandler:
         """Tell whether the run has ended."""
         return self._result.done()
 
-    def result(self) -> Any:
+    def result(self) -> Result_co:
         """Return the result of a run that is done; raise what ended it otherwise."""
-        return self._result.result()
+        result: Result_co = self._result.result()
+        return result
 
     def exception(self) -> BaseException | None:
         """Return what a run that is done ended with, or None."""
         return self._result.exception()
 
-    def add_done_callback(self, callback: "Callable[[WorkflowHandler], object]") -> None:
+    def add_done_callback(self, callback: "Callable[[WorkflowHandler[Result_co]], object]") -> None:
         """Call *callback* with this handler when the run has ended."""
         self._result.add_done_callback(lambda _: callback(self))
 

@@ -5,6 +5,7 @@ What comes back is a real `faust.App`: agents, tables, timers and pages work on 
 documentation, beside the workflow.
 """
 
+import warnings
 from typing import Any
 
 import faust
@@ -14,12 +15,14 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from fleet.config import settings as configuration
 from fleet.config.settings import Settings
 from fleet.records.topics import Topics
+from fleet.runtime import folders
 from fleet.runtime.broker import tls_context
 from fleet.runtime.engine import Engine
 from fleet.runtime.host import Host, Transport, check_host
 from fleet.runtime.logs import logging_config
 from fleet.runtime.worker import Worker
 from fleet.runtime.workflow import Workflow
+from fleet.runtime.workflow_topic import EventTopics
 
 #: The broker takes a silent worker for dead after this, in seconds: its shortest by default.
 SESSION_SECONDS = 6.0
@@ -29,7 +32,11 @@ class FleetApp(faust.App):
     """A Faust app that carries one step group."""
 
     host: Host
+    #: The names of its topics, and its engine id.
     topics_of_workflow: Topics
+    #: What it serves; `app.workflow.topic(JokeEvent)` is for agents.
+    workflow: Workflow
+    _claim: folders.Claim | None = None
 
     def _new_transport(self) -> Transport:
         return Transport(self.conf.broker_consumer, self, host=self.host)
@@ -38,6 +45,13 @@ class FleetApp(faust.App):
         # Faust makes the folder itself only, not those above it.
         self.conf.datadir.mkdir(parents=True, exist_ok=True)
         super()._create_directories()
+        # Faust names the files of tables by table and partition only: apps and processes that share
+        # the folder would open each other's.
+        self._claim = folders.claim(self.conf.tabledir / self.conf.id)
+        with warnings.catch_warnings():
+            # Faust warns of every setting that changes late; nothing has used this one yet.
+            warnings.simplefilter("ignore")
+            self.conf.tabledir = self._claim.path
 
 
 def serve(workflow: type[Workflow] | Workflow, *, settings: Settings | None = None) -> FleetApp:
@@ -54,7 +68,10 @@ def serve(workflow: type[Workflow] | Workflow, *, settings: Settings | None = No
     app = FleetApp(topics.engine_id, **app_options(chosen))
     app.host = Host()
     app.topics_of_workflow = topics
-    app.host.add(Engine(served, topics, chosen))
+    engine = Engine(served, topics, chosen)
+    app.host.add(engine)
+    served.events = EventTopics(app, engine, served.timeout)
+    app.workflow = served
     app.page("/metrics")(_metrics)
     return app
 
@@ -72,7 +89,9 @@ def app_options(settings: Settings) -> dict[str, Any]:
         "consumer_group_instance_id": settings.instance_id or None,
         "consumer_metadata_max_age_ms": 5_000,
         "stream_wait_empty": False,
+        # What is missing is created by `native_topics`, or named.
         "topic_allow_declare": False,
+        "topic_partitions": settings.partitions,
         "topic_disable_leader": True,
         "logging_config": logging_config(settings.log_format),
         "Worker": Worker,

@@ -14,21 +14,35 @@ from fleet.config import settings
 from fleet.records.events import Event
 from fleet.records.log import Outgoing
 from fleet.records.topics import Topics
-from fleet.runtime import embedding
+from fleet.runtime import blocking, embedding
 from fleet.runtime.caller import Caller
 from fleet.runtime.handler import WorkflowHandler
 from fleet.runtime.memory import MemoryBroker, MemoryLog, MemoryStore, MemoryStream
 from fleet.runtime.metrics import Metrics
 from fleet.runtime.task import Charter, Task
-from fleet.workflow.definition import Definition
+from fleet.runtime.workflow_topic import EventTopics, WorkflowTopic
+from fleet.workflow.definition import Definition, Result_co
 from fleet.workflow.errors import WorkflowConfigurationError
 
 #: How long a run may take where the workflow is made without `timeout=`, in seconds.
 DEFAULT_TIMEOUT_SECONDS = 45.0
 
 
-class Workflow(Definition):
+class AppStopped(WorkflowConfigurationError):
+    """Raised when a run is asked for on a Faust app that ran and was stopped."""
+
+    def __init__(self, workflow: str, app_id: str) -> None:
+        super().__init__(
+            f"the Faust app {app_id} of {workflow} was stopped, and an app runs once; make a new "
+            f"`faust.App` and {workflow}(app=...), or make all runs in one `asyncio.run(main())`"
+        )
+
+
+class Workflow(Definition[Result_co]):
     """Base of all workflows: subclass it and mark async methods with `@step`.
+
+    `class TimerFlow(Workflow[Judgement])` says what its runs give: a result event type (which
+    `result_event_type` then need not name), or the type of a plain StopEvent's `.result`.
 
     `timeout` is in seconds and bounds each run; None lets a run take as long as it takes.
     """
@@ -42,7 +56,9 @@ class Workflow(Definition):
         self.graph()
         self.timeout = timeout
         self.app = app
-        self._embedding = embedding.Embedding(self, app) if app is not None else None
+        self._embedding = embedding.Embedding(self, app, timeout) if app is not None else None
+        #: Set where an app carries the workflow; see `topic`.
+        self.events: EventTopics | None = self._embedding.events if self._embedding else None
         self._callers: WeakKeyDictionary[asyncio.AbstractEventLoop, Caller] = WeakKeyDictionary()
 
     def run(
@@ -53,7 +69,7 @@ class Workflow(Definition):
         run_id: str | None = None,
         timeout: float | None = None,
         **fields: Any,
-    ) -> WorkflowHandler:
+    ) -> WorkflowHandler[Result_co]:
         """Start a run with a start event or its fields; return its handler at once.
 
         *run_id* is an idempotency key: the same id starts one run. *timeout*, in seconds, replaces
@@ -67,14 +83,52 @@ class Workflow(Definition):
         handler.keeps = self
         return handler
 
+    def run_sync(
+        self,
+        start_event: Event | None = None,
+        /,
+        *,
+        run_id: str | None = None,
+        timeout: float | None = None,
+        **fields: Any,
+    ) -> Result_co:
+        """Make a run and return its result, in a script without an event loop; else as `run`.
+
+        With `app=` the app is started before the run and stopped after it, so for several runs
+        use `run` in one `asyncio.run(main())`. Raises LoopIsRunning where an event loop runs.
+        """
+
+        async def once() -> Result_co:
+            return await self.run(start_event, run_id=run_id, timeout=timeout, **fields)
+
+        return blocking.run(once, instead=f"await {type(self).__name__}(...).run(...)")
+
+    def topic(self, event_type: type[Event]) -> WorkflowTopic:
+        """Return the topic of *event_type*, for agents on the same app: `@app.agent(...)`, `send`.
+
+        Raises WorkflowConfigurationError where no app carries the workflow, or no step takes such
+        events.
+        """
+        if self.events is None:
+            raise WorkflowConfigurationError(
+                f"{type(self).__name__} has no topics in memory; use {type(self).__name__}(app=...)"
+                f", or `app.workflow` of `app = serve({type(self).__name__})`"
+            )
+        return self.events.topic(event_type)
+
     def validate(self) -> None:
         """Check the graph; raise WorkflowValidationError with every finding."""
         self.graph()
 
     def _caller(self) -> Caller:
+        if self.app is not None and self.app.started and self.app.should_stop:
+            raise AppStopped(type(self).__name__, self.app.conf.id)
         loop = asyncio.get_running_loop()
         caller = self._callers.get(loop)
         if caller is None:
+            for other in [each for each in self._callers if each.is_closed()]:
+                # Its log holds it, and so both would live as long as the workflow.
+                del self._callers[other]
             caller = self._callers[loop] = self._new_caller()
         return caller
 
@@ -108,12 +162,17 @@ def _in_memory(workflow: Workflow) -> Caller:
     broker.subscribe(topics.runs, caller.take, keep=True)
     broker.subscribe(topics.stream, caller.take)
     task.begin()
-    weakref.finalize(workflow, _close_soon, asyncio.get_running_loop(), task)
+    # Weakly: a loop that was closed must not live as long as the workflow.
+    loop = weakref.ref(asyncio.get_running_loop())
+    weakref.finalize(workflow, _close_soon, loop, weakref.ref(task))
     return caller
 
 
-def _close_soon(loop: asyncio.AbstractEventLoop, task: Task) -> None:
-    if not loop.is_closed():
+def _close_soon(
+    loop_left: "weakref.ref[asyncio.AbstractEventLoop]", task_left: "weakref.ref[Task]"
+) -> None:
+    loop, task = loop_left(), task_left()
+    if loop is not None and task is not None and not loop.is_closed():
         loop.call_soon_threadsafe(lambda: loop.create_task(task.close()))
 
 

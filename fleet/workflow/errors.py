@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from fleet.records.errors import FleetError
+from fleet.records.events import UndecodableEvent
 
 
 class WorkflowValidationError(FleetError):
@@ -40,6 +41,13 @@ class WorkflowTimeoutError(WorkflowRuntimeError, TimeoutError):
         )
 
 
+class RunUnheard(WorkflowTimeoutError):
+    """Raised when a caller stops waiting for a run whose end it has not heard of.
+
+    The run itself may go on; asking again with its run id finds it.
+    """
+
+
 class StepTimeoutError(WorkflowRuntimeError, TimeoutError):
     """Raised in a step whose attempt took longer than `@step(timeout=...)`."""
 
@@ -64,6 +72,17 @@ class RunConflict(WorkflowRuntimeError):
         super().__init__(
             f"run {run_id} was started before with other fields; nothing was started now. "
             "Use another run_id, or the same fields to get the first run's result"
+        )
+
+
+class UnfitResult(UndecodableEvent):
+    """Raised when the `.result` of a plain StopEvent is not what the workflow says it is."""
+
+    def __init__(self, stated: str, reason: str) -> None:
+        FleetError.__init__(
+            self,
+            f"no {stated}, as the workflow says: {reason}; return such a result, or change what "
+            f"Workflow[{stated}] says",
         )
 
 

@@ -1,0 +1,266 @@
+"""What a type checker sees of the public names, and what its word is held against."""
+
+import subprocess
+import sys
+import textwrap
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import pytest
+
+from fleet import (
+    Event,
+    StartEvent,
+    StopEvent,
+    Workflow,
+    WorkflowRuntimeError,
+    WorkflowValidationError,
+    step,
+)
+
+ROOT = Path(__file__).parents[2]
+
+WORKFLOWS = """
+from typing import Any, assert_type
+from fleet import Event, StartEvent, StopEvent, Workflow, WorkflowHandler, connect, step
+from fleet.runtime.connection import Connection
+
+class Judgement(StopEvent):
+    verdict: str
+
+class Typed(Workflow[Judgement]):
+    @step
+    async def judge(self, ev: StartEvent) -> Judgement:
+        return Judgement(verdict="good")
+
+class Text(Workflow[str]):
+    @step
+    async def tell(self, ev: StartEvent) -> StopEvent:
+        return StopEvent(result="a joke")
+
+class Untyped(Workflow, workflow="anything", group="main"):
+    @step
+    async def tell(self, ev: StartEvent) -> StopEvent:
+        return StopEvent(result="a joke")
+
+class Heir(Typed):
+    pass
+"""
+
+RIGHT = """
+async def in_memory() -> None:
+    handler = Typed(timeout=60).run(topic="cats")
+    assert_type(handler, WorkflowHandler[Judgement])
+    assert_type(await handler, Judgement)
+    assert_type(handler.result(), Judgement)
+    assert_type(await Heir().run(), Judgement)
+    assert_type(await Text().run(), str)
+    assert_type(await Untyped().run(), Any)
+
+async def embedded(app: object) -> None:
+    assert_type(await Typed(app=app).run(StartEvent(topic="cats")), Judgement)
+
+async def served() -> None:
+    assert_type(connect(Typed), Connection[Judgement])
+    async with connect(Typed) as flow:
+        assert_type(await flow.run(topic="cats"), Judgement)
+    async with connect(Untyped) as anything:
+        assert_type(await anything.run(topic="cats"), Any)
+
+def scripts() -> None:
+    assert_type(Typed().run_sync(topic="cats"), Judgement)
+    assert_type(connect(Text).run_sync(topic="cats"), str)
+
+def by_itself(workflow: type[Workflow], handler: WorkflowHandler) -> Workflow:
+    handler.add_done_callback(print)
+    return workflow()
+
+def wider(handler: WorkflowHandler[Judgement]) -> WorkflowHandler[StopEvent]:
+    return handler
+"""
+
+WRONG = {
+    "verdict: int = (await Typed().run()).verdict": '"str", variable has type "int"',
+    "print((await Typed().run()).judgement)": '"Judgement" has no attribute "judgement"',
+    "number: int = await Text().run()": '"str", variable has type "int"',
+    "Typed().run_sync().upper()": '"Judgement" has no attribute "upper"',
+    "other: Connection[str] = connect(Typed)": 'expected "type[Workflow[str]]"',
+}
+
+
+def checked(folder: Path, body: str, cache: Path) -> list[str]:
+    """Return what strict mypy says of a module of *body*."""
+    module = folder / "snippet.py"
+    module.write_text(WORKFLOWS + body)
+    configured = ["--config-file", str(ROOT / "pyproject.toml"), "--cache-dir", str(cache)]
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--no-error-summary", *configured, str(module)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode in (0, 1), done.stderr
+    return done.stdout.splitlines()
+
+
+@pytest.fixture(scope="module")
+def cache(pytestconfig: pytest.Config) -> Path:
+    """Kept between test runs: mypy reads all that fleet imports."""
+    assert pytestconfig.cache is not None
+    return pytestconfig.cache.mkdir("mypy")
+
+
+@pytest.mark.timeout(600)
+def test_a_typed_workflow_gives_its_type_in_all_ways_to_run_it(tmp_path: Path, cache: Path) -> None:
+    """In memory, embedded, through `connect`, in a script; an untyped one gives Any."""
+    assert checked(tmp_path, RIGHT, cache) == []
+
+
+@pytest.mark.timeout(600)
+def test_a_wrong_use_of_a_result_is_an_error(tmp_path: Path, cache: Path) -> None:
+    """Each of them, and nothing else."""
+    lines = textwrap.indent("\n".join(WRONG), "    ")
+    found = checked(tmp_path, f"\nasync def wrong() -> None:\n{lines}\n", cache)
+    errors = [line for line in found if ": error: " in line]
+    assert len(errors) == len(WRONG), found
+    for error, expected in zip(errors, WRONG.values(), strict=True):
+        assert expected in error
+
+
+# -- what is said in brackets, at run time --------------------------------------------------------
+
+
+class Judgement(StopEvent):
+    verdict: str
+
+
+class Refusal(StopEvent):
+    reason: str
+
+
+class Critique(Event):
+    text: str
+
+
+@dataclass
+class Mark:
+    points: int
+    given: date
+
+
+async def test_a_result_event_type_in_brackets_needs_no_other_mention() -> None:
+    """An Event of one's own ends the run and comes back whole."""
+
+    class Critical(Workflow[Critique]):
+        @step
+        async def criticise(self, ev: StartEvent) -> Critique:
+            return Critique(text=ev.get("topic"))
+
+    assert await Critical().run(topic="cats") == Critique(text="cats")
+
+
+async def test_a_value_in_brackets_is_what_a_plain_result_is_read_as() -> None:
+    """It travels as JSON and comes back as the type that the workflow says."""
+
+    class Marking(Workflow[list[Mark]]):
+        @step
+        async def mark(self, ev: StartEvent) -> StopEvent:
+            return StopEvent(result=[Mark(points=ev.get("points"), given=date(2024, 5, 1))])
+
+    assert await Marking().run(points=3) == [Mark(points=3, given=date(2024, 5, 1))]
+
+
+async def test_a_plain_result_of_another_type_is_told() -> None:
+    """The caller never gets what the type checker was told it would not get."""
+
+    class Counting(Workflow[int]):
+        @step
+        async def count(self, ev: StartEvent) -> StopEvent:
+            return StopEvent(result="many")
+
+    with pytest.raises(WorkflowRuntimeError, match="the result is no int, as the workflow says"):
+        await Counting().run()
+
+
+async def test_a_union_has_several_ends() -> None:
+    """Result events come whole, the plain one's value as its type."""
+
+    class Several(Workflow[Judgement | Refusal | None]):
+        @step
+        async def judge(self, ev: StartEvent) -> Judgement | Refusal | StopEvent:
+            ends = {"j": Judgement(verdict="good"), "r": Refusal(reason="tired")}
+            return ends.get(ev.get("end"), StopEvent())
+
+    flow = Several()
+    found = [await flow.run(end=each) for each in "jr-"]
+    assert found == [Judgement(verdict="good"), Refusal(reason="tired"), None]
+
+
+T = TypeVar("T")
+
+
+class Middle(Workflow[T], Generic[T]):
+    """A base of several workflows."""
+
+    @step
+    async def end(self, ev: StartEvent) -> StopEvent:
+        return StopEvent(result="2024-05-01")
+
+
+class Dated(Middle["date"]):
+    """Says it through a generic base, and in quotes."""
+
+
+class Plain(Middle):  # type: ignore[type-arg] # as an untyped user writes it
+    """Says nothing."""
+
+
+class Younger(Dated):
+    """Has it from its base."""
+
+
+@pytest.mark.parametrize(
+    ("workflow", "result"),
+    [(Dated, date(2024, 5, 1)), (Younger, date(2024, 5, 1)), (Plain, "2024-05-01")],
+)
+async def test_it_is_found_through_the_bases(workflow: type[Workflow], result: object) -> None:
+    """Of the class itself, of its bases, of what they give a generic base."""
+    assert await workflow().run() == result
+
+
+def findings(result: Any, *, end: type[Event] = StopEvent, named: Any = None) -> str:
+    """Return what is wrong with a workflow that says *result* and returns *end*."""
+
+    class Wrong(Workflow[result]):
+        result_event_type = named
+
+        @step
+        async def work(self, ev: StartEvent) -> end:  # type: ignore[valid-type]
+            """Never run."""
+
+    with pytest.raises(WorkflowValidationError) as caught:
+        Wrong()
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "result", "end", "named"),
+    [
+        ("a step ends it with Refusal; write Workflow[Refusal]", str, Refusal, None),
+        ("a step ends it with StopEvent; write Workflow[<type", Judgement, StopEvent, None),
+        ("and result_event_type is Critique", Judgement, Judgement, Critique),
+        ("its result cannot be StopEvent", StopEvent, StopEvent, None),
+        ("its results Critique and StartEvent cannot both", Critique | StartEvent, Critique, None),
+        ("cannot be read from JSON", type("Odd", (), {}), StopEvent, None),
+        ("no step returns a plain StopEvent", Judgement | int, Judgement, None),
+        ("cannot be resolved (name 'Unknown' is not defined)", "Unknown", StopEvent, None),
+    ],
+)
+def test_what_the_steps_contradict_is_refused(
+    sentence: str, result: Any, end: type[Event], named: Any
+) -> None:
+    """When the graph is built, before anything runs; with what would be right."""
+    assert sentence in findings(result, end=end, named=named)
