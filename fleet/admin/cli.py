@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import click
 
 from fleet.admin import options
+from fleet.config import platforms
 from fleet.records.errors import FleetError
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells count
@@ -27,6 +28,8 @@ class _Lazy:
     summary: str
 
     def load(self) -> click.Command:
+        # Not earlier: `fleet --help` answers everywhere.
+        platforms.check_here()
         module, _, attribute = self.target.partition(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
@@ -34,7 +37,9 @@ class _Lazy:
 
 _COMMANDS = {
     "demo": _Lazy("fleet.admin.demo:demo", "See a workflow run on a real Kafka, from nothing."),
+    "init": _Lazy("fleet.admin.init:init", "Write a package for workflows of your own."),
     "run": _Lazy("fleet.admin.run:run", "Run a workflow once and print its result."),
+    "draw": _Lazy("fleet.admin.draw:draw", "Draw a workflow: a page, or Mermaid text."),
     "topics": _Lazy("fleet.admin.topics:topics", "Show and create the topics of a workflow."),
     "dev": _Lazy("fleet.admin.dev:dev", "Run Kafka and a scripted LLM on this machine."),
     "config": _Lazy("fleet.admin.config:config", "Show the settings and where they come from."),

@@ -1,12 +1,16 @@
-"""`fleet run`: start a run of a workflow and print its result."""
+"""`fleet run`: start a run of a workflow and print its result, or many from a file."""
 
 import json
+import shlex
+import sys
 import uuid
+from pathlib import Path
 
 import click
 from pydantic_core import to_jsonable_python
 
-from fleet.admin import calls, loop, options, start_fields, workflows
+from fleet.admin import bulk_screen, calls, loop, options, start_fields, workflows
+from fleet.admin.bulk import Batch
 from fleet.admin.calls import Call
 from fleet.records.events import Event
 
@@ -17,7 +21,8 @@ from fleet.records.events import Event
 @click.option(
     "--run-id",
     metavar="ID",
-    help="Names the run. The same id starts one run: a repeated command waits for its result.",
+    help="Names the run. The same id starts one run: a repeated command waits for its result. "
+    "With --input, it is the first part of each run's id.",
 )
 @click.option(
     "--timeout",
@@ -30,7 +35,6 @@ from fleet.records.events import Event
 )
 @click.option(
     "-o",
-    "--output",
     "form",
     type=click.Choice(["text", "json"]),
     default="text",
@@ -43,6 +47,28 @@ from fleet.records.events import Event
     show_default=True,
     help="Show on stderr what steps write to the stream, as it comes.",
 )
+@click.option(
+    "--input",
+    "source",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Make a run of each line: a JSON object with the start event's fields and perhaps an id.",
+)
+@click.option(
+    "--output",
+    "target",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Where the results of --input go, a line each. What has a result there is skipped.",
+)
+@click.option(
+    "--concurrency",
+    type=click.IntRange(min=1),
+    default=20,
+    show_default=True,
+    metavar="N",
+    help="With --input: how many runs are under way at a time.",
+)
 @options.broker
 def run(  # noqa: PLR0913 - click gives each option a parameter
     workflow: str,
@@ -52,6 +78,9 @@ def run(  # noqa: PLR0913 - click gives each option a parameter
     form: str,
     *,
     stream: bool,
+    source: Path | None,
+    target: Path | None,
+    concurrency: int,
 ) -> None:
     """Run WORKFLOW once on its workers, and print the result.
 
@@ -62,15 +91,24 @@ def run(  # noqa: PLR0913 - click gives each option a parameter
     declares a field that text does not fit, it is read as JSON: ids=[1,2]. KEY:=VALUE is JSON in
     any case: count:=3.
 
+    With --input and --output it makes a run of each line of a file. The same command goes on after
+    an interruption, without starting anything twice, and tries again what has failed.
+
     \b
     Exit codes:
-      0    the result is on stdout
+      0    the result is on stdout; with --input, every line has one
       1    the run failed or timed out
-      2    a wrong name or field; nothing was started
+      2    a wrong name, field or line; nothing was started
+      3    with --input: some lines have no result
       4    no broker answers
       130  Ctrl-C: the run goes on, and the command says how to get its result
     """  # noqa: D301 - click's mark for lines that stay as they are
+    files = _files(source, target, fields)
     found = workflows.find(workflow)
+    if files is not None:
+        batch = Batch(found, *files, concurrency, timeout_seconds or None, run_id)
+        bulk_screen.run(batch, again=_this_command())
+        return
     call = Call(
         workflow=found,
         event=start_fields.start_event(found, fields),
@@ -79,6 +117,26 @@ def run(  # noqa: PLR0913 - click gives each option a parameter
     )
     result = _result(call, stream=stream)
     click.echo(_json({"run_id": call.run_id, "result": result}) if form == "json" else text(result))
+
+
+def _files(
+    source: Path | None, target: Path | None, fields: tuple[str, ...]
+) -> tuple[Path, Path] | None:
+    """Return input and output, or None for a single run."""
+    if source is None and target is None:
+        return None
+    if source is None or target is None:
+        raise click.UsageError(
+            "--input and --output go together: items.jsonl and results.jsonl. How a single result "
+            "is printed is -o"
+        )
+    if fields:
+        raise click.UsageError(f"with --input the fields are in its lines; leave out {fields[0]}")
+    return source, target
+
+
+def _this_command() -> str:
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
 def text(result: object) -> str:

@@ -8,13 +8,13 @@ worker and caller in one process. `serve` and `connect` take the same class apar
 import asyncio
 import weakref
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from fleet.config import settings
 from fleet.records.events import Event
 from fleet.records.log import Outgoing
 from fleet.records.topics import Topics
-from fleet.runtime import blocking, embedding
+from fleet.runtime import blocking, embedding, unclosed_loop
 from fleet.runtime.caller import Caller
 from fleet.runtime.handler import WorkflowHandler
 from fleet.runtime.memory import MemoryBroker, MemoryLog, MemoryStore, MemoryStream
@@ -27,6 +27,9 @@ from fleet.workflow.errors import WorkflowConfigurationError
 #: How long a run may take where the workflow is made without `timeout=`, in seconds.
 DEFAULT_TIMEOUT_SECONDS = 45.0
 
+#: The workflows that each app carries, by name. The app holds them.
+_carried: WeakKeyDictionary[Any, WeakValueDictionary[str, "Workflow"]] = WeakKeyDictionary()
+
 
 class AppStopped(WorkflowConfigurationError):
     """Raised when a run is asked for on a Faust app that ran and was stopped."""
@@ -35,6 +38,17 @@ class AppStopped(WorkflowConfigurationError):
         super().__init__(
             f"the Faust app {app_id} of {workflow} was stopped, and an app runs once; make a new "
             f"`faust.App` and {workflow}(app=...), or make all runs in one `asyncio.run(main())`"
+        )
+
+
+class OtherCarried(WorkflowConfigurationError):
+    """Raised when an app is given a workflow whose name another class on it has."""
+
+    def __init__(self, workflow: str) -> None:
+        super().__init__(
+            f"the Faust app carries a workflow {workflow} of another class; where this is that "
+            "class, changed, restart the process or the notebook's kernel. Else name one of them: "
+            "`class Cats(Workflow, workflow='cats')`"
         )
 
 
@@ -56,7 +70,7 @@ class Workflow(Definition[Result_co]):
         self.graph()
         self.timeout = timeout
         self.app = app
-        self._embedding = embedding.Embedding(self, app, timeout) if app is not None else None
+        self._embedding = _embedded(self, app, timeout) if app is not None else None
         #: Set where an app carries the workflow; see `topic`.
         self.events: EventTopics | None = self._embedding.events if self._embedding else None
         self._callers: WeakKeyDictionary[asyncio.AbstractEventLoop, Caller] = WeakKeyDictionary()
@@ -134,8 +148,23 @@ class Workflow(Definition[Result_co]):
 
     def _new_caller(self) -> Caller:
         if self._embedding is not None:
+            unclosed_loop.watch(asyncio.get_running_loop())
             return self._embedding.caller()
         return _in_memory(self)
+
+
+def _embedded(workflow: Workflow, app: Any, timeout: float | None) -> embedding.Embedding:
+    """Put *workflow* on *app*, or find its place there: whoever runs a cell again makes it anew."""
+    carried = _carried.setdefault(app, WeakValueDictionary())
+    first = carried.get(workflow.workflow_name)
+    if first is None:
+        place = embedding.Embedding(workflow, app, timeout)
+        carried[workflow.workflow_name] = workflow
+        return place
+    there = first._embedding  # noqa: SLF001 - of the same class, in the file that makes it
+    if type(first) is not type(workflow) or there is None:
+        raise OtherCarried(workflow.workflow_name)
+    return there
 
 
 def _in_memory(workflow: Workflow) -> Caller:
