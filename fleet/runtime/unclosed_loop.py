@@ -1,13 +1,14 @@
 """
 Event loops that nobody closes, such as a notebook kernel's.
 
-What was started in one (the user's app, a connection) is stopped when the process ends. Else the
-app's consumer group waits for a member that is gone, and the next kernel's first run with it.
+What was started in one (the user's app, a connection) is stopped when the process ends. Else
+Python would wait for Faust's consumer thread until somebody kills it; and the app's consumer group
+would wait for a member that is gone, and with it the first run of the next kernel.
 """
 
 import asyncio
-import atexit
 import contextlib
+import threading
 import weakref
 
 #: A kernel that takes longer to end is killed, in seconds.
@@ -19,7 +20,8 @@ _loops: "weakref.WeakSet[asyncio.AbstractEventLoop]" = weakref.WeakSet()
 def watch(loop: asyncio.AbstractEventLoop) -> None:
     """Let *loop* close its generators at the end of the process, where nobody else has done it."""
     if not _loops:
-        atexit.register(_close_all)
+        # Not `atexit`, which comes only after all threads have ended, Faust's too.
+        threading._register_atexit(_close_all)  # type: ignore[attr-defined] # noqa: SLF001
     _loops.add(loop)
 
 
