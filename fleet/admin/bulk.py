@@ -19,11 +19,12 @@ from fleet.records.errors import FleetError
 from fleet.records.events import Event
 from fleet.runtime.connection import connect
 from fleet.runtime.handler import WorkflowHandler
+from fleet.runtime.reader import LogUnreadable
 from fleet.runtime.workflow import Workflow
 from fleet.workflow.errors import (
     RunConflict,
-    RunUnheard,
     WorkflowCancelledByUser,
+    WorkflowRuntimeError,
     WorkflowTimeoutError,
 )
 
@@ -36,8 +37,8 @@ class NobodyAnswers(FleetError):
 
     def __init__(self, count: int, last: str) -> None:
         super().__init__(
-            f"{count} runs in a row were not heard of, so no more are started: {last} The same "
-            "command goes on once workers run"
+            f"{count} runs in a row were not heard of, so no more are started; the same command "
+            f"goes on from here. Of the last one: {last}"
         )
 
 
@@ -161,8 +162,9 @@ class Work:
             self._progress.finish()
 
     def _check_answers(self, error: Exception, failure: Failure) -> None:
-        self._unheard = self._unheard + 1 if isinstance(error, RunUnheard) else 0
-        if self._unheard >= self._batch.concurrency:
+        self._unheard = 0 if failure.ended else self._unheard + 1
+        # Where the log cannot be read, no later run would be heard of, workers or not.
+        if self._unheard >= self._batch.concurrency or isinstance(error, LogUnreadable):
             raise NobodyAnswers(self._unheard, failure.message)
 
 
@@ -177,9 +179,9 @@ def _failure(error: Exception) -> Failure:
 
 def _has_ended(error: BaseException) -> bool:
     """Tell whether the run of that id is over: then only another one can give a result."""
-    if isinstance(error, RunUnheard):
-        return False
     # The engine notes on what a step raised where that was.
     noted = bool(getattr(error, "__notes__", ()))
-    over = (WorkflowTimeoutError, WorkflowCancelledByUser, RunConflict)
-    return noted or isinstance(error, over)
+    # Not their subclasses: those are about the way to the run. The first is a result that cannot be
+    # read.
+    over = (WorkflowRuntimeError, WorkflowTimeoutError, WorkflowCancelledByUser, RunConflict)
+    return noted or type(error) in over

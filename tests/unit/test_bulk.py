@@ -15,7 +15,8 @@ from fleet.admin.bulk import Batch, NobodyAnswers, Progress
 from fleet.admin.bulk_input import InputRefused, Item
 from fleet.admin.bulk_output import Failure, OutputRefused, OutputTaken
 from fleet.runtime.handler import WorkflowHandler
-from fleet.workflow.errors import RunUnheard
+from fleet.runtime.reader import LogUnreadable
+from fleet.workflow.errors import RunUnheard, WorkflowRuntimeError
 
 
 class Order(StartEvent):
@@ -330,22 +331,23 @@ async def test_a_run_that_timed_out_is_over(source: Path, target: Path) -> None:
 
 
 class Unserved:
-    """Nobody takes the runs up."""
+    """Every run ends with the same error."""
 
-    def __init__(self) -> None:
+    def __init__(self, error: Exception) -> None:
         self.asked: list[str] = []
+        self.error = error
 
     def run(self, start_event: Any, /, *, run_id: str) -> WorkflowHandler[Any]:
         self.asked.append(run_id)
         handler: WorkflowHandler[Any] = WorkflowHandler(run_id, control=None)  # type: ignore[arg-type]
-        handler.fail(RunUnheard(1, (), "No worker has taken it up."))
+        handler.fail(self.error)
         return handler
 
 
 async def test_without_workers_it_stops(source: Path, target: Path) -> None:
     """After as many as go on at once; the same runs are asked for the next time."""
     written(source, *({"name": "cats", "id": number} for number in range(100)))
-    flow = Unserved()
+    flow = Unserved(RunUnheard(1, (), "No worker has taken it up."))
     for _ in range(2):
         with pytest.raises(NobodyAnswers, match="3 runs in a row were not heard of"):
             await worked(source, target, flow, concurrency=3)
@@ -354,6 +356,24 @@ async def test_without_workers_it_stops(source: Path, target: Path) -> None:
     assert Counter(flow.asked).most_common(1)[0][1] == 2
     assert set(flow.asked) <= set(run_ids(source)[:5])
     assert all(not each["error"]["ended"] for each in read(target))
+
+
+async def test_a_log_that_cannot_be_read_ends_the_work_at_once(source: Path, target: Path) -> None:
+    """No later run would be heard of; what was started is asked for the next time."""
+    written(source, *({"name": "cats", "id": number} for number in range(9)))
+    flow = Unserved(LogUnreadable(OSError("gone")))
+    with pytest.raises(NobodyAnswers, match=r"1 runs in a row .* the log cannot be read any more"):
+        await worked(source, target, flow, concurrency=1)
+    assert [each["error"]["ended"] for each in read(target)] == [False]
+
+
+async def test_a_result_that_cannot_be_read_stops_nobody(source: Path, target: Path) -> None:
+    """Its run is over; the next call makes another one."""
+    written(source, *({"name": "cats", "id": number} for number in range(9)))
+    flow = Unserved(WorkflowRuntimeError("the result is no Order"))
+    progress = await worked(source, target, flow, concurrency=1)
+    assert progress.failed == 9
+    assert all(each["error"]["ended"] for each in read(target))
 
 
 # -- command --------------------------------------------------------------------------------------
