@@ -4,7 +4,7 @@ import asyncio
 import ssl
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from fleet.config.settings import Settings
 from fleet.records.errors import FleetError
@@ -49,6 +49,27 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
     if settings.security_cert_file is not None:
         context.load_cert_chain(settings.security_cert_file, settings.security_key_file)
     return context
+
+
+class Clients:
+    """Makes the aiokafka clients of this process; a simulation makes others."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def producer(self, **options: Any) -> Any:
+        """Return a producer that is not started."""
+        return AIOKafkaProducer(**client_arguments(self._settings), **options)
+
+    def reader(self, **options: Any) -> Any:
+        """Return a consumer that is not started: in no group, of what is committed."""
+        return AIOKafkaConsumer(
+            **client_arguments(self._settings),
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            **options,
+        )
 
 
 async def stop_reader(consumer: AIOKafkaConsumer) -> None:

@@ -7,7 +7,6 @@ coming, because a transaction costs the same for one step as for hundreds. What 
 """
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping
 
 from fleet.runtime.ledger import Ledger
@@ -85,7 +84,7 @@ class Commits:
             except TimeoutError:
                 return
         # Steps that end in the same turn of the loop share the commit, also after a pause.
-        await asyncio.sleep(max(0.0, self._ended + self._pause - time.monotonic()))
+        await asyncio.sleep(max(0.0, self._ended + self._pause - _now()))
 
     async def _commit(self) -> None:
         positions = self._positions()
@@ -93,11 +92,15 @@ class Commits:
             return
         draft = self._ledger.seal()
         draft.state.changes.update(positions)
-        began = time.monotonic()
+        began = _now()
         receipt = await self._log.commit(draft.records, draft.state.changes)
-        self._ended = time.monotonic()
+        self._ended = _now()
         # As long as the commit took: a lone run is hardly held up, and where the broker or this
         # process is busy, fewer and larger transactions are what helps.
         self._pause = min(GATHER_SECONDS, self._ended - began)
         self._ledger.settle(receipt.state_offset)
         self._committed(receipt.appended_ms, len(draft.records), self._ended - began)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -6,21 +6,21 @@ with its steps in flight; one whose partition went elsewhere, or whose log was l
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
-
-from aiokafka import AIOKafkaProducer
+from typing import Any
 
 from fleet.config.settings import Settings
 from fleet.records.errors import FleetError
 from fleet.records.events import Event
 from fleet.records.topics import Topics
-from fleet.runtime import folders, logs, provision
-from fleet.runtime.broker import client_arguments
-from fleet.runtime.loading import Loader
+from fleet.runtime import logs
+from fleet.runtime.backend import Backend, KafkaBackend
+from fleet.runtime.broker import Clients
+from fleet.runtime.loading import Loader, LocalStore
 from fleet.runtime.memory import stream_record
 from fleet.runtime.metrics import Metrics
-from fleet.runtime.rocks import RocksStore
 from fleet.runtime.task import Charter, Task
 from fleet.runtime.transactions import KafkaLog
 from fleet.workflow import state
@@ -31,6 +31,8 @@ _log = logs.get_logger("engine")
 
 #: The layout of `fleet/workflow/state.py`.
 STATE_VERSION = b"1"
+#: How long a rebalance waits for tasks that stay to commit, in seconds.
+CONFIRM_SECONDS = 2.0
 
 
 class PartitionsChanged(FleetError):
@@ -67,18 +69,27 @@ class LogShrunk(FleetError):
 class Engine:
     """The tasks of one step group."""
 
-    def __init__(self, workflow: Definition, topics: Topics, settings: Settings) -> None:
+    def __init__(
+        self,
+        workflow: Definition,
+        topics: Topics,
+        settings: Settings,
+        backend: Backend | None = None,
+    ) -> None:
         self.topics = topics
         self.settings = settings
         self.tasks: dict[int, Task] = {}
-        self._stream = KafkaStream(settings, topics)
+        graph = workflow.graph()
+        self._backend = backend or KafkaBackend(settings, topics, graph)
+        self._stream = KafkaStream(self._backend.clients, topics)
         self.charter = Charter(
-            graph=workflow.graph(),
+            graph=graph,
             topics=topics,
             workflow=lambda: workflow,
             slots=asyncio.Semaphore(settings.slots),
             stream=self._stream,
             observer=Metrics(topics),
+            wall=self._backend.wall,
             dedupe_days=settings.dedupe_days,
             resume_days=settings.resume_days,
         )
@@ -86,7 +97,6 @@ class Engine:
         self.partitions = 0
         #: Hears what makes it impossible to go on; set by whoever hosts the engine.
         self.on_failure: Callable[[BaseException], object] = _raise_later
-        self._claim: folders.Claim | None = None
         self._loading: dict[int, asyncio.Task[None]] = {}
 
     async def open(self, folder: Path) -> None:
@@ -94,25 +104,33 @@ class Engine:
 
         Raises what `provision.ensure` raises.
         """
-        self._claim = folders.claim(folder / self.topics.engine_id)
-        self.partitions = await provision.ensure(self.topics, self.charter.graph, self.settings)
+        self.partitions = await self._backend.open(folder)
         await self._stream.start()
 
     async def close(self) -> None:
         """Stop every task at once; `drain` before, to let steps finish."""
         await asyncio.gather(*(self._close(partition) for partition in list(self.tasks)))
         await self._stream.close()
-        if self._claim is not None:
-            self._claim.release()
+        self._backend.close()
 
     async def assign(self, partitions: Iterable[int]) -> None:
         """Own exactly these partitions: close the others' tasks, start new ones."""
         wanted = set(partitions)
+        await self._confirm(self.tasks[each] for each in wanted & self.tasks.keys())
         gone = [each for each, task in self.tasks.items() if each not in wanted or not task.alive]
         await asyncio.gather(*(self._close(partition) for partition in gone))
         new = wanted - self.tasks.keys()
         # All producers first: a position is only final when whoever wrote it can write no more.
         await asyncio.gather(*(self._start(partition) for partition in sorted(new)))
+
+    async def _confirm(self, kept: Iterable[Task]) -> None:
+        """Let tasks that stay find out whether they still own their partition.
+
+        After a pause (SIGSTOP, a machine that was suspended) somebody else may have had it.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CONFIRM_SECONDS):
+                await asyncio.gather(*(task.confirm() for task in kept))
 
     async def drain(self, seconds: float) -> None:
         """Let running steps finish within *seconds* and commit; nothing begins any more."""
@@ -140,23 +158,18 @@ class Engine:
         return not self._loading and not self.lost
 
     async def _start(self, partition: int) -> None:
-        log = KafkaLog(
-            self.settings,
-            f"{self.topics.engine_id}-{partition}",
-            partition,
-            self.topics.state,
-        )
+        name = f"{self.topics.engine_id}-{partition}"
+        log = KafkaLog(self._backend.clients, name, partition, self.topics.state)
         await log.start()
-        assert self._claim is not None, "opened before partitions are assigned"
-        store = RocksStore(self._claim.path / str(partition))
+        store = self._backend.store(partition)
         task = self.tasks[partition] = Task(self.charter, partition, log, store, self._task_lost)
         self._loading[partition] = asyncio.create_task(
             self._load(task, store), name=f"load {task.name}"
         )
 
-    async def _load(self, task: Task, store: RocksStore) -> None:
+    async def _load(self, task: Task, store: LocalStore) -> None:
         try:
-            async with Loader(self.settings, task.partition) as loader:
+            async with Loader(self._backend.clients, task.partition, self._backend.wall) as loader:
                 records = await loader.load_state(self.topics.state, store)
                 task.restore()
                 self._check_partitions(task)
@@ -206,16 +219,14 @@ def _raise_later(failure: BaseException) -> None:
 class KafkaStream:
     """Stream writes of a worker: one idempotent producer, outside of all transactions."""
 
-    def __init__(self, settings: Settings, topics: Topics) -> None:
-        self._settings = settings
+    def __init__(self, clients: Clients, topics: Topics) -> None:
+        self._clients = clients
         self._topics = topics
-        self._producer: AIOKafkaProducer | None = None
+        self._producer: Any = None
 
     async def start(self) -> None:
         """Connect."""
-        self._producer = AIOKafkaProducer(
-            **client_arguments(self._settings), enable_idempotence=True
-        )
+        self._producer = self._clients.producer(enable_idempotence=True)
         await self._producer.start()
 
     async def close(self) -> None:

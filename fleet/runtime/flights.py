@@ -176,7 +176,7 @@ class Flights:
 
     async def _attempt(self, flight: Flight) -> Outcome:
         work = flight.work
-        context, written = self._context(work)
+        context, written = self._context(flight)
         try:
             event = await self._timed(work, context)
             if written:
@@ -194,11 +194,14 @@ class Flights:
             sent.append(Sent(event))
         return Returned(tuple(sent), dict(context.changes.changes))
 
-    def _context(self, work: Work) -> tuple[Context, list[asyncio.Future[None]]]:
+    def _context(self, flight: Flight) -> tuple[Context, list[asyncio.Future[None]]]:
         written: list[asyncio.Future[None]] = []
-        attempt_id = secrets.token_hex(8)
+        attempt_id, work = secrets.token_hex(8), flight.work
 
         def write(event: Event) -> Awaitable[None]:
+            if flight.stopped:
+                # It caught its cancellation and goes on; somebody else may run the step by now.
+                raise asyncio.CancelledError
             writing = self._stream.write(work, attempt_id, len(written), event)
             written.append(asyncio.ensure_future(writing))
             # Awaited with the result; a step that failed has its own error to tell.

@@ -5,34 +5,52 @@ Both are read with `read_committed` up to the last stable offset noted at the st
 producer has been started before, so whatever a predecessor had under way is decided by then.
 """
 
+import time
 from collections.abc import Callable, Iterable
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
-from fleet.config.settings import Settings
 from fleet.records.log import Delivered
 from fleet.runtime import logs
-from fleet.runtime.broker import client_arguments, stop_reader
-from fleet.runtime.rocks import RocksStore
+from fleet.runtime.broker import Clients, stop_reader
+from fleet.runtime.ledger import StateStore
 
 _log = logs.get_logger("loading")
 _POLL_MS = 200
+#: Age from which a local copy is not gone on with, in seconds: half of the time for which Kafka
+#: keeps tombstones in a compacted topic (`delete.retention.ms`, a day).
+STALE_SECONDS = 12 * 3600.0
 _BATCH_RECORDS = 2_000
+
+
+class LocalStore(StateStore, Protocol):
+    """A local copy of a changelog, kept over restarts."""
+
+    @property
+    def state_offset(self) -> int:
+        """Changelog offset from which loading goes on; 0 for a new copy."""
+        ...
+
+    @property
+    def written(self) -> float:
+        """When a changelog offset was last written, in unix seconds; 0 for a new copy."""
+        ...
+
+    def reset(self) -> None:
+        """Remove everything."""
+        ...
 
 
 class Loader:
     """A reader of one partition number, in no consumer group."""
 
-    def __init__(self, settings: Settings, partition: int) -> None:
+    def __init__(
+        self, clients: Clients, partition: int, wall: Callable[[], float] = time.time
+    ) -> None:
+        self._wall = wall
         self._partition = partition
-        self._consumer = AIOKafkaConsumer(
-            **client_arguments(settings),
-            isolation_level="read_committed",
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            fetch_max_wait_ms=_POLL_MS,
-        )
+        self._consumer = clients.reader(fetch_max_wait_ms=_POLL_MS)
 
     async def __aenter__(self) -> Self:
         await self._consumer.start()
@@ -41,19 +59,13 @@ class Loader:
     async def __aexit__(self, *_: object) -> None:
         await stop_reader(self._consumer)
 
-    async def load_state(self, topic: str, store: RocksStore) -> int:
+    async def load_state(self, topic: str, store: LocalStore) -> int:
         """Bring *store* up to the changelog's end; return how many records were read."""
         tp = TopicPartition(topic, self._partition)
         end = await self._end(tp)
-        if store.state_offset > end:
-            # The topic was made anew, or lost records: the folder is about another log.
-            _log.warning(
-                "state_discarded",
-                topic=topic,
-                partition=self._partition,
-                local_offset=store.state_offset,
-                log_end=end,
-            )
+        reason = _unusable(store, end, self._wall())
+        if reason:
+            _log.warning("state_discarded", topic=topic, partition=self._partition, reason=reason)
             store.reset()
         count = 0
 
@@ -99,6 +111,15 @@ class Loader:
             )
             if found:
                 take(found[tp])
+
+
+def _unusable(store: LocalStore, end: int, now: float) -> str:
+    """Return why a local copy must not be gone on with; empty where it may."""
+    if store.state_offset > end:
+        return f"it is at offset {store.state_offset} and the log ends at {end}: made anew?"
+    if store.state_offset and now - store.written > STALE_SECONDS:
+        return "what was deleted since may have left the log without a trace"
+    return ""
 
 
 def delivered(record: Any) -> Delivered:

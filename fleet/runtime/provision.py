@@ -20,6 +20,10 @@ from fleet.records.topics import Topics
 from fleet.runtime.broker import BrokerUnreachable, client_arguments
 from fleet.workflow.graph import Graph
 
+#: What each topic must take in one batch, in bytes: the largest record that a step may send, with
+#: what is around it. A record that the broker refuses would hold up its partition for ever.
+LEAST_BATCH_BYTES = 1024 * 1024
+
 
 class TopicsMissing(FleetError):
     """Raised when topics of a workflow are not on the broker."""
@@ -86,7 +90,12 @@ def wanted(topics: Topics, graph: Graph, settings: Settings) -> tuple[Topic, ...
         ("retention.ms", str(settings.event_retention * 1000)),
         ("message.timestamp.type", "LogAppendTime"),
     )
-    compacted = (("cleanup.policy", "compact"), ("message.timestamp.type", "LogAppendTime"))
+    compacted = (
+        ("cleanup.policy", "compact"),
+        # See `fleet.runtime.loading.STALE_SECONDS`.
+        ("delete.retention.ms", str(86_400_000)),
+        ("message.timestamp.type", "LogAppendTime"),
+    )
     return tuple(
         Topic(name, compacted if name == topics.state else kept)
         for name in topics.all(graph.accepting)
@@ -154,12 +163,22 @@ def _findings(needed: Iterable[Topic], found: dict[str, Found]) -> Iterable[str]
                 f"{', '.join(topic.name for topic in wrong)} must have {setting}={expected}: set "
                 f"it with kafka-configs --alter --add-config {setting}={expected}"
             )
+    small = [each.name for each in found.values() if _most_bytes(each) < LEAST_BATCH_BYTES]
+    if small:
+        yield (
+            f"{', '.join(sorted(small))} must take records of {LEAST_BATCH_BYTES:,} bytes: set it "
+            f"with kafka-configs --alter --add-config max.message.bytes={LEAST_BATCH_BYTES}"
+        )
 
 
 def _is_wrong(topic: Topic, found: Found | None, setting: str) -> bool:
     expected = dict(topic.config).get(setting)
     actual = found.config.get(setting) if found else None
     return bool(expected and actual and actual != expected)
+
+
+def _most_bytes(topic: Found) -> int:
+    return int(topic.config.get("max.message.bytes") or LEAST_BATCH_BYTES)
 
 
 class _Admin:

@@ -10,14 +10,14 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 from aiokafka.partitioner import DefaultPartitioner
 
 from fleet.config.settings import Settings
 from fleet.records.log import Delivered, Outgoing
 from fleet.records.topics import Topics
-from fleet.runtime.broker import BrokerUnreachable, client_arguments, stop_reader
+from fleet.runtime.broker import BrokerUnreachable, Clients, stop_reader
 from fleet.runtime.loading import delivered
 from fleet.workflow.errors import WorkflowRuntimeError
 
@@ -70,13 +70,21 @@ class _StreamEnd:
 class KafkaLink:
     """See `fleet.runtime.caller.Link`."""
 
-    def __init__(self, settings: Settings, topics: Topics, partitions: int) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        topics: Topics,
+        partitions: int,
+        clients: Clients | None = None,
+    ) -> None:
         self._settings = settings
+        self._clients = clients or Clients(settings)
         self._topics = topics
         self._partitions = partitions
         #: How many open runs each followed partition has.
         self._open: Counter[int] = Counter()
         self._followed: set[int] = set()
+        self._follows_some = asyncio.Event()
         #: Offset of `runs` at which each followed partition began to be followed.
         self._began: dict[int, int] = {}
         #: Since when a followed partition has had no open run, in seconds of the loop's clock.
@@ -87,15 +95,8 @@ class KafkaLink:
 
     async def start(self, reader: Reader) -> None:
         """Connect, and hand records to *reader*; raises BrokerUnreachable."""
-        arguments = client_arguments(self._settings)
-        self._producer = AIOKafkaProducer(**arguments, enable_idempotence=True)
-        self._consumer = AIOKafkaConsumer(
-            **arguments,
-            isolation_level="read_committed",
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            fetch_max_wait_ms=_FETCH_WAIT_MS,
-        )
+        self._producer = self._clients.producer(enable_idempotence=True)
+        self._consumer = self._clients.reader(fetch_max_wait_ms=_FETCH_WAIT_MS)
         try:
             await self._producer.start()
             await self._consumer.start()
@@ -162,13 +163,12 @@ class KafkaLink:
             except Exception as failure:
                 reader.fail_all(LogUnreadable(failure))
                 self._followed.clear()
+                self._follows_some.clear()
                 await self._answer_waiting()
                 raise
 
     async def _read_once(self, reader: Reader) -> None:
-        if not self._followed:
-            await asyncio.sleep(0.01)
-            return
+        await self._follows_some.wait()
         found: dict[Any, list[Any]] = await self._consumer.getmany(timeout_ms=_POLL_MS)
         # The stream first: what a step showed is there before its result is.
         for tp in sorted(found, key=lambda each: each.topic != self._topics.stream):
@@ -225,6 +225,10 @@ class KafkaLink:
         for tp, offset in positions.items():
             self._consumer.seek(tp, offset)
         self._followed = set(partitions)
+        if partitions:
+            self._follows_some.set()
+        else:
+            self._follows_some.clear()
 
     def _tps(self, partitions: set[int]) -> list[TopicPartition]:
         return [tp for each in sorted(partitions) for tp in (self._runs(each), self._stream(each))]

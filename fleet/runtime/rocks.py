@@ -6,6 +6,7 @@ changelog's offset is in the same batch as the changes it stands for.
 """
 
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from fleet.runtime import logs
 
 _log = logs.get_logger("rocks")
 
-#: Changelog offset from which loading goes on. The empty key sorts first and no state has it.
+#: Changelog offset from which loading goes on, and when that was written, in unix seconds. The empty
+#: key sorts first and no state has it.
 _OFFSET_KEY = b""
 
 
@@ -63,13 +65,18 @@ class RocksStore:
             else:
                 batch.put(key, value)
         if state_offset:
-            batch.put(_OFFSET_KEY, b"%d" % state_offset)
+            batch.put(_OFFSET_KEY, b"%d %d" % (state_offset, time.time()))
         self._db.write(batch)
 
     @property
     def state_offset(self) -> int:
         """Changelog offset from which loading goes on; 0 for a new folder."""
-        return int(self._db.get(_OFFSET_KEY) or 0)
+        return self._place()[0]
+
+    @property
+    def written(self) -> float:
+        """When a changelog offset was last written, in unix seconds; 0 for a new folder."""
+        return self._place()[1]
 
     def reset(self) -> None:
         """Remove everything: the folder does not belong to the changelog that is there now."""
@@ -89,6 +96,10 @@ class RocksStore:
             self._db = Rdict(str(self._folder), _options(), access_type=AccessType.read_write())
         except Exception as failure:  # noqa: BLE001 - rocksdict raises bare exceptions
             raise StateInUse(self._folder, str(failure)) from None
+
+    def _place(self) -> tuple[int, float]:
+        offset, _, written = (self._db.get(_OFFSET_KEY) or b"0 0").partition(b" ")
+        return int(offset), float(written or 0)
 
     def _range(self, prefix: bytes, start: bytes, limit: int | None) -> list[tuple[bytes, bytes]]:
         reading = ReadOptions()

@@ -8,6 +8,7 @@ the changelog.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ from fleet.workflow import runs, state
 from fleet.workflow.errors import WorkflowRuntimeError
 from fleet.workflow.graph import Graph
 from fleet.workflow.outcomes import Raised, Returned
-from fleet.workflow.runs import Admission, End
+from fleet.workflow.runs import Admission, End, Run
 from fleet.workflow.steps import Step
 from fleet.workflow.transitions import Due, Ended, RecordTooLarge, Transitions, Work
 
@@ -80,6 +81,8 @@ class Charter:
     observer: Observer
     dedupe_days: float
     resume_days: float
+    #: The local clock, in unix seconds.
+    wall: Callable[[], float] = time.time
 
     @property
     def inputs(self) -> list[str]:
@@ -101,7 +104,7 @@ class Task:
         self.charter = charter
         self.partition = partition
         self.ledger = Ledger(store)
-        self.clock = BrokerClock()
+        self.clock = BrokerClock(charter.wall)
         self.inputs = Inputs(self.ledger)
         self.frontiers = self.inputs.frontiers
         self.flights = Flights(
@@ -158,6 +161,8 @@ class Task:
             asyncio.create_task(self._supervised(self._sweep()), name=f"sweep {self.name}"),
         ]
         self._deadlines.start()
+        # What loading has found out, also where no record ever comes.
+        self.commits.later()
 
     async def drain(self, seconds: float) -> None:
         """Take nothing new, let running steps finish within *seconds*, commit what finished."""
@@ -170,6 +175,12 @@ class Task:
         """Let running steps finish within *seconds* and commit, whoever owns the task then."""
         await self.flights.wait(seconds)
         await self.commits.finish()
+
+    async def confirm(self) -> None:
+        """Commit, so that a task whose partition somebody else has had meanwhile learns it."""
+        if self._taking:
+            self.frontiers[self.charter.topics.runs].dirty = True
+            await self.commits.finish()
 
     async def close(self) -> None:
         """Stop everything; what was not committed runs again where the partition is next."""
@@ -365,24 +376,34 @@ class Task:
         self.commits.now()
 
     async def _sweep(self) -> None:
-        after = state.END
+        after = {state.END: state.END, state.SEEN: state.SEEN}
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
-            entries = self.ledger.store.scan(state.END, after, SWEEP_ENTRIES)
-            self._forget(entries)
-            after = entries[-1][0] if len(entries) == SWEEP_ENTRIES else state.END
+            for prefix, last in after.items():
+                entries = self.ledger.store.scan(prefix, last, SWEEP_ENTRIES)
+                self._forget(prefix, entries)
+                after[prefix] = entries[-1][0] if len(entries) == SWEEP_ENTRIES else prefix
 
-    def _forget(self, entries: list[tuple[bytes, bytes]]) -> None:
-        now = self.clock.now_ms()
+    def _forget(self, prefix: bytes, entries: list[tuple[bytes, bytes]]) -> None:
+        forget = self._forget_ended if prefix == state.END else self._forget_unstarted
         for key, value in entries:
-            if self.ledger.get(key) != value:
-                # A commit under way has forgotten it, and the id may be in use again.
-                continue
-            end = End.decode(value)
-            due = runs.forget_after_ms(end, self.charter.dedupe_days, self.charter.resume_days)
-            if due <= now and self.inputs.have_passed(end.ended_ms):
-                self._transitions.forget(self.ledger.open, key[len(state.END) :].decode())
-                self.commits.later()
+            # Else a commit under way has forgotten it, and the id may be in use again.
+            if self.ledger.get(key) == value:
+                forget(key[len(prefix) :].decode(), value)
+
+    def _forget_ended(self, run_id: str, value: bytes) -> None:
+        end = End.decode(value)
+        due = runs.forget_after_ms(end, self.charter.dedupe_days, self.charter.resume_days)
+        if due <= self.clock.now_ms() and self.inputs.have_passed(end.ended_ms):
+            self._transitions.forget(self.ledger.open, run_id)
+            self.commits.later()
+
+    def _forget_unstarted(self, run_id: str, value: bytes) -> None:
+        seen_ms = Run.decode(value).seen_ms
+        due = seen_ms + self.charter.dedupe_days * runs.DAY_MS
+        if due <= self.clock.now_ms() and self.inputs.have_passed(seen_ms):
+            self._transitions.forget_unstarted(self.ledger.open, run_id)
+            self.commits.later()
 
     # -- commits ------------------------------------------------------------------------------
 
@@ -404,6 +425,9 @@ class Task:
             self._alive = self._taking = False
             self._deadlines.stop()
             self.flights.stop()
+            for loop in self._loops:
+                # What is decided and not committed is half of something, perhaps.
+                loop.cancel()
             self._lost(self, reason)
 
     def broken(self, failure: BaseException) -> None:

@@ -14,7 +14,7 @@ from operator import attrgetter
 from typing import Any
 
 import aiokafka.producer.sender
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import (
     InvalidProducerEpoch,
     InvalidProducerIdMapping,
@@ -26,11 +26,10 @@ from aiokafka.errors import (
 )
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential
 
-from fleet.config.settings import Settings
 from fleet.records.errors import FleetError
 from fleet.records.log import Outgoing
 from fleet.runtime import logs
-from fleet.runtime.broker import client_arguments
+from fleet.runtime.broker import Clients
 from fleet.runtime.log import Receipt, TaskLost
 
 #: After this the broker aborts a transaction by itself, in milliseconds: for so long can a worker
@@ -71,12 +70,11 @@ class _Aborted(FleetError):
 class KafkaLog:
     """The log of one task; see `fleet.runtime.log.Log`."""
 
-    def __init__(self, settings: Settings, name: str, partition: int, state_topic: str) -> None:
+    def __init__(self, clients: Clients, name: str, partition: int, state_topic: str) -> None:
         self._name = name
         self._partition = partition
         self._state_topic = state_topic
-        self._producer = AIOKafkaProducer(
-            **client_arguments(settings),
+        self._producer = clients.producer(
             transactional_id=name,
             transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
             max_batch_size=BATCH_BYTES,

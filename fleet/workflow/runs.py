@@ -37,6 +37,8 @@ class Run(_Entry):
 
     #: Id of the start event that began it; empty while another event of it came first.
     start_event_id: str = ""
+    #: Offset of that event: a copy of it, from a client that sent it twice, has another.
+    start_offset: int = -1
     #: Digest of the start event's value: tells a repetition from a conflict.
     fingerprint: str = ""
     timeout_seconds: float | None = None
@@ -57,6 +59,7 @@ class End(_Entry):
     #: Append time of that record, in unix milliseconds.
     ended_ms: int
     start_event_id: str = ""
+    start_offset: int = -1
     fingerprint: str = ""
 
     @property
@@ -121,6 +124,7 @@ class Start(BaseModel):
     """A start event that was delivered."""
 
     event_id: str
+    offset: int
     fingerprint: str
     timeout_seconds: float | None
     #: Append time in unix milliseconds.
@@ -135,13 +139,13 @@ def begin(
     *runs_position* is the offset up to which the group has read `runs`: an end that it does not
     know of yet lies there or later.
     """
-    if end is not None and end.start_event_id == start.event_id:
+    if end is not None and _began(end, start):
         return Redelivered()
     if end is not None:
         return Repeated(answer=_answer(start, end.fingerprint, end.offset, runs_position))
     if run is None or not run.start_event_id:
         return _begun(run, start, runs_position)
-    if run.start_event_id == start.event_id:
+    if _began(run, start):
         return Redelivered()
     return Repeated(answer=_answer(start, run.fingerprint, None, runs_position))
 
@@ -164,6 +168,7 @@ def conclude(run: Run | None, end: End | None, terminal: Lifecycle, place: Place
         offset=place.offset,
         ended_ms=place.appended_ms,
         start_event_id=known.start_event_id,
+        start_offset=known.start_offset,
         fingerprint=known.fingerprint,
     )
 
@@ -185,12 +190,18 @@ def forget_after_ms(end: End, dedupe_days: float, resume_days: float) -> int:
     return end.ended_ms + round(days * DAY_MS)
 
 
+def _began(entry: Run | End, start: Start) -> bool:
+    """Tell whether it was this very record that began the run."""
+    return entry.start_event_id == start.event_id and entry.start_offset == start.offset
+
+
 def _begun(run: Run | None, start: Start, runs_position: int) -> Begun:
     seen = run or Run(seen_ms=start.appended_ms)
     return Begun(
         run=seen.model_copy(
             update={
                 "start_event_id": start.event_id,
+                "start_offset": start.offset,
                 "fingerprint": start.fingerprint,
                 "timeout_seconds": start.timeout_seconds,
             }

@@ -8,6 +8,7 @@ format: the changelog keeps it for as long as runs last.
     m                             partition count and format version
     p <topic>                     position in an input topic
     r <run id>                    a run that goes on
+    s <run id>                    a run of which an event came and no start yet
     e <run id>                    the end of a run
     c <run id> <path>             one value of a run's context
     d <topic> <offset> <step>     a step that is done with an event before its siblings
@@ -22,6 +23,7 @@ from sortedcontainers import SortedDict
 META = b"m"
 POSITION = b"p\0"
 RUN = b"r\0"
+SEEN = b"s\0"
 END = b"e\0"
 CONTEXT = b"c\0"
 DONE = b"d\0"
@@ -36,6 +38,11 @@ def position_key(topic: str) -> bytes:
 def run_key(run_id: str) -> bytes:
     """Return the key of a run that goes on."""
     return RUN + run_id.encode()
+
+
+def seen_key(run_id: str) -> bytes:
+    """Return the key of a run that was not started yet."""
+    return SEEN + run_id.encode()
 
 
 def end_key(run_id: str) -> bytes:

@@ -101,6 +101,7 @@ class Transitions:
         run_id = envelope.run_id
         start = runs.Start(
             event_id=envelope.event_id,
+            offset=record.offset,
             fingerprint=_fingerprint(record.value),
             timeout_seconds=envelope.timeout_seconds,
             appended_ms=record.appended_ms,
@@ -109,6 +110,7 @@ class Transitions:
         match runs.begin(*found, start, runs_position):
             case runs.Begun(run=run, record=started):
                 draft.state.put(state.run_key(run_id), run.encode())
+                self._unsee(draft, run_id)
                 self._append(draft, envelope, started)
                 return Admission.RUN
             case runs.Repeated(answer=known):
@@ -121,7 +123,7 @@ class Transitions:
         """Keep a run of which another event came before its start."""
         if draft.state.get(state.run_key(envelope.run_id)) is None:
             run = Run(seen_ms=record.appended_ms, epoch=envelope.epoch)
-            draft.state.put(state.run_key(envelope.run_id), run.encode())
+            draft.state.put(state.seen_key(envelope.run_id), run.encode())
 
     def freeze(self, draft: Draft, work: Work) -> None:
         """Keep a step of a run that ended without a result, for when it is resumed."""
@@ -219,6 +221,10 @@ class Transitions:
         self._remove(draft, run_id)
         draft.state.delete(state.end_key(run_id))
 
+    def forget_unstarted(self, draft: Draft, run_id: str) -> None:
+        """Remove everything that is kept of a run whose start never came."""
+        self._remove(draft, run_id)
+
     def deadlines(self, view: View) -> list[Due]:
         """Return the deadlines of the runs that go on."""
         found = ((key, Run.decode(value)) for key, value in view.items(state.RUN))
@@ -251,12 +257,18 @@ class Transitions:
         if end is None:
             return None
         draft.state.put(state.end_key(run_id), end.encode())
+        self._unsee(draft, run_id)
         if not end.frozen:
             self._remove(draft, run_id)
         return Ended(run_id, end.outcome)
 
+    def _unsee(self, draft: Draft, run_id: str) -> None:
+        if draft.state.get(state.seen_key(run_id)) is not None:
+            draft.state.delete(state.seen_key(run_id))
+
     def _remove(self, draft: Draft, run_id: str) -> None:
         draft.state.delete(state.run_key(run_id))
+        self._unsee(draft, run_id)
         draft.state.delete_all(state.context_prefix(run_id))
         draft.state.delete_all(state.parked_prefix(run_id))
 
@@ -326,7 +338,7 @@ class Transitions:
         draft.records.append(_buried(self.topics.dead, record, letter.encode()))
 
     def _run(self, view: View, run_id: str) -> Run | None:
-        value = view.get(state.run_key(run_id))
+        value = view.get(state.run_key(run_id)) or view.get(state.seen_key(run_id))
         return Run.decode(value) if value is not None else None
 
     def _end(self, view: View, run_id: str) -> End | None:

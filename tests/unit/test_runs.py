@@ -27,10 +27,10 @@ from fleet.workflow.runs import (
     Start,
 )
 
-START = Start(event_id="s1", fingerprint="f1", timeout_seconds=10, appended_ms=1_000)
-AGAIN = START.model_copy(update={"event_id": "s2", "appended_ms": 2_000})
+START = Start(event_id="s1", offset=3, fingerprint="f1", timeout_seconds=10, appended_ms=1_000)
+AGAIN = START.model_copy(update={"event_id": "s2", "offset": 4, "appended_ms": 2_000})
 OTHER = AGAIN.model_copy(update={"fingerprint": "f2"})
-RUN = Run(start_event_id="s1", fingerprint="f1", timeout_seconds=10, seen_ms=1_000)
+RUN = Run(start_event_id="s1", start_offset=3, fingerprint="f1", timeout_seconds=10, seen_ms=1_000)
 COMPLETED = Completed(step="last", event_type="StopEvent", event="{}")
 FAILED = Failed(step="last", event_id="e", failure=Failure(module="m", type="T", message=""))
 CANCELLED, TIMED_OUT = Cancelled(), TimedOut(timeout_seconds=10)
@@ -66,6 +66,12 @@ class TestBegin:
     def test_the_same_start_event_again_is_redelivered(self) -> None:
         """After a crash the log hands it out again; nothing is written anew."""
         assert runs.begin(RUN, None, START, 0) == Redelivered()
+
+    def test_a_copy_of_the_start_event_begins_nothing(self) -> None:
+        """A client that heard no answer may have written the record twice."""
+        copy = START.model_copy(update={"offset": 5})
+        assert not repeated(RUN, None, copy).conflict
+        assert repeated(None, ended(), copy).end_offset == 7
 
     def test_a_repeat_of_a_run_that_goes_on_is_told_where_to_read(self) -> None:
         """There is no end yet, so whoever asks reads on from what the group has read."""
@@ -126,7 +132,12 @@ class TestConclude:
     def test_the_first_terminal_record_is_the_end(self, terminal: Lifecycle) -> None:
         """Its place and what the run began with are kept."""
         assert runs.conclude(RUN, None, terminal, Place(0, 7, 9)) == End(
-            outcome=terminal.kind, offset=7, ended_ms=9, start_event_id="s1", fingerprint="f1"
+            outcome=terminal.kind,
+            offset=7,
+            ended_ms=9,
+            start_event_id="s1",
+            start_offset=3,
+            fingerprint="f1",
         )
 
     @pytest.mark.parametrize("late", [COMPLETED, FAILED, CANCELLED, TIMED_OUT], ids=repr)

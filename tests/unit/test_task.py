@@ -381,7 +381,7 @@ async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     monkeypatch.setattr(commits, "LATER_SECONDS", 0)
     monkeypatch.setattr(task, "SWEEP_SECONDS", 3600)
     clock = Clock()
-    monkeypatch.setattr(task, "BrokerClock", lambda: clock)
+    monkeypatch.setattr(task, "BrokerClock", lambda _wall: clock)
     made = World(clock)
     yield made
     for each in made.made:

@@ -1,0 +1,76 @@
+"""
+What an engine stands on: clients of a broker, local stores, a clock.
+
+Everything that the engine does outside of its own memory goes through here, so a simulation can
+take the place of Kafka, disk and time under the same engine.
+"""
+
+import time
+from pathlib import Path
+from typing import Protocol
+
+from fleet.config.settings import Settings
+from fleet.records.topics import Topics
+from fleet.runtime import folders, provision
+from fleet.runtime.broker import Clients
+from fleet.runtime.loading import LocalStore
+from fleet.runtime.rocks import RocksStore
+from fleet.workflow.graph import Graph
+
+
+class Backend(Protocol):
+    """See `KafkaBackend`."""
+
+    @property
+    def clients(self) -> Clients:
+        """Makes the clients of the broker."""
+        ...
+
+    async def open(self, folder: Path) -> int:
+        """Get ready; return the partition count of the workflow's topics."""
+        ...
+
+    def store(self, partition: int) -> LocalStore:
+        """Open the local state of a partition."""
+        ...
+
+    def wall(self) -> float:
+        """Return the local clock, in unix seconds."""
+        ...
+
+    def close(self) -> None:
+        """Release what is held."""
+        ...
+
+
+class KafkaBackend:
+    """Kafka, RocksDB below a folder that no other process uses, the system's clock."""
+
+    def __init__(self, settings: Settings, topics: Topics, graph: Graph) -> None:
+        self.clients = Clients(settings)
+        self._settings = settings
+        self._topics = topics
+        self._graph = graph
+        self._claim: folders.Claim | None = None
+
+    async def open(self, folder: Path) -> int:
+        """Check the topics and claim a folder below *folder*; raises what `provision.ensure` does.
+
+        Return the partition count.
+        """
+        self._claim = folders.claim(folder / self._topics.engine_id)
+        return await provision.ensure(self._topics, self._graph, self._settings)
+
+    def store(self, partition: int) -> LocalStore:
+        """Open the RocksDB of a partition; raises StateInUse."""
+        assert self._claim is not None, "opened before partitions are assigned"
+        return RocksStore(self._claim.path / str(partition))
+
+    def wall(self) -> float:
+        """Return the system's clock."""
+        return time.time()
+
+    def close(self) -> None:
+        """Release the folder."""
+        if self._claim is not None:
+            self._claim.release()

@@ -1,0 +1,39 @@
+"""Many histories one after the other, as a process of its own runs them."""
+
+import logging
+from dataclasses import dataclass, field
+
+from simulation.history import simulate
+
+
+@dataclass
+class Block:
+    """What became of some histories."""
+
+    histories: int = 0
+    callbacks: int = 0
+    attempts: int = 0
+    #: Workers that were killed.
+    killed: int = 0
+    #: What was violated, by seed.
+    broken: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def first_broken(self) -> int | None:
+        """The lowest seed whose history broke a promise."""
+        return min(self.broken, default=None)
+
+
+def run_block(first: int, count: int) -> Block:
+    """Run the histories of *count* seeds from *first*."""
+    logging.disable()
+    block = Block()
+    for seed in range(first, first + count):
+        verdict = simulate(seed)
+        block.histories += 1
+        block.callbacks += verdict.turns
+        block.attempts += verdict.attempts
+        block.killed += sum(what == "is killed" for _, _, what in verdict.trace)
+        if verdict.violations:
+            block.broken[seed] = verdict.violations[0]
+    return block

@@ -1,0 +1,295 @@
+"""
+What must hold in every history.
+
+Checked when each transaction is decided, when each attempt begins, and at the end: from the log and
+from what the attempts themselves noted, not from what the engine believes.
+"""
+
+from typing import Any, TYPE_CHECKING
+
+from faust.types import TP
+from pydantic_core import from_json
+
+from fleet.records import envelope as envelopes
+from fleet.records import lifecycle
+from fleet.records.envelope import Envelope, idempotency_key
+from fleet.records.lifecycle import Completed, Known, Lifecycle, Started, StepRecord
+from fleet.runtime.reader import partition_of
+from fleet.workflow import state
+from simulation.broker import Broker, Record, Transaction
+from simulation.flow import Attempt, Laboratory, SimulatedFlow
+from simulation.worker import TOPICS
+from simulation.world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_GRAPH = SimulatedFlow.graph()
+_EVENTS = {TOPICS.event(name) for name in _GRAPH.accepting}
+_START = TOPICS.event(_GRAPH.start.type_name())
+
+
+class Checks:
+    """The promises of one history."""
+
+    def __init__(
+        self, world: World, broker: Broker, laboratory: Laboratory, partitions: int
+    ) -> None:
+        self._world = world
+        self._broker = broker
+        self._partitions = partitions
+        self._attempts = laboratory.attempts
+        #: Since when a worker has had the task of a partition that could commit now, if it has.
+        self.owned_since: Callable[[str, int], float | None] = lambda _worker, _partition: None
+        #: Steps whose result is committed, by the key that all attempts of one share.
+        self.committed: set[str] = set()
+        #: The attempt of each of them, where its result tells.
+        self._effective: dict[str, int] = {}
+        #: The changelog of each partition, compacted.
+        self.state: dict[int, dict[bytes, bytes]] = {each: {} for each in range(partitions)}
+        #: Ends of runs, the first one in the log of each; and start events that were answered.
+        self.ends: dict[str, Lifecycle] = {}
+        self._ended_at: dict[str, float] = {}
+        self._answered: set[str] = set()
+        #: Start events that began a run, and records that were buried, by topic and place.
+        self.begun: dict[str, str] = {}
+        #: Runs of which the group has committed that they ended, and those it has forgotten.
+        self._concluded: set[str] = set()
+        self._forgotten: set[bytes] = set()
+        self._buried: set[tuple[str, int, int]] = set()
+        self._read: dict[int, int] = {}
+        broker.on_commit.append(self._on_commit)
+        laboratory.on_attempt = self._on_attempt
+
+    # -- as it happens --------------------------------------------------------------------------
+
+    def offset(self, tp: TP, offset: int) -> None:
+        """An offset that the group commits: nothing below it may be undone."""
+        self._read_runs(tp.partition)
+        for record in self._broker.at(tp).read(0, len(self._broker.at(tp).entries))[0]:
+            if record.offset < offset and not self._is_settled(record):
+                self._world.violate(
+                    f"offset {offset} of {tp} is beyond unfinished {record.offset} of "
+                    f"{(record.key or b'').decode()}"
+                )
+
+    def _on_attempt(self, attempt: Attempt) -> None:
+        partition = partition_of(attempt.run_id, self._partitions)
+        owned_since = self.owned_since(attempt.worker, partition)
+        if owned_since is not None:
+            if attempt.key in self.committed:
+                self._world.violate(f"attempt {attempt.number} of a step that is committed")
+            ended = self._ended_at.get(attempt.run_id, self._world.now)
+            outside = attempt.step == "listen" and not attempt.made_by
+            known = attempt.run_id in self._concluded
+            if (known or ended < owned_since) and not outside:
+                self._world.violate(f"attempt {attempt.number} of a run that has ended")
+        made_by = attempt.made_by
+        if made_by and self._effective.get(self._attempts[made_by - 1].key) != made_by:
+            self._world.violate(f"attempt {attempt.number} sees what attempt {made_by} left")
+
+    def _on_commit(self, transaction: Transaction) -> None:
+        records = [record for part in transaction.parts.values() for record in part]
+        if not records:
+            return
+        partition = records[0].partition
+        self._read_runs(partition)
+        steps = self._steps(records)
+        self._note_buried(records)
+        self._check_outputs(records, steps)
+        changes = [record for record in records if record.topic == TOPICS.state]
+        before = dict(self.state[partition])
+        for change in changes:
+            assert change.key is not None
+            if change.value is None:
+                self.state[partition].pop(change.key, None)
+                if change.key.startswith(state.END):
+                    self._forgotten.add(change.key)
+            else:
+                self.state[partition][change.key] = change.value
+                if change.key.startswith(state.END):
+                    self._concluded.add(change.key[len(state.END) :].decode())
+        for change in changes:
+            assert change.key is not None
+            if change.key.startswith(state.POSITION):
+                self._check_position(partition, change.key, before, records)
+
+    def _steps(self, records: list[Record]) -> dict[str, StepRecord]:
+        """Return the step records of a transaction; each step may have one in all."""
+        found = {}
+        for record in records:
+            if record.topic == TOPICS.history:
+                step = StepRecord.decode(record.value or b"")
+                key = idempotency_key(step.event_id, step.step)
+                if key in self.committed:
+                    self._world.violate(f"{step.step} of {step.event_id} is committed again")
+                self.committed.add(key)
+                found[key] = step
+        return found
+
+    def _check_outputs(self, records: list[Record], steps: dict[str, StepRecord]) -> None:
+        """All that an attempt returned is there, and nothing of another one."""
+        seen: dict[str, int] = {}
+        for record in records:
+            by = _made_by(record)
+            if by is None:
+                continue
+            attempt = self._attempts[by - 1]
+            if self._effective.setdefault(attempt.key, by) != by or attempt.key not in steps:
+                self._world.violate(f"attempt {by} is visible and its step is not")
+            seen[attempt.key] = seen.get(attempt.key, 0) + 1
+            if record.topic == TOPICS.runs and not self._was_shown(record, by):
+                self._world.violate(f"attempt {by} is committed before what it shows")
+        for key, step in steps.items():
+            if step.outcome == "returned" and len(step.sent) != seen.get(key, 0):
+                self._world.violate(f"{step.step} sent {step.sent}, {seen.get(key, 0)} are visible")
+
+    def _was_shown(self, record: Record, by: int) -> bool:
+        log = self._broker.at(TP(TOPICS.stream, record.partition))
+        return any(from_json(each.value or b"")["text"] == str(by) for each in log.records())
+
+    def _note_buried(self, records: list[Record]) -> None:
+        for record in records:
+            if record.topic == TOPICS.dead:
+                letter = from_json(dict(record.headers)["fleet-dead-letter"])
+                self._buried.add((letter["topic"], letter["partition"], letter["offset"]))
+
+    def _check_position(
+        self, partition: int, key: bytes, before: dict[bytes, bytes], records: list[Record]
+    ) -> None:
+        """What a position says is done is done."""
+        tp = TP(key[len(state.POSITION) :].decode(), partition)
+        old_next, old_pending = _position(before.get(key))
+        new_next, new_pending = _position(self.state[partition][key])
+        log = self._broker.at(tp)
+        if new_next < old_next or new_next > log.end:
+            self._world.violate(f"the position of {tp} goes from {old_next} to {new_next}")
+            return
+        done = (set(range(old_next, new_next)) | old_pending) - new_pending
+        for offset in sorted(done):
+            record = log.visible(offset)
+            if record is not None and not self._is_settled(record, records):
+                self._world.violate(f"{tp} {offset} is said to be done and is not")
+
+    # -- what is done -----------------------------------------------------------------------------
+
+    def _is_settled(self, record: Record, now: list[Record] | None = None) -> bool:
+        if record.topic not in _EVENTS and record.topic != TOPICS.inbox:
+            return True
+        if (record.topic, record.partition, record.offset) in self._buried:
+            return True
+        try:
+            envelope = envelopes.parse(record.headers)
+        except envelopes.BrokenEnvelope:
+            return False
+        if envelope.type not in _GRAPH.accepting:
+            return False
+        if record.topic == _START and self._is_answered(envelope, now or []):
+            return True
+        steps = _GRAPH.accepting.get(envelope.type, ())
+        return all(self._is_done(envelope, step.name, record.partition) for step in steps)
+
+    def _is_answered(self, envelope: Envelope, now: list[Record]) -> bool:
+        """Whether a start event was told that its run is known."""
+        for record in now:
+            self._note_answer(record)
+        return envelope.event_id in self._answered
+
+    def _is_done(self, envelope: Envelope, step: str, partition: int) -> bool:
+        if idempotency_key(envelope.event_id, step) in self.committed:
+            return True
+        end = self.ends.get(envelope.run_id)
+        if end is None or isinstance(end, Completed):
+            return end is not None
+        kept = state.parked_key(envelope.run_id, envelope.event_id, step)
+        gone = state.end_key(envelope.run_id) in self._forgotten
+        return gone or kept in self.state[partition]
+
+    def _read_runs(self, partition: int) -> None:
+        log = self._broker.at(TP(TOPICS.runs, partition))
+        found, self._read[partition] = log.read(self._read.get(partition, 0), len(log.entries))
+        for record in found:
+            envelope = envelopes.parse(record.headers)
+            happening = lifecycle.decode(envelope.type, record.value or b"")
+            self._note_answer(record)
+            if happening.terminal and envelope.run_id not in self.ends:
+                self._world.note("log", f"{envelope.run_id} has ended: {happening.kind}")
+                self.ends[envelope.run_id] = happening
+                self._ended_at[envelope.run_id] = self._world.now
+            if isinstance(happening, Started):
+                self.begun.setdefault(envelope.run_id, happening.start_event_id)
+
+    def _note_answer(self, record: Record) -> None:
+        headers = dict(record.headers)
+        if record.topic == TOPICS.runs and headers["fleet-type"] == Known.kind.encode():
+            self._answered.add(Known.model_validate_json(record.value or b"").start_event_id)
+
+    # -- at the end -----------------------------------------------------------------------------
+
+    def read(self) -> None:
+        """Look at what is new in the log."""
+        for partition in range(self._partitions):
+            self._read_runs(partition)
+
+    def undone(self) -> list[str]:
+        """Return the events that were not worked on though their runs go on."""
+        return [
+            f"{topic} {record.partition} {record.offset} is not done"
+            for topic in sorted(_EVENTS | {TOPICS.inbox})
+            for record in self._broker.topic(topic)
+            if not self._is_settled(record)
+        ]
+
+    def began_with(self, run_id: str) -> int | None:
+        """Return the number of parts of the start event that began a run."""
+        for record in self._broker.topic(_START):
+            if dict(record.headers).get("fleet-event-id") == self.begun.get(run_id, "").encode():
+                parts: int = from_json(record.value or b"")["parts"]
+                return parts
+        return None
+
+    def result(self, run_id: str) -> Any:
+        """Return the effective end's result event, or None where it has none."""
+        end = self.ends[run_id]
+        return from_json(end.event) if isinstance(end, Completed) else None
+
+    def result_is_right(self, run_id: str) -> None:
+        """The effective end holds what the committed steps give."""
+        result = self.result(run_id)
+        if result is None:
+            return
+        for by in (result["by"], result["begun"]):
+            attempt = self._attempts[by - 1]
+            if self._effective.get(attempt.key, by) != by:
+                self._world.violate(f"{run_id} ends with attempt {by}, which is not committed")
+
+    def state_is_empty(self) -> bool:
+        """Whether nothing is kept but positions."""
+        return not any(self.left())
+
+    def left(self) -> list[bytes]:
+        """Return the keys that are not positions."""
+        fixed = (state.POSITION, state.META)
+        return [key for each in self.state.values() for key in each if not key.startswith(fixed)]
+
+
+def _made_by(record: Record) -> int | None:
+    """Return the attempt that sent a record."""
+    if record.topic in _EVENTS:
+        value = from_json(record.value or b"")
+    elif record.topic == TOPICS.runs:
+        headers = dict(record.headers)
+        if headers["fleet-type"] != Completed.kind.encode():
+            return None
+        value = from_json(Completed.model_validate_json(record.value or b"").event)
+    else:
+        return None
+    by: int = value.get("by", 0)
+    return by or None
+
+
+def _position(value: bytes | None) -> tuple[int, set[int]]:
+    if value is None:
+        return 0, set()
+    following, pending = from_json(value)
+    return following, set(pending)

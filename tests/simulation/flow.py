@@ -1,0 +1,127 @@
+"""
+The workflow of the histories: fan-out, several steps on one event, context, failures, advice.
+
+Every attempt has a number, and all that it returns carries it. So whatever is visible in the end
+tells which attempt it came from.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from fleet import Context, Event, StartEvent, StopEvent, step
+from fleet.workflow.definition import Definition
+from simulation.world import World
+
+
+class Order(StartEvent):
+    parts: int
+    #: Name of the step that fails, if one does.
+    fails: str = ""
+
+
+class Part(Event):
+    number: int
+    fails: str
+    by: int
+
+
+class Whole(Event):
+    number: int
+    fails: str
+    by: int
+
+
+class Advice(Event):
+    text: str
+    #: 0 for what comes from outside.
+    by: int = 0
+
+
+class Done(StopEvent):
+    by: int
+    #: The attempt whose context the last step read.
+    begun: int
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One execution of a step."""
+
+    number: int
+    worker: str
+    run_id: str
+    step: str
+    #: The same for every attempt of this step on this event.
+    key: str
+    #: The attempt that made the event; 0 for an event from outside.
+    made_by: int
+    #: Unix seconds.
+    began: float
+
+
+@dataclass
+class Laboratory:
+    """Where attempts are counted."""
+
+    world: World
+    #: Longest duration of a step, in seconds.
+    longest: float
+    attempts: list[Attempt] = field(default_factory=list)
+    #: Hears of each attempt as it begins.
+    on_attempt: Callable[[Attempt], None] = lambda _: None
+
+
+class SimulatedFlow(Definition, workflow="simulated"):
+    """See the module."""
+
+    def __init__(self, laboratory: Laboratory, worker: str) -> None:
+        self._laboratory = laboratory
+        self._worker = worker
+
+    @step
+    async def begin(self, ctx: Context, ev: Order) -> Part | None:
+        by = await self._work(ctx, "begin", 0, ev.fails)
+        await ctx.store.set("begun", by)
+        for number in range(ev.parts):
+            ctx.send_event(Part(number=number, fails=ev.fails, by=by))
+        return None
+
+    @step(num_workers=1)
+    async def shape(self, ctx: Context, ev: Part) -> Whole:
+        by = await self._work(ctx, "shape", ev.by, ev.fails)
+        return Whole(number=ev.number, fails=ev.fails, by=by)
+
+    @step
+    async def note(self, ctx: Context, ev: Part) -> Advice | None:
+        by = await self._work(ctx, "note", ev.by, ev.fails)
+        await ctx.store.set(f"noted.{ev.number}", by)
+        return Advice(text="noted", by=by) if ev.number else None
+
+    @step
+    async def end(self, ctx: Context, ev: Whole) -> Done | None:
+        by = await self._work(ctx, "end", ev.by, ev.fails)
+        ctx.write_event_to_stream(Advice(text=str(by)))
+        if ev.fails == "never" or (ev.number and ev.fails == "nobody"):
+            return None
+        return Done(by=by, begun=await ctx.store.get("begun"))
+
+    @step
+    async def listen(self, ctx: Context, ev: Advice) -> None:
+        by = await self._work(ctx, "listen", ev.by, "")
+        await ctx.store.set("heard", by)
+
+    async def _work(self, ctx: Context, name: str, made_by: int, fails: str) -> int:
+        laboratory = self._laboratory
+        world = laboratory.world
+        number = len(laboratory.attempts) + 1
+        key = ctx.idempotency_key
+        attempt = Attempt(number, self._worker, ctx.run_id, name, key, made_by, world.now)
+        laboratory.attempts.append(attempt)
+        world.note(self._worker, f"attempt {number}: {name} of {ctx.run_id}")
+        laboratory.on_attempt(attempt)
+        if world.random.random() < 0.8:
+            await asyncio.sleep(world.random.uniform(0, laboratory.longest))
+        if fails == name:
+            raise LookupError(f"attempt {number}")
+        return number

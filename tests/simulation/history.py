@@ -1,0 +1,302 @@
+"""One history, from its seed to a verdict."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from unittest.mock import patch
+
+from faust.types import TP
+
+from fleet.records.lifecycle import Cancelled, Completed, Failed, TimedOut
+from fleet.runtime import loading
+from fleet.workflow.errors import (
+    RunConflict,
+    RunUnheard,
+    WorkflowCancelledByUser,
+    WorkflowTimeoutError,
+)
+from simulation import outsider, plan
+from simulation.broker import Broker
+from simulation.caller import Call, CallerProcess
+from simulation.checks import Checks
+from simulation.flow import Laboratory, Order
+from simulation.group import Group
+from simulation.plan import Fault, Plan
+from simulation.worker import TOPICS, Disk, Worker
+from simulation.world import BEGINNING, World
+
+#: When all runs must have ended, and when all state must be gone, in seconds of the history.
+ENDED_BY = 200.0
+EMPTY_BY = 500.0
+CALLERS = 2
+
+
+@dataclass
+class Verdict:
+    """What became of a history."""
+
+    plan: Plan
+    violations: list[str]
+    trace: list[tuple[float, str, str]] = field(repr=False)
+    turns: int = 0
+    attempts: int = 0
+
+    def __str__(self) -> str:
+        lines = [f"{at:10.4f} {who:10} {what}" for at, who, what in self.trace]
+        return "\n".join(
+            [str(self.plan), *lines, *(f"VIOLATED: {each}" for each in self.violations)]
+        )
+
+
+class History:
+    """The processes of one history."""
+
+    def __init__(self, made: Plan) -> None:
+        self.plan = made
+        self.world = World(made.seed)
+        self.broker = Broker(self.world)
+        self.broker.refusal = made.refusal
+        self.laboratory = Laboratory(self.world, made.longest)
+        self.checks = Checks(self.world, self.broker, self.laboratory, made.partitions)
+        self.checks.owned_since = self._owned_since
+        self.group = Group(self.world, made.partitions, self.checks.offset)
+        self.workers: list[Worker] = []
+        self.callers: list[CallerProcess] = []
+        self._disks: list[Disk] = []
+        self._number = 0
+
+    def run(self) -> Verdict:
+        """Let it happen."""
+        try:
+            self._prepare()
+            if self._happens(self._has_ended, ENDED_BY):
+                self._check_the_end()
+                if not self._happens(self.checks.state_is_empty, EMPTY_BY):
+                    self.world.violate(f"the state keeps {self.checks.left()}")
+            else:
+                self.world.violate(f"not all has ended: {self._unfinished()}")
+        finally:
+            self.world.bury()
+        return Verdict(
+            self.plan,
+            self.world.violations,
+            self.world.trace,
+            self.world.turns,
+            len(self.laboratory.attempts),
+        )
+
+    # -- what is planned --------------------------------------------------------------------------
+
+    def _prepare(self) -> None:
+        for _ in range(self.plan.workers):
+            self._start(Disk())
+        self.callers = [
+            CallerProcess(f"caller{each}", self.world, self.broker, self.plan.partitions)
+            for each in range(CALLERS)
+        ]
+        for run in self.plan.runs:
+            self._prepare_run(run)
+        for number, at in enumerate(self.plan.ghosts):
+            self.world.after(at, partial(self.callers[0].advise, f"ghost{number}"))
+        for at in self.plan.compacted_at:
+            self.world.after(at, self._compact)
+        for fault in self.plan.faults:
+            self.world.after(fault.at, partial(self._inject, fault))
+
+    def _prepare_run(self, run: plan.RunPlan) -> None:
+        after, run_id = self.world.after, run.run_id
+        for call in run.calls:
+            order = Order(parts=call.parts, fails=run.fails)
+            run_it = self.callers[call.caller].run
+            after(call.at, partial(run_it, run_id, order, run.timeout_seconds))
+        for at in run.cancelled_at:
+            after(at, partial(self.callers[0].cancel, run_id))
+        for at in run.advised_at:
+            after(at, partial(self.callers[0].advise, run_id))
+        for at in run.copied_at:
+            after(at, partial(outsider.copy_start, self.broker, run_id, self.plan.partitions))
+        for at, kind in run.poisoned_at:
+            poison = partial(outsider.poison, self.broker, run_id, self.plan.partitions)
+            after(at, partial(poison, kind))
+
+    def _start(self, disk: Disk) -> None:
+        self._number += 1
+        if disk not in self._disks:
+            self._disks.append(disk)
+        worker = Worker(
+            f"worker{self._number}",
+            self.world,
+            self.broker,
+            self.group,
+            self.laboratory,
+            disk,
+            partitions=self.plan.partitions,
+            slots=self.plan.slots,
+            drain_seconds=self.plan.drain_seconds,
+            dedupe_seconds=self.plan.dedupe_seconds,
+        )
+        self.world.note(worker.name, "starts")
+        self.workers.append(worker)
+
+    def _compact(self) -> None:
+        self.world.note("kafka", "compacts the changelogs")
+        for partition in range(self.plan.partitions):
+            log = self.broker.at(TP(TOPICS.state, partition))
+            log.compact(before_ms=(self.world.now - self.plan.tombstone_seconds) * 1000)
+
+    # -- faults -----------------------------------------------------------------------------------
+
+    def _alive(self) -> list[Worker]:
+        return [worker for worker in self.workers if not worker.ended]
+
+    def _inject(self, fault: Fault) -> None:
+        alive = self._alive()
+        if fault.kind == "join":
+            self._start(Disk())
+        elif fault.kind == "rebalance":
+            self.group.rebalance()
+        elif alive:
+            self._harm(alive[fault.worker % len(alive)], fault)
+
+    def _harm(self, worker: Worker, fault: Fault) -> None:
+        self.world.note(worker.name, fault.kind)
+        match fault.kind:
+            case "kill":
+                self._kill(worker, fault)
+            case "boundary":
+                self._kill_at(worker, fault)
+            case "freeze":
+                worker.freeze(fault.seconds)
+            case "hang":
+                worker.connection.hangs_until = self.world.now + fault.seconds
+            case "lag":
+                topics = sorted(worker.host.topics)
+                lagging = topics[fault.topic % len(topics)]
+                worker.connection.lags_until[lagging] = self.world.now + 2 * fault.seconds
+            case "stall":
+                # Of its transactions only: its place in the group it keeps.
+                worker.connection.stalls_until = self.world.now + fault.seconds
+            case "stop":
+                worker.stop()
+                self._replace(worker, fault)
+
+    def _kill(self, worker: Worker, fault: Fault) -> None:
+        if not worker.ended:
+            self.world.note(worker.name, "is killed")
+            worker.kill()
+            self._replace(worker, fault)
+
+    def _kill_at(self, worker: Worker, fault: Fault) -> None:
+        left = fault.count
+
+        def look(when: str, request: str) -> None:
+            nonlocal left
+            if when == fault.when and request == fault.request:
+                left -= 1
+                if left < 0 and self.world.now < BEGINNING + plan.HEALED:
+                    self._kill(worker, fault)
+
+        worker.connection.on_request = look
+
+    def _replace(self, worker: Worker, fault: Fault) -> None:
+        def start() -> None:
+            if not worker.ended:
+                # It is still stopping.
+                self.world.after(1.0, start)
+                return
+            free = [disk for disk in self._disks if not any(each.open for each in disk.values())]
+            others = [disk for disk in free if disk is not worker.disk]
+            if fault.disk == "lost" or worker.disk not in free:
+                self._start(Disk())
+            elif fault.disk == "other" and others:
+                self._start(others[-1])
+            else:
+                self._start(worker.disk)
+
+        self.world.after(fault.seconds, start)
+
+    # -- the end ----------------------------------------------------------------------------------
+
+    def _happens(self, condition: Callable[[], bool], within: float) -> bool:
+        """Let time pass until *condition* holds, looking once a second; tell whether it did."""
+        held = False
+
+        def look() -> None:
+            nonlocal held
+            held = condition()
+            if not held:
+                self.world.after(1.0, look)
+
+        look()
+        return self.world.run(lambda: held, BEGINNING + within)
+
+    def _has_ended(self) -> bool:
+        self.checks.read()
+        return self.world.now > BEGINNING + plan.HEALED and not self._unfinished()
+
+    def _unfinished(self) -> list[str]:
+        runs = {run.run_id for run in self.plan.runs}
+        found = [f"{run_id} goes on" for run_id in sorted(runs - self.checks.ends.keys())]
+        for caller in self.callers:
+            found += [
+                f"nobody told {call.run_id}" for call in caller.calls if not call.handler.is_done()
+            ]
+        found += self.checks.undone()
+        for worker in self._alive():
+            for partition, task in worker.engine.tasks.items():
+                found += [
+                    f"{worker.name} has not done {topic} {partition} {frontier.lowest}"
+                    for topic, frontier in task.frontiers.items()
+                    if frontier.pending or frontier.dirty
+                ]
+                if task.ledger.sealed or task.ledger.open.state.changes:
+                    found.append(f"{worker.name} has not committed {partition}")
+        return found
+
+    def _check_the_end(self) -> None:
+        for run in self.plan.runs:
+            self.checks.result_is_right(run.run_id)
+        for caller in self.callers:
+            for call in caller.calls:
+                self._check_call(call)
+
+    def _check_call(self, call: Call) -> None:
+        """Who called heard the effective end."""
+        end, error = self.checks.ends[call.run_id], call.handler.exception()
+        heard = "an event"
+        match error:
+            case None:
+                right = isinstance(end, Completed)
+                right = right and call.handler.result().by == self.checks.result(call.run_id)["by"]
+            case RunUnheard():
+                right = True
+            case RunConflict():
+                right = call.order.parts != self.checks.began_with(call.run_id)
+            case WorkflowCancelledByUser():
+                right = isinstance(end, Cancelled)
+            case WorkflowTimeoutError():
+                right = isinstance(end, TimedOut)
+            case _:
+                right = isinstance(end, Failed) and str(error) == end.failure.message
+        if error is not None:
+            heard = repr(error)
+        if not right:
+            self.world.violate(f"a caller of {call.run_id} heard {heard}, the log has {end!r}")
+
+        if isinstance(error, RunConflict | RunUnheard):
+            return
+        if call.order.parts != (self.checks.began_with(call.run_id) or call.order.parts):
+            self.world.violate(f"a caller of {call.run_id} with other fields heard {heard}")
+
+    def _owned_since(self, name: str, partition: int) -> float | None:
+        worker = next(each for each in self.workers if each.name == name)
+        if worker.is_blind(partition):
+            self.world.violate(f"{name} works on {partition}, which it lost before it was assigned")
+        return worker.owned_since(partition)
+
+
+def simulate(seed: int) -> Verdict:
+    """Run the history of a seed."""
+    made = plan.make(seed)
+    with patch.object(loading, "STALE_SECONDS", made.stale_seconds):
+        return History(made).run()

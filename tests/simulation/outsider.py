@@ -1,0 +1,27 @@
+"""What others write into a workflow's topics: the same start again, and what cannot be read."""
+
+from faust.types import TP
+
+from fleet.records.envelope import Envelope
+from fleet.runtime.reader import partition_of
+from simulation.broker import Broker
+from simulation.flow import Order, Part
+from simulation.worker import TOPICS
+
+
+def copy_start(broker: Broker, run_id: str, partitions: int) -> None:
+    """Write a run's first start event once more, as a client does that heard no answer."""
+    tp = TP(TOPICS.event(Order.type_name()), partition_of(run_id, partitions))
+    for record in broker.at(tp).records():
+        if record.key == run_id.encode():
+            broker.produce(tp, [(record.key, record.value, record.headers)])
+            return
+
+
+def poison(broker: Broker, run_id: str, partitions: int, kind: str) -> None:
+    """Write a record whose value, type or envelope cannot be read."""
+    tp = TP(TOPICS.event(Part.type_name()), partition_of(run_id, partitions))
+    name = "Nothing" if kind == "type" else Part.type_name()
+    envelope = Envelope(run_id=run_id, event_id=f"poison of {run_id}", type=name)
+    headers = [] if kind == "envelope" else envelope.headers()
+    broker.produce(tp, [(run_id.encode(), b"{}", headers)])

@@ -1,0 +1,177 @@
+"""What happens in a history: made from its seed, printed with its trace."""
+
+from dataclasses import dataclass
+from random import Random
+
+#: After this no fault begins, in seconds of the history.
+HEALED = 30.0
+#: For so long ended runs are remembered where they may be started again, in seconds.
+LONG = 60.0
+#: Requests of a worker at which it may be killed, before they arrive or after they were answered.
+BOUNDARIES = ("init", "produce", "end", "ends", "join", "offsets")
+
+
+@dataclass(frozen=True)
+class Call:
+    """A start event of a run."""
+
+    at: float
+    caller: int
+    #: How many parts: one that differs from the run's first call is a conflict.
+    parts: int
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """One run id: who starts it how often, and what else is sent to it."""
+
+    run_id: str
+    calls: tuple[Call, ...]
+    fails: str
+    timeout_seconds: float | None
+    cancelled_at: tuple[float, ...]
+    advised_at: tuple[float, ...]
+    #: When the first start event is written a second time, as it is: a client that tried again.
+    copied_at: tuple[float, ...] = ()
+    #: When something is written that cannot be read, and what: `value`, `type` or `envelope`.
+    poisoned_at: tuple[tuple[float, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that goes wrong."""
+
+    at: float
+    kind: str
+    #: Which of the workers that are there then.
+    worker: int
+    seconds: float = 0.0
+    #: Of a kill at a boundary: which request, which time, before it arrives or after.
+    request: str = ""
+    count: int = 0
+    when: str = ""
+    #: Of a lag: which of the topics.
+    topic: int = 0
+    #: What the next process of this worker finds: `kept`, `lost` or `other`.
+    disk: str = "kept"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A history."""
+
+    seed: int
+    partitions: int
+    workers: int
+    slots: int
+    #: Longest duration of a step, in seconds.
+    longest: float
+    drain_seconds: float
+    #: Chance that the broker refuses a batch.
+    refusal: float
+    #: How long ended runs are remembered, in seconds.
+    dedupe_seconds: float
+    runs: tuple[RunPlan, ...]
+    #: Runs that are advised and never started, and when.
+    ghosts: tuple[float, ...]
+    #: What `loading.STALE_SECONDS` is here, and how long compaction leaves tombstones. Between them
+    #: is more than the clocks of two workers differ.
+    stale_seconds: float
+    tombstone_seconds: float
+    #: When the changelogs are compacted.
+    compacted_at: tuple[float, ...]
+    faults: tuple[Fault, ...]
+
+    def __str__(self) -> str:
+        whole = {**vars(self), "runs": len(self.runs), "faults": len(self.faults)}
+        lines = [
+            ", ".join(f"{name} {value}" for name, value in whole.items()),
+            *(f"  {each}" for each in self.runs),
+            *(f"  {each}" for each in self.faults),
+        ]
+        return "\n".join(lines)
+
+
+def make(seed: int) -> Plan:
+    """Return the plan of a seed."""
+    random = Random(f"plan {seed}")
+    workers = random.choice((1, 1, 2, 2, 3))
+    stale = random.choice((4.0, 4.0, 1_000.0, 1_000.0))
+    dedupe = random.choice((LONG, LONG, 1.0))
+    return Plan(
+        seed=seed,
+        partitions=random.choice((1, 1, 2)),
+        workers=workers,
+        slots=random.choice((1, 3, 100, 100)),
+        longest=random.choice((0.02, 0.5, 3.0)),
+        drain_seconds=random.choice((0.0, 2.0, 10.0)),
+        refusal=random.choice((0, 0, 0.05)),
+        dedupe_seconds=dedupe,
+        runs=tuple(
+            _run(random, number, once=dedupe < LONG) for number in range(random.randint(1, 4))
+        ),
+        ghosts=tuple(random.uniform(5, 20) for _ in range(random.choice((0, 0, 0, 1)))),
+        stale_seconds=stale,
+        tombstone_seconds=stale + 8,
+        compacted_at=tuple(random.uniform(8, 80) for _ in range(random.choice((0, 0, 3)))),
+        faults=tuple(_fault(random) for _ in range(random.choice((0, 1, 1, 2, 2, 3, 4)))),
+    )
+
+
+def _run(random: Random, number: int, *, once: bool) -> RunPlan:
+    begin, parts = random.uniform(5, 15), random.choice((1, 1, 2, 3))
+    again = 0 if once else random.choice((0, 0, 0, 1, 2))
+    fails = random.choice(("", "", "", "", "nobody", "never", "begin", "shape", "note", "end"))
+    timeout = random.choice((None, None, random.uniform(0.05, 4), 8.0))
+    later = [begin + random.choice((0.0, 0.003, random.uniform(0, 12))) for _ in range(again)]
+    first = Call(begin, random.randrange(2), parts)
+    repeated = [
+        Call(at, random.randrange(2), random.choice((parts, parts, parts + 1))) for at in later
+    ]
+    return RunPlan(
+        run_id=f"run{number}",
+        calls=(first, *repeated),
+        fails=fails,
+        timeout_seconds=timeout or (5.0 if fails == "never" else None),
+        cancelled_at=_some(random, begin, 0.25),
+        advised_at=_some(random, begin, 0.25),
+        copied_at=() if once else _some(random, begin + 0.5, 0.15),
+        poisoned_at=tuple(
+            (at, random.choice(("value", "type", "envelope"))) for at in _some(random, begin, 0.1)
+        ),
+    )
+
+
+def _some(random: Random, begin: float, chance: float) -> tuple[float, ...]:
+    if random.random() > chance:
+        return ()
+    return tuple(
+        begin + random.choice((random.uniform(-1, 0.2), random.uniform(0, 6)))
+        for _ in range(random.choice((1, 1, 2)))
+    )
+
+
+def _fault(random: Random) -> Fault:
+    kinds = (
+        "kill",
+        "boundary",
+        "boundary",
+        "freeze",
+        "stop",
+        "rebalance",
+        "join",
+        "hang",
+        "stall",
+        "lag",
+    )
+    return Fault(
+        at=random.uniform(3, 18),
+        kind=random.choice(kinds),
+        worker=random.randrange(3),
+        seconds=random.choice((random.uniform(0, 3), random.uniform(5, 14))),
+        request=random.choice(BOUNDARIES),
+        count=random.randint(0, 8),
+        when=random.choice(("before", "after")),
+        topic=random.randrange(6),
+        disk=random.choice(("kept", "kept", "lost", "other")),
+    )

@@ -1,0 +1,294 @@
+"""
+A simulated worker process: the real host and engine, with this in the place of Faust's consumer.
+
+It does what `fleet.runtime.faust_consumer` does, in the same order: revoke (stop the flow, settle,
+commit offsets), assign (tasks first), seek, take records.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from faust.types import TP
+
+from fleet.config.settings import Settings
+from fleet.records.topics import Topics
+from fleet.runtime import faust_consumer
+from fleet.runtime.engine import Engine
+from fleet.runtime.host import Host
+from fleet.runtime.lost_tasks import LostTasks
+from fleet.runtime.memory import MemoryStore
+from simulation.broker import Broker
+from simulation.clients import Clients, Connection, Producer
+from simulation.flow import Laboratory, SimulatedFlow
+from simulation.group import HEARTBEAT_SECONDS, Group
+from simulation.world import Loop, World
+
+TOPICS = Topics("sim", "simulated", "main")
+_DAY_SECONDS = 86_400
+
+
+class Store(MemoryStore):
+    """One partition's folder on a disk."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.state_offset = 0
+        self.written = 0.0
+        self.open = False
+
+    def write(self, changes: Any, state_offset: int = 0) -> None:
+        """Apply changes."""
+        super().write(changes)
+        if state_offset:
+            self.state_offset, self.written = state_offset, asyncio.get_running_loop().time()
+
+    def reset(self) -> None:
+        """Remove everything."""
+        self._values.clear()
+        self.state_offset = 0
+
+    def close(self) -> None:
+        """Release the folder."""
+        self.open = False
+
+
+class Disk(dict[int, Store]):
+    """A worker's data folder; it outlives the process."""
+
+
+class Backend:
+    """See `fleet.runtime.backend.Backend`."""
+
+    def __init__(
+        self, world: World, clients: Clients, disk: Disk, partitions: int, skew: float
+    ) -> None:
+        self.clients: Any = clients
+        self._world = world
+        self._disk = disk
+        self._partitions = partitions
+        self._skew = skew
+
+    async def open(self, folder: Path) -> int:
+        """Return the partition count."""
+        del folder
+        return self._partitions
+
+    def store(self, partition: int) -> Store:
+        """Open a partition's folder."""
+        store = self._disk.setdefault(partition, Store())
+        assert not store.open, "a folder is open twice"
+        store.open = True
+        return store
+
+    def wall(self) -> float:
+        """Return this machine's clock."""
+        return self._world.now + self._skew
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class Worker:
+    """One process."""
+
+    def __init__(
+        self,
+        name: str,
+        world: World,
+        broker: Broker,
+        group: Group,
+        laboratory: Laboratory,
+        disk: Disk,
+        *,
+        partitions: int,
+        slots: int,
+        drain_seconds: float,
+        dedupe_seconds: float,
+    ) -> None:
+        self.name = name
+        self.disk = disk
+        self.loop = Loop(world, name)
+        self.connection = Connection(world, self.loop, broker)
+        self.ended = False
+        self._world = world
+        self._group = group
+        self._positions: dict[TP, int] = {}
+        self._generation = 0
+        #: When its partitions were assigned, in unix seconds.
+        self.assigned = 0.0
+        self._stay = asyncio.Event()
+        self._stopping = False
+        self._rebalancing = True
+        backend = Backend(
+            world, Clients(self.connection), disk, partitions, world.random.uniform(-3, 3)
+        )
+        settings = Settings(
+            prefix=TOPICS.prefix,
+            slots=slots,
+            drain_seconds=drain_seconds,
+            dedupe_days=dedupe_seconds / _DAY_SECONDS,
+            resume_days=1.5 * dedupe_seconds / _DAY_SECONDS,
+        )
+        self.engine = Engine(SimulatedFlow(laboratory, name), TOPICS, settings, backend)
+        self.engine.on_failure = lambda failure: world.violate(f"{name} gives up: {failure!r}")
+        self.host = Host()
+        self.host.add(self.engine)
+        self._lost = LostTasks(self.host, self.loop.time)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._do(self._run())
+
+    # -- from outside of the process ------------------------------------------------------------
+
+    def kill(self) -> None:
+        """End it without a word."""
+        self.loop.kill()
+        self.ended = True
+        for store in self.disk.values():
+            store.open = False
+
+    def stop(self) -> None:
+        """Ask it to stop, as SIGTERM does."""
+        self._do(self._leave())
+
+    def freeze(self, seconds: float) -> None:
+        """Stop it for a while, as SIGSTOP and SIGCONT do."""
+        self.loop.frozen = True
+
+        def wake() -> None:
+            self._world.note(self.name, "wakes")
+            self.loop.frozen = False
+
+        self._world.after(seconds, wake)
+
+    def owned_since(self, partition: int) -> float | None:
+        """Return since when it has a task of *partition* that could commit now, in unix seconds."""
+        producer = self._producer(partition)
+        if self.connection.broker.is_current(producer.name, producer.epoch):
+            return producer.started
+        return None
+
+    def is_blind(self, partition: int) -> bool:
+        """Whether its task of *partition* was fenced before the worker's last assignment."""
+        producer = self._producer(partition)
+        newest = self.connection.broker.ids[producer.name]
+        return producer.epoch < newest.epoch and newest.fenced < self.assigned
+
+    def _producer(self, partition: int) -> Producer:
+        log: Any = self.engine.tasks[partition]._log
+        producer: Producer = log._producer
+        return producer
+
+    def _do(self, work: Coroutine[Any, Any, None]) -> None:
+        self.loop.call_soon(lambda: self._tasks.append(self.loop.create_task(work)))
+
+    # -- life -----------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        await self.host.open(Path())
+        for work in (self._belong(), self._take_records(), self._watch(), self._follow()):
+            self._tasks.append(self.loop.create_task(work))
+
+    async def _leave(self) -> None:
+        if self._stopping:
+            return
+        self._world.note(self.name, "drains")
+        self._stopping = True
+        await self.host.drain()
+        while self._rebalancing and not self.loop.dead:  # noqa: ASYNC110 - as the real one does
+            await asyncio.sleep(0.05)
+        await self._commit_offsets()
+        await self._ask("leave", lambda: self._group.leave(self.name))
+        await self.host.close()
+        self._world.note(self.name, "is gone")
+        self.kill()
+
+    async def _ask(self, name: str, request: Callable[[], Any]) -> Any:
+        return await self.connection.ask(name, request)
+
+    # -- the group --------------------------------------------------------------------------------
+
+    async def _belong(self) -> None:
+        while True:
+            self._rebalancing = True
+            generation, partitions = await self._ask("join", lambda: self._group.join(self.name))
+            assigned = [
+                TP(topic, each) for topic in sorted(self.host.topics) for each in partitions
+            ]
+            await self.host.assign(assigned)
+            self._lost.replaced()
+            self.assigned = self.loop.time()
+            offsets = await self._ask("offsets", lambda: dict(self._group.offsets))
+            self._positions = {tp: offsets.get(tp, 0) for tp in assigned}
+            self._generation, self._rebalancing = generation, False
+            self._stay.clear()
+            await self._stay.wait()
+            self._rebalancing = True
+            self._world.note(self.name, "is revoked")
+            self._positions = {}
+            self.host.live.clear()
+            await self.engine.settle(faust_consumer.REVOKE_SECONDS)
+            await self._commit_offsets()
+
+    async def _follow(self) -> None:
+        """Beat; a thread of its own does it in a real worker."""
+        while True:
+            await asyncio.sleep(HEARTBEAT_SECONDS * self._world.random.uniform(0.5, 1))
+            if self._rebalancing:
+                continue
+            generation = self._generation
+            beat = partial(self._group.heartbeat, self.name, generation)
+            answer = await self._ask("heartbeat", beat)
+            if answer != "ok" and generation == self._generation:
+                self._stay.set()
+
+    async def _commit_offsets(self) -> None:
+        offsets = {tp: self.host.committed(tp) for tp in self.host.partitions()}
+        known = {tp: offset for tp, offset in offsets.items() if offset is not None}
+        generation = self._generation
+        await self._ask("offsets", lambda: self._group.commit(self.name, generation, known))
+
+    # -- records ----------------------------------------------------------------------------------
+
+    async def _take_records(self) -> None:
+        while True:
+            self._go_live()
+            wanted = {tp: at for tp, at in self._positions.items() if self.host.takes(tp)}
+            if not wanted:
+                # Nothing is assigned, or nothing is ready yet.
+                await asyncio.sleep(faust_consumer.UNREADY_SECONDS if self._positions else 0.3)
+                continue
+            ready = len(wanted) == len(self._positions)
+            seconds = 0.5 if ready else faust_consumer.UNREADY_SECONDS
+            fetched = await self.connection.fetch(wanted, seconds, 4)
+            tps = sorted(fetched)
+            self._world.random.shuffle(tps)
+            for tp in tps:
+                if self._positions.get(tp) == wanted[tp]:
+                    self._positions[tp] = fetched[tp][1]
+                    await self._take(tp, fetched[tp][0])
+
+    def _go_live(self) -> None:
+        starting = self.host.starting(list(self._positions))
+        self._positions |= starting
+        self.host.live.update(starting)
+
+    async def _take(self, tp: TP, batch: list[Any]) -> None:
+        for start in range(0, len(batch), 2):
+            self.host.deliver(tp, batch[start : start + 2])
+            await asyncio.sleep(0)
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(faust_consumer.WATCH_SECONDS)
+            if self._rebalancing:
+                continue
+            for tp in sorted(self.host.live):
+                task, position = self.host.task(tp), self._positions.get(tp)
+                end = self.connection.broker.at(tp).end
+                if task is not None and position is not None and position >= end:
+                    task.caught_up(tp.topic)
+            await self._commit_offsets()
+            await self._lost.reopen()
