@@ -143,6 +143,11 @@ class ProducerId:
     #: Since when nobody but who has this epoch can commit, in unix seconds.
     fenced: float = 0.0
 
+    def fence(self, now: float) -> None:
+        """Let nobody commit who is there by now."""
+        self.epoch += 1
+        self.fenced = now
+
 
 class Broker:
     """All partitions and transactional ids. Each method is one request; it happens at once."""
@@ -177,11 +182,10 @@ class Broker:
         transaction = producer.transaction
         if transaction is not None:
             if transaction.committed is None:
-                producer.epoch += 1
+                producer.fence(self._world.now)
                 self._decide(producer, committed=False)
             raise Busy
-        producer.epoch += 1
-        producer.fenced = self._world.now
+        producer.fence(self._world.now)
         return producer.epoch
 
     def produce(
@@ -242,7 +246,7 @@ class Broker:
     def _time_out(self, producer: ProducerId, transaction: Transaction) -> None:
         if producer.transaction is transaction and transaction.committed is None:
             self._world.note("kafka", f"gives up on a transaction of {transaction.owner}")
-            producer.epoch += 1
+            producer.fence(self._world.now)
             self._decide(producer, committed=False)
 
     def _decide(self, producer: ProducerId, *, committed: bool) -> None:

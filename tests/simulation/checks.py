@@ -101,18 +101,23 @@ class Checks:
         before = dict(self.state[partition])
         for change in changes:
             assert change.key is not None
+            if change.key.startswith(state.END):
+                self._note_end(change.key, before.get(change.key), change.value)
             if change.value is None:
                 self.state[partition].pop(change.key, None)
-                if change.key.startswith(state.END):
-                    self._forgotten.add(change.key)
             else:
                 self.state[partition][change.key] = change.value
-                if change.key.startswith(state.END):
-                    self._concluded.add(change.key[len(state.END) :].decode())
         for change in changes:
             assert change.key is not None
             if change.key.startswith(state.POSITION):
                 self._check_position(partition, change.key, before, records)
+
+    def _note_end(self, key: bytes, before: bytes | None, after: bytes | None) -> None:
+        if after is not None:
+            self._concluded.add(key[len(state.END) :].decode())
+        if before is not None and before != after:
+            # Also where the next end of the same id is in the same commit.
+            self._forgotten.add(key)
 
     def _steps(self, records: list[Record]) -> dict[str, StepRecord]:
         """Return the step records of a transaction; each step may have one in all."""

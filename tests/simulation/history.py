@@ -254,6 +254,10 @@ class History:
         return found
 
     def _check_the_end(self) -> None:
+        for worker in self._alive():
+            other = worker.differs_from(self.checks.state)
+            if other:
+                self.world.violate(f"the local state of {worker.name} is another: {other}")
         for run in self.plan.runs:
             self.checks.result_is_right(run.run_id)
         for caller in self.callers:

@@ -112,8 +112,8 @@ def make(seed: int) -> Plan:
         ),
         ghosts=tuple(random.uniform(5, 20) for _ in range(random.choice((0, 0, 0, 1)))),
         stale_seconds=stale,
-        tombstone_seconds=stale + 8,
-        compacted_at=tuple(random.uniform(8, 80) for _ in range(random.choice((0, 0, 3)))),
+        tombstone_seconds=stale + 2.5,
+        compacted_at=tuple(random.uniform(8, 40) for _ in range(random.choice((0, 4)))),
         faults=tuple(_fault(random) for _ in range(random.choice((0, 1, 1, 2, 2, 3, 4)))),
     )
 

@@ -123,7 +123,7 @@ class Worker:
         self._stopping = False
         self._rebalancing = True
         backend = Backend(
-            world, Clients(self.connection), disk, partitions, world.random.uniform(-3, 3)
+            world, Clients(self.connection), disk, partitions, world.random.uniform(-1, 1)
         )
         settings = Settings(
             prefix=TOPICS.prefix,
@@ -175,6 +175,15 @@ class Worker:
         producer = self._producer(partition)
         newest = self.connection.broker.ids[producer.name]
         return producer.epoch < newest.epoch and newest.fenced < self.assigned
+
+    def differs_from(self, changelog: dict[int, dict[bytes, bytes]]) -> list[bytes]:
+        """Return the keys of which its local state has another value than the changelog."""
+        return [
+            key
+            for partition, task in self.engine.tasks.items()
+            for key in {**self.disk[partition]._values, **changelog[partition]}
+            if task.taking and changelog[partition].get(key) != task.ledger.store.get(key)
+        ]
 
     def _producer(self, partition: int) -> Producer:
         log: Any = self.engine.tasks[partition]._log
