@@ -84,7 +84,7 @@ class Inputs:
         """Note that everything in *topic* was delivered, as of *now_ms* in broker time."""
         self._seen_ms[topic] = now_ms
 
-    def have_passed(self, time_ms: int) -> bool:
+    def have_passed(self, time_ms: float) -> bool:
         """Whether every record that was appended before *time_ms* was delivered and is done."""
         seen = all(self._seen_ms.get(topic, 0) > time_ms for topic in self.frontiers)
         return seen and all(event.record.appended_ms > time_ms for event in self._open.values())

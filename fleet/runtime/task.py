@@ -117,6 +117,9 @@ class Task:
         self._lost = lost
         self._deadlines = Deadlines(self.clock, self._time_out)
         self._loops: list[asyncio.Task[None]] = []
+        #: Entries of runs that are to be forgotten, and when the sweep found them, in unix
+        #: milliseconds.
+        self._over_since: dict[str, tuple[bytes, float]] = {}
         self._alive = True
         self._taking = False
 
@@ -394,16 +397,31 @@ class Task:
     def _forget_ended(self, run_id: str, value: bytes) -> None:
         end = End.decode(value)
         due = runs.forget_after_ms(end, self.charter.dedupe_days, self.charter.resume_days)
-        if due <= self.clock.now_ms() and self.inputs.have_passed(end.ended_ms):
+        if due <= self.clock.now_ms() and self._is_over(run_id, value):
             self._transitions.forget(self.ledger.open, run_id)
             self.commits.later()
 
     def _forget_unstarted(self, run_id: str, value: bytes) -> None:
         seen_ms = Run.decode(value).seen_ms
         due = seen_ms + self.charter.dedupe_days * runs.DAY_MS
-        if due <= self.clock.now_ms() and self.inputs.have_passed(seen_ms):
+        if due <= self.clock.now_ms() and self._is_over(run_id, value):
             self._transitions.forget_unstarted(self.ledger.open, run_id)
             self.commits.later()
+
+    def _is_over(self, run_id: str, entry: bytes) -> bool:
+        """Tell whether no event of a run can come any more that its steps have sent.
+
+        The sweep sees what is committed. So when it saw the end for the first time, all that the
+        steps had sent was in the log, and it has been read when all that was there then has.
+        """
+        seen, seen_ms = self._over_since.get(run_id, (b"", 0.0))
+        if seen != entry:
+            self._over_since[run_id] = entry, self.clock.now_ms()
+            return False
+        over = self.inputs.have_passed(seen_ms)
+        if over:
+            del self._over_since[run_id]
+        return over
 
     # -- commits ------------------------------------------------------------------------------
 

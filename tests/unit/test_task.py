@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -808,45 +808,52 @@ class TestSweep:
         return world
 
     async def look(self, world: World) -> None:
-        """Let three looks happen, and what they decide be committed."""
+        """Let three looks happen, of two scans each, and what they decide be committed."""
         while world.store.scans._value:
             await world.store.scans.acquire()
-        for _ in range(3):
+        for _ in range(6):
             await world.store.scans.acquire()
         await turns()
 
+    async def pass_time(self, world: World, ms: float, topics: Iterable[str]) -> None:
+        """Look after *ms*, and again when all that was in *topics* by then was delivered."""
+        world.clock.ms += ms
+        await self.look(world)
+        world.clock.ms += 0.5
+        for topic in topics:
+            world.task.caught_up(topic)
+        await self.look(world)
+
     async def test_an_ended_run_is_forgotten_when_its_time_is_over(self, swept: World) -> None:
         """Once every input has passed the end, nothing of the run is left."""
-        swept.clock.ms += 7 * DAY_MS + 1
-        for topic in swept.charter.inputs:
-            swept.task.caught_up(topic)
-        await self.look(swept)
+        await self.pass_time(swept, 7 * DAY_MS + 1, swept.charter.inputs)
         assert swept.kept() == []
 
     async def test_not_before(self, swept: World) -> None:
         """A repeated start of it is still recognised."""
-        swept.clock.ms += 7 * DAY_MS - 1
+        await self.pass_time(swept, 7 * DAY_MS - 1, swept.charter.inputs)
+        assert swept.kept() == [state.end_key("r")]
+
+    async def test_not_before_what_its_steps_had_sent_was_read(self, swept: World) -> None:
+        """A commit that was under way when the end was read may have appended more of the run."""
+        swept.clock.ms += 7 * DAY_MS + 1
         for topic in swept.charter.inputs:
             swept.task.caught_up(topic)
         await self.look(swept)
         assert swept.kept() == [state.end_key("r")]
+        await self.pass_time(swept, 1, swept.charter.inputs)
+        assert swept.kept() == []
 
     async def test_not_while_an_input_may_hold_older_records(self, swept: World) -> None:
         """An event from before the end would start the run anew."""
-        swept.clock.ms += 7 * DAY_MS + 1
-        for topic in swept.charter.inputs[1:]:
-            swept.task.caught_up(topic)
-        await self.look(swept)
+        await self.pass_time(swept, 7 * DAY_MS + 1, swept.charter.inputs[1:])
         assert swept.kept() == [state.end_key("r")]
 
     async def test_not_while_older_work_goes_on(self, swept: World) -> None:
         """A step in flight from before the end holds the frontier, and so the entry."""
         swept.send(JokeEvent(), "other", topic=JOKES, step="count")
         await swept.pump()
-        swept.clock.ms += 7 * DAY_MS + 1
-        for topic in swept.charter.inputs:
-            swept.task.caught_up(topic)
-        await self.look(swept)
+        await self.pass_time(swept, 7 * DAY_MS + 1, swept.charter.inputs)
         assert state.end_key("r") in swept.kept()
         await swept.open("count other")
         await self.look(swept)
@@ -855,10 +862,7 @@ class TestSweep:
     async def test_a_run_that_began_anew_is_not_forgotten(self, swept: World) -> None:
         """Its old end is forgotten, in a commit that takes long, and the id is used again."""
         swept.hold = True
-        swept.clock.ms += 7 * DAY_MS + 1
-        for topic in swept.charter.inputs:
-            swept.task.caught_up(topic)
-        await self.look(swept)
+        await self.pass_time(swept, 7 * DAY_MS + 1, swept.charter.inputs)
         swept.start("r", topic="x")
         swept.deliver(START)
         await self.look(swept)
@@ -876,11 +880,8 @@ class TestSweep:
         for number in range(10):
             swept.happen(Cancelled(), f"r{number}")
         await swept.pump()
-        swept.clock.ms += 7 * DAY_MS + 1
-        for topic in swept.charter.inputs:
-            swept.task.caught_up(topic)
-        for _ in range(4):
-            await self.look(swept)
+        for _ in range(5):
+            await self.pass_time(swept, 7 * DAY_MS + 1, swept.charter.inputs)
         assert swept.kept() == []
 
 
