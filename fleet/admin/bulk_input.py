@@ -37,9 +37,11 @@ class InputRefused(FleetError):
     def __init__(self, path: Path, bad: list["BadLine"], more: int) -> None:
         listed = "\n".join(f"  {each}" for each in bad)
         rest = f"\n  and {more:,} more" if more else ""
+        count = len(bad) + more
+        lines = "1 bad line" if count == 1 else f"{count:,} bad lines"
         super().__init__(
-            f"{len(bad) + more:,} bad lines in {path}, so nothing was started; each line is a JSON "
-            f"object with the start event's fields, and an `id` if you like:\n{listed}{rest}"
+            f"{lines} in {path}, so nothing was started; each line is a JSON object with the start "
+            f"event's fields, and an `id` if you like:\n{listed}{rest}"
         )
 
 

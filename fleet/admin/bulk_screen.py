@@ -68,8 +68,9 @@ def _shown(progress: Progress) -> Iterator[None]:
 
 
 def _summary(batch: Batch, progress: Progress) -> str:
-    before = f", {progress.skipped:,} before" if progress.skipped else ""
-    return f"{progress.finished:,} of {progress.total:,} items done{before}: {batch.output}"
+    before = f", {progress.skipped:,} of them before" if progress.skipped else ""
+    done = progress.skipped + progress.finished
+    return f"{done:,} of {progress.total:,} items done{before}: {batch.output}"
 
 
 def _farewell(batch: Batch, progress: Progress, again: str) -> str:

@@ -28,10 +28,18 @@ def watch(loop: asyncio.AbstractEventLoop) -> None:
 def _close_all() -> None:
     for loop in list(_loops):
         if not loop.is_closed() and not loop.is_running():
-            with contextlib.suppress(TimeoutError):
-                loop.run_until_complete(_closed(loop))
+            _close(loop)
+
+
+def _close(loop: asyncio.AbstractEventLoop) -> None:
+    closing = loop.create_task(_closed(loop))
+    closing.add_done_callback(lambda _: loop.stop())
+    # More than once: a notebook kernel lets its loop stop some moments after its last message.
+    while not closing.done():
+        loop.run_forever()
 
 
 async def _closed(loop: asyncio.AbstractEventLoop) -> None:
-    async with asyncio.timeout(_STOP_SECONDS):
-        await loop.shutdown_asyncgens()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_STOP_SECONDS):
+            await loop.shutdown_asyncgens()

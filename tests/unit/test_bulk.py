@@ -394,8 +394,8 @@ def fleet(*arguments: str) -> Result:
         (["--input", "{source}", "--output", "{target}", "name=x"], "leave out name=x"),
         (["--input", "nowhere.jsonl", "--output", "{target}"], "'nowhere.jsonl' does not exist"),
         (["--input", "{source}", "--output", "{target}", "--concurrency", "0"], "0 is not in"),
-        (["--input", "{source}", "--output", "{target}"], "1 bad lines in"),
-        (["--input", "{source}", "--output", "{source}"], "1 bad lines in"),
+        (["--input", "{source}", "--output", "{target}"], "1 bad line in"),
+        (["--input", "{source}", "--output", "{source}"], "1 bad line in"),
     ],
 )
 def test_a_wrong_use_starts_nothing(
@@ -424,4 +424,4 @@ def test_what_is_all_done_needs_no_broker(source: Path, target: Path) -> None:
     written(target, {"id": 1, "line": 1, "result": "x", "run_id": "r"})
     result = fleet("--input", str(source), "--output", str(target))
     assert result.exit_code == 0
-    assert result.stderr == f"0 of 1 items done, 1 before: {target}\n"
+    assert result.stderr == f"1 of 1 items done, 1 of them before: {target}\n"

@@ -240,7 +240,8 @@ def test_every_command_that_is_told_can_be_typed(
 
 def test_the_page_shows_what_is_written(here: Path) -> None:
     """Each excerpt in docs/own-package.md is in a file of the package."""
-    texts = [file.read_text() for file in new_package.write("myapp", here)]
+    # Under another name: whoever followed the page has a package `myapp` installed.
+    texts = [file.read_text().replace(NAME, "myapp") for file in new_package.write(NAME, here)]
     excerpts = re.findall(
         r"^```(?:python|toml|dockerfile)\n(.*?)^```$", DOCS.read_text(), re.MULTILINE | re.DOTALL
     )
