@@ -103,6 +103,19 @@ class Settings(BaseSettings):
         "",
         description="Static membership: a name that is this worker's over restarts. Off if empty.",
     )
+    session_seconds: FiniteFloat = Field(
+        6,
+        ge=1,
+        le=1_800,
+        description="How long the group waits for a silent worker before others take over, in "
+        "seconds. 6 is the least that a broker allows by default.",
+    )
+    stall_seconds: FiniteFloat = Field(
+        120,
+        ge=0,
+        description="A worker that takes nothing, or waits for one commit, for so long ends, if "
+        "the broker answers, in seconds. 0: never.",
+    )
     schema_registry_url: str = Field("", description="Confluent-compatible schema registry.")
     log_format: Literal["json", "console"] = Field(
         "json", description="`json` for machines, `console` for people."

@@ -48,6 +48,8 @@ class Behaviour(BaseModel):
     seed: int = 0
     #: The first that strikes wins.
     faults: tuple[Fault, ...] = ()
+    #: Keeps the times of each call for GET /journal; memory grows with every call.
+    journal: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,10 @@ class ScriptedProcess:
         """Forget the counts."""
         self._ask("POST", "/stats/reset")
 
+    def journal(self, after: int = 0) -> Json:
+        """Return what GET /journal shows, from the entry at *after* on."""
+        return self._ask("GET", f"/journal?after={after}")
+
     def change(self, **changes: Any) -> Json:
         """Set fields of its `Behaviour`, given as JSON, and return all of them."""
         return self._ask("POST", "/control", json.dumps(changes))

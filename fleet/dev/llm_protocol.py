@@ -52,6 +52,8 @@ class ChatRequest(BaseModel):
     messages: list[Message] = Field(min_length=1)
     stream: bool = False
     stream_options: StreamOptions | None = None
+    #: Who asks, by the caller's own account; it changes nothing.
+    user: str | None = None
 
     @cached_property
     def prompt(self) -> str:

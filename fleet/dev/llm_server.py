@@ -7,7 +7,8 @@ that it will use with a real model. One process carries thousands of calls at on
     POST /v1/chat/completions   as OpenAI's, also streamed
     GET  /v1/models
     GET  /control               the behaviour; POST the fields of `Behaviour` to change it
-    GET  /stats                 the counts; POST /stats/reset forgets them
+    GET  /stats                 the counts; POST /stats/reset forgets them and the journal
+    GET  /journal?after=N       the times of the calls, from the Nth entry on, where they are kept
 """
 
 import asyncio
@@ -23,6 +24,7 @@ from pydantic import ValidationError
 from fleet.dev import llm_protocol
 from fleet.dev.llm_counts import Counts
 from fleet.dev.llm_faults import Behaviour, Fault, Script
+from fleet.dev.llm_journal import Journal
 from fleet.dev.llm_protocol import ChatRequest
 from fleet.records.errors import FleetError
 from fleet.records.events import problems
@@ -57,6 +59,8 @@ class ScriptedLLM:
         self.script = Script(behaviour or Behaviour())
         #: What was asked and answered.
         self.counts = Counts()
+        #: When; it is written only while the behaviour asks for it.
+        self.journal = Journal()
         self._runner: web.AppRunner | None = None
 
     async def __aenter__(self) -> Self:
@@ -112,6 +116,7 @@ class ScriptedLLM:
                 web.post("/control", self._control),
                 web.get("/stats", self._stats),
                 web.post("/stats/reset", self._reset),
+                web.get("/journal", self._journal),
             ]
         )
         return application
@@ -123,11 +128,15 @@ class ScriptedLLM:
             self.counts.invalid += 1
             return _error(HTTPStatus.BAD_REQUEST, problems(failure), "invalid_request_error")
         call = self.counts.start(chat)
+        number = self.journal.start(chat) if self.script.behaviour.journal else None
         try:
             if fault := self.script.strike(call):
                 self.counts.fail(fault)
                 return await _fail(request, chat, fault)
-            return await self._answer(request, chat, self.script.delay_seconds(call))
+            response = await self._answer(request, chat, self.script.delay_seconds(call))
+            if number is not None:
+                self.journal.answer(number)
+            return response
         finally:
             self.counts.finish()
 
@@ -172,8 +181,18 @@ class ScriptedLLM:
     async def _stats(self, _: web.Request) -> web.Response:
         return web.json_response(self.counts.report())
 
+    async def _journal(self, request: web.Request) -> web.Response:
+        try:
+            after = int(request.query.get("after", "0"))
+        except ValueError:
+            return _error(
+                HTTPStatus.BAD_REQUEST, "after: not a whole number", "invalid_request_error"
+            )
+        return web.json_response(self.journal.report(max(after, 0)))
+
     async def _reset(self, request: web.Request) -> web.Response:
         self.counts.reset()
+        self.journal.reset()
         return await self._stats(request)
 
 

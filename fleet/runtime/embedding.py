@@ -15,7 +15,7 @@ from fleet.config import settings as configuration
 from fleet.config.settings import Settings
 from fleet.records.log import Outgoing
 from fleet.records.topics import Topics
-from fleet.runtime import host, provision, web
+from fleet.runtime import faust_transport, provision, web
 from fleet.runtime.caller import Caller
 from fleet.runtime.engine import Engine
 from fleet.runtime.reader import KafkaLink
@@ -38,7 +38,7 @@ class Embedding:
         self._topics = Topics(
             f"embedded.{app.conf.id}", workflow.workflow_name, workflow.group_name
         )
-        carrier = host.install(app)
+        carrier = faust_transport.install(app)
         engine = Engine(workflow, self._topics, self._settings)
         carrier.add(engine)
         #: The workflow's events, for agents.
@@ -114,6 +114,7 @@ async def _start(app: Any) -> None:
             web.choose_port(app)
             app.conf.datadir.mkdir(parents=True, exist_ok=True)
             await app.start()
+            faust_transport.check_consumer(app)
             await _with_the_loop(app.stop)
 
 

@@ -21,6 +21,7 @@ from fleet.runtime.broker import Clients
 from fleet.runtime.loading import Loader, LocalStore
 from fleet.runtime.memory import stream_record
 from fleet.runtime.metrics import Metrics
+from fleet.runtime.pulse import Pulse
 from fleet.runtime.task import Charter, Task
 from fleet.runtime.transactions import KafkaLog
 from fleet.workflow import state
@@ -31,6 +32,9 @@ _log = logs.get_logger("engine")
 
 #: The layout of `fleet/workflow/state.py`.
 STATE_VERSION = b"1"
+#: A process that was silent for so many session timeouts may have lost its partitions. Heartbeats
+#: are a quarter of one apart, and one of them may just have been due.
+SILENT_SESSIONS = 0.5
 #: How long a rebalance waits for tasks that stay to commit, in seconds.
 CONFIRM_SECONDS = 2.0
 
@@ -92,6 +96,7 @@ class Engine:
             wall=self._backend.wall,
             dedupe_days=settings.dedupe_days,
             resume_days=settings.resume_days,
+            pulse=Pulse(SILENT_SESSIONS * settings.session_seconds),
         )
         self.inputs = frozenset(self.charter.inputs)
         self.partitions = 0
@@ -116,12 +121,16 @@ class Engine:
     async def assign(self, partitions: Iterable[int]) -> None:
         """Own exactly these partitions: close the others' tasks, start new ones."""
         wanted = set(partitions)
-        await self._confirm(self.tasks[each] for each in wanted & self.tasks.keys())
+        await self._confirm(self.tasks[each] for each in sorted(wanted & self.tasks.keys()))
         gone = [each for each, task in self.tasks.items() if each not in wanted or not task.alive]
         await asyncio.gather(*(self._close(partition) for partition in gone))
         new = wanted - self.tasks.keys()
         # All producers first: a position is only final when whoever wrote it can write no more.
         await asyncio.gather(*(self._start(partition) for partition in sorted(new)))
+
+    async def confirm(self) -> None:
+        """Let every task find out whether it still owns its partition."""
+        await self._confirm(list(self.tasks.values()))
 
     async def _confirm(self, kept: Iterable[Task]) -> None:
         """Let tasks that stay find out whether they still own their partition.
@@ -131,6 +140,7 @@ class Engine:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CONFIRM_SECONDS):
                 await asyncio.gather(*(task.confirm() for task in kept))
+            self.charter.pulse.confirmed()
 
     async def drain(self, seconds: float) -> None:
         """Let running steps finish within *seconds* and commit; nothing begins any more."""

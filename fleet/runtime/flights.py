@@ -38,6 +38,10 @@ class Owner(Protocol):
         """Return the time in unix seconds."""
         ...
 
+    async def sure(self) -> None:
+        """Return once a step may begin."""
+        ...
+
     def landed(self, flight: "Flight", outcome: Outcome) -> None:
         """Take what an attempt ended with; not called for one that was stopped."""
         ...
@@ -168,6 +172,7 @@ class Flights:
 
     async def _fly(self, flight: Flight) -> None:
         async with self._slots:
+            await self._owner.sure()
             flight.started = self._owner.now()
             outcome = await self._attempt(flight)
         if not flight.stopped:

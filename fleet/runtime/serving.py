@@ -18,14 +18,21 @@ from fleet.records.topics import Topics
 from fleet.runtime import folders
 from fleet.runtime.broker import tls_context
 from fleet.runtime.engine import Engine
-from fleet.runtime.host import Host, Transport, check_host
+from fleet.runtime.faust_assignor import Assignor
+from fleet.runtime.faust_transport import OVERRIDING, Transport, check_consumer
+from fleet.runtime.hooks import hook
+from fleet.runtime.host import Host
+from fleet.runtime.host_check import check_host
 from fleet.runtime.logs import logging_config
 from fleet.runtime.worker import Worker
 from fleet.runtime.workflow import Workflow
 from fleet.runtime.workflow_topic import EventTopics
 
-#: The broker takes a silent worker for dead after this, in seconds: its shortest by default.
-SESSION_SECONDS = 6.0
+#: Heartbeats are sent at least so often, in seconds: by its answer to one the broker tells of a
+#: rebalance, which then waits for nobody longer than this.
+HEARTBEAT_SECONDS = 0.5
+#: A request to the broker may take this long, in seconds, and not less than a session.
+REQUEST_SECONDS = 90.0
 
 
 class FleetApp(faust.App):
@@ -38,9 +45,16 @@ class FleetApp(faust.App):
     workflow: Workflow
     _claim: folders.Claim | None = None
 
+    @hook
     def _new_transport(self) -> Transport:
         return Transport(self.conf.broker_consumer, self, host=self.host)
 
+    async def on_started(self) -> None:
+        """Make sure that the consumer is ours, before anything is assigned to it."""
+        check_consumer(self)
+        await super().on_started()
+
+    @hook
     def _create_directories(self) -> None:
         # Faust makes the folder itself only, not those above it.
         self.conf.datadir.mkdir(parents=True, exist_ok=True)
@@ -62,7 +76,7 @@ def serve(workflow: type[Workflow] | Workflow, *, settings: Settings | None = No
     graph has findings; the broker is asked only when the worker starts.
     """
     chosen = settings or configuration.current()
-    check_host()
+    check_host((*OVERRIDING, FleetApp))
     served = workflow if isinstance(workflow, Workflow) else workflow()
     topics = Topics(chosen.prefix, served.workflow_name, served.group_name)
     app = FleetApp(topics.engine_id, **app_options(chosen))
@@ -81,8 +95,9 @@ def app_options(settings: Settings) -> dict[str, Any]:
     return {
         "broker": ";".join(f"kafka://{server}" for server in settings.bootstrap_servers),
         "broker_credentials": _credentials(settings),
-        "broker_session_timeout": SESSION_SECONDS,
-        "broker_heartbeat_interval": SESSION_SECONDS / 4,
+        "broker_session_timeout": settings.session_seconds,
+        "broker_heartbeat_interval": min(settings.session_seconds / 4, HEARTBEAT_SECONDS),
+        "broker_request_timeout": max(REQUEST_SECONDS, settings.session_seconds),
         "broker_commit_interval": 0.5,
         "datadir": str(settings.data_dir / "workers"),
         "consumer_auto_offset_reset": "earliest",
@@ -95,6 +110,7 @@ def app_options(settings: Settings) -> dict[str, Any]:
         "topic_disable_leader": True,
         "logging_config": logging_config(settings.log_format),
         "Worker": Worker,
+        "PartitionAssignor": Assignor,
         # Faust would scan the package of the module for agents, and import what it finds there.
         "autodiscover": False,
     }

@@ -8,10 +8,11 @@ the changelog.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Coroutine
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from fleet.records import envelope as envelopes
@@ -29,6 +30,7 @@ from fleet.runtime.frontier import Delivery
 from fleet.runtime.inputs import Inputs
 from fleet.runtime.ledger import Ledger, StateStore
 from fleet.runtime.log import Log, TaskLost
+from fleet.runtime.pulse import Pulse
 from fleet.workflow import runs, state
 from fleet.workflow.errors import WorkflowRuntimeError
 from fleet.workflow.graph import Graph
@@ -81,6 +83,8 @@ class Charter:
     observer: Observer
     dedupe_days: float
     resume_days: float
+    #: In memory nobody else can own a partition.
+    pulse: Pulse = field(default_factory=lambda: Pulse(math.inf))
     #: The local clock, in unix seconds.
     wall: Callable[[], float] = time.time
 
@@ -178,6 +182,10 @@ class Task:
         """Let running steps finish within *seconds* and commit, whoever owns the task then."""
         await self.flights.wait(seconds)
         await self.commits.finish()
+
+    async def sure(self) -> None:
+        """Return once nobody else can have had this partition, for all we know."""
+        await self.charter.pulse.sure()
 
     async def confirm(self) -> None:
         """Commit, so that a task whose partition somebody else has had meanwhile learns it."""

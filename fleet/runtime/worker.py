@@ -6,23 +6,19 @@ zero.
 """
 
 import asyncio
-import os
 import resource
 import sys
-import threading
 from typing import Any, NoReturn
 
 import faust
-from mode.threads import WorkerThread
 
 from fleet.llm import LLM, connections
 from fleet.records.errors import FleetError
-from fleet.runtime import provision, web
+from fleet.runtime import leaving, provision, web
+from fleet.runtime.faust_transport import check_transport
 
 #: Open files that a worker asks for, where the system allows it.
 _OPEN_FILES = 65_536
-#: How long a thread may take to end after everything was stopped, in seconds.
-_THREAD_SECONDS = 2.0
 #: How long a stopping worker waits for a rebalance that is under way, in seconds.
 _REBALANCE_SECONDS = 10.0
 
@@ -32,6 +28,7 @@ class Worker(faust.Worker):
 
     #: A `FleetApp`, which knows its host.
     app: Any
+    _leaving = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -48,14 +45,30 @@ class Worker(faust.Worker):
             raise SystemExit(getattr(failure, "exit_code", 1)) from None
         try:
             super().execute_from_commandline()
-        except SystemExit as leaving:
-            # After all that Faust has to say about a crash, the sentence that helps comes last.
-            if isinstance(self.crash_reason, FleetError):
-                sys.stderr.write(f"Error: {self.crash_reason}\n")
-            _leave(leaving)
-            raise
+        except SystemExit as end:
+            code = self._explained() or end.code
+            leaving.leave(code)
+            raise SystemExit(code) from None
+
+    def _explained(self) -> int:
+        """Say last what helps, after all that Faust has to say; return the exit code of a crash."""
+        if not isinstance(self.crash_reason, FleetError):
+            return 0
+        sys.stderr.write(f"Error: {self.crash_reason}\n")
+        return int(getattr(self.crash_reason, "exit_code", 1))
+
+    def on_worker_shutdown(self) -> None:
+        """End in time, whatever the reason; Faust calls this before it stops anything."""
+        self._leave_in_time()
+        super().on_worker_shutdown()
+
+    def _leave_in_time(self) -> None:
+        if not self._leaving:
+            self._leaving = True
+            leaving.leave_within(self.app.host.settings.drain_seconds + leaving.STOP_SECONDS)
 
     async def _stop_on_signal(self, signal: Any) -> None:
+        self._leave_in_time()
         # Before Faust stops anything: from then on it answers a rebalance by closing the consumer,
         # which then leaves its group without a word and holds everybody up for the session timeout.
         await self.app.host.drain()
@@ -69,21 +82,10 @@ class Worker(faust.Worker):
             await asyncio.sleep(0.05)
 
     async def _check(self) -> None:
+        check_transport(self.app)
         for engine in self.app.host.engines:
             await provision.ensure(engine.topics, engine.charter.graph, engine.settings)
             _preload(engine.charter.workflow())
-
-
-def _leave(leaving: SystemExit) -> None:
-    """Leave at once where a thread of Faust's did not stop: Python would wait for it for ever."""
-    stuck = [each for each in threading.enumerate() if isinstance(each, WorkerThread)]
-    for each in stuck:
-        each.join(_THREAD_SECONDS)
-    if any(each.is_alive() for each in stuck):
-        names = ", ".join(each.name for each in stuck)
-        sys.stderr.write(f"Error: threads did not stop ({names}); leaving without them\n")
-        sys.stderr.flush()
-        os._exit(leaving.code if isinstance(leaving.code, int) and leaving.code else 1)
 
 
 def _preload(workflow: object) -> None:

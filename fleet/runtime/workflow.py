@@ -14,7 +14,7 @@ from fleet.config import settings
 from fleet.records.events import Event
 from fleet.records.log import Outgoing
 from fleet.records.topics import Topics
-from fleet.runtime import blocking, embedding, host, unclosed_loop
+from fleet.runtime import blocking, embedding, faust_transport, unclosed_loop
 from fleet.runtime.caller import Caller
 from fleet.runtime.handler import WorkflowHandler
 from fleet.runtime.memory import MemoryBroker, MemoryLog, MemoryStore, MemoryStream
@@ -159,7 +159,9 @@ def _embedded(workflow: Workflow, app: Any, timeout: float | None) -> embedding.
     first = carried.get(workflow.workflow_name)
     if first is None:
         if app.started:
-            raise host.AppUnusable("it has started already; make all its workflows before that")
+            raise faust_transport.AppUnusable(
+                "it has started already; make all its workflows before that"
+            )
         place = embedding.Embedding(workflow, app, timeout)
         carried[workflow.workflow_name] = workflow
         return place

@@ -26,6 +26,7 @@ from fleet.runtime.ledger import Ledger
 from fleet.runtime.loading import Loader
 from fleet.runtime.log import Receipt, TaskLost
 from fleet.runtime.lost_tasks import LostTasks
+from fleet.runtime.pulse import Pulse
 from fleet.runtime.task import Task
 from fleet.runtime.transactions import KafkaLog
 from fleet.workflow import runs, state, transitions
@@ -254,6 +255,17 @@ def _a_task_is_not_sought_to(self: Any, assigned: Any) -> dict[Any, int]:
 async def _tasks_of_partitions_that_are_gone_stay(self: Any, partitions: Any) -> None:
     new = set(partitions) - self.tasks.keys()
     await asyncio.gather(*(self._start(partition) for partition in sorted(new)))
+
+
+@_instead_of(Pulse, "sure")
+async def _whoever_wakes_up_begins_at_once(self: Any) -> None:
+    del self
+
+
+@_instead_of(Pulse, "beat")
+def _nobody_notices_a_silence(self: Any) -> bool:
+    del self
+    return True
 
 
 @_instead_of(Task, "confirm")

@@ -16,14 +16,14 @@ from faust.types import TP
 from fleet.config.settings import Settings
 from fleet.records.topics import Topics
 from fleet.runtime import faust_consumer
-from fleet.runtime.engine import Engine
+from fleet.runtime.engine import SILENT_SESSIONS, Engine
 from fleet.runtime.host import Host
 from fleet.runtime.lost_tasks import LostTasks
 from fleet.runtime.memory import MemoryStore
 from simulation.broker import Broker
 from simulation.clients import Clients, Connection, Producer
 from simulation.flow import Laboratory, SimulatedFlow
-from simulation.group import HEARTBEAT_SECONDS, Group
+from simulation.group import HEARTBEAT_SECONDS, SESSION_SECONDS, Group
 from simulation.world import Loop, World
 
 TOPICS = Topics("sim", "simulated", "main")
@@ -117,6 +117,8 @@ class Worker:
         self._group = group
         self._positions: dict[TP, int] = {}
         self._generation = 0
+        #: From when to when it was frozen last, in unix seconds.
+        self._slept = 0.0, 0.0
         #: When its partitions were assigned, in unix seconds.
         self.assigned = 0.0
         self._stay = asyncio.Event()
@@ -156,10 +158,12 @@ class Worker:
     def freeze(self, seconds: float) -> None:
         """Stop it for a while, as SIGSTOP and SIGCONT do."""
         self.loop.frozen = True
+        froze = self._world.now
 
         def wake() -> None:
             self._world.note(self.name, "wakes")
             self.loop.frozen = False
+            self._slept = froze, self._world.now
 
         self._world.after(seconds, wake)
 
@@ -171,10 +175,17 @@ class Worker:
         return None
 
     def is_blind(self, partition: int) -> bool:
-        """Whether its task of *partition* was fenced before the worker's last assignment."""
+        """Whether its task of *partition* was fenced before it could have asked whose it is.
+
+        That is before the worker's last assignment, and while it was frozen for long.
+        """
         producer = self._producer(partition)
         newest = self.connection.broker.ids[producer.name]
-        return producer.epoch < newest.epoch and newest.fenced < self.assigned
+        froze, woke = self._slept
+        overslept = (
+            woke - froze > SILENT_SESSIONS * SESSION_SECONDS and froze < newest.fenced < woke
+        )
+        return producer.epoch < newest.epoch and (newest.fenced < self.assigned or overslept)
 
     def differs_from(self, changelog: dict[int, dict[bytes, bytes]]) -> list[bytes]:
         """Return the keys of which its local state has another value than the changelog."""
@@ -263,7 +274,7 @@ class Worker:
 
     async def _take_records(self) -> None:
         while True:
-            self._go_live()
+            await self._go_live()
             wanted = {tp: at for tp, at in self._positions.items() if self.host.takes(tp)}
             if not wanted:
                 # Nothing is assigned, or nothing is ready yet.
@@ -279,7 +290,9 @@ class Worker:
                     self._positions[tp] = fetched[tp][1]
                     await self._take(tp, fetched[tp][0])
 
-    def _go_live(self) -> None:
+    async def _go_live(self) -> None:
+        if not self.host.beat():
+            await self.host.confirm()
         starting = self.host.starting(list(self._positions))
         self._positions |= starting
         self.host.live.update(starting)

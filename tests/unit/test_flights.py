@@ -97,6 +97,9 @@ class Owner:
     def now(self) -> float:
         return asyncio.get_running_loop().time()
 
+    async def sure(self) -> None:
+        """A step may begin at any time."""
+
     def landed(self, flight: Flight, outcome: Outcome) -> None:
         if self.refuses is not None:
             raise self.refuses

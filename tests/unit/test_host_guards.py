@@ -296,7 +296,6 @@ async def test_without_the_compiled_stream_skipped_records_acknowledged_is_seen(
     assert await taken_of(hosted, hosted.native, range(4)) == Taken([0, 1, 2, 3], 4)
 
 
-@pytest.mark.xfail(strict=True, reason="the compiled stream goes round Consumer.ack; docs/host.md")
 async def test_an_agents_acknowledgement_of_a_workflows_event_is_heard(hosted: Hosted) -> None:
     """The compiled stream writes it down by itself, without `Consumer.ack`."""
     tp, consumer = hosted.ours, hosted.consumer
@@ -774,7 +773,6 @@ def test_without_it_a_client_that_talks_is_seen(loggers: None) -> None:
 # -- apps of other people -------------------------------------------------------------------------
 
 
-@pytest.mark.xfail(strict=True, reason="an app that resets to latest is taken; docs/host.md")
 async def test_an_app_that_skips_what_is_out_of_range_is_refused() -> None:
     """Behind the log's beginning its consumer would go on at the end: all between is lost."""
     app = faust.App("latest", broker="kafka://127.0.0.1:1", consumer_auto_offset_reset="latest")

@@ -1,0 +1,38 @@
+"""
+Whether this process has run all the time.
+
+A process that was stopped (SIGSTOP, a suspended machine, an overloaded one) wakes up with records
+and steps at hand that somebody else may have done meanwhile: it learns from its group and its
+producers only afterwards. So whoever is about to begin something asks here first, and after a
+silence nothing begins until every task has found out whether it still owns its partition.
+"""
+
+import asyncio
+
+
+class Pulse:
+    """Beats whenever work is taken or begun; misses a beat after *limit_seconds* of silence."""
+
+    def __init__(self, limit_seconds: float) -> None:
+        self._limit_seconds = limit_seconds
+        #: When it last beat, by the loop's clock, which goes on while a process is stopped.
+        self._beaten: float | None = None
+        self._sure = asyncio.Event()
+        self._sure.set()
+
+    def beat(self) -> bool:
+        """Note that this process runs; tell whether its partitions are its own for all we know."""
+        now = asyncio.get_running_loop().time()
+        if self._beaten is not None and now - self._beaten > self._limit_seconds:
+            self._sure.clear()
+        self._beaten = now
+        return self._sure.is_set()
+
+    def confirmed(self) -> None:
+        """Note that every task knows whose its partition is."""
+        self._sure.set()
+
+    async def sure(self) -> None:
+        """Return once this process may begin something."""
+        if not self.beat():
+            await self._sure.wait()
