@@ -33,12 +33,16 @@ BEFORE_RECORDS = (
     "subscribe",
     "on_partitions_revoked",
     "on_partitions_assigned",
-    "perform_seek",
     "_drain_messages",
     "_getmany",
 )
-#: What Faust calls sooner or later when there are tasks.
-SOONER_OR_LATER = ("_drain_messages", "_filter_tps_with_pending_acks", "_new_offset")
+#: What Faust calls sooner or later when there are tasks and no tables to recover.
+SOONER_OR_LATER = (
+    "perform_seek",
+    "_drain_messages",
+    "_filter_tps_with_pending_acks",
+    "_new_offset",
+)
 #: And that within so many of its commit intervals.
 OVERDUE_COMMITS = 4
 #: How often lost tasks and end offsets are looked at, in seconds.
@@ -296,7 +300,8 @@ class Consumer(driver.Consumer):
 
     def _check_overdue(self) -> None:
         """Raise HostChanged where Faust has called a hook for several commits not once."""
-        overdue = uncalled(self, SOONER_OR_LATER) if any(self.host.partitions()) else []
+        due = any(self.host.partitions()) and not self.app.in_recovery
+        overdue = uncalled(self, SOONER_OR_LATER) if due else []
         self._overdue_looks = self._overdue_looks + 1 if overdue else 0
         if self._overdue_looks * WATCH_SECONDS > OVERDUE_COMMITS * self.commit_interval:
             raise HostChanged([f"{each} is not called" for each in overdue])

@@ -12,7 +12,7 @@ import pytest
 from simulation.blocks import Block, run_block
 
 #: Histories of one test, and how many tests.
-BLOCK, BLOCKS = 150, 20
+BLOCK, BLOCKS = 150, 16
 RUN = Path(__file__).with_name("run.py")
 
 Blocks = list["Future[Block]"]
