@@ -18,7 +18,7 @@ from fleet.runtime import logs
 
 _log = logs.get_logger("rocks")
 
-#: Changelog offset from which loading goes on, and when that was written, in unix seconds. The empty
+#: Changelog offset from which loading goes on, and when it was written, in unix seconds. The empty
 #: key sorts first and no state has it.
 _OFFSET_KEY = b""
 

@@ -7,12 +7,12 @@ takes a transactional id waits until what the predecessor left is decided everyw
 """
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from aiokafka.errors import ProducerFenced, TopicAuthorizationFailedError
 from faust.types import TP
 
 from simulation.world import World
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,7 +5,7 @@ Checked when each transaction is decided, when each attempt begins, and at the e
 from what the attempts themselves noted, not from what the engine believes.
 """
 
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from faust.types import TP
 from pydantic_core import from_json
