@@ -278,7 +278,10 @@ class Consumer(driver.Consumer):
 
     def _hear_acknowledged(self, tp: TP) -> None:
         # Faust's compiled stream notes what an agent is done with by itself, and does not call
-        # `ack`.
+        # `ack`. It also does so for the event that an agent is at when it is cancelled, which is
+        # what stopping does: that event comes again.
+        if self.app.should_stop:
+            return
         self._acked_index.pop(tp, None)
         for offset in self._acked.pop(tp, ()):
             self._feed.acknowledge(tp, offset)

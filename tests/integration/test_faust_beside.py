@@ -148,7 +148,9 @@ async def test_messages_of_agents_are_acknowledged(beside: Beside) -> None:
     await beside.acknowledged(beside.topic("words"))
 
     counted = await beside.counted()
-    assert counted == {"w0": [1, 2]} | {f"w{n}": [1] for n in range(1, 100)}
+    # At least once: a rebalance between a message and its offset gives it again.
+    assert counted.keys() == {f"w{n}" for n in range(100)}
+    assert counted["w0"][:2] == [1, 2]
 
 
 @pytest.mark.parametrize("store", ["memory://", "rocksdb://"])
