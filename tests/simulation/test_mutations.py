@@ -11,7 +11,7 @@ from simulation import mutations
 from simulation.history import simulate
 
 #: How many histories a mutation may get through unseen.
-MOST_SEEDS = 400
+MOST_SEEDS = 2_000
 
 Found = dict[str, "Future[int | None]"]
 
