@@ -71,7 +71,7 @@ class Consumer(driver.Consumer):
         self._checked = False
         #: For how many looks a hook has not been called that was to be.
         self._overdue_looks = 0
-        self._feed = AgentFeed(self._to_message, self.callback, self._feed_failed)
+        self._feed = AgentFeed(self._to_message, self._hand_to_agents, self._feed_failed)
         self._native = NativeRecords(self)
 
     @hook
@@ -188,7 +188,18 @@ class Consumer(driver.Consumer):
         return await super()._getmany(wanted, timeout)
 
     def _wants(self, tp: TP) -> bool:
-        return self.host.takes(tp) if self.host.owns(tp.topic) else not self._native.holds(tp)
+        if self.host.owns(tp.topic):
+            return self.host.takes(tp)
+        if self._native.holds(tp):
+            return False
+        # Faust fetches for tables before it has sought the partitions of agents, and when it has,
+        # it clears the queues of their streams: what they got in between would be lost.
+        return not self.app.rebalancing or self._is_changelog_tp(tp)
+
+    async def _hand_to_agents(self, message: Any) -> None:
+        while self.app.rebalancing:  # noqa: ASYNC110 - Faust has a flag for it and no event
+            await asyncio.sleep(UNREADY_SECONDS)
+        await self.callback(message)
 
     async def _go_live(self) -> None:
         sure = self.host.beat()

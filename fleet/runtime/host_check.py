@@ -48,7 +48,15 @@ TESTED_VERSIONS = {
 
 #: Attributes, of a class or of its instances, that we read, set or replace.
 _ATTRIBUTES: Mapping[type, tuple[str, ...]] = {
-    faust.App: ("_transport", "_consumer", "_reply_consumer", "consumer_generation_id", "topics"),
+    faust.App: (
+        "_consumer",
+        "_reply_consumer",
+        "_transport",
+        "consumer_generation_id",
+        "in_recovery",
+        "rebalancing",
+        "topics",
+    ),
     ReplyConsumer: ("_fetchers",),
     conductor.Conductor: ("_resubscribe_sleep_lock_seconds", "_tp_index"),
     driver.Transport: ("Consumer", "Producer", "Conductor"),
@@ -94,6 +102,7 @@ _METHODS: Mapping[type, Mapping[str, tuple[str, ...]]] = {
     },
     driver.Consumer: {
         "_add_gap": ("tp", "offset_from", "offset_to"),
+        "_is_changelog_tp": ("tp",),
         "_to_message": ("tp", "record"),
         "_wait_next_records": ("timeout",),
     },
