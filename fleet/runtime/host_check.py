@@ -34,6 +34,7 @@ from faust.agents.replies import ReplyConsumer
 from faust.assignor.partition_assignor import PartitionAssignor
 from faust.transport import conductor
 from faust.transport.drivers import aiokafka as driver
+from faust.web.drivers import aiohttp as aiohttp_driver
 
 from fleet.records.errors import FleetError
 from fleet.runtime.hooks import hooks_of
@@ -61,6 +62,7 @@ _ATTRIBUTES: Mapping[type, tuple[str, ...]] = {
     conductor.Conductor: ("_resubscribe_sleep_lock_seconds", "_tp_index"),
     driver.Transport: ("Consumer", "Producer", "Conductor"),
     PartitionAssignor: ("_decompress", "_topic_groups", "_url"),
+    aiohttp_driver.Web: ("_runner", "_transport_handlers"),
     driver.AIOKafkaConsumerThread: ("_assignor", "_consumer", "parent_loop"),
     driver.Consumer: (
         "_acked",

@@ -1,9 +1,16 @@
-"""Ports of worker processes: several share a host, so one that is taken is chosen anew."""
+"""
+Ports of worker processes: several share a host, so one that is taken is chosen anew.
+
+The port is listened on from the moment it is chosen: two workers that start together would else
+choose the same one, and the second would end when it serves.
+"""
 
 import errno
 import socket
 import warnings
 from typing import Any
+
+from aiohttp.web import SockSite
 
 from fleet.runtime import logs
 
@@ -11,33 +18,41 @@ _log = logs.get_logger("web")
 
 
 def choose_port(app: Any) -> None:
-    """Give the app's web server another port where the wanted one is taken."""
+    """Take the app's web port, or another one where the wanted one is taken."""
     conf = app.conf
     if not conf.web_enabled or conf.web_transport.scheme != "tcp":
         return
-    if _is_free(conf.web_bind, conf.web_port):
-        return
-    wanted = conf.web_port
+    listening = _listen(conf.web_bind, conf.web_port)
+    if listening is None:
+        wanted = conf.web_port
+        listening = _listen(conf.web_bind, 0)
+        assert listening is not None, "the system chooses a port that is free"
+        _rename(conf, listening.getsockname()[1])
+        _log.warning("web_port_taken", wanted=wanted, chosen=conf.web_port)
+    _serve_on(app.web, listening)
+
+
+def _listen(host: str, port: int) -> socket.socket | None:
+    """Return a socket that listens, or None where somebody else does."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as failure:
+        if failure.errno != errno.EADDRINUSE:
+            raise
+        return None
+
+
+def _rename(conf: Any, port: int) -> None:
     with warnings.catch_warnings():
         # Faust warns of every setting that changes late; nothing has used this one yet.
         warnings.simplefilter("ignore")
-        conf.web_port = _free_port(conf.web_bind)
-        conf.canonical_url = f"http://{conf.web_host}:{conf.web_port}"
-    _log.warning("web_port_taken", wanted=wanted, chosen=conf.web_port)
+        conf.web_port = port
+        conf.canonical_url = f"http://{conf.web_host}:{port}"
 
 
-def _is_free(host: str, port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as failure:
-            return failure.errno != errno.EADDRINUSE
-        return True
+def _serve_on(web: Any, listening: socket.socket) -> None:
+    def site() -> SockSite:
+        return SockSite(web._runner, listening, ssl_context=web.app.conf.web_ssl_context)
 
-
-def _free_port(host: str) -> int:
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    web._transport_handlers = {**web._transport_handlers, "tcp": site}

@@ -25,7 +25,8 @@ async def main(app: faust.App, count: int) -> None:
     topics = [f"embedded-{number}" for number in range(count)]
     results = await asyncio.gather(*(flow.run(topic=each, run_id=each) for each in topics))
     await flow.topic(StartEvent).send(run_id="fed", value=StartEvent(topic="fed"))
-    shown = {"results": results, "seen": sorted([await seen.get() for _ in range(count + 1)])}
+    async with asyncio.timeout(60):
+        shown = {"results": results, "seen": sorted([await seen.get() for _ in range(count + 1)])}
     sys.stdout.write(json.dumps(shown) + "\n")
 
 
