@@ -12,6 +12,8 @@ from fleet.records.errors import FleetError
 
 Headers = list[tuple[str, bytes]]
 
+EPOCH = "fleet-epoch"
+
 
 class BrokenEnvelope(FleetError):
     """Raised when a record's headers do not say which run and event it belongs to."""
@@ -54,7 +56,7 @@ class Envelope:
             ("fleet-type", self.type.encode()),
         ]
         if self.epoch:
-            headers.append(("fleet-epoch", b"%d" % self.epoch))
+            headers.append((EPOCH, b"%d" % self.epoch))
         if self.parent_id:
             headers.append(("fleet-parent-id", self.parent_id.encode()))
         if self.step:
@@ -77,7 +79,7 @@ def parse(headers: Iterable[tuple[str, bytes]]) -> Envelope:
             run_id=found["fleet-run-id"].decode(),
             event_id=found["fleet-event-id"].decode(),
             type=found["fleet-type"].decode(),
-            epoch=int(found.get("fleet-epoch", b"0")),
+            epoch=int(found.get(EPOCH, b"0")),
             parent_id=found.get("fleet-parent-id", b"").decode(),
             step=found.get("fleet-step", b"").decode(),
             replays=int(found.get("fleet-replays", b"0")),

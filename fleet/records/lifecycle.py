@@ -114,8 +114,31 @@ class TimedOut(Lifecycle):
     active_steps: tuple[str, ...] = ()
 
 
+class Resumed(Lifecycle):
+    """Somebody asks for a run that ended without a result to go on.
+
+    The envelope's epoch is the new one, the next after that of the end; its event id names the
+    request, which the owner group answers with a `Resumption`. The append time is the base of the
+    run's new deadline.
+    """
+
+    kind = "resumed"
+    reason: str = ""
+
+
+class Resumption(Lifecycle):
+    """The owner group's answer to a request to resume; the envelope's epoch is the request's."""
+
+    kind = "resumption"
+    #: Event id of the `resumed` record.
+    request_id: str
+    #: Why it was not taken, in a sentence; empty where the run goes on.
+    refused: str = ""
+
+
 _KINDS: dict[str, type[Lifecycle]] = {
-    record.kind: record for record in (Started, Known, Completed, Failed, Cancelled, TimedOut)
+    record.kind: record
+    for record in (Started, Known, Completed, Failed, Cancelled, TimedOut, Resumed, Resumption)
 }
 
 

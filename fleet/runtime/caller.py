@@ -89,6 +89,8 @@ class _Open:
     answered: bool = False
     #: Lowest offset at which a terminal record may be the run's end.
     end_from: int = _LATEST
+    #: A terminal record of an older epoch ends nothing: the run was resumed since.
+    epoch: int = 0
     patience: asyncio.TimerHandle | None = None
     #: The attempt whose stream is shown, by event and step; older ones are ignored.
     attempts: dict[tuple[str, str], list[str]] = field(default_factory=dict)
@@ -136,7 +138,10 @@ class Caller:
 
     async def cancel_run(self, run_id: str, reason: str) -> None:
         """Write that the run is to stop."""
-        envelope = Envelope(run_id=run_id, event_id=uuid.uuid4().hex, type=Cancelled.kind)
+        epoch = max((each.epoch for each in self._open.get(run_id, ())), default=0)
+        envelope = Envelope(
+            run_id=run_id, event_id=uuid.uuid4().hex, type=Cancelled.kind, epoch=epoch
+        )
         cancelled = Cancelled(reason=reason)
         await self._link.send(
             Outgoing(self._topics.runs, run_id.encode(), cancelled.encode(), envelope.headers())
@@ -219,9 +224,11 @@ class Caller:
             case Started(start_event_id=waiting.start_event_id) if not waiting.answered:
                 self._follow_started(waiting, happening)
             case Known(start_event_id=waiting.start_event_id) if not waiting.answered:
+                waiting.epoch = envelope.epoch
                 self._follow_known(waiting, happening)
             case _ if happening.terminal and record.offset >= waiting.end_from:
-                self._end(waiting, happening)
+                if envelope.epoch >= waiting.epoch:
+                    self._end(waiting, happening)
 
     def _follow_started(self, waiting: _Open, started: Started) -> None:
         """Look for the end from here on, or where it may have been written before `started`."""

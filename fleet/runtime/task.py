@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Callable, Coroutine
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from fleet.records import envelope as envelopes
@@ -35,9 +35,10 @@ from fleet.workflow import runs, state
 from fleet.workflow.errors import WorkflowRuntimeError
 from fleet.workflow.graph import Graph
 from fleet.workflow.outcomes import Raised, Returned
+from fleet.workflow.parked import Parked
 from fleet.workflow.runs import Admission, End, Run
 from fleet.workflow.steps import Step
-from fleet.workflow.transitions import Due, Ended, RecordTooLarge, Transitions, Work
+from fleet.workflow.transitions import Due, Ended, GoesOn, RecordTooLarge, Transitions, Work
 
 #: Delivered and not done, per input topic, before a task takes no more of it.
 WINDOW_RECORDS = 10_000
@@ -168,6 +169,8 @@ class Task:
             asyncio.create_task(self._supervised(self._sweep()), name=f"sweep {self.name}"),
         ]
         self._deadlines.start()
+        for key, value in list(self.ledger.items(state.PARKED)):
+            self._take_up(key, Parked.decode(value))
         # What loading has found out, also where no record ever comes.
         self.commits.later()
 
@@ -243,21 +246,55 @@ class Task:
                     self._end(run_id, outcome)
                 case Due(run_id, deadline_ms):
                     self._deadlines.add(run_id, deadline_ms)
+                case GoesOn() as goes_on:
+                    self._go_on(goes_on)
         self._done(record)
 
     def _end(self, run_id: str, outcome: str) -> None:
         # At once and not after our commit: the end is in the log, so it is a fact.
         for work in self.flights.stop_run(run_id):
-            self._freeze_or_drop(work)
+            # With its run, what is parked was frozen or removed.
+            if not work.parked:
+                self._freeze_or_drop(work)
         self._deadlines.drop(run_id)
         self.charter.observer.run_ended(outcome)
+
+    def _go_on(self, goes_on: GoesOn) -> None:
+        if goes_on.deadline_ms:
+            self._deadlines.add(goes_on.run_id, goes_on.deadline_ms)
+        # While the task is loaded nothing runs; `begin` takes up what is parked then.
+        if self._taking:
+            for key, parked in goes_on.parked:
+                self._take_up(key, parked)
+        # Somebody waits for the answer.
+        self.commits.now()
+
+    def _take_up(self, key: bytes, parked: Parked) -> None:
+        """Run parked work; a result that came too late takes effect."""
+        record, draft = parked.record(self.partition), self.ledger.open
+        envelope = envelopes.parse(record.headers)
+        works: list[Work] = []
+        if record.topic == self.charter.topics.runs:
+            self._transitions.complete(draft, record, envelope)
+        else:
+            works = self._works(record, replace(envelope, step=parked.step or envelope.step))
+        run_id, event_id = envelope.run_id, envelope.event_id
+        entries = {state.parked_key(run_id, event_id, work.step.name): work for work in works}
+        if key not in entries:
+            draft.state.delete(key)
+        for entry, work in entries.items():
+            if entry != key:
+                named = parked.model_copy(update={"step": work.step.name})
+                draft.state.put(entry, named.encode())
+            self.flights.add(replace(work, parked=entry))
 
     def _route(self, record: Delivered, envelope: Envelope, done: AbstractSet[str]) -> None:
         works = [work for work in self._works(record, envelope) if work.step.name not in done]
         self.inputs.open(record, (work.step.name for work in works), marked=bool(done))
         if works and self._admitted(record, envelope, works):
+            adopted = self._transitions.adopt(self.ledger, envelope)
             for work in works:
-                self.flights.add(work)
+                self.flights.add(work if adopted is envelope else replace(work, envelope=adopted))
         else:
             self.inputs.close(record)
         self.commits.later()
@@ -362,7 +399,10 @@ class Task:
         self._step_done(work)
 
     def _step_done(self, work: Work) -> None:
-        self.inputs.step_done(work.record, work.step.name)
+        if work.parked:
+            self.ledger.open.state.delete(work.parked)
+        else:
+            self.inputs.step_done(work.record, work.step.name)
         self.commits.later()
 
     def _done(self, record: Delivered) -> None:
@@ -374,7 +414,10 @@ class Task:
     ) -> None:
         if envelope is not None and self._starts(record, envelope):
             # Its sender takes no end for its own before it has heard of a start.
-            self._admission(record, envelope)
+            admission = self._admission(record, envelope)
+            if admission is Admission.DROP:
+                # A repeated start, and its sender is told so: no reason for the run to fail.
+                envelope = None
         self._transitions.reject(self.ledger.open, record, envelope, reason, error)
         self.charter.observer.dead_letter(record, reason, error)
         self.commits.now()

@@ -7,32 +7,18 @@ nobody has seen, an end that was decided twice.
 """
 
 import enum
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from fleet.records.lifecycle import Completed, Known, Lifecycle, Started
+from fleet.workflow.entry import Entry
 
 #: Milliseconds in a day.
 DAY_MS = 86_400_000
 
 
-class _Entry(BaseModel):
-    """Base of state values: JSON, and fields of a newer version are ignored."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    def encode(self) -> bytes:
-        """Return the state value."""
-        return self.__pydantic_serializer__.to_json(self, exclude_defaults=True)
-
-    @classmethod
-    def decode(cls, value: bytes) -> Self:
-        """Read a state value."""
-        return cls.model_validate_json(value)
-
-
-class Run(_Entry):
+class Run(Entry):
     """What a group keeps of a run that goes on."""
 
     #: Id of the start event that began it; empty while another event of it came first.
@@ -49,7 +35,7 @@ class Run(_Entry):
     epoch: int = 0
 
 
-class End(_Entry):
+class End(Entry):
     """What stays of a run that ended."""
 
     outcome: str
@@ -66,23 +52,6 @@ class End(_Entry):
     def frozen(self) -> bool:
         """Whether the run's state is kept, so that it can be resumed."""
         return self.outcome != Completed.kind
-
-
-class Parked(_Entry):
-    """A step that waits in the state: here one of a run that ended before the step did."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="ignore", ser_json_bytes="base64", val_json_bytes="base64"
-    )
-
-    #: Name of the topic that the event came from.
-    topic: str
-    headers: tuple[tuple[str, bytes], ...]
-    value: bytes
-    step: str
-    #: Why it waits; `frozen`: for the run to be resumed.
-    reason: str = "frozen"
-    parked_ms: int = 0
 
 
 class Admission(enum.Enum):
@@ -162,6 +131,9 @@ def conclude(run: Run | None, end: End | None, terminal: Lifecycle, place: Place
     if end is not None and end.epoch >= place.epoch:
         return None
     known = run or Run()
+    if known.epoch > place.epoch:
+        # It was resumed since: what is left of an older epoch ends nothing.
+        return None
     return End(
         outcome=terminal.kind,
         epoch=place.epoch,
@@ -182,6 +154,37 @@ def with_deadline(run: Run, started: Started, appended_ms: int) -> Run | None:
     return run.model_copy(
         update={"deadline_ms": appended_ms + round(started.timeout_seconds * 1000)}
     )
+
+
+def refusal(run: Run | None, end: End | None, epoch: int) -> str:
+    """Return why a run cannot be resumed as *epoch*, in a sentence; empty where it can."""
+    if end is None:
+        return _not_ended(run, epoch)
+    if not end.frozen:
+        return "the run has completed: there is nothing to resume"
+    if run is None or not run.start_event_id:
+        return "the run ended before it began: run it anew with another run id"
+    if epoch != end.epoch + 1:
+        return f"the run's end has epoch {end.epoch} and the request epoch {epoch}: look again"
+    return ""
+
+
+def _not_ended(run: Run | None, epoch: int) -> str:
+    if run is None:
+        return (
+            "nothing is kept of the run: it never ran here, or ended more than FLEET_RESUME_DAYS "
+            "ago; replay its start event as a new run"
+        )
+    again = " already" if run.epoch >= epoch else ""
+    return f"the run goes on{again}"
+
+
+def resumed(run: Run, epoch: int, appended_ms: int) -> Run:
+    """Return *run* as it goes on from a request that was appended at *appended_ms*."""
+    deadline_ms = 0
+    if run.timeout_seconds is not None:
+        deadline_ms = appended_ms + round(run.timeout_seconds * 1000)
+    return run.model_copy(update={"epoch": epoch, "deadline_ms": deadline_ms})
 
 
 def forget_after_ms(end: End, dedupe_days: float, resume_days: float) -> int:

@@ -12,7 +12,8 @@ format: the changelog keeps it for as long as runs last.
     e <run id>                    the end of a run
     c <run id> <path>             one value of a run's context
     d <topic> <offset> <step>     a step that is done with an event before its siblings
-    k <run id> <event id> <step>  parked work
+    k <run id> <event id> <step>  frozen work of a run that ended without a result
+    w <run id> <event id> <step>  parked work of a run that goes on; done when it has run
 """
 
 from collections.abc import Iterator, Mapping
@@ -27,7 +28,8 @@ SEEN = b"s\0"
 END = b"e\0"
 CONTEXT = b"c\0"
 DONE = b"d\0"
-PARKED = b"k\0"
+FROZEN = b"k\0"
+PARKED = b"w\0"
 
 
 def position_key(topic: str) -> bytes:
@@ -58,6 +60,16 @@ def context_prefix(run_id: str) -> bytes:
 def done_prefix(topic: str, offset: int) -> bytes:
     """Return the first part of the keys of the steps that are done with an event."""
     return b"%b%b\0%d\0" % (DONE, topic.encode(), offset)
+
+
+def frozen_prefix(run_id: str) -> bytes:
+    """Return the first part of the keys of a run's frozen work."""
+    return b"%b%b\0" % (FROZEN, run_id.encode())
+
+
+def frozen_key(run_id: str, event_id: str, step: str) -> bytes:
+    """Return the key of one frozen step of a run."""
+    return b"%b%b\0%b" % (frozen_prefix(run_id), event_id.encode(), step.encode())
 
 
 def parked_prefix(run_id: str) -> bytes:

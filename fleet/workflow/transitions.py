@@ -8,7 +8,7 @@ commits the draft. Nothing here waits, reads a clock or knows Kafka.
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pydantic_core import from_json
 
@@ -19,17 +19,20 @@ from fleet.records.lifecycle import (
     DeadLetter,
     Failed,
     Lifecycle,
+    Resumed,
+    Resumption,
     Started,
     StepRecord,
     TimedOut,
 )
 from fleet.records.log import Delivered, Outgoing
 from fleet.records.topics import Topics
-from fleet.workflow import outcomes, runs, state, store
+from fleet.workflow import outcomes, parked, runs, state, store
 from fleet.workflow.errors import UnroutableEvent, WorkflowRuntimeError
 from fleet.workflow.graph import Graph
 from fleet.workflow.outcomes import Raised, Returned, Sent
-from fleet.workflow.runs import Admission, End, Parked, Place, Run
+from fleet.workflow.parked import Parked
+from fleet.workflow.runs import Admission, End, Place, Run
 from fleet.workflow.state import Overlay, View
 from fleet.workflow.steps import Step
 
@@ -57,6 +60,8 @@ class Work:
     envelope: Envelope
     event: Event
     step: Step
+    #: Key of its entry where it is parked work; empty where the event is open in its topic.
+    parked: bytes = b""
 
 
 @dataclass
@@ -81,6 +86,17 @@ class Due:
 
     run_id: str
     deadline_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class GoesOn:
+    """A run was resumed: its parked work is to be run."""
+
+    run_id: str
+    #: 0 where the run has none.
+    deadline_ms: int
+    #: With the keys of their entries.
+    parked: list[tuple[bytes, Parked]]
 
 
 @dataclass(frozen=True)
@@ -114,7 +130,8 @@ class Transitions:
                 self._append(draft, envelope, started)
                 return Admission.RUN
             case runs.Repeated(answer=known):
-                self._append(draft, envelope, known)
+                epoch = max(each.epoch for each in found if each is not None)
+                self._append(draft, replace(envelope, epoch=epoch), known)
                 return Admission.DROP
             case runs.Redelivered():
                 return runs.admit(found[1], envelope.epoch)
@@ -125,22 +142,18 @@ class Transitions:
             run = Run(seen_ms=record.appended_ms, epoch=envelope.epoch)
             draft.state.put(state.seen_key(envelope.run_id), run.encode())
 
+    def adopt(self, view: View, envelope: Envelope) -> Envelope:
+        """Return the envelope of an event with the epoch that its run has come to since."""
+        run = self._run(view, envelope.run_id)
+        if run is None or run.epoch <= envelope.epoch:
+            return envelope
+        return replace(envelope, epoch=run.epoch)
+
     def freeze(self, draft: Draft, work: Work) -> None:
         """Keep a step of a run that ended without a result, for when it is resumed."""
-        parked = Parked(
-            topic=work.record.topic,
-            headers=tuple(work.record.headers),
-            value=work.record.value or b"",
-            step=work.step.name,
-            parked_ms=work.record.appended_ms,
-        )
-        envelope = work.envelope
-        value = parked.encode()
-        if len(value) > MAX_VALUE_BYTES:
-            self._bury_frozen(draft, work, len(value))
-            return
-        key = state.parked_key(envelope.run_id, envelope.event_id, work.step.name)
-        draft.state.put(key, value)
+        size = self._keep(draft, work.record, work.envelope, work.step.name)
+        if size > MAX_RECORD_BYTES:
+            self._bury_frozen(draft, work, size)
 
     def returned(self, draft: Draft, work: Work, outcome: Returned) -> None:
         """Take a step's result; raises WorkflowRuntimeError where it cannot be taken."""
@@ -154,7 +167,10 @@ class Transitions:
     def raised(
         self, draft: Draft, work: Work, outcome: Raised, attempt: int, reason: str = "failed"
     ) -> None:
-        """Take a step's failure: a dead letter, and the run fails with the original error."""
+        """Take a step's failure: a dead letter, and the run fails with the original error.
+
+        The step waits for the run to be resumed.
+        """
         failed = Failed(
             step=work.step.name,
             event_id=work.envelope.event_id,
@@ -163,6 +179,7 @@ class Transitions:
         )
         self._bury(draft, work.record, reason, failed)
         self._append(draft, work.envelope, failed)
+        self._keep(draft, work.record, work.envelope, work.step.name)
 
     def reject(
         self,
@@ -172,12 +189,20 @@ class Transitions:
         reason: str,
         error: BaseException,
     ) -> None:
-        """Bury a record that cannot be processed; its run, where it has one, fails."""
+        """Bury a record that cannot be processed; its run, where it has one, fails.
+
+        The record waits for the run to be resumed.
+        """
         event_id = envelope.event_id if envelope else ""
         failed = Failed(step="", event_id=event_id, attempt=0, failure=outcomes.describe(error))
         self._bury(draft, record, reason, failed)
-        if envelope is not None and self.admit(draft.state, envelope) is Admission.RUN:
-            self._append(draft, envelope, failed)
+        if envelope is None:
+            return
+        admission = self.admit(draft.state, envelope)
+        if admission is Admission.RUN:
+            self._append(draft, self.adopt(draft.state, envelope), failed)
+        if admission is not Admission.DROP:
+            self._keep(draft, record, envelope, "")
 
     def note(self, draft: Draft, work: Work, step: StepRecord) -> None:
         """Write an attempt into the workflow's history."""
@@ -195,13 +220,20 @@ class Transitions:
 
     def happened(
         self, draft: Draft, record: Delivered, envelope: Envelope, happening: Lifecycle
-    ) -> Ended | Due | None:
-        """Take a record of the `runs` topic: only here does a run end."""
+    ) -> Ended | Due | GoesOn | None:
+        """Take a record of the `runs` topic: only here does a run end, or go on after its end."""
         if isinstance(happening, Started):
             return self._set_deadline(draft, record, envelope, happening)
+        if isinstance(happening, Resumed):
+            return self._resume(draft, record, envelope)
         if happening.terminal:
             return self._conclude(draft, record, envelope, happening)
         return None
+
+    def complete(self, draft: Draft, record: Delivered, envelope: Envelope) -> None:
+        """Write a result of an older epoch for the one that the run has come to."""
+        headers = self.adopt(draft.state, envelope).headers()
+        draft.records.append(Outgoing(self.topics.runs, record.key or b"", record.value, headers))
 
     def timed_out(self, draft: Draft, run_id: str, active_steps: Iterable[str]) -> None:
         """Write that a run's deadline has passed, unless it ended before."""
@@ -244,23 +276,46 @@ class Transitions:
         draft.state.put(state.run_key(envelope.run_id), dated.encode())
         return Due(envelope.run_id, dated.deadline_ms)
 
+    def _resume(self, draft: Draft, record: Delivered, request: Envelope) -> GoesOn | None:
+        run_id, epoch = request.run_id, request.epoch
+        run, end = self._run(draft.state, run_id), self._end(draft.state, run_id)
+        refused = runs.refusal(run, end, epoch)
+        self._append(draft, request, Resumption(request_id=request.event_id, refused=refused))
+        if run is None or refused:
+            return None
+        goes_on = runs.resumed(run, epoch, record.appended_ms)
+        draft.state.put(state.run_key(run_id), goes_on.encode())
+        draft.state.delete(state.end_key(run_id))
+        work = parked.thaw(draft.state, run_id, epoch, record.appended_ms)
+        return GoesOn(run_id, goes_on.deadline_ms, work)
+
     def _conclude(
         self, draft: Draft, record: Delivered, envelope: Envelope, terminal: Lifecycle
     ) -> Ended | None:
         run_id = envelope.run_id
-        end = runs.conclude(
-            self._run(draft.state, run_id),
-            self._end(draft.state, run_id),
-            terminal,
-            Place(envelope.epoch, record.offset, record.appended_ms),
-        )
+        run, before = self._run(draft.state, run_id), self._end(draft.state, run_id)
+        place = Place(envelope.epoch, record.offset, record.appended_ms)
+        end = runs.conclude(run, before, terminal, place)
         if end is None:
+            if isinstance(terminal, Completed):
+                self._take_late(draft, record, envelope, before)
             return None
         draft.state.put(state.end_key(run_id), end.encode())
         self._unsee(draft, run_id)
+        if end.epoch:
+            parked.freeze(draft.state, run_id)
         if not end.frozen:
             self._remove(draft, run_id)
         return Ended(run_id, end.outcome)
+
+    def _take_late(
+        self, draft: Draft, record: Delivered, envelope: Envelope, end: End | None
+    ) -> None:
+        """Let a result that came after the end of its epoch count for the next one."""
+        if end is None:
+            self.complete(draft, record, envelope)
+        elif end.frozen:
+            self._keep(draft, record, envelope, "")
 
     def _unsee(self, draft: Draft, run_id: str) -> None:
         if draft.state.get(state.seen_key(run_id)) is not None:
@@ -270,7 +325,7 @@ class Transitions:
         draft.state.delete(state.run_key(run_id))
         self._unsee(draft, run_id)
         draft.state.delete_all(state.context_prefix(run_id))
-        draft.state.delete_all(state.parked_prefix(run_id))
+        draft.state.delete_all(state.frozen_prefix(run_id))
 
     def _routed(self, work: Work, index: int, sent: Sent) -> Outgoing:
         envelope = work.envelope
@@ -314,6 +369,14 @@ class Transitions:
             traceparent=envelope.traceparent,
         ).headers()
         return Outgoing(self.topics.runs, envelope.run_id.encode(), happening.encode(), headers)
+
+    def _keep(self, draft: Draft, record: Delivered, envelope: Envelope, step: str) -> int:
+        """Freeze a step, or any step where it is empty; return the entry's size, in bytes."""
+        value = parked.frozen(record, step)
+        if len(value) <= MAX_RECORD_BYTES:
+            key = state.frozen_key(envelope.run_id, envelope.event_id, step)
+            draft.state.put(key, value)
+        return len(value)
 
     def _bury_frozen(self, draft: Draft, work: Work, size: int) -> None:
         error = RecordTooLarge(f"{work.envelope.type}, kept for when its run is resumed,", size)

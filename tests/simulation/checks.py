@@ -13,9 +13,18 @@ from pydantic_core import from_json
 from fleet.records import envelope as envelopes
 from fleet.records import lifecycle
 from fleet.records.envelope import Envelope, idempotency_key
-from fleet.records.lifecycle import Completed, Known, Lifecycle, Started, StepRecord
+from fleet.records.lifecycle import (
+    Completed,
+    Known,
+    Lifecycle,
+    Resumed,
+    Resumption,
+    Started,
+    StepRecord,
+)
 from fleet.runtime.reader import partition_of
 from fleet.workflow import state
+from fleet.workflow.runs import End
 from simulation.broker import Broker, Record, Transaction
 from simulation.flow import Attempt, Laboratory, SimulatedFlow
 from simulation.worker import TOPICS
@@ -47,8 +56,16 @@ class Checks:
         self._effective: dict[str, int] = {}
         #: The changelog of each partition, compacted.
         self.state: dict[int, dict[bytes, bytes]] = {each: {} for each in range(partitions)}
-        #: Ends of runs, the first one in the log of each; and start events that were answered.
+        #: Ends of runs, the first one in the log of each epoch; those before the last resumption;
+        #: and start events that were answered.
         self.ends: dict[str, Lifecycle] = {}
+        self._earlier: dict[str, list[Lifecycle]] = {}
+        #: The epoch of each run that was resumed, and the one that somebody asked for last.
+        self._epochs: dict[str, int] = {}
+        self._asked: dict[str, int] = {}
+        #: Requests to resume that were not answered, and steps that raised, by run.
+        self._requests: set[str] = set()
+        self._raised: dict[str, set[str]] = {}
         self._ended_at: dict[str, float] = {}
         self._answered: set[str] = set()
         #: Start events that began a run, and records that were buried, by topic and place.
@@ -75,6 +92,7 @@ class Checks:
 
     def _on_attempt(self, attempt: Attempt) -> None:
         partition = partition_of(attempt.run_id, self._partitions)
+        self._read_runs(partition)
         owned_since = self.owned_since(attempt.worker, partition)
         if owned_since is not None:
             if attempt.key in self.committed:
@@ -94,6 +112,7 @@ class Checks:
             return
         partition = records[0].partition
         self._read_runs(partition)
+        self._check_resumptions(partition, records)
         steps = self._steps(records)
         self._note_buried(records)
         self._check_outputs(records, steps)
@@ -113,11 +132,34 @@ class Checks:
                 self._check_position(partition, change.key, before, records)
 
     def _note_end(self, key: bytes, before: bytes | None, after: bytes | None) -> None:
-        if after is not None:
-            self._concluded.add(key[len(state.END) :].decode())
-        if before is not None and before != after:
+        run_id = key[len(state.END) :].decode()
+        if after is not None and End.decode(after).epoch >= self._asked.get(run_id, 0):
+            self._concluded.add(run_id)
+        if before is None or before == after:
+            return
+        if after is None:
+            resumed = self._epochs.get(run_id, 0) > End.decode(before).epoch
+        else:
             # Also where the next end of the same id is in the same commit.
+            resumed = End.decode(after).epoch > End.decode(before).epoch
+        if not resumed:
             self._forgotten.add(key)
+
+    def _check_resumptions(self, partition: int, records: list[Record]) -> None:
+        """A request that could have been met was."""
+        changed = {record.key for record in records if record.topic == TOPICS.state}
+        for record in records:
+            envelope = envelopes.parse(record.headers) if record.topic == TOPICS.runs else None
+            if envelope is None or envelope.type != Resumption.kind:
+                continue
+            refused = Resumption.model_validate_json(record.value or b"").refused
+            end_key, run_key = state.end_key(envelope.run_id), state.run_key(envelope.run_id)
+            end, run = (self.state[partition].get(each) for each in (end_key, run_key))
+            # What another record of this commit has changed is not what the request met.
+            if refused and end and run and end_key not in changed:
+                ended = End.decode(end)
+                if ended.frozen and ended.epoch + 1 == envelope.epoch:
+                    self._world.violate(f"{envelope.run_id} is not resumed: {refused}")
 
     def _steps(self, records: list[Record]) -> dict[str, StepRecord]:
         """Return the step records of a transaction; each step may have one in all."""
@@ -128,9 +170,17 @@ class Checks:
                 key = idempotency_key(step.event_id, step.step)
                 if key in self.committed:
                     self._world.violate(f"{step.step} of {step.event_id} is committed again")
-                self.committed.add(key)
                 found[key] = step
+                self._note_step(key, step, envelopes.parse(record.headers))
         return found
+
+    def _note_step(self, key: str, step: StepRecord, envelope: Envelope) -> None:
+        if step.outcome != "raised":
+            self.committed.add(key)
+        elif envelope.epoch >= self._asked.get(envelope.run_id, 0):
+            # Not to run again until somebody asks for it.
+            self.committed.add(key)
+            self._raised.setdefault(envelope.run_id, set()).add(key)
 
     def _check_outputs(self, records: list[Record], steps: dict[str, StepRecord]) -> None:
         """All that an attempt returned is there, and nothing of another one."""
@@ -140,6 +190,8 @@ class Checks:
             if by is None:
                 continue
             attempt = self._attempts[by - 1]
+            if self._is_late_result(record, by):
+                continue
             if self._effective.setdefault(attempt.key, by) != by or attempt.key not in steps:
                 self._world.violate(f"attempt {by} is visible and its step is not")
             seen[attempt.key] = seen.get(attempt.key, 0) + 1
@@ -149,6 +201,13 @@ class Checks:
             if step.outcome == "returned" and len(step.sent) != seen.get(key, 0):
                 self._world.violate(f"{step.step} sent {step.sent}, {seen.get(key, 0)} are visible")
 
+    def _is_late_result(self, record: Record, by: int) -> bool:
+        """Whether it is a result that was committed too late, for the epoch that came after."""
+        attempt, epoch = self._attempts[by - 1], envelopes.parse(record.headers).epoch
+        return (
+            bool(epoch) and record.topic == TOPICS.runs and self._effective.get(attempt.key) == by
+        )
+
     def _was_shown(self, record: Record, by: int) -> bool:
         log = self._broker.at(TP(TOPICS.stream, record.partition))
         return any(from_json(each.value or b"")["text"] == str(by) for each in log.records())
@@ -157,7 +216,8 @@ class Checks:
         for record in records:
             if record.topic == TOPICS.dead:
                 letter = from_json(dict(record.headers)["fleet-dead-letter"])
-                self._buried.add((letter["topic"], letter["partition"], letter["offset"]))
+                if not letter["step"]:
+                    self._buried.add((letter["topic"], letter["partition"], letter["offset"]))
 
     def _check_position(
         self, partition: int, key: bytes, before: dict[bytes, bytes], records: list[Record]
@@ -204,11 +264,13 @@ class Checks:
         if idempotency_key(envelope.event_id, step) in self.committed:
             return True
         end = self.ends.get(envelope.run_id)
-        if end is None or isinstance(end, Completed):
-            return end is not None
-        kept = state.parked_key(envelope.run_id, envelope.event_id, step)
-        gone = state.end_key(envelope.run_id) in self._forgotten
-        return gone or kept in self.state[partition]
+        if isinstance(end, Completed):
+            return True
+        kept, gone = self.state[partition], state.end_key(envelope.run_id) in self._forgotten
+        names = envelope.run_id, envelope.event_id, step
+        parked = state.frozen_key(*names) in kept or state.parked_key(*names) in kept
+        # Between the request to resume and its answer, work that waits is still where it was.
+        return parked or (gone and end is not None)
 
     def _read_runs(self, partition: int) -> None:
         log = self._broker.at(TP(TOPICS.runs, partition))
@@ -217,12 +279,33 @@ class Checks:
             envelope = envelopes.parse(record.headers)
             happening = lifecycle.decode(envelope.type, record.value or b"")
             self._note_answer(record)
-            if happening.terminal and envelope.run_id not in self.ends:
+            self._note_resuming(envelope, happening)
+            is_old = envelope.epoch < self.epoch(envelope.run_id)
+            if happening.terminal and envelope.run_id not in self.ends and not is_old:
                 self._world.note("log", f"{envelope.run_id} has ended: {happening.kind}")
                 self.ends[envelope.run_id] = happening
                 self._ended_at[envelope.run_id] = self._world.now
             if isinstance(happening, Started):
                 self.begun.setdefault(envelope.run_id, happening.start_event_id)
+
+    def _note_resuming(self, envelope: Envelope, happening: Lifecycle) -> None:
+        run_id = envelope.run_id
+        if isinstance(happening, Resumed):
+            self._requests.add(envelope.event_id)
+            if isinstance(self.ends.get(run_id), Completed | None):
+                return
+            if envelope.epoch == self.epoch(run_id) + 1:
+                # From now on its steps may begin again.
+                self._asked[run_id] = envelope.epoch
+                self._concluded.discard(run_id)
+                self._ended_at.pop(run_id, None)
+                self.committed -= self._raised.pop(run_id, set())
+        elif isinstance(happening, Resumption):
+            self._requests.discard(happening.request_id)
+            if not happening.refused:
+                self._world.note("log", f"{run_id} goes on")
+                self._epochs[run_id] = envelope.epoch
+                self._earlier.setdefault(run_id, []).append(self.ends.pop(run_id))
 
     def _note_answer(self, record: Record) -> None:
         headers = dict(record.headers)
@@ -235,6 +318,18 @@ class Checks:
         """Look at what is new in the log."""
         for partition in range(self._partitions):
             self._read_runs(partition)
+
+    def epoch(self, run_id: str) -> int:
+        """Return how often a run was resumed."""
+        return self._epochs.get(run_id, 0)
+
+    def every_end(self, run_id: str) -> list[Lifecycle]:
+        """Return a run's effective ends, one for each epoch."""
+        return [*self._earlier.get(run_id, ()), self.ends[run_id]]
+
+    def unanswered(self) -> list[str]:
+        """Return the requests to resume that nobody answered."""
+        return [f"{request} is not answered" for request in sorted(self._requests)]
 
     def undone(self) -> list[str]:
         """Return the events that were not worked on though their runs go on."""

@@ -6,6 +6,7 @@ when it was killed may or may not arrive.
 """
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -158,6 +159,7 @@ class Producer:
         self.started = 0.0
         self._fatal = False
         self._in_transaction = False
+        self._sending: dict[TP, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._sender = _Sender(connection.loop.create_future())
         self._txn_manager = self
 
@@ -207,9 +209,11 @@ class Producer:
 
     async def _append(self, tp: TP, batch: Batch) -> Metadata:
         broker, producer = self._connection.broker, (self.name, self.epoch)
-        first, appended = await self._ask(
-            "produce", lambda: broker.produce(tp, batch.records, producer)
-        )
+        # One batch of a partition at a time: what a producer sends stays in order there.
+        async with self._sending[tp]:
+            first, appended = await self._ask(
+                "produce", lambda: broker.produce(tp, batch.records, producer)
+            )
         return Metadata(tp.topic, first, appended)
 
     async def commit_transaction(self) -> None:

@@ -6,8 +6,9 @@ from functools import partial
 from unittest.mock import patch
 
 from faust.types import TP
+from pydantic_core import from_json
 
-from fleet.records.lifecycle import Cancelled, Completed, Failed, TimedOut
+from fleet.records.lifecycle import Cancelled, Completed, Failed, Lifecycle, TimedOut
 from fleet.runtime import loading
 from fleet.workflow.errors import (
     RunConflict,
@@ -118,6 +119,16 @@ class History:
         for at, kind in run.poisoned_at:
             poison = partial(outsider.poison, self.broker, run_id, self.plan.partitions)
             after(at, partial(poison, kind))
+        for at in run.resumed_at:
+            after(at, partial(self._resume, run_id))
+        if run.resumed_at:
+            after(run.mended_at, partial(self.laboratory.mended.add, run_id))
+
+    def _resume(self, run_id: str) -> None:
+        self.checks.read()
+        epoch = self.checks.epoch(run_id) + 1
+        self.world.note("operator", f"resumes {run_id} as {epoch}")
+        outsider.resume(self.broker, run_id, self.plan.partitions, epoch)
 
     def _start(self, disk: Disk) -> None:
         self._number += 1
@@ -242,6 +253,7 @@ class History:
                 f"nobody told {call.run_id}" for call in caller.calls if not call.handler.is_done()
             ]
         found += self.checks.undone()
+        found += self.checks.unanswered()
         for worker in self._alive():
             for partition, task in worker.engine.tasks.items():
                 found += [
@@ -265,32 +277,33 @@ class History:
                 self._check_call(call)
 
     def _check_call(self, call: Call) -> None:
-        """Who called heard the effective end."""
-        end, error = self.checks.ends[call.run_id], call.handler.exception()
-        heard = "an event"
-        match error:
-            case None:
-                right = isinstance(end, Completed)
-                right = right and call.handler.result().by == self.checks.result(call.run_id)["by"]
-            case RunUnheard():
-                right = True
-            case RunConflict():
-                right = call.order.parts != self.checks.began_with(call.run_id)
-            case WorkflowCancelledByUser():
-                right = isinstance(end, Cancelled)
-            case WorkflowTimeoutError():
-                right = isinstance(end, TimedOut)
-            case _:
-                right = isinstance(end, Failed) and str(error) == end.failure.message
+        """Who called heard an effective end: of each time that the run ended."""
+        error = call.handler.exception()
+        heard, ends = "an event", self.checks.every_end(call.run_id)
+        right = isinstance(error, RunUnheard) or any(self._is_end(call, end) for end in ends)
+        if isinstance(error, RunConflict):
+            right = call.order.parts != self.checks.began_with(call.run_id)
         if error is not None:
             heard = repr(error)
         if not right:
-            self.world.violate(f"a caller of {call.run_id} heard {heard}, the log has {end!r}")
+            self.world.violate(f"a caller of {call.run_id} heard {heard}, the log has {ends}")
 
         if isinstance(error, RunConflict | RunUnheard):
             return
         if call.order.parts != (self.checks.began_with(call.run_id) or call.order.parts):
             self.world.violate(f"a caller of {call.run_id} with other fields heard {heard}")
+
+    def _is_end(self, call: Call, end: Lifecycle) -> bool:
+        match call.handler.exception():
+            case None:
+                result = from_json(end.event) if isinstance(end, Completed) else None
+                return result is not None and call.handler.result().by == result["by"]
+            case WorkflowCancelledByUser():
+                return isinstance(end, Cancelled)
+            case WorkflowTimeoutError():
+                return isinstance(end, TimedOut)
+            case error:
+                return isinstance(end, Failed) and str(error) == end.failure.message
 
     def _owned_since(self, name: str, partition: int) -> float | None:
         worker = next(each for each in self.workers if each.name == name)

@@ -29,7 +29,7 @@ from fleet.runtime.lost_tasks import LostTasks
 from fleet.runtime.pulse import Pulse
 from fleet.runtime.task import Task
 from fleet.runtime.transactions import KafkaLog
-from fleet.workflow import runs, state, transitions
+from fleet.workflow import parked, runs, state, transitions
 from fleet.workflow.runs import Admission
 from fleet.workflow.state import Overlay
 from fleet.workflow.transitions import Draft, Transitions
@@ -388,6 +388,68 @@ def _ends_are_forgotten_at_once(end: Any, dedupe_days: float, resume_days: float
     del dedupe_days, resume_days
     ended: int = end.ended_ms
     return ended
+
+
+# -- resuming -------------------------------------------------------------------------------------
+
+_begin_task, _raised, _taken_up = Task.begin, Transitions.raised, Task._take_up
+_refusal, _go_on = runs.refusal, runs.resumed
+
+
+@_instead_of(Task, "begin")
+def _parked_work_is_not_restored(self: Any) -> None:
+    def items(prefix: bytes) -> Any:
+        return () if prefix == state.PARKED else Ledger.items(self.ledger, prefix)
+
+    with patch.object(self.ledger, "items", items):
+        _begin_task(self)
+
+
+@_instead_of(Task, "_take_up")
+def _parked_work_is_not_kept_while_it_runs(self: Any, key: bytes, work: Any) -> None:
+    _taken_up(self, key, work)
+    self.ledger.open.state.delete(key)
+
+
+@_instead_of(Transitions, "raised")
+def _what_failed_is_not_kept(
+    self: Any, draft: Draft, work: Any, *others: Any, **named: Any
+) -> None:
+    _raised(self, draft, work, *others, **named)
+    envelope = work.envelope
+    key = state.frozen_key(envelope.run_id, envelope.event_id, work.step.name)
+    draft.state.delete(key)
+
+
+@_instead_of(parked, "freeze")
+def _parked_work_goes_on_when_its_run_ends(changes: Any, run_id: str) -> None:
+    del changes, run_id
+
+
+@_instead_of(Transitions, "adopt")
+def _events_keep_their_epoch(self: Any, view: Any, envelope: Any) -> Any:
+    del self, view
+    return envelope
+
+
+@_instead_of(Transitions, "_take_late")
+def _a_result_that_comes_too_late_is_dropped(self: Any, *_: Any) -> None:
+    del self
+
+
+@_instead_of(runs, "conclude")
+def _ends_of_older_epochs_count(run: Any, end: Any, terminal: Any, place: Any) -> Any:
+    return _conclude(run and run.model_copy(update={"epoch": 0}), end, terminal, place)
+
+
+@_instead_of(runs, "refusal")
+def _a_run_that_goes_on_is_resumed(run: Any, end: Any, epoch: int) -> str:
+    return _refusal(run, end, epoch) if end is not None else ""
+
+
+@_instead_of(runs, "resumed")
+def _a_resumed_run_has_no_deadline(run: Any, epoch: int, appended_ms: int) -> Any:
+    return _go_on(run, epoch, appended_ms).model_copy(update={"deadline_ms": 0})
 
 
 # -- time -----------------------------------------------------------------------------------------

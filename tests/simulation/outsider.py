@@ -1,8 +1,9 @@
-"""What others write into a workflow's topics: the same start again, and what cannot be read."""
+"""What others write into a workflow's topics: a start again, what cannot be read, go on."""
 
 from faust.types import TP
 
 from fleet.records.envelope import Envelope
+from fleet.records.lifecycle import Resumed
 from fleet.runtime.reader import partition_of
 from simulation.broker import Broker
 from simulation.flow import Order, Part
@@ -25,3 +26,11 @@ def poison(broker: Broker, run_id: str, partitions: int, kind: str) -> None:
     envelope = Envelope(run_id=run_id, event_id=f"poison of {run_id}", type=name)
     headers = [] if kind == "envelope" else envelope.headers()
     broker.produce(tp, [(run_id.encode(), b"{}", headers)])
+
+
+def resume(broker: Broker, run_id: str, partitions: int, epoch: int) -> None:
+    """Ask for an ended run to go on as *epoch*."""
+    tp = TP(TOPICS.runs, partition_of(run_id, partitions))
+    number = sum(1 for _ in broker.at(tp).records())
+    envelope = Envelope(run_id=run_id, event_id=f"request {number}", type=Resumed.kind, epoch=epoch)
+    broker.produce(tp, [(run_id.encode(), Resumed().encode(), envelope.headers())])

@@ -1,6 +1,6 @@
 """What happens in a history: made from its seed, printed with its trace."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 #: After this no fault begins, in seconds of the history.
@@ -35,6 +35,9 @@ class RunPlan:
     copied_at: tuple[float, ...] = ()
     #: When something is written that cannot be read, and what: `value`, `type` or `envelope`.
     poisoned_at: tuple[tuple[float, str], ...] = ()
+    #: When somebody asks for the run to be resumed, and when what makes it fail is mended.
+    resumed_at: tuple[float, ...] = ()
+    mended_at: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,8 @@ def make(seed: int) -> Plan:
         refusal=random.choice((0, 0, 0.05)),
         dedupe_seconds=dedupe,
         runs=tuple(
-            _run(random, number, once=dedupe < LONG) for number in range(random.randint(1, 4))
+            _resumed(seed, _run(random, number, once=dedupe < LONG))
+            for number in range(random.randint(1, 4))
         ),
         ghosts=tuple(random.uniform(5, 20) for _ in range(random.choice((0, 0, 0, 1)))),
         stale_seconds=stale,
@@ -140,6 +144,19 @@ def _run(random: Random, number: int, *, once: bool) -> RunPlan:
             (at, random.choice(("value", "type", "envelope"))) for at in _some(random, begin, 0.1)
         ),
     )
+
+
+def _resumed(seed: int, run: RunPlan) -> RunPlan:
+    """Return the plan of a run with when it is resumed."""
+    # Chance of its own: a history in which nothing is resumed is the same with and without it.
+    random, begin = Random(f"resume {seed} {run.run_id}"), run.calls[0].at
+    if random.random() > 0.25:
+        return run
+    times = [begin + random.uniform(0, 14) for _ in range(random.choice((1, 1, 2, 3)))]
+    if random.random() < 0.2:
+        times.append(times[-1] + 0.001)
+    mended_at = begin + random.choice((0.0, random.uniform(0, 14), 1_000.0))
+    return replace(run, resumed_at=tuple(times), mended_at=mended_at)
 
 
 def _some(random: Random, begin: float, chance: float) -> tuple[float, ...]:

@@ -60,8 +60,8 @@ class TestDecode:
 
     def test_an_unknown_kind_is_named(self) -> None:
         """A kind of a newer version raises an error with the kind and the way out."""
-        with pytest.raises(UnknownLifecycle, match=r"'resumed'.*upgrade"):
-            lifecycle.decode("resumed", b"{}")
+        with pytest.raises(UnknownLifecycle, match=r"'newer'.*upgrade"):
+            lifecycle.decode("newer", b"{}")
 
     @pytest.mark.parametrize("value", [b"", b"{}", b"\xff", b'{"start_event_id": 5}'])
     def test_a_value_that_is_not_of_its_kind_is_refused(self, value: bytes) -> None:

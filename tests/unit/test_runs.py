@@ -14,12 +14,12 @@ from fleet.records.lifecycle import (
     TimedOut,
 )
 from fleet.workflow import runs
+from fleet.workflow.parked import Parked
 from fleet.workflow.runs import (
     DAY_MS,
     Admission,
     Begun,
     End,
-    Parked,
     Place,
     Redelivered,
     Repeated,

@@ -1,11 +1,13 @@
 """A task over a simulated log: what it commits, and what is left of it after a crash."""
 
 import asyncio
+import json
 import random
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -20,6 +22,8 @@ from fleet.records.lifecycle import (
     Failed,
     Known,
     Lifecycle,
+    Resumed,
+    Resumption,
     Started,
     StepRecord,
     TimedOut,
@@ -34,7 +38,8 @@ from fleet.runtime.memory import MemoryStore
 from fleet.runtime.task import Charter, Task
 from fleet.workflow import state
 from fleet.workflow.definition import Definition
-from fleet.workflow.runs import DAY_MS, End, Parked
+from fleet.workflow.parked import Parked
+from fleet.workflow.runs import DAY_MS, End, Run
 from fleet.workflow.transitions import Work
 
 TOPICS = Topics("fleet", "joke", "main")
@@ -79,6 +84,7 @@ class JokeFlow(Definition):
 
     def __init__(self) -> None:
         self.gate = Gate()
+        self.mended = False
 
     @step
     async def generate(self, ctx: Context, ev: StartEvent) -> JokeEvent:
@@ -91,7 +97,7 @@ class JokeFlow(Definition):
     @step
     async def critique(self, ctx: Context, ev: JokeEvent) -> StopEvent:
         await self.gate.at(f"critique {ctx.run_id}")
-        if "bad" in ev.joke:
+        if "bad" in ev.joke and not self.mended:
             raise LookupError(ev.joke)
         seen = await ctx.store.get("seen.generate")
         return StopEvent(result=[ev.joke, seen])
@@ -253,9 +259,11 @@ class World:
         )
         self.raw(topic or TOPICS.event(event.type_name()), event.encode(), envelope.headers())
 
-    def happen(self, happening: Lifecycle, run_id: str, appended_ms: int | None = None) -> None:
+    def happen(
+        self, happening: Lifecycle, run_id: str, appended_ms: int | None = None, **parts: Any
+    ) -> None:
         """Append a record of `runs` as somebody outside would."""
-        envelope = Envelope(run_id=run_id, event_id="o", type=happening.kind)
+        envelope = Envelope(**{"run_id": run_id, "event_id": "o", "type": happening.kind} | parts)
         outgoing = Outgoing(TOPICS.runs, run_id.encode(), happening.encode(), envelope.headers())
         self.append(outgoing, appended_ms)
 
@@ -684,9 +692,9 @@ class TestEnd:
         await running.pump()
         assert list(running.flow.gate.waiting) == ["generate other"]
         ((key, value),) = [
-            (key, value) for key, value in running.state.items() if key.startswith(state.PARKED)
+            (key, value) for key, value in running.state.items() if key.startswith(state.FROZEN)
         ]
-        assert key == state.parked_key("r", "start r", "generate")
+        assert key == state.frozen_key("r", "start r", "generate")
         parked = Parked.decode(value)
         assert (parked.topic, parked.step, parked.reason) == (START, "generate", "frozen")
         assert running.frontier(START).lowest == 1
@@ -699,8 +707,8 @@ class TestEnd:
         running.send(JokeEvent(), "r", event_id="late", topic=JOKES)
         await running.pump()
         assert running.flow.gate.entered == []
-        assert running.kept(state.PARKED) == [
-            state.parked_key("r", "late", name) for name in ("count", "critique")
+        assert running.kept(state.FROZEN) == [
+            state.frozen_key("r", "late", name) for name in ("count", "critique")
         ]
         assert running.frontier(JOKES).pending == 0
 
@@ -737,6 +745,203 @@ class TestEnd:
         assert running.ended == ["cancelled"]
         value = running.state[state.end_key("r")]
         assert End.decode(value).outcome == "cancelled"
+
+
+class TestResume:
+    async def failed(self, running: World) -> None:
+        """Let a run fail in one of two steps; the other is in flight."""
+        running.start("r", topic="bad")
+        await running.pump()
+        await running.open("generate r")
+        await running.open("critique r")
+
+    def resume(self, running: World, epoch: int = 1, appended_ms: int | None = None) -> None:
+        """Ask for the run to go on."""
+        running.happen(Resumed(), "r", appended_ms, epoch=epoch, event_id=f"request {epoch}")
+
+    def answers(self, running: World) -> list[str]:
+        """Return why requests were refused; empty where they were not."""
+        found = running.happenings("r")
+        return [each.refused for each in found if isinstance(each, Resumption)]
+
+    async def test_what_failed_and_what_was_in_flight_runs_again(self, running: World) -> None:
+        """And nothing else: what was committed before the end stays."""
+        await self.failed(running)
+        assert running.flow.gate.waiting == {}
+        self.resume(running)
+        await running.pump()
+        assert sorted(running.flow.gate.waiting) == ["count r", "critique r"]
+        assert self.answers(running) == [""]
+
+    async def test_a_resumed_run_ends_in_its_new_epoch(self, running: World) -> None:
+        """Its context is what it was, and nothing is kept of it afterwards but its end."""
+        await self.failed(running)
+        running.flow.mended = True
+        self.resume(running)
+        await running.pump()
+        await running.open("critique r")
+        ends = [each for each in running.happenings("r") if each.terminal]
+        assert [each.kind for each in ends] == ["failed", "completed"]
+        assert json.loads(ends[1].model_dump()["event"])["result"] == ["about bad", "r"]
+        assert running.kept() == [state.end_key("r")]
+        assert End.decode(running.state[state.end_key("r")]).epoch == 1
+        assert running.flow.gate.waiting == {}
+
+    async def test_parked_work_survives_a_crash(self, running: World) -> None:
+        """It is in the state until what it gives is committed."""
+        await self.failed(running)
+        self.resume(running)
+        await running.pump()
+        await running.restart()
+        assert sorted(running.flow.gate.waiting) == ["count r", "critique r"]
+        await running.open("count r")
+        await running.restart()
+        assert sorted(running.flow.gate.waiting) == ["critique r"]
+        assert len(running.kept(state.PARKED)) == 1
+
+    async def test_a_request_that_is_read_while_the_task_is_loaded_counts(
+        self, running: World
+    ) -> None:
+        """Nothing begins before `runs` was read to its end, and then all of it does, once."""
+        await self.failed(running)
+        await running.crash()
+        self.resume(running)
+        running.deliver(TOPICS.runs, 1_000_000)
+        assert running.flow.gate.entered == []
+        await running.begin()
+        await running.pump()
+        assert sorted(running.flow.gate.entered) == ["count r", "critique r"]
+
+    async def test_it_fails_again_and_is_resumed_again(self, running: World) -> None:
+        """The epoch rises each time; what was in flight waits each time."""
+        await self.failed(running)
+        for epoch in (1, 2, 3):
+            self.resume(running, epoch)
+            await running.pump()
+            await running.open("critique r")
+        assert running.ended == ["failed"] * 4
+        assert len(running.kept(state.FROZEN)) == 2
+        assert running.kept(state.PARKED) == []
+
+    async def test_late_events_join_the_new_epoch(self, running: World) -> None:
+        """What a step has sent before the end counts, however late it is read."""
+        running.start("r", topic="x")
+        await running.pump()
+        running.flow.gate.open("generate r")
+        await turns()
+        running.happen(Cancelled(), "r")
+        running.deliver(TOPICS.runs, 1_000_000)
+        await turns()
+        self.resume(running)
+        running.deliver(TOPICS.runs, 1_000_000)
+        await turns()
+        await running.pump()
+        await running.open("critique r")
+        assert isinstance(running.happenings("r")[-1], Completed)
+        assert [parsed(each).epoch for each in running.topics[TOPICS.runs]][-1] == 1
+
+    async def test_a_result_that_came_too_late_ends_the_resumed_run(self, running: World) -> None:
+        """Its step is committed and never runs again, so else the run could not end."""
+        running.start("r", topic="x")
+        await running.pump()
+        await running.open("generate r")
+        running.happen(Cancelled(), "r")
+        running.flow.gate.open("critique r")
+        await turns()
+        await running.pump()
+        assert running.ended == ["cancelled"]
+        assert [each.kind for each in running.happenings("r")][-1] == "completed"
+        self.resume(running)
+        await running.pump()
+        assert running.ended == ["cancelled", "completed"]
+        assert running.kept() == [state.end_key("r")]
+
+    async def test_what_could_not_be_decoded_is_tried_again(self, running: World) -> None:
+        """Every step that accepts it gets it, once the type fits."""
+        envelope = Envelope(run_id="r", event_id="e1", type="JokeEvent")
+        running.raw(JOKES, b'{"joke": 5}', envelope.headers())
+        running.start("r", topic="x")
+        await running.pump()
+        assert running.ended == ["failed"]
+        self.resume(running)
+        await running.pump()
+        assert running.buried == ["undecodable", "undecodable"]
+        assert running.ended == ["failed", "failed"]
+        with patch.object(JokeEvent, "decode", lambda _: JokeEvent(joke="5")):
+            self.resume(running, 2)
+            await running.pump()
+        assert sorted(running.flow.gate.waiting) == ["count r", "critique r", "generate r"]
+        assert running.kept(state.PARKED) == [
+            *(state.parked_key("r", "e1", name) for name in ("count", "critique")),
+            state.parked_key("r", "start r", "generate"),
+        ]
+
+    async def test_its_time_begins_anew(self, running: World) -> None:
+        """The deadline counts from the request, in broker time."""
+        running.start("r", topic="x", timeout=3600)
+        await running.pump()
+        running.happen(Cancelled(), "r")
+        await running.pump()
+        self.resume(running, appended_ms=50_000_000)
+        await running.pump()
+        kept = Run.decode(running.state[state.run_key("r")])
+        assert kept.deadline_ms == 50_000_000 + 3_600_000
+
+    async def test_an_end_of_an_older_epoch_ends_nothing(self, running: World) -> None:
+        """A cancel that was meant for the run as it was before."""
+        await self.failed(running)
+        self.resume(running)
+        running.happen(Cancelled(), "r")
+        await running.pump()
+        assert running.ended == ["failed"]
+        running.happen(Cancelled(), "r", epoch=1)
+        await running.pump()
+        assert running.ended == ["failed", "cancelled"]
+
+    async def test_who_starts_it_again_hears_of_the_epoch(self, running: World) -> None:
+        """So that an older end is not taken for the one to come."""
+        await self.failed(running)
+        self.resume(running)
+        await running.pump()
+        running.start("r", event_id="again", topic="bad")
+        await running.pump()
+        (known,) = [each for each in running.topics[TOPICS.runs] if parsed(each).type == "known"]
+        assert parsed(known).epoch == 1
+        assert Known.model_validate_json(known.value or b"").end_offset is None
+
+    @pytest.mark.parametrize(
+        ("before", "epoch", "reason"),
+        [
+            ("never", 1, "nothing is kept of the run"),
+            ("goes on", 1, "the run goes on"),
+            ("completed", 1, "has completed"),
+            ("failed", 3, "has epoch 0 and the request epoch 3"),
+            ("resumed", 1, "goes on already"),
+            ("cancelled", 1, "ended before it began"),
+        ],
+    )
+    async def test_what_cannot_be_resumed_is_refused(
+        self, running: World, before: str, epoch: int, reason: str
+    ) -> None:
+        """With the reason, in the log, and nothing changes."""
+        if before in ("goes on", "completed"):
+            running.start("r", topic="x")
+            await running.pump()
+        if before == "completed":
+            await running.open("generate r")
+            await running.open("critique r")
+        if before in ("failed", "resumed"):
+            await self.failed(running)
+        if before == "resumed":
+            self.resume(running)
+        if before == "cancelled":
+            running.happen(Cancelled(), "r")
+        await running.pump()
+        kept = running.kept()
+        self.resume(running, epoch)
+        await running.pump()
+        assert reason in self.answers(running)[-1]
+        assert running.kept() == kept
 
 
 class TestDeadline:
@@ -912,7 +1117,7 @@ class TestLeftovers:
         running.happen(Cancelled(), "r")
         await running.begin()
         await running.pump()
-        (key,) = running.kept(state.PARKED)
+        (key,) = running.kept(state.FROZEN)
         assert key.endswith(b"critique")
         assert running.kept(state.DONE) == []
 
@@ -924,7 +1129,7 @@ class TestLeftovers:
         running.happen(Cancelled(), "r")
         await running.begin()
         await running.pump()
-        assert running.kept(state.PARKED) == [state.parked_key("r", "start r", "generate")]
+        assert running.kept(state.FROZEN) == [state.frozen_key("r", "start r", "generate")]
         assert [type(each) for each in running.happenings("r")] == [Started, Cancelled]
 
     async def deploy(self, world: World, *names: str) -> None:
@@ -1012,7 +1217,7 @@ class TestDeadLetters:
         assert (await self.buried(running)).reason == "broken_envelope"
         await self.goes_on(running)
 
-    @pytest.mark.parametrize(("kind", "value"), [("resumed", b"{}"), ("started", b"\xff")])
+    @pytest.mark.parametrize(("kind", "value"), [("newer", b"{}"), ("started", b"\xff")])
     async def test_a_lifecycle_record_that_cannot_be_read(
         self, running: World, kind: str, value: bytes
     ) -> None:

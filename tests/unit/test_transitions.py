@@ -26,7 +26,8 @@ from fleet.workflow import state
 from fleet.workflow.definition import Definition
 from fleet.workflow.errors import UnroutableEvent
 from fleet.workflow.outcomes import Raised, Returned, Sent
-from fleet.workflow.runs import Admission, End, Parked, Run
+from fleet.workflow.parked import Parked
+from fleet.workflow.runs import Admission, End, Run
 from fleet.workflow.state import MemoryState, Overlay
 from fleet.workflow.transitions import (
     MAX_RECORD_BYTES,
@@ -347,7 +348,7 @@ class TestEnd:
         group.start("s1")
         for run_id in ("r", "other"):
             group.draft.state.put(state.context_prefix(run_id) + b"a", b"1")
-            group.draft.state.put(state.parked_key(run_id, "e", "s"), b"{}")
+            group.draft.state.put(state.frozen_key(run_id, "e", "s"), b"{}")
 
 
 class TestDeadline:
@@ -580,8 +581,8 @@ class TestFreeze:
     def test_a_frozen_step_keeps_all_that_it_needs(self, group: Group) -> None:
         """Envelope, value, topic and step, under the run's own prefix."""
         group.transitions.freeze(group.draft, work())
-        ((key, value),) = group.draft.state.items(state.parked_prefix("r"))
-        assert key == state.parked_key("r", "e1", "critique")
+        ((key, value),) = group.draft.state.items(state.frozen_prefix("r"))
+        assert key == state.frozen_key("r", "e1", "critique")
         parked = Parked.decode(value)
         assert envelopes.parse(parked.headers) == work().envelope
         assert (parked.topic, parked.step, parked.reason) == (
@@ -595,11 +596,11 @@ class TestFreeze:
         """Each step of an event waits for itself."""
         for name in ("critique", "count", "critique"):
             group.transitions.freeze(group.draft, work(name))
-        assert len(list(group.draft.state.items(state.PARKED))) == 2
+        assert len(list(group.draft.state.items(state.FROZEN))) == 2
 
     def test_what_no_state_entry_holds_is_a_dead_letter(self, group: Group) -> None:
         """An entry that the changelog refuses would stop the partition for good."""
-        large = work(event=JokeEvent(joke="x" * 900_000))
+        large = work(event=JokeEvent(joke="x" * 1_050_000))
         group.transitions.freeze(group.draft, large)
         assert group.keys() == []
         (record,) = group.written(TOPICS.dead)
