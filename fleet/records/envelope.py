@@ -70,7 +70,7 @@ class Envelope:
         return headers
 
 
-def parse(headers: Iterable[tuple[str, bytes]]) -> Envelope:
+def parse(headers: Iterable[tuple[str, bytes | None]]) -> Envelope:
     """Read an envelope; raise BrokenEnvelope where it lacks a run or event id."""
     # Kafka knows headers without a value; such a one says as much as none.
     found = {name: value for name, value in headers if value is not None}

@@ -235,10 +235,11 @@ class Caller:
         run_id = waiting.handler.run_id
         waiting.answered = True
         early = self._ends.get(run_id, -1)
-        if early >= started.read_from:
-            self._soon(self._look_back(waiting, early))
-        elif waiting.known_elsewhere and started.read_from < self._link.followed_from(run_id):
+        if waiting.known_elsewhere and started.read_from < self._link.followed_from(run_id):
+            # Also where an end was read: it need not be the first.
             self._soon(self._look_back(waiting, started.read_from))
+        elif early >= started.read_from:
+            self._soon(self._look_back(waiting, early))
         else:
             waiting.end_from = started.read_from
 

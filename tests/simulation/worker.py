@@ -193,7 +193,10 @@ class Worker:
             key
             for partition, task in self.engine.tasks.items()
             for key in {**self.disk[partition]._values, **changelog[partition]}
-            if task.taking and changelog[partition].get(key) != task.ledger.store.get(key)
+            # One that was fenced and has not heard of it yet keeps what it had.
+            if task.taking
+            and self.owned_since(partition) is not None
+            and changelog[partition].get(key) != task.ledger.store.get(key)
         ]
 
     def _producer(self, partition: int) -> Producer:

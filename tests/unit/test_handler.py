@@ -291,6 +291,16 @@ class TestEnd:
         await turns()
         assert not handler.is_done()
 
+    async def test_an_end_that_was_read_need_not_be_the_first(self, link: Link) -> None:
+        """Somebody cancelled the run before anybody looked; what was read then is no end."""
+        link.began = 4
+        link.log.append(record(Cancelled(reason="early"), 2))
+        handler = await link.run()
+        await link.reads(Cancelled(reason="late"), 4)
+        await link.reads(Started(start_event_id=link.start_id(), read_from=1), 5)
+        with pytest.raises(WorkflowCancelledByUser, match="early"):
+            await handler
+
     async def test_nobody_looks_back_for_an_end_that_is_there(self, link: Link) -> None:
         """Start and end often come together; each look back would drop what was fetched."""
         handler = await link.run()

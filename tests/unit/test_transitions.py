@@ -35,6 +35,7 @@ from fleet.workflow.transitions import (
     Draft,
     Due,
     Ended,
+    GoesOn,
     RecordTooLarge,
     Transitions,
     Work,
@@ -94,7 +95,7 @@ class Group:
 
     def happens(
         self, happening: Lifecycle, run_id: str = "r", epoch: int = 0, appended_ms: int = 1_000
-    ) -> Ended | Due | None:
+    ) -> Ended | Due | GoesOn | None:
         """Deliver a record of `runs`, at its next offset."""
         envelope = Envelope(run_id=run_id, event_id="x", type=happening.kind, epoch=epoch)
         record = delivered(
