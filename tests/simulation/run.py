@@ -1,7 +1,8 @@
 """
 Histories by hand: `python tests/simulation/run.py --seeds 0-100000`, `--seed 7` for one's trace.
 
-Prints how many held; the first that did not is shown whole.
+Prints how many held; the first that did not is shown whole. `--mutations` takes each guard of the
+engine out and prints the first of the histories that sees it.
 """
 
 import argparse
@@ -9,10 +10,12 @@ import logging
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
+from itertools import repeat
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from simulation import mutations
 from simulation.blocks import Block, run_block
 from simulation.history import simulate
 
@@ -25,6 +28,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="show the history of this seed")
     parser.add_argument("--seeds", default="0-1000", help="run these: FIRST-LAST, without LAST")
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--mutations", action="store_true", help="instead: who sees each of them")
     chosen = parser.parse_args()
     logging.disable()
     if chosen.seed is not None:
@@ -32,6 +36,8 @@ def main() -> int:
         _say(verdict)
         return bool(verdict.violations)
     first, last = map(int, chosen.seeds.split("-"))
+    if chosen.mutations:
+        return _mutate_all(range(first, last), chosen.jobs)
     return _run_all(range(first, last, BLOCK), last, chosen.jobs)
 
 
@@ -53,6 +59,16 @@ def _run_all(firsts: range, last: int, jobs: int) -> int:
     if every.first_broken is not None:
         _say(simulate(every.first_broken))
     return bool(every.broken)
+
+
+def _mutate_all(seeds: range, jobs: int) -> int:
+    unseen = 0
+    with ProcessPoolExecutor(jobs) as pool:
+        numbers = range(len(mutations.every()))
+        for number, seed in enumerate(pool.map(mutations.first_seed, numbers, repeat(seeds))):
+            unseen += seed is None
+            _say(f"{mutations.every()[number].name}: {seed}")
+    return bool(unseen)
 
 
 def _told(block: Block, began: float) -> str:
