@@ -232,7 +232,7 @@ def _the_local_copy_claims_more_than_it_has(self: Any, state_offset: int) -> Non
     self.sealed = None
 
 
-@_instead_of(loading, "_unusable")
+@_instead_of(loading, "_unusable", near=2670)
 def _old_local_copies_are_gone_on_with(store: Any, end: int, now: float) -> str:
     del store, end, now
     return ""
@@ -279,18 +279,18 @@ async def _tasks_of_partitions_that_are_gone_stay(self: Any, partitions: Any) ->
     await asyncio.gather(*(self._start(partition) for partition in sorted(new)))
 
 
-@_instead_of(Pulse, "sure")
+@_instead_of(Pulse, "sure", near=980)
 async def _whoever_wakes_up_begins_at_once(self: Any) -> None:
     del self
 
 
-@_instead_of(Pulse, "beat")
+@_instead_of(Pulse, "beat", near=590)
 def _nobody_notices_a_silence(self: Any) -> bool:
     del self
     return True
 
 
-@_instead_of(Task, "confirm")
+@_instead_of(Task, "confirm", near=410)
 async def _tasks_that_stay_do_not_look_who_owns_them(self: Any) -> None:
     del self
 
@@ -399,13 +399,13 @@ def _runs_without_a_start_are_not_kept(self: Any, draft: Draft, record: Any, env
     del self, draft, record, envelope
 
 
-@_instead_of(Inputs, "have_passed")
+@_instead_of(Inputs, "have_passed", near=3130)
 def _ends_are_forgotten_before_all_is_read(self: Any, time_ms: int) -> bool:
     del self, time_ms
     return True
 
 
-@_instead_of(runs, "forget_after_ms")
+@_instead_of(runs, "forget_after_ms", near=780)
 def _ends_are_forgotten_at_once(end: Any, dedupe_days: float, resume_days: float) -> int:
     del dedupe_days, resume_days
     ended: int = end.ended_ms
@@ -448,13 +448,13 @@ def _parked_work_goes_on_when_its_run_ends(changes: Any, run_id: str) -> None:
     del changes, run_id
 
 
-@_instead_of(Transitions, "adopt")
+@_instead_of(Transitions, "adopt", near=1100)
 def _events_keep_their_epoch(self: Any, view: Any, envelope: Any) -> Any:
     del self, view
     return envelope
 
 
-@_instead_of(Transitions, "_take_late")
+@_instead_of(Transitions, "_take_late", near=510)
 def _a_result_that_comes_too_late_is_dropped(self: Any, *_: Any) -> None:
     del self
 
