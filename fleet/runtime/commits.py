@@ -8,6 +8,7 @@ coming, because a transaction costs the same for one step as for hundreds. What 
 
 import asyncio
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from fleet.runtime.ledger import Ledger
 from fleet.runtime.log import Log
@@ -18,6 +19,18 @@ GATHER_SECONDS = 0.025
 LATER_SECONDS = 0.1
 
 
+class Committed(NamedTuple):
+    """A commit that was acknowledged."""
+
+    #: Broker time, in unix milliseconds; 0 where the log has none.
+    appended_ms: int
+    #: With the changes of the state.
+    records: int
+    #: Of the values, in bytes.
+    size: int
+    seconds: float
+
+
 class Commits:
     """Seals the ledger's draft, appends it to the log and settles it."""
 
@@ -26,7 +39,7 @@ class Commits:
         log: Log,
         ledger: Ledger,
         positions: Callable[[], Mapping[bytes, bytes]],
-        committed: Callable[[int, int, float], None],
+        committed: Callable[[Committed], None],
     ) -> None:
         self._log = log
         self._ledger = ledger
@@ -99,7 +112,9 @@ class Commits:
         # process is busy, fewer and larger transactions are what helps.
         self._pause = min(GATHER_SECONDS, self._ended - began)
         self._ledger.settle(receipt.state_offset)
-        self._committed(receipt.appended_ms, len(draft.records), self._ended - began)
+        values = [record.value for record in draft.records] + [*draft.state.changes.values()]
+        size = sum(len(value) for value in values if value is not None)
+        self._committed(Committed(receipt.appended_ms, len(values), size, self._ended - began))
 
 
 def _now() -> float:

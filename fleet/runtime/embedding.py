@@ -15,7 +15,7 @@ from fleet.config import settings as configuration
 from fleet.config.settings import Settings
 from fleet.records.log import Outgoing
 from fleet.records.topics import Topics
-from fleet.runtime import faust_transport, provision, web
+from fleet.runtime import faust_transport, faust_web, provision
 from fleet.runtime.caller import Caller
 from fleet.runtime.engine import Engine
 from fleet.runtime.reader import KafkaLink
@@ -111,7 +111,7 @@ class _EmbeddedLink:
 async def _start(app: Any) -> None:
     async with _starting.setdefault(app, asyncio.Lock()):
         if not app.started:
-            web.choose_port(app)
+            faust_web.choose_port(app)
             app.conf.datadir.mkdir(parents=True, exist_ok=True)
             await app.start()
             faust_transport.check_consumer(app)

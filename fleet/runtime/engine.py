@@ -18,6 +18,7 @@ from fleet.records.topics import Topics
 from fleet.runtime import logs
 from fleet.runtime.backend import Backend, KafkaBackend
 from fleet.runtime.broker import Clients
+from fleet.runtime.gauges import GAUGES
 from fleet.runtime.loading import Loader, LocalStore
 from fleet.runtime.memory import stream_record
 from fleet.runtime.metrics import Metrics
@@ -84,6 +85,7 @@ class Engine:
         self.settings = settings
         self.tasks: dict[int, Task] = {}
         graph = workflow.graph()
+        self.metrics = Metrics(topics)
         self._backend = backend or KafkaBackend(settings, topics, graph)
         self._stream = KafkaStream(self._backend.clients, topics)
         self.charter = Charter(
@@ -92,7 +94,7 @@ class Engine:
             workflow=lambda: workflow,
             slots=asyncio.Semaphore(settings.slots),
             stream=self._stream,
-            observer=Metrics(topics),
+            observer=self.metrics,
             wall=self._backend.wall,
             dedupe_days=settings.dedupe_days,
             resume_days=settings.resume_days,
@@ -103,6 +105,8 @@ class Engine:
         #: Hears what makes it impossible to go on; set by whoever hosts the engine.
         self.on_failure: Callable[[BaseException], object] = _raise_later
         self._loading: dict[int, asyncio.Task[None]] = {}
+        self._loaders: dict[int, Loader] = {}
+        self._stores: dict[int, LocalStore] = {}
 
     async def open(self, folder: Path) -> None:
         """Check the topics and get ready for partitions; state goes below *folder*.
@@ -111,9 +115,11 @@ class Engine:
         """
         self.partitions = await self._backend.open(folder)
         await self._stream.start()
+        GAUGES.add(self)
 
     async def close(self) -> None:
         """Stop every task at once; `drain` before, to let steps finish."""
+        GAUGES.remove(self)
         await asyncio.gather(*(self._close(partition) for partition in list(self.tasks)))
         await self._stream.close()
         self._backend.close()
@@ -167,19 +173,34 @@ class Engine:
         """Whether every assigned partition is loaded."""
         return not self._loading and not self.lost
 
+    @property
+    def loading(self) -> dict[int, int]:
+        """Partitions that are being loaded, with the offsets that each has before it."""
+        return {
+            partition: loader.remaining if (loader := self._loaders.get(partition)) else 0
+            for partition in self._loading
+        }
+
+    def state_bytes(self, partition: int) -> int:
+        """Return about how large the local state of a partition is."""
+        return self._stores[partition].size
+
     async def _start(self, partition: int) -> None:
         name = f"{self.topics.engine_id}-{partition}"
         log = KafkaLog(self._backend.clients, name, partition, self.topics.state)
         await log.start()
-        store = self._backend.store(partition)
+        store = self._stores[partition] = self._backend.store(partition)
         task = self.tasks[partition] = Task(self.charter, partition, log, store, self._task_lost)
         self._loading[partition] = asyncio.create_task(
             self._load(task, store), name=f"load {task.name}"
         )
 
     async def _load(self, task: Task, store: LocalStore) -> None:
+        began = asyncio.get_running_loop().time()
+        loader = Loader(self._backend.clients, task.partition, self._backend.wall)
+        self._loaders[task.partition] = loader
         try:
-            async with Loader(self._backend.clients, task.partition, self._backend.wall) as loader:
+            async with loader:
                 records = await loader.load_state(self.topics.state, store)
                 task.restore()
                 self._check_partitions(task)
@@ -190,8 +211,10 @@ class Engine:
             self.on_failure(failure)
             return
         _log.info("task_loaded", task=task.name, records=records)
+        self.metrics.loaded(asyncio.get_running_loop().time() - began)
         task.begin()
         self._loading.pop(task.partition, None)
+        self._loaders.pop(task.partition, None)
 
     def _check_partitions(self, task: Task) -> None:
         known = task.ledger.get(state.META)
@@ -212,6 +235,7 @@ class Engine:
                 raise LogShrunk(topic, task.partition, end, position)
 
     async def _close(self, partition: int) -> None:
+        self._loaders.pop(partition, None)
         loading = self._loading.pop(partition, None)
         if loading is not None:
             loading.cancel()

@@ -108,7 +108,7 @@ class Consumer(driver.Consumer):
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Commit what can be finished soon; Faust forgets its own acknowledgements in here."""
         self.stop_flow()
-        self.host.live.clear()
+        self.host.revoked()
         await self._feed.stop()
         await self.host.settle(REVOKE_SECONDS)
         await self.commit()
@@ -207,15 +207,16 @@ class Consumer(driver.Consumer):
             return
         if not sure:
             await self.host.confirm()
-        starting = self.host.starting(self.assignment())
-        if not starting:
-            return
-        try:
-            await self._thread.seek_wait(starting)
-        except (IllegalStateError, AssertionError, TimeoutError):
-            # Revoked in between; whoever is assigned next seeks again.
-            return
-        self.host.live.update(starting)
+        assigned = self.assignment()
+        starting = self.host.starting(assigned)
+        if starting:
+            try:
+                await self._thread.seek_wait(starting)
+            except (IllegalStateError, AssertionError, TimeoutError):
+                # Revoked in between; whoever is assigned next seeks again.
+                return
+            self.host.live.update(starting)
+        self.host.served(assigned)
 
     async def _take(self, tp: TP, batch: list[Any]) -> None:
         if not self.host.owns(tp.topic):
@@ -327,7 +328,7 @@ class Consumer(driver.Consumer):
             await self._check_group()
             if self.flow_active and not self.app.rebalancing:
                 self._check_overdue()
-                await self._note_caught_up()
+                await self._note_reached()
                 await self._lost.reopen()
 
     async def _check_group(self) -> None:
@@ -350,9 +351,9 @@ class Consumer(driver.Consumer):
         # For how long is for whoever has tables of a size to know.
         return bool(self.app.in_recovery and self.app.tables)
 
-    async def _note_caught_up(self) -> None:
+    async def _note_reached(self) -> None:
         ends: Mapping[TP, tuple[int, int]] = await self._thread.stable_ends(self.host.live)
         for tp, (position, stable_end) in ends.items():
             task = self.host.task(tp)
-            if task is not None and position >= stable_end:
-                task.caught_up(tp.topic)
+            if task is not None:
+                task.reaches(tp.topic, position, stable_end)

@@ -36,6 +36,9 @@ class Host:
         self.opened = False
         #: No task begins any more: the process is on its way out.
         self._draining = False
+        self._assigned = False
+        #: Since when not all partitions are served, in the loop's time.
+        self._stalled_since: float | None = None
 
     def add(self, engine: Engine) -> None:
         """Carry *engine* from the next start on."""
@@ -52,6 +55,17 @@ class Host:
     def settings(self) -> Settings:
         """How the app's broker is reached."""
         return self.engines[0].settings
+
+    @property
+    def unready(self) -> str:
+        """Why not all that was assigned is served; empty where it is."""
+        if self._draining:
+            return "the worker is stopping"
+        if not self._assigned:
+            return "no partition was assigned yet"
+        if not all(engine.ready for engine in self.engines):
+            return "tasks are being loaded"
+        return "" if self._stalled_since is None else "a rebalance is under way"
 
     def owns(self, topic: str) -> bool:
         """Tell whether *topic* is a workflow's."""
@@ -91,6 +105,7 @@ class Host:
         self.live.clear()
         if self._draining:
             return
+        self._assigned = True
         assigned = list(assigned)
         await asyncio.gather(
             *(
@@ -98,6 +113,24 @@ class Host:
                 for engine in self.engines
             )
         )
+
+    def revoked(self) -> None:
+        """Take nothing until the next assignment: a rebalance begins."""
+        self.live.clear()
+        if self._stalled_since is None:
+            self._stalled_since = asyncio.get_running_loop().time()
+        for engine in self.engines:
+            engine.metrics.rebalanced()
+
+    def served(self, assigned: Iterable[TP]) -> None:
+        """Note it where the workflow partitions among *assigned* are all taken again."""
+        if self._stalled_since is None or not self._assigned:
+            return
+        if all(tp in self.live or not self.owns(tp.topic) for tp in assigned):
+            seconds = asyncio.get_running_loop().time() - self._stalled_since
+            self._stalled_since = None
+            for engine in self.engines:
+                engine.metrics.served_again(seconds)
 
     def task(self, tp: TP) -> Task | None:
         """Return the task that reads *tp*, a partition of a workflow's topic."""

@@ -8,6 +8,7 @@ others of its event leaves a mark in the state, so that only the others run agai
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from fleet.records.log import Delivered
 from fleet.runtime.frontier import Delivery, Frontier
@@ -25,6 +26,16 @@ class _Open:
     marked: bool
 
 
+class Lag(NamedTuple):
+    """What of one input partition is not done."""
+
+    records: int
+    #: Age of the oldest, in seconds.
+    seconds: float
+    #: Lowest offset that is not done.
+    frontier: int
+
+
 class Inputs:
     """The input partitions of one task."""
 
@@ -34,6 +45,9 @@ class Inputs:
         self._open: dict[tuple[str, int], _Open] = {}
         #: By topic: every record that was appended before this broker time was delivered.
         self._seen_ms: dict[str, float] = {}
+        #: By topic: how many records were not delivered yet, and since when that is known, in
+        #: broker time.
+        self._behind: dict[str, tuple[int, float]] = {}
 
     def restore(self, topics: Iterable[str]) -> None:
         """Read the positions from the loaded state."""
@@ -80,9 +94,36 @@ class Inputs:
         """Note that nothing more is to be done for a record."""
         self.frontiers[record.topic].done(record.offset)
 
-    def caught_up(self, topic: str, now_ms: float) -> None:
-        """Note that everything in *topic* was delivered, as of *now_ms* in broker time."""
-        self._seen_ms[topic] = now_ms
+    def reaches(self, topic: str, left: int, now_ms: float) -> None:
+        """Note that *left* records of *topic* are to be delivered, as of *now_ms* in broker time.
+
+        Zero or less: everything was delivered.
+        """
+        if left > 0:
+            self._behind[topic] = left, self._behind.get(topic, (0, now_ms))[1]
+        else:
+            self._seen_ms[topic] = now_ms
+            self._behind.pop(topic, None)
+
+    def lags(self, now_ms: float) -> dict[str, Lag]:
+        """Return what is not done of each topic.
+
+        What was delivered is older than what was not, so its append times tell the age exactly.
+        Where nothing is open the age of the rest counts from when it was seen that there is some.
+        """
+        oldest = {topic: since_ms for topic, (_, since_ms) in self._behind.items()}
+        opened: dict[str, float] = {}
+        for (topic, _), event in self._open.items():
+            opened[topic] = min(opened.get(topic, now_ms), event.record.appended_ms)
+        oldest |= opened
+        return {
+            topic: Lag(
+                records=frontier.pending + self._behind.get(topic, (0, 0.0))[0],
+                seconds=max(0.0, now_ms - oldest.get(topic, now_ms)) / 1000,
+                frontier=frontier.lowest,
+            )
+            for topic, frontier in self.frontiers.items()
+        }
 
     def have_passed(self, time_ms: float) -> bool:
         """Whether every record that was appended before *time_ms* was delivered and is done."""

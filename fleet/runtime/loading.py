@@ -41,6 +41,11 @@ class LocalStore(StateStore, Protocol):
         """When a changelog offset was last written, in unix seconds; 0 for a new copy."""
         ...
 
+    @property
+    def size(self) -> int:
+        """About how large it is, in bytes."""
+        ...
+
     def reset(self) -> None:
         """Remove everything."""
         ...
@@ -54,6 +59,8 @@ class Loader:
     ) -> None:
         self._wall = wall
         self._partition = partition
+        #: Offsets before the end of what is being read.
+        self.remaining = 0
         self._consumer = clients.reader(
             fetch_max_wait_ms=_FETCH_WAIT_MS, retry_backoff_ms=_RETRY_MS
         )
@@ -111,7 +118,8 @@ class Loader:
         else:
             await self._consumer.seek_to_beginning(tp)
         # The position passes transaction markers, which are never handed out as records.
-        while await self._consumer.position(tp) < end:
+        while (position := await self._consumer.position(tp)) < end:
+            self.remaining = end - position
             found = await self._consumer.getmany(
                 tp, timeout_ms=_POLL_MS, max_records=_BATCH_RECORDS
             )

@@ -23,6 +23,9 @@ _log = logs.get_logger("rocks")
 _OFFSET_KEY = b""
 
 
+_SIZES = ("rocksdb.live-sst-files-size", "rocksdb.cur-size-all-mem-tables")
+
+
 class StateInUse(FleetError):
     """Raised when another process holds a task's data folder."""
 
@@ -77,6 +80,11 @@ class RocksStore:
     def written(self) -> float:
         """When a changelog offset was last written, in unix seconds; 0 for a new folder."""
         return self._place()[1]
+
+    @property
+    def size(self) -> int:
+        """About how large it is, in bytes: files and what is not in them yet."""
+        return sum(self._db.property_int_value(each) or 0 for each in _SIZES)
 
     def reset(self) -> None:
         """Remove everything: the folder does not belong to the changelog that is there now."""

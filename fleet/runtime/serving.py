@@ -9,13 +9,11 @@ import warnings
 from typing import Any
 
 import faust
-from faust.web import Request, Response, View
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from fleet.config import settings as configuration
 from fleet.config.settings import Settings
 from fleet.records.topics import Topics
-from fleet.runtime import folders
+from fleet.runtime import folders, pages
 from fleet.runtime.broker import tls_context
 from fleet.runtime.engine import Engine
 from fleet.runtime.faust_assignor import Assignor
@@ -86,7 +84,7 @@ def serve(workflow: type[Workflow] | Workflow, *, settings: Settings | None = No
     app.host.add(engine)
     served.events = EventTopics(app, engine, served.timeout)
     app.workflow = served
-    app.page("/metrics")(_metrics)
+    pages.add(app)
     return app
 
 
@@ -126,9 +124,3 @@ def _credentials(settings: Settings) -> Any:
             ssl_context=context,
         )
     return faust.SSLCredentials(context) if context is not None else None
-
-
-async def _metrics(view: View, _request: Request) -> Response:
-    """Serve the process's metrics for Prometheus."""
-    # Not `content_type=`: aiohttp takes no charset there.
-    return view.bytes(generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})

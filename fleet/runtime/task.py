@@ -23,7 +23,7 @@ from fleet.records.lifecycle import StepRecord
 from fleet.records.log import Delivered
 from fleet.records.topics import Topics
 from fleet.runtime.clock import BrokerClock
-from fleet.runtime.commits import Commits
+from fleet.runtime.commits import Commits, Committed
 from fleet.runtime.deadlines import Deadlines
 from fleet.runtime.flights import Flight, Flights, Outcome, StreamWriter
 from fleet.runtime.frontier import Delivery
@@ -56,8 +56,12 @@ class Observer(Protocol):
         """Hear that an attempt ended."""
         ...
 
-    def run_ended(self, outcome: str) -> None:
-        """Hear that a run's effective end was read."""
+    def run_started(self) -> None:
+        """Hear that a run's start was read in `runs`."""
+        ...
+
+    def run_ended(self, outcome: str, seconds: float) -> None:
+        """Hear that a run's effective end was read, *seconds* after its first event."""
         ...
 
     def dead_letter(
@@ -66,8 +70,8 @@ class Observer(Protocol):
         """Hear that a record could not be processed."""
         ...
 
-    def committed(self, records: int, seconds: float) -> None:
-        """Hear that a commit was acknowledged."""
+    def committed(self, records: int, size: int, seconds: float) -> None:
+        """Hear that a commit was acknowledged; *size* is that of its values, in bytes."""
         ...
 
 
@@ -223,9 +227,9 @@ class Task:
             done = self.inputs.marked(record) if delivery is Delivery.AGAIN else frozenset[str]()
             self._route(record, found, done)
 
-    def caught_up(self, topic: str) -> None:
-        """Note that everything in *topic* was delivered, as of now."""
-        self.inputs.caught_up(topic, self.clock.now_ms())
+    def reaches(self, topic: str, position: int, end: int) -> None:
+        """Note how far *topic* is read now, and where it ends: both as offsets."""
+        self.inputs.reaches(topic, end - position, self.clock.now_ms())
 
     def _read_envelope(self, record: Delivered) -> Envelope | None:
         try:
@@ -241,23 +245,25 @@ class Task:
         except lifecycle.UnknownLifecycle as unknown:
             self._reject(record, None, "unknown_lifecycle", unknown)
         else:
+            if isinstance(happening, lifecycle.Started):
+                self.charter.observer.run_started()
             match self._transitions.happened(draft, record, envelope, happening):
-                case Ended(run_id, outcome):
-                    self._end(run_id, outcome)
+                case Ended() as ended:
+                    self._end(ended)
                 case Due(run_id, deadline_ms):
                     self._deadlines.add(run_id, deadline_ms)
                 case GoesOn() as goes_on:
                     self._go_on(goes_on)
         self._done(record)
 
-    def _end(self, run_id: str, outcome: str) -> None:
+    def _end(self, ended: Ended) -> None:
         # At once and not after our commit: the end is in the log, so it is a fact.
-        for work in self.flights.stop_run(run_id):
+        for work in self.flights.stop_run(ended.run_id):
             # With its run, what is parked was frozen or removed.
             if not work.parked:
                 self._freeze_or_drop(work)
-        self._deadlines.drop(run_id)
-        self.charter.observer.run_ended(outcome)
+        self._deadlines.drop(ended.run_id)
+        self.charter.observer.run_ended(ended.outcome, ended.seconds)
 
     def _go_on(self, goes_on: GoesOn) -> None:
         if goes_on.deadline_ms:
@@ -476,10 +482,10 @@ class Task:
 
     # -- commits ------------------------------------------------------------------------------
 
-    def _committed(self, appended_ms: int, records: int, seconds: float) -> None:
-        self.clock.observe(appended_ms)
+    def _committed(self, commit: Committed) -> None:
+        self.clock.observe(commit.appended_ms)
         self.inputs.committed()
-        self.charter.observer.committed(records, seconds)
+        self.charter.observer.committed(commit.records, commit.size, commit.seconds)
 
     async def _supervised(self, loop: Coroutine[Any, Any, None]) -> None:
         try:

@@ -14,7 +14,7 @@ import faust
 
 from fleet.llm import LLM, connections
 from fleet.records.errors import FleetError
-from fleet.runtime import leaving, provision, web
+from fleet.runtime import faust_web, leaving, provision
 from fleet.runtime.faust_transport import check_transport
 
 #: Open files that a worker asks for, where the system allows it.
@@ -33,7 +33,7 @@ class Worker(faust.Worker):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # Here and not later: Faust's banner shows the port.
-        web.choose_port(self.app)
+        faust_web.choose_port(self.app)
         _raise_open_files()
 
     def execute_from_commandline(self) -> NoReturn:

@@ -17,7 +17,7 @@ from fleet.records.errors import FleetError
 from fleet.records.lifecycle import Known
 from fleet.runtime import loading
 from fleet.runtime.caller import Caller
-from fleet.runtime.commits import Commits
+from fleet.runtime.commits import Commits, Committed
 from fleet.runtime.engine import Engine
 from fleet.runtime.flights import Flights
 from fleet.runtime.frontier import Delivery, Frontier
@@ -247,7 +247,7 @@ async def _positions_are_taken_after_the_draft(self: Any) -> None:
     draft.state.changes.update(self._positions())
     receipt = await self._log.commit(draft.records, draft.state.changes)
     self._ledger.settle(receipt.state_offset)
-    self._committed(receipt.appended_ms, len(draft.records), 0.0)
+    self._committed(Committed(receipt.appended_ms, len(draft.records), 0, 0.0))
 
 
 @_instead_of(Loader, "load_state")

@@ -45,6 +45,11 @@ class Store(MemoryStore):
         if state_offset:
             self.state_offset, self.written = state_offset, asyncio.get_running_loop().time()
 
+    @property
+    def size(self) -> int:
+        """How large it is."""
+        return len(self._values)
+
     def reset(self) -> None:
         """Remove everything."""
         self._values.clear()
@@ -251,7 +256,7 @@ class Worker:
             self._rebalancing = True
             self._world.note(self.name, "is revoked")
             self._positions = {}
-            self.host.live.clear()
+            self.host.revoked()
             await self.engine.settle(faust_consumer.REVOKE_SECONDS)
             await self._commit_offsets()
 
@@ -313,7 +318,7 @@ class Worker:
             for tp in sorted(self.host.live):
                 task, position = self.host.task(tp), self._positions.get(tp)
                 end = self.connection.broker.at(tp).end
-                if task is not None and position is not None and position >= end:
-                    task.caught_up(tp.topic)
+                if task is not None and position is not None:
+                    task.reaches(tp.topic, position, end)
             await self._commit_offsets()
             await self._lost.reopen()

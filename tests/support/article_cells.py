@@ -18,14 +18,14 @@ import faust
 from article_llm import llm
 
 from fleet import Event, StartEvent, StopEvent, Workflow, draw_workflow, step
-from fleet.runtime import web
+from fleet.runtime import faust_web
 
 Shown = dict[str, object]
 
 
 def new_app(broker: str, name: str, folder: str) -> faust.App:
     app = faust.App(name, broker=broker, datadir=folder, store="memory://")
-    web.choose_port(app)
+    faust_web.choose_port(app)
     return app
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from fleet.records.log import Outgoing
 from fleet.runtime import commits
-from fleet.runtime.commits import Commits
+from fleet.runtime.commits import Commits, Committed
 from fleet.runtime.ledger import Ledger
 from fleet.runtime.log import Receipt, TaskLost
 from fleet.runtime.memory import MemoryStore
@@ -53,8 +53,8 @@ class Loop:
         self.told: list[tuple[int, int]] = []
         self.commits = Commits(self.log, self.ledger, lambda: self.positions, self._hear)
 
-    def _hear(self, appended_ms: int, records: int, _seconds: float) -> None:
-        self.told.append((appended_ms, records))
+    def _hear(self, commit: Committed) -> None:
+        self.told.append((commit.appended_ms, commit.records))
 
     def put(self, key: bytes, *, record: bool = False) -> None:
         """Decide something."""
@@ -225,10 +225,10 @@ async def test_finishing_ends_when_the_log_is_lost_meanwhile(loop: Loop) -> None
 
 
 async def test_whoever_listens_hears_of_every_commit(loop: Loop) -> None:
-    """The broker's time and how many records it had, without the changelog's."""
+    """The broker's time and how many records it had, with the changelog's."""
     async with loop.running():
         loop.put(b"a", record=True)
         await loop.commits.finish()
         loop.put(b"b")
         await loop.commits.finish()
-    assert loop.told == [(1, 1), (2, 0)]
+    assert loop.told == [(1, 2), (2, 1)]

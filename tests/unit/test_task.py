@@ -329,7 +329,10 @@ class World:
     def step_finished(self, flight: Flight, outcome: Outcome, finished: float) -> None:
         """Hear that an attempt ended."""
 
-    def run_ended(self, outcome: str) -> None:
+    def run_started(self) -> None:
+        """Hear that a run's start was read."""
+
+    def run_ended(self, outcome: str, seconds: float) -> None:
         """Hear that a run's effective end was read."""
         self.ended.append(outcome)
 
@@ -339,7 +342,7 @@ class World:
         """Hear that a record could not be processed."""
         self.buried.append(reason)
 
-    def committed(self, records: int, seconds: float) -> None:
+    def committed(self, records: int, size: int, seconds: float) -> None:
         """Hear that a commit was acknowledged."""
 
     # -- what is there --------------------------------------------------------------------------
@@ -1026,7 +1029,7 @@ class TestSweep:
         await self.look(world)
         world.clock.ms += 0.5
         for topic in topics:
-            world.task.caught_up(topic)
+            world.task.reaches(topic, 1, 1)
         await self.look(world)
 
     async def test_an_ended_run_is_forgotten_when_its_time_is_over(self, swept: World) -> None:
@@ -1043,7 +1046,7 @@ class TestSweep:
         """A commit that was under way when the end was read may have appended more of the run."""
         swept.clock.ms += 7 * DAY_MS + 1
         for topic in swept.charter.inputs:
-            swept.task.caught_up(topic)
+            swept.task.reaches(topic, 1, 1)
         await self.look(swept)
         assert swept.kept() == [state.end_key("r")]
         await self.pass_time(swept, 1, swept.charter.inputs)

@@ -303,9 +303,9 @@ class TestOrder:
     def test_a_newer_epoch_ends_again(self, group: Group) -> None:
         """A resumed run's end counts; the old epoch's late ones do not."""
         group.start("s1")
-        assert group.happens(failed()) == Ended("r", "failed")
+        assert group.happens(failed()) == Ended("r", "failed", 0)
         assert group.admits(epoch=1) is Admission.RUN
-        assert group.happens(COMPLETED, epoch=1) == Ended("r", "completed")
+        assert group.happens(COMPLETED, epoch=1) == Ended("r", "completed", 0)
         assert group.happens(Cancelled(), epoch=0) is None
         assert group.happens(Cancelled(), epoch=1) is None
         assert group.end is not None
@@ -316,7 +316,7 @@ class TestEnd:
     def test_after_completed_nothing_is_kept_but_the_end(self, group: Group) -> None:
         """Context and parked work of the run go in the commit that reads the end."""
         self.fill(group)
-        assert group.happens(COMPLETED) == Ended("r", "completed")
+        assert group.happens(COMPLETED) == Ended("r", "completed", 0)
         assert group.keys() == [b"c\0other\0a", b"e\0r", b"k\0other\0e\0s"]
         assert group.admits() is Admission.DROP
 
@@ -325,7 +325,7 @@ class TestEnd:
         """Everything stays for whoever resumes the run, and later events wait with it."""
         self.fill(group)
         before = group.keys()
-        assert group.happens(terminal) == Ended("r", terminal.kind)
+        assert group.happens(terminal) == Ended("r", terminal.kind, 0)
         assert group.keys() == sorted([*before, b"e\0r"])
         assert group.admits() is Admission.FREEZE
 
