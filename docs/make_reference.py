@@ -15,13 +15,16 @@ from typing import Any
 import click
 import reference_api
 from griffe import Attribute, Class, Module
+from prometheus_client import Metric
 from prometheus_client.metrics import MetricWrapperBase
 
 from fleet.admin import cli
+from fleet.admin.exporter_metrics import LABELS, ExporterMetrics
 from fleet.config import listing, settings
 from fleet.records.envelope import Envelope
 from fleet.records.topics import Topics
 from fleet.runtime import metrics
+from fleet.runtime.metrics import GaugeAtScrape
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "reference.md"
@@ -97,9 +100,29 @@ def _default(value: object) -> str:
 
 def _metrics() -> str:
     found = (each for each in vars(metrics).values() if isinstance(each, MetricWrapperBase))
-    rows = (_metric(each) for each in found)
-    note = "On `/metrics` of every worker."
-    return f"## Metrics\n\n{note}\n\n" + _table(("metric", "type", "labels", "what"), rows)
+    rows = [*(_metric(each) for each in found), *(_gauge(each) for each in metrics.AT_SCRAPE)]
+    names = {row[0] for row in rows}
+    exported = {each.name: each for each in ExporterMetrics().registry.collect()}
+    theirs = [_exported(each) for name, each in exported.items() if f"`{name}`" not in names]
+    heads = ("metric", "type", "labels", "what")
+    parts = (
+        "## Metrics\n",
+        "On `/metrics` of every worker; what to look at is in [metrics.md](metrics.md).\n",
+        _table(heads, rows),
+        "Only `fleet exporter` has these; see [lag.md](lag.md).\n",
+        _table(heads, theirs),
+    )
+    return "\n".join(parts)
+
+
+def _exported(family: Metric) -> tuple[str, ...]:
+    labels = ", ".join(f"`{label}`" for label in LABELS[family.name])
+    return f"`{family.name}`", family.type, labels, family.documentation
+
+
+def _gauge(gauge: GaugeAtScrape) -> tuple[str, ...]:
+    labels = ", ".join(f"`{label}`" for label in (*metrics.GROUP, *gauge.labels))
+    return f"`{gauge.name}`", "gauge", labels, gauge.help
 
 
 def _metric(metric: MetricWrapperBase) -> tuple[str, ...]:

@@ -1,0 +1,19 @@
+"""The steps of the workflows that are installed here; a broker knows none."""
+
+from importlib import metadata
+
+from fleet.admin import workflows
+from fleet.records.errors import FleetError
+
+
+def by_group() -> dict[tuple[str, str], list[str]]:
+    """Return step names by workflow and group; what cannot be imported is left out."""
+    found = {}
+    for entry in metadata.entry_points(group=workflows.ENTRY_POINTS):
+        try:
+            workflow = workflows.find(entry.value)
+            steps = [step.name for step in workflow.graph().steps]
+        except FleetError:
+            continue
+        found[workflow.workflow_name, workflow.group_name] = steps
+    return found
