@@ -196,7 +196,7 @@ class Engine:
         )
 
     async def _load(self, task: Task, store: LocalStore) -> None:
-        began = asyncio.get_running_loop().time()
+        began, silences = asyncio.get_running_loop().time(), self.charter.pulse.silences
         loader = Loader(self._backend.clients, task.partition, self._backend.wall)
         self._loaders[task.partition] = loader
         try:
@@ -212,6 +212,9 @@ class Engine:
             return
         _log.info("task_loaded", task=task.name, records=records)
         self.metrics.loaded(asyncio.get_running_loop().time() - began)
+        if self.charter.pulse.silences > silences:
+            # Only tasks that take records could find out whose they are.
+            self.charter.pulse.doubt()
         task.begin()
         self._loading.pop(task.partition, None)
         self._loaders.pop(task.partition, None)

@@ -17,6 +17,8 @@ class Pulse:
         self._limit_seconds = limit_seconds
         #: When it last beat, by the loop's clock, which goes on while a process is stopped.
         self._beaten: float | None = None
+        #: How often it was silent for too long.
+        self.silences = 0
         self._sure = asyncio.Event()
         self._sure.set()
 
@@ -24,9 +26,14 @@ class Pulse:
         """Note that this process runs; tell whether its partitions are its own for all we know."""
         now = asyncio.get_running_loop().time()
         if self._beaten is not None and now - self._beaten > self._limit_seconds:
-            self._sure.clear()
+            self.silences += 1
+            self.doubt()
         self._beaten = now
         return self._sure.is_set()
+
+    def doubt(self) -> None:
+        """Let nothing begin until every task has found out whose its partition is."""
+        self._sure.clear()
 
     def confirmed(self) -> None:
         """Note that every task knows whose its partition is."""

@@ -1,8 +1,10 @@
 """One history, from its seed to a verdict."""
 
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from random import Random
 from unittest.mock import patch
 
 from faust.types import TP
@@ -314,6 +316,10 @@ class History:
 
 def simulate(seed: int) -> Verdict:
     """Run the history of a seed."""
-    made = plan.make(seed)
-    with patch.object(loading, "STALE_SECONDS", made.stale_seconds):
+    made, ids = plan.make(seed), Random(f"ids {seed}")
+    with (
+        patch.object(loading, "STALE_SECONDS", made.stale_seconds),
+        # Work that is resumed begins in the order of its events' ids.
+        patch.object(uuid, "uuid4", lambda: uuid.UUID(int=ids.getrandbits(128))),
+    ):
         return History(made).run()

@@ -290,6 +290,15 @@ def _nobody_notices_a_silence(self: Any) -> bool:
     return True
 
 
+_begin_task = Task.begin
+
+
+@_instead_of(Task, "begin", near=15_930)
+def _a_task_that_is_loaded_through_a_silence_begins_at_once(self: Any) -> None:
+    _begin_task(self)
+    self.charter.pulse.confirmed()
+
+
 @_instead_of(Task, "confirm", near=410)
 async def _tasks_that_stay_do_not_look_who_owns_them(self: Any) -> None:
     del self
@@ -414,7 +423,7 @@ def _ends_are_forgotten_at_once(end: Any, dedupe_days: float, resume_days: float
 
 # -- resuming -------------------------------------------------------------------------------------
 
-_begin_task, _raised, _taken_up = Task.begin, Transitions.raised, Task._take_up
+_raised, _taken_up = Transitions.raised, Task._take_up
 _refusal, _go_on = runs.refusal, runs.resumed
 
 

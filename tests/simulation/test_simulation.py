@@ -41,7 +41,7 @@ def test_a_seed_replays_exactly() -> None:
     """In another process with other hashes of text: the trace is the same to the last line."""
     traces = {
         subprocess.run(
-            [sys.executable, str(RUN), "--seed", "12"],
+            [sys.executable, str(RUN), "--seed", "16"],
             env={**os.environ, "PYTHONHASHSEED": hash_seed},
             capture_output=True,
             text=True,
