@@ -78,6 +78,8 @@ class Ended:
 
     run_id: str
     outcome: str
+    #: Broker time since its first event.
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,7 +308,8 @@ class Transitions:
             parked.freeze(draft.state, run_id)
         if not end.frozen:
             self._remove(draft, run_id)
-        return Ended(run_id, end.outcome)
+        seen_ms = run.seen_ms if run is not None else end.ended_ms
+        return Ended(run_id, end.outcome, (end.ended_ms - seen_ms) / 1000)
 
     def _take_late(
         self, draft: Draft, record: Delivered, envelope: Envelope, end: End | None
