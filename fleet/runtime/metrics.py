@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from fleet.records.lifecycle import Cancelled, Completed, Failed, TimedOut
 from fleet.records.log import Delivered
 from fleet.records.topics import Topics
 from fleet.runtime import logs
@@ -30,6 +31,19 @@ _RUN_BUCKETS = (0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3_600, 14_400,
 _COMMIT_BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
 _SIZE_BUCKETS = tuple(float(4**power) for power in range(5, 13))
 _STALL_BUCKETS = (0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300)
+
+
+#: Of a run.
+OUTCOMES = tuple(each.kind for each in (Completed, Failed, Cancelled, TimedOut))
+#: Of a dead letter.
+REASONS = (
+    "failed",
+    "too_large",
+    "undecodable",
+    "unknown_type",
+    "broken_envelope",
+    "unknown_lifecycle",
+)
 
 
 class GaugeAtScrape(NamedTuple):
@@ -185,6 +199,9 @@ class Metrics:
 
     def __init__(self, topics: Topics) -> None:
         self.labels = topics.workflow, topics.group
+        # From 0 on: Prometheus cannot see a series rise that begins with 1.
+        self._runs = {each: RUNS.labels(*self.labels, each) for each in OUTCOMES}
+        self._dead_letters = {each: DEAD_LETTERS.labels(*self.labels, each) for each in REASONS}
         self._steps: dict[tuple[str, str], _Step] = {}
         self._runs_started = RUNS_STARTED.labels(*self.labels)
         self._commit_duration = COMMIT_DURATION.labels(*self.labels)
@@ -226,14 +243,14 @@ class Metrics:
 
     def run_ended(self, outcome: str, seconds: float) -> None:
         """Count a run that ended *seconds* after its first event."""
-        RUNS.labels(*self.labels, outcome).inc()
+        self._runs[outcome].inc()
         RUN_DURATION.labels(*self.labels, outcome).observe(seconds)
 
     def dead_letter(
         self, record: Delivered, reason: str, error: BaseException, step: str = ""
     ) -> None:
         """Count a dead letter and log where it is; its text may hold a prompt, so not that."""
-        DEAD_LETTERS.labels(*self.labels, reason).inc()
+        self._dead_letters[reason].inc()
         _log.warning(
             "dead_letter",
             reason=reason,

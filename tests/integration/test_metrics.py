@@ -55,7 +55,7 @@ class Watched:
     async def run(self, topics: list[str]) -> list[object]:
         async with connect(PoisonFlow, settings=self.settings, timeout=60) as flow:
             handlers = [flow.run(topic=topic) for topic in topics]
-            return await asyncio.gather(*handlers, return_exceptions=True)
+            return list(await asyncio.gather(*handlers, return_exceptions=True))
 
     def stop(self) -> None:
         for worker in self.workers:
