@@ -62,3 +62,14 @@ output = click.option(
     show_default=True,
     help="How to print.",
 )
+
+#: The same as `-o json`, beside `output`.
+as_json = click.option("--json", "form", flag_value="json", help="The same as -o json.")
+
+#: Why something is changed; into the audit record.
+reason = click.option(
+    "--reason", required=True, metavar="TEXT", help="Why; it is noted in the audit topic."
+)
+
+#: Changes without a question.
+yes = click.option("--yes", is_flag=True, help="Do it without asking.")

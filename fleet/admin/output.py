@@ -18,7 +18,17 @@ def show(rows: Sequence[Row], form: str) -> None:
     elif (console := Console()).is_terminal:
         console.print(_table(rows))
     else:
-        click.echo("\n".join(_lines(rows)))
+        click.echo(plain(rows))
+
+
+def plain(rows: Sequence[Row]) -> str:
+    """Return *rows* as columns of text, for what is no result: a preview."""
+    return "\n".join(_lines(rows))
+
+
+def show_object(value: object) -> None:
+    """Print one object as JSON."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def _table(rows: Sequence[Row]) -> Table:

@@ -56,7 +56,8 @@ async def planned(workflow: type[Workflow], settings: Settings) -> Plan:
 
     Raises BrokerUnreachable and TopicsMismatched.
     """
-    return await provision.plan(_topics(workflow, settings), workflow.graph(), settings)
+    topics = _topics(workflow, settings)
+    return await provision.plan(topics, workflow.graph(), settings, with_audit=True)
 
 
 async def apply(plan: Plan, workflow: type[Workflow], settings: Settings) -> None:
@@ -76,7 +77,7 @@ async def apply(plan: Plan, workflow: type[Workflow], settings: Settings) -> Non
 
 def check_partitions(plan: Plan, workflow: type[Workflow], asked: int | None) -> None:
     """Raise PartitionsFixed where topics are there already, with another count than *asked*."""
-    if asked is not None and plan.found and plan.partitions != asked:
+    if asked is not None and plan.has_some and plan.partitions != asked:
         raise PartitionsFixed(workflow.workflow_name, plan.partitions, asked)
 
 
@@ -92,7 +93,7 @@ def _line(plan: Plan, wanted: provision.Topic, purpose: str) -> Line:
     return Line(
         topic=wanted.name,
         status="present" if found else "missing",
-        partitions=plan.partitions,
+        partitions=found.partitions if found else wanted.partitions or plan.partitions,
         config={name: config[name] for name in KEY_CONFIGS if name in config},
         purpose=purpose,
     )
@@ -107,6 +108,7 @@ def _purposes(topics: Topics, workflow: type[Workflow]) -> dict[str, str]:
         topics.stream: "what steps show to the caller",
         topics.dead: "what could not be processed",
         topics.state: "changelog of the group's state",
+        topics.audit: "what people changed with the command line",
     }
 
 

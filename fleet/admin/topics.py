@@ -80,7 +80,8 @@ def apply(workflow: str, partitions: int | None, form: str, *, yes: bool) -> Non
     if not yes:
         _confirm(plan, settings)
     loop.run(topic_lists.apply(plan, found, settings))
-    _say(f"Created {len(plan.missing)} topics with {plan.partitions} partitions each.")
+    made = len(plan.missing)
+    _say(f"Created {made} topics; a workflow's have {plan.partitions} partitions each.")
 
 
 def _with_partitions(settings: Settings, partitions: int | None) -> Settings:

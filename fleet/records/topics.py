@@ -51,6 +51,11 @@ class Topics:
         return f"{self.engine_id}.dead"
 
     @property
+    def audit(self) -> str:
+        """What people changed with the command line; one topic for all workflows of a prefix."""
+        return audit(self.prefix)
+
+    @property
     def state(self) -> str:
         """Changelog of the group's state, compacted."""
         return f"{self.engine_id}.state"
@@ -62,3 +67,8 @@ class Topics:
     def all(self, event_types: Iterable[str]) -> list[str]:
         """Return every topic that has to be there before a worker subscribes."""
         return [*self.consumed(event_types), self.history, self.stream, self.dead, self.state]
+
+
+def audit(prefix: str) -> str:
+    """Return the topic of what people changed with the command line."""
+    return f"{prefix}.audit"

@@ -3,6 +3,9 @@ The topics of a workflow: what there has to be, what there is, and making what i
 
 All topics of a workflow have the same partition count, so that a run's records meet in one worker.
 A worker checks before it subscribes, because Kafka says nothing about a topic that is not there.
+
+The audit topic belongs to a prefix, not to a workflow: it has one partition, and no worker needs
+it.
 """
 
 from collections.abc import Iterable
@@ -17,6 +20,7 @@ from tenacity import AsyncRetrying, stop_after_delay, wait_fixed
 from fleet.config.settings import Settings
 from fleet.records.errors import FleetError
 from fleet.records.topics import Topics
+from fleet.records.topics import audit as audit_name
 from fleet.runtime.broker import BrokerUnreachable, client_arguments
 from fleet.workflow.graph import Graph
 
@@ -32,6 +36,16 @@ class TopicsMissing(FleetError):
         super().__init__(
             f"the broker has no {', '.join(sorted(names))}; "
             f"create the topics of {workflow} with `fleet topics apply`"
+        )
+
+
+class AuditMissing(FleetError):
+    """Raised when there is no topic for the record that a command leaves."""
+
+    def __init__(self, name: str, settings: Settings) -> None:
+        super().__init__(
+            f"the broker has no {name}, in which a command that changes something leaves a record, "
+            f"so nothing was changed; `fleet topics apply WORKFLOW` creates it at {settings.broker}"
         )
 
 
@@ -58,6 +72,8 @@ class Topic:
 
     name: str
     config: tuple[tuple[str, str], ...]
+    #: None: as many as the other topics of the workflow.
+    partitions: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +99,11 @@ class Plan:
         """The topics that are not there."""
         return [topic for topic in self.wanted if topic.name not in self.found]
 
+    @property
+    def has_some(self) -> bool:
+        """Whether topics are there whose number of partitions the missing ones must have."""
+        return bool(_alike(self.wanted, self.found))
+
 
 def wanted(topics: Topics, graph: Graph, settings: Settings) -> tuple[Topic, ...]:
     """Return every topic of a step group with its configuration."""
@@ -102,18 +123,29 @@ def wanted(topics: Topics, graph: Graph, settings: Settings) -> tuple[Topic, ...
     )
 
 
-async def plan(topics: Topics, graph: Graph, settings: Settings) -> Plan:
+def audit(prefix: str) -> Topic:
+    """Return the audit topic of a prefix: kept for ever, in one order."""
+    config = (("retention.ms", "-1"), ("message.timestamp.type", "LogAppendTime"))
+    return Topic(audit_name(prefix), config, partitions=1)
+
+
+async def plan(
+    topics: Topics, graph: Graph, settings: Settings, *, with_audit: bool = False
+) -> Plan:
     """Compare what a step group needs with what the broker has.
 
-    Raises BrokerUnreachable, and TopicsMismatched where what is there does not fit together.
+    *with_audit*: and what the command line needs. Raises BrokerUnreachable, and TopicsMismatched
+    where what is there does not fit together.
     """
     needed = wanted(topics, graph, settings)
+    if with_audit:
+        needed = (*needed, audit(topics.prefix))
     async with _Admin(settings) as admin:
         found = await admin.describe([topic.name for topic in needed])
     findings = list(_findings(needed, found))
     if findings:
         raise TopicsMismatched(findings)
-    counts = {each.partitions for each in found.values()}
+    counts = {found[each.name].partitions for each in _alike(needed, found)}
     return Plan(needed, found, counts.pop() if counts else settings.partitions)
 
 
@@ -142,10 +174,37 @@ async def ensure(topics: Topics, graph: Graph, settings: Settings) -> int:
     return made.partitions
 
 
+async def partitions(name: str, settings: Settings) -> int:
+    """Return how many partitions a topic has, 0 where it is not there; raise BrokerUnreachable."""
+    async with _Admin(settings) as admin:
+        found = await admin.describe([name])
+    return found[name].partitions if found else 0
+
+
+async def ensure_audit(settings: Settings) -> None:
+    """Return when the audit topic is there; it is created on a broker of this machine.
+
+    Raises BrokerUnreachable, and AuditMissing where somebody else decides about topics.
+    """
+    needed = audit(settings.prefix)
+    async with _Admin(settings) as admin:
+        if await admin.describe([needed.name]):
+            return
+        if not settings.is_local:
+            raise AuditMissing(needed.name, settings)
+        await admin.create([needed], 1, settings.replication)
+        await admin.wait_for([needed.name])
+
+
+def _alike(needed: Iterable[Topic], found: dict[str, Found]) -> list[Topic]:
+    """Return those that are there and must have the same number of partitions."""
+    return [each for each in needed if each.partitions is None and each.name in found]
+
+
 def _findings(needed: Iterable[Topic], found: dict[str, Found]) -> Iterable[str]:
     counts: dict[int, list[str]] = {}
-    for each in found.values():
-        counts.setdefault(each.partitions, []).append(each.name)
+    for each in _alike(needed, found):
+        counts.setdefault(found[each.name].partitions, []).append(each.name)
     if len(counts) > 1:
         shown = "; ".join(
             f"{count}: {', '.join(sorted(names))}" for count, names in sorted(counts.items())
@@ -218,7 +277,7 @@ class _Admin:
         new = [
             NewTopic(
                 topic.name,
-                partitions,
+                topic.partitions or partitions,
                 replication,
                 # The client takes the broker's default replication only together with this.
                 replica_assignments={} if replication == -1 else None,

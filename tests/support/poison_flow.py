@@ -3,7 +3,8 @@ A workflow that some inputs stop until it is repaired: `faust -A poison_flow wor
 
 POISON_FIX names a file; while it is missing, a topic with "poisoned" makes the second step fail,
 and one with "garbled" cannot be decoded. POISON_SECONDS is how long the second step takes for a
-topic with "slow". Where POISON_FIX is not set, as for a caller, nothing is wrong.
+topic with "slow", which it shows on the stream first. Where POISON_FIX is not set, as for a caller,
+nothing is wrong.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from pydantic import field_validator
 
-from fleet import Event, StartEvent, StopEvent, Workflow, serve, step
+from fleet import Context, Event, StartEvent, StopEvent, Workflow, serve, step
 
 FIX = os.environ.get("POISON_FIX")
 SECONDS = float(os.environ.get("POISON_SECONDS", "0"))
@@ -47,10 +48,11 @@ class PoisonFlow(Workflow, workflow="poison"):
         return Told(topic=ev.topic)
 
     @step
-    async def judge(self, ev: Told) -> Judged:
+    async def judge(self, ctx: Context, ev: Told) -> Judged:
         if "poisoned" in ev.topic and not repaired():
             raise LookupError("no judge for it")
         if "slow" in ev.topic:
+            await ctx.write_event_to_stream(ev)
             await asyncio.sleep(SECONDS)
         return Judged(verdict=f"good: {ev.topic}")
 

@@ -16,15 +16,16 @@ NAMES = Topics("p", "joke", "main")
 
 def plan(*present: str, partitions: int = 3) -> Plan:
     """Return a plan of the joke flow's topics, of which these are there."""
-    wanted = provision.wanted(NAMES, JokeFlow.graph(), SETTINGS)
+    wanted = (*provision.wanted(NAMES, JokeFlow.graph(), SETTINGS), provision.audit("p"))
     found = {name: Found(name, partitions, {"retention.ms": "3600000"}) for name in present}
     return Plan(wanted, found, partitions)
 
 
 def test_every_topic_is_listed_once_with_what_it_is_for() -> None:
-    """What a worker needs is what is listed."""
+    """What a worker needs is what is listed, and what the command line writes to."""
     lines = topic_lists.lines(plan(), JokeFlow, SETTINGS)
-    assert sorted(line.topic for line in lines) == sorted(NAMES.all(["StartEvent", "JokeEvent"]))
+    needed = [*NAMES.all(["StartEvent", "JokeEvent"]), NAMES.audit]
+    assert sorted(line.topic for line in lines) == sorted(needed)
     purposes = {line.topic: line.purpose for line in lines}
     assert purposes["p.joke.JokeEvent"] == "events of type JokeEvent"
     assert all(purposes.values())
@@ -48,6 +49,13 @@ def test_another_partition_count_than_the_topics_have_is_refused() -> None:
     """All topics of a workflow have the same one, for good."""
     with pytest.raises(topic_lists.PartitionsFixed, match=r"have 3 partitions.*FLEET_PREFIX"):
         topic_lists.check_partitions(plan(NAMES.runs), JokeFlow, 4)
+
+
+def test_the_audit_topic_has_one_partition_whatever_the_workflow_has() -> None:
+    """It belongs to all workflows of a prefix."""
+    lines = {line.topic: line for line in topic_lists.lines(plan(), JokeFlow, SETTINGS)}
+    assert (lines[NAMES.audit].partitions, lines[NAMES.runs].partitions) == (1, 3)
+    topic_lists.check_partitions(plan(NAMES.audit, partitions=1), JokeFlow, 4)
 
 
 @pytest.mark.parametrize(("present", "asked"), [([], 4), ([NAMES.runs], 3), ([NAMES.runs], None)])

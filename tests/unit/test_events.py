@@ -173,12 +173,12 @@ class TestReading:
     @pytest.mark.parametrize(
         ("value", "said"),
         [
-            (b"", "not a Joke"),
-            (b"\xff", "not a Joke"),
-            (b"[]", "not a Joke"),
+            (b"", "cannot be read as Joke"),
+            (b"\xff", "cannot be read as Joke"),
+            (b"[]", "cannot be read as Joke"),
             (b'{"score": 1}', "text: Field required"),
             (b'{"text": "a", "score": "high", "new": 1}', "score: "),
-            (b'{"text": "a"', "not a Joke"),
+            (b'{"text": "a"', "cannot be read as Joke"),
         ],
     )
     def test_what_is_no_such_event_is_refused(self, value: bytes, said: str) -> None:

@@ -1189,7 +1189,7 @@ class TestDeadLetters:
         assert (letter.reason, letter.topic, letter.offset) == ("undecodable", JOKES, 0)
         end = running.end("r")
         assert isinstance(end, Failed)
-        assert "not a JokeEvent: joke" in end.failure.message
+        assert "cannot be read as JokeEvent: joke" in end.failure.message
         await self.goes_on(running)
 
     async def test_a_type_that_no_step_accepts(self, running: World) -> None:

@@ -1,0 +1,238 @@
+"""
+What became of each run, folded from the records of the `runs` topic.
+
+Pure, and decides as workers do: the first terminal record of a run and epoch is its end; one of an
+epoch that the run has left means nothing; a `resumed` counts only once its `resumption` took it,
+and from where it stands. Records come in the order of their partition, kinds in any.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+
+from fleet.records import envelope as envelopes
+from fleet.records import lifecycle
+from fleet.records.envelope import BrokenEnvelope, Envelope
+from fleet.records.lifecycle import (
+    Cancelled,
+    Completed,
+    Failed,
+    Failure,
+    Known,
+    Lifecycle,
+    Resumed,
+    Resumption,
+    Started,
+    TimedOut,
+    UnknownLifecycle,
+)
+from fleet.records.log import Delivered
+
+#: Of a run that has begun and has no end.
+RUNNING = "running"
+#: How a run can end, as the log calls it.
+ENDS = (Completed.kind, Failed.kind, Cancelled.kind, TimedOut.kind)
+#: What may be asked for.
+OUTCOMES = (RUNNING, *ENDS)
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The effective end of one epoch of a run."""
+
+    outcome: str
+    epoch: int
+    offset: int
+    #: Append time, in unix seconds.
+    at: float
+    step: str = ""
+    #: Of the failed event.
+    event_id: str = ""
+    attempt: int = 0
+    #: Without its stack, which the dead letter has, too: there may be very many ends.
+    failure: Failure | None = None
+    #: What the canceller gave.
+    reason: str = ""
+    timeout_seconds: float | None = None
+    #: Type of the result event. Its value stays in the log.
+    result_type: str = ""
+
+    @property
+    def why(self) -> str:
+        """What can be said of it in a line, apart from the outcome."""
+        if self.failure is not None:
+            where = f"{self.step}: " if self.step else ""
+            text = " ".join(self.failure.message.split())
+            return f"{where}{self.failure.type}{f': {text}' if text else ''}"
+        if self.timeout_seconds is not None:
+            return f"after {self.timeout_seconds:g} s"
+        return self.reason or self.result_type
+
+
+@dataclass(slots=True)
+class Request:
+    """A request to resume a run, and its answer."""
+
+    id: str
+    epoch: int
+    #: Where it stands; -1 where only the answer was read.
+    offset: int = -1
+    #: Append time, in unix seconds.
+    at: float = 0.0
+    reason: str = ""
+    #: None: not answered. Empty: taken. Else why not.
+    refused: str | None = None
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether the run goes on from it."""
+        return self.refused == ""
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """One run, as far as its records tell."""
+
+    id: str
+    partition: int
+    #: Append time of `started`, in unix seconds; None where it ended before it began.
+    started_at: float | None = None
+    #: None where it has no time limit.
+    timeout_seconds: float | None = None
+    #: Append time of its newest record, in unix seconds.
+    at: float = 0.0
+    #: How often its start event came again.
+    repeats: int = 0
+    requests: dict[str, Request] = field(default_factory=dict)
+    #: Every terminal record in order: some of them count.
+    _terminals: list[End] = field(default_factory=list)
+
+    @property
+    def ends(self) -> list[End]:
+        """The effective end of each epoch that has one, the oldest first."""
+        found: list[End] = []
+        for each in self._terminals:
+            newest = found[-1].epoch if found else -1
+            if each.epoch > newest and each.epoch >= self._epoch_at(each.offset):
+                found.append(each)
+        return found
+
+    @property
+    def end(self) -> End | None:
+        """The end that holds: None while the run goes on."""
+        ends = self.ends
+        return ends[-1] if ends and ends[-1].epoch >= self._taken_epoch() else None
+
+    @property
+    def epoch(self) -> int:
+        """The run's current epoch, which a cancel is to carry."""
+        return max([self._taken_epoch(), *(each.epoch for each in self.ends)])
+
+    @property
+    def outcome(self) -> str:
+        """`running`, or how it ended."""
+        end = self.end
+        return end.outcome if end else RUNNING
+
+    @property
+    def unanswered(self) -> list[Request]:
+        """The requests to resume the run that no worker has answered yet."""
+        return [each for each in self.requests.values() if each.refused is None]
+
+    @property
+    def taken(self) -> list[Request]:
+        """The requests that the run went on from, the oldest first."""
+        found = [each for each in self.requests.values() if each.is_taken]
+        return sorted(found, key=lambda each: each.epoch)
+
+    def went_on_since(self, at: float) -> bool:
+        """Tell whether the run was resumed at *at*, unix seconds, or later."""
+        return any(each.at >= at for each in self.taken)
+
+    def has_reached(self, epoch: int) -> bool:
+        """Tell whether the run was resumed to *epoch* or a later one, by whomever."""
+        return self._taken_epoch() >= epoch
+
+    def take(self, record: Delivered, envelope: Envelope, happening: Lifecycle) -> None:
+        """Take the next record of the run."""
+        self.at = max(self.at, record.appended_ms / 1000)
+        match happening:
+            case Started():
+                self._begin(happening, record)
+            case Known():
+                self.repeats += 1
+            case Resumed(reason=reason):
+                asked = self._request(envelope.event_id, envelope.epoch)
+                asked.offset, asked.at = record.offset, record.appended_ms / 1000
+                asked.reason = reason
+            case Resumption(request_id=request_id, refused=refused):
+                request = self._request(request_id, envelope.epoch)
+                if request.refused is None:
+                    request.refused = refused
+            case _ if happening.terminal:
+                self._terminals.append(_end(record, envelope, happening))
+
+    def _begin(self, started: Started, record: Delivered) -> None:
+        # What stands before it was of an earlier run of this id that the group has forgotten.
+        self._terminals = [each for each in self._terminals if each.offset >= started.read_from]
+        self.requests = {
+            key: each for key, each in self.requests.items() if each.offset >= started.read_from
+        }
+        self.started_at = record.appended_ms / 1000
+        self.timeout_seconds = started.timeout_seconds
+
+    def _request(self, request_id: str, epoch: int) -> Request:
+        return self.requests.setdefault(request_id, Request(request_id, epoch))
+
+    def _taken_epoch(self) -> int:
+        return max((each.epoch for each in self.requests.values() if each.is_taken), default=0)
+
+    def _epoch_at(self, offset: int) -> int:
+        """Return the epoch that the run had come to before *offset*."""
+        taken = (each for each in self.requests.values() if each.is_taken)
+        return max((each.epoch for each in taken if each.offset < offset), default=0)
+
+
+class RunLog:
+    """All runs of some partitions of `runs`."""
+
+    def __init__(self, only: Iterable[str] | None = None) -> None:
+        self.runs: dict[str, Run] = {}
+        self._only = None if only is None else frozenset(only)
+        #: Records that this version cannot read.
+        self.unreadable = 0
+
+    def __iter__(self) -> Iterator[Run]:
+        return iter(self.runs.values())
+
+    def get(self, run_id: str) -> Run | None:
+        """Return what is known of a run."""
+        return self.runs.get(run_id)
+
+    def take(self, record: Delivered) -> None:
+        """Take the next record of a partition of `runs`."""
+        run_id = (record.key or b"").decode(errors="replace")
+        if self._only is not None and run_id not in self._only:
+            return
+        try:
+            envelope = envelopes.parse(record.headers)
+            happening = lifecycle.decode(envelope.type, record.value or b"")
+        except (BrokenEnvelope, UnknownLifecycle):
+            self.unreadable += 1
+            return
+        run = self.runs.setdefault(envelope.run_id, Run(envelope.run_id, record.partition))
+        run.take(record, envelope, happening)
+
+
+def _end(record: Delivered, envelope: Envelope, terminal: Lifecycle) -> End:
+    end = End(terminal.kind, envelope.epoch, record.offset, record.appended_ms / 1000)
+    match terminal:
+        case Completed(step=step, event_type=event_type):
+            return replace(end, step=step, result_type=event_type)
+        case Failed(step=step, event_id=event_id, attempt=attempt, failure=failure):
+            short = failure.model_copy(update={"stack": "", "args": ()})
+            return replace(end, step=step, event_id=event_id, attempt=attempt, failure=short)
+        case Cancelled(reason=reason):
+            return replace(end, reason=reason)
+        case TimedOut(timeout_seconds=seconds):
+            return replace(end, timeout_seconds=seconds)
+    return end

@@ -1,0 +1,224 @@
+"""`fleet runs`, `fleet dead` and `fleet audit` without a broker: usage, refusals, selections."""
+
+import json
+
+import lives
+import pytest
+from click.testing import CliRunner, Result
+from lives import cancelled, completed, failed, letter, record, started
+
+from fleet.admin import (
+    audit,
+    cancelling,
+    cli,
+    consent,
+    dead_letters,
+    dead_redrive,
+    dead_topic,
+    run_shown,
+)
+from fleet.admin.dead_topic import Found
+from fleet.admin.redrive import Progress
+from fleet.admin.run_log import RunLog
+from fleet.admin.run_topic import Story
+from fleet.config.settings import Settings
+from fleet.records.log import Delivered
+from fleet.runtime import provision
+
+NOBODY = ("--broker", "kafka://127.0.0.1:1")
+
+
+def fleet(*arguments: str) -> Result:
+    return CliRunner().invoke(cli.main, arguments)
+
+
+def log_of(*records: Delivered) -> RunLog:
+    log = RunLog()
+    for each in records:
+        log.take(each)
+    return log
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("runs", "list", "joke"),
+        ("runs", "show", "joke", "r"),
+        ("runs", "cancel", "joke", "r", "--reason", "x", "--yes"),
+        ("dead", "list", "joke", "--json"),
+        ("dead", "show", "joke", "0:1"),
+        ("dead", "redrive", "joke", "--all", "--reason", "x", "--yes"),
+        ("audit", "list"),
+    ],
+)
+def test_without_a_broker_it_is_a_sentence_and_4(arguments: tuple[str, ...]) -> None:
+    """So that a script can wait and try again."""
+    result = fleet(*arguments, *NOBODY)
+    assert (result.exit_code, result.stdout) == (4, "")
+    assert result.stderr.startswith("Error: no Kafka broker answers")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "way_out"),
+    [
+        (("runs", "cancel", "joke", "r"), "--reason"),
+        (("runs", "cancel", "joke", "--reason", "x"), "name the runs"),
+        (("runs", "cancel", "joke", "r", "--all-open", "--reason", "x"), "name the runs"),
+        (("runs", "cancel", "joke", "--all-open", "--reason", "x"), "--limit N"),
+        (("runs", "cancel", "joke", "r", "--limit", "2", "--reason", "x"), "go with --all-open"),
+        (("runs", "list", "joke", "--outcome", "odd"), "running"),
+        (("runs", "list", "joke", "--since", "odd"), "2h"),
+        (("runs", "list", "jok"), "did you mean joke?"),
+        (("dead", "redrive", "joke", "--all"), "--reason"),
+        (("dead", "redrive", "joke", "--reason", "x"), "take --all"),
+        (("dead", "redrive", "joke", "--all", "--step", "s", "--reason", "x"), "take --all"),
+        (("dead", "redrive", "joke", "x", "--reason", "x"), "PARTITION:OFFSET"),
+        (("dead", "show", "joke", "x"), "PARTITION:OFFSET"),
+    ],
+)
+def test_wrong_usage_is_2_and_tells_the_way_out(arguments: tuple[str, ...], way_out: str) -> None:
+    """A bound is required for what changes; nothing is asked of a broker."""
+    result = fleet(*arguments, *NOBODY)
+    assert result.exit_code == 2
+    assert way_out in result.stderr
+
+
+def test_without_a_terminal_nothing_is_done_unasked() -> None:
+    """It names --yes; whoever gives it is not asked."""
+    consent.ask("?", yes=True)
+    with pytest.raises(consent.NotConfirmed, match="--yes") as refused:
+        consent.ask("?", yes=False)
+    assert refused.value.exit_code == 2
+
+
+def test_runs_to_cancel_are_those_that_go_on() -> None:
+    """What has ended, or is not known, is told apart; a repeated id counts once."""
+    log = log_of(
+        record(started(), 0, "a"),
+        *lives.ended("b", completed()),
+        *lives.ended("c", cancelled()),
+    )
+    chosen = cancelling.select(log, ["a", "b", "c", "x", "a"])
+    assert [run.id for run in chosen.open] == ["a"]
+    assert [run.id for run in chosen.ended] == ["b", "c"]
+    assert [run.id for run in chosen.overtaken] == ["b"]
+    assert chosen.unknown == ["x"]
+
+
+def test_of_all_open_runs_the_oldest_are_taken() -> None:
+    """At most as many as allowed; what is left is counted."""
+    log = log_of(*(record(started(), place, f"r{place}") for place in (3, 1, 2)))
+    chosen = cancelling.select_open(log, 2)
+    assert ([run.id for run in chosen.open], chosen.left) == (["r1", "r2"], 1)
+    assert [run.id for run in cancelling.select_open(log, 9, 1002.0).open] == ["r1"]
+
+
+def test_a_run_is_shown_without_what_is_in_it() -> None:
+    """Its life in order, its dead letters; values only where they were read."""
+    run = log_of(*lives.ended("r", failed())).get("r")
+    assert run is not None
+    found = dead_letters.parse(letter(1))
+    story = Story(run, letters=[found] if found else [])
+    rows = run_shown.story_rows(story)
+    assert [row["what"] for row in rows["Life"]] == ["started", "failed"]
+    assert [row["letter"] for row in rows["Dead letters"]] == ["0:1"]
+    assert "secret" not in json.dumps([rows, run_shown.story_fields(story)])
+
+
+def test_runs_are_counted_by_outcome() -> None:
+    """In a sentence."""
+    log = log_of(*lives.ended("a", failed()), *lives.ended("b", failed()), record(started(), 0))
+    assert run_shown.counted(log) == "3 runs: 2 failed, 1 running"
+    assert run_shown.counted([]) == "0 runs"
+
+
+def found(*life: Delivered, letters: tuple[Delivered, ...]) -> Found:
+    log = log_of(*life)
+    parsed = [each for record in letters if (each := dead_letters.parse(record))]
+    return Found(dead_letters.standings(parsed, log, 2_000.0, 7), log, {})
+
+
+@pytest.fixture
+def looked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Found]:
+    """What is on the broker, in place of one."""
+    there: dict[str, Found] = {}
+
+    async def look(*_: object) -> Found:
+        return there["found"]
+
+    monkeypatch.setattr(dead_topic, "look", look)
+    return there
+
+
+REDRIVE = ("dead", "redrive", "joke", "--reason", "fixed")
+
+
+def test_a_redrive_is_shown_before_it_is_refused(looked: dict[str, Found]) -> None:
+    """By kind, with the runs, and what cannot be redriven and why."""
+    looked["found"] = found(
+        *lives.ended("r", failed()), letters=(letter(1), letter(2, "", "broken_envelope", ""))
+    )
+    result = fleet(*REDRIVE, "--all", *NOBODY)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "1 run to go on, for 1 dead letter." in result.stderr
+    assert "Not redriven: 1 dead letter (0:2): it belongs to no run" in result.stderr
+    assert "add --yes" in result.stderr
+
+
+def test_when_nothing_can_be_redriven_it_is_2_with_the_reasons(looked: dict[str, Found]) -> None:
+    """A run of which nothing is left."""
+    looked["found"] = found(letters=(letter(1),))
+    result = fleet(*REDRIVE, "--all", "--yes", *NOBODY)
+    assert result.exit_code == 2
+    assert "nothing was changed" in result.stderr
+    assert "no record of its run" in result.stderr
+
+
+@pytest.mark.parametrize("letters", [(), (letter(1),)])
+def test_when_all_is_done_already_there_is_nothing_to_do(
+    letters: tuple[Delivered, ...], looked: dict[str, Found]
+) -> None:
+    """The same command again ends well."""
+    looked["found"] = found(*lives.ended("r", completed()), letters=letters)
+    result = fleet(*REDRIVE, "--all", "--yes", *NOBODY)
+    assert result.exit_code == 0
+    assert "Nothing to do" in result.stderr
+
+
+def test_letters_that_are_not_there_are_told(looked: dict[str, Found]) -> None:
+    """And nothing is changed, also for those that are."""
+    looked["found"] = found(*lives.ended("r", failed()), letters=(letter(1),))
+    result = fleet(*REDRIVE, "0:1", "0:5", "--yes", *NOBODY)
+    assert result.exit_code == 2
+    assert "at 0:5" in result.stderr
+
+
+def test_what_no_worker_answers_stays_in_the_log() -> None:
+    """The sentence says so, and how many are open."""
+    told = dead_redrive.NobodyAnswered(Progress(total=5, sent=5, resumed=2), "joke", 60.0)
+    assert "3 of 5 requests are open. They stay in the log" in str(told)
+    assert told.exit_code == 3
+
+
+def test_a_redrive_is_complete_when_every_run_went_on_and_none_ended_badly() -> None:
+    """What was waited for counts, too."""
+    progress = Progress(total=2, resumed=2)
+    assert progress.is_complete
+    progress.outcomes.update(["completed", "failed"])
+    assert not progress.is_complete
+
+
+def test_an_audit_record_is_read_as_it_was_written() -> None:
+    """And what somebody else wrote there is passed over."""
+    entry = audit.Entry(1.5, "me@here", "dead redrive", "joke", "fixed", {"runs": 3})
+    written = lives.delivered("p.audit", 0, "joke", entry.encode(), [])
+    assert audit.Entry.decode(written) == entry
+    for value in (b"", b"{}", b"[]", b"1"):
+        assert audit.Entry.decode(lives.delivered("p.audit", 0, "joke", value, [])) is None
+
+
+def test_a_missing_audit_topic_names_the_recipe() -> None:
+    """Somebody else decides about topics of a broker elsewhere."""
+    told = str(provision.AuditMissing("p.audit", Settings(broker="kafka://far:9092")))
+    assert "`fleet topics apply WORKFLOW`" in told
+    assert "nothing was changed" in told
