@@ -1,6 +1,7 @@
 """How this process reaches Kafka: one place that turns settings into client arguments."""
 
 import asyncio
+import re
 import ssl
 from typing import Any
 
@@ -19,8 +20,10 @@ class BrokerUnreachable(FleetError):
 
     def __init__(self, settings: Settings, reason: BaseException) -> None:
         address = ",".join(settings.bootstrap_servers)
+        # aiokafka repeats the addresses there, as Python writes them.
+        told = re.sub(r" from \[\(.*\)\]", "", str(reason))
         super().__init__(
-            f"no Kafka broker answers at {address} ({reason}); start one with `fleet dev up`, or "
+            f"no Kafka broker answers at {address} ({told}); start one with `fleet dev up`, or "
             "say where it is with FLEET_BROKER=kafka://host:port"
         )
 

@@ -22,14 +22,13 @@ def choose_port(app: Any) -> None:
     conf = app.conf
     if not conf.web_enabled or conf.web_transport.scheme != "tcp":
         return
-    listening = _listen(conf.web_bind, conf.web_port)
+    wanted = conf.web_port
+    listening = _listen(conf.web_bind, wanted)
     if listening is None:
-        wanted = conf.web_port
         listening = _listen(conf.web_bind, 0)
         assert listening is not None, "the system chooses a port that is free"
         _rename(conf, listening.getsockname()[1])
-        _log.warning("web_port_taken", wanted=wanted, chosen=conf.web_port)
-    _serve_on(app.web, listening)
+    _serve_on(app.web, listening, wanted)
 
 
 def _listen(host: str, port: int) -> socket.socket | None:
@@ -51,8 +50,11 @@ def _rename(conf: Any, port: int) -> None:
         conf.canonical_url = f"http://{conf.web_host}:{port}"
 
 
-def _serve_on(web: Any, listening: socket.socket) -> None:
+def _serve_on(web: Any, listening: socket.socket, wanted: int) -> None:
     def site() -> SockSite:
+        # Only now: when a port is chosen nobody has said yet where log lines go.
+        if web.app.conf.web_port != wanted:
+            _log.warning("web_port_taken", wanted=wanted, chosen=web.app.conf.web_port)
         return SockSite(web._runner, listening, ssl_context=web.app.conf.web_ssl_context)
 
     web._transport_handlers = {**web._transport_handlers, "tcp": site}
