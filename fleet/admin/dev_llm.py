@@ -6,6 +6,7 @@ import click
 
 from fleet.dev import llm as scripted
 from fleet.dev.llm_faults import KINDS, Behaviour, Fault, FaultKind
+from fleet.dev.llm_server import HOST
 
 
 @click.command("llm")
@@ -14,7 +15,13 @@ from fleet.dev.llm_faults import KINDS, Behaviour, Fault, FaultKind
     type=click.IntRange(0, 65_535),
     default=8787,
     show_default=True,
-    help="Where it listens, on this machine only; 0 is any free port.",
+    help="Where it listens; 0 is any free port.",
+)
+@click.option(
+    "--host",
+    default=HOST,
+    show_default=True,
+    help="Who reaches it: this machine only. 0.0.0.0 is for containers.",
 )
 @click.option(
     "--latency",
@@ -48,7 +55,7 @@ from fleet.dev.llm_faults import KINDS, Behaviour, Fault, FaultKind
     help="How they fail.",
 )
 @click.option("--seed", type=int, default=0, help="Of everything that happens by chance.")
-def llm(port: int, fail_rate: float, fail_with: FaultKind, **behaviour: float) -> None:
+def llm(port: int, host: str, fail_rate: float, fail_with: FaultKind, **behaviour: float) -> None:
     """Run a scripted, OpenAI-compatible language model until Ctrl-C.
 
     There is no model behind it: prompts get canned answers, the same ones every time. POST to
@@ -56,4 +63,8 @@ def llm(port: int, fail_rate: float, fail_with: FaultKind, **behaviour: float) -
     """
     faults = (Fault(kind=fail_with, rate=fail_rate),) if fail_rate else ()
     settings = Behaviour.model_validate({**behaviour, "faults": faults})
-    asyncio.run(scripted.serve(settings, port, ready=lambda url: click.echo(scripted.banner(url))))
+    asyncio.run(
+        scripted.serve(
+            settings, port, ready=lambda url: click.echo(scripted.banner(url)), host=host
+        )
+    )

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from fleet.dev.llm_faults import Behaviour, Fault, FaultKind
 from fleet.dev.llm_process import ScriptedNotStarted, ScriptedProcess, start_process
-from fleet.dev.llm_server import PortUnavailable, ScriptedLLM
+from fleet.dev.llm_server import HOST, PortUnavailable, ScriptedLLM
 from fleet.records.errors import FleetError
 
 __all__ = [
@@ -38,13 +38,15 @@ def banner(base_url: str) -> str:
     )
 
 
-async def serve(behaviour: Behaviour, port: int, ready: Callable[[str], object]) -> None:
+async def serve(
+    behaviour: Behaviour, port: int, ready: Callable[[str], object], host: str = HOST
+) -> None:
     """Serve until SIGINT or SIGTERM; *ready* gets the base URL once calls are answered."""
     ended = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
     server = ScriptedLLM(behaviour)
-    await server.start(port)
+    await server.start(port, host)
     try:
         ready(server.base_url)
         await ended.wait()

@@ -75,14 +75,17 @@ class ScriptedLLM:
     ) -> None:
         await self.stop()
 
-    async def start(self, port: int = 0) -> None:
-        """Listen on *port* (0: any free one); raise PortUnavailable where that cannot be."""
+    async def start(self, port: int = 0, host: str = HOST) -> None:
+        """Listen on *port* (0: any free one); raise PortUnavailable where that cannot be.
+
+        Another *host* than this machine alone is for containers that have a network to themselves.
+        """
         self._runner = web.AppRunner(
             self._application(), access_log=None, shutdown_timeout=STOP_SECONDS
         )
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, HOST, port, backlog=BACKLOG).start()
+            await web.TCPSite(self._runner, host, port, backlog=BACKLOG).start()
         except OSError as failure:
             await self.stop()
             raise PortUnavailable(port, os.strerror(failure.errno or 0)) from failure
