@@ -11,13 +11,10 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-needs_compose = pytest.mark.skipif(
-    shutil.which("docker") is None
-    or subprocess.run(
-        ["docker", "compose", "version"], check=False, capture_output=True
-    ).returncode,
-    reason="no docker compose is installed here",
+HAS_COMPOSE = shutil.which("docker") is not None and not (
+    subprocess.run(["docker", "compose", "version"], check=False, capture_output=True).returncode
 )
+needs_compose = pytest.mark.skipif(not HAS_COMPOSE, reason="no docker compose is installed here")
 
 
 def check(*command: str) -> None:
