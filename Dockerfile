@@ -24,7 +24,6 @@ ENV PATH=/opt/venv/bin:$PATH \
     FLEET_DATA_DIR=/data \
     HOME=/tmp \
     PYTHONDONTWRITEBYTECODE=1
-VOLUME /data
 WORKDIR /data
 # By number, so that Kubernetes can tell that it is not root.
 USER 10001

@@ -252,6 +252,7 @@ def test_every_command_of_the_chart_can_be_typed(
     found = of_pods("".join(render(chart, *values(named)) for named in SETS)) | of_notes()
     assert ("fleet", "topics", "apply", "joke", "--yes") in found
     assert ("fleet", "run", "joke", "KEY=VALUE") in found
+    assert ("fleet", "exporter") in {each[:2] for each in found}
     for _, *words in found:
         result = CliRunner().invoke(cli.main, words)
         assert result.exit_code == 0, (words, result.output)

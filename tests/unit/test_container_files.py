@@ -90,3 +90,11 @@ def test_what_is_mounted_is_there() -> None:
     ]
     assert len(mounts) == 4
     assert [each for each in mounts if not each.exists()] == []
+
+
+@needs_compose
+def test_what_kafka_keeps_is_on_its_volume() -> None:
+    """Else `docker compose down` would lose the topics and keep the state, their copy."""
+    kafka = composed()["services"]["kafka"]
+    kept = {volume["target"] for volume in kafka["volumes"]}
+    assert kafka["environment"]["KAFKA_LOG_DIRS"] in kept

@@ -30,6 +30,22 @@ A credential is never repeated.
 {{- if and $security.tls.certKey (not $security.tls.existingSecret) -}}
 {{- fail "kafka.security.tls.certKey is given without a Secret to find it in; name it in kafka.security.tls.existingSecret" -}}
 {{- end -}}
+{{- if .Values.exporter.enabled -}}
+{{- include "fleet.checkExporter" . -}}
+{{- end -}}
+{{- end }}
+
+{{- define "fleet.checkExporter" -}}
+{{- if not .Values.image.repository -}}
+{{- fail "exporter.enabled: image.repository is empty, and the exporter runs from the release's image; set it, or disable the exporter" -}}
+{{- end -}}
+{{- if hasKey .Values.stepGroups "exporter" -}}
+{{- fail "stepGroups.exporter would have the name of the exporter in the cluster; name the entry otherwise, or disable exporter.enabled" -}}
+{{- end -}}
+{{- $name := include "fleet.exporterName" . -}}
+{{- if gt (len $name) 52 -}}
+{{- fail (printf "exporter.enabled: its name %s has %d characters, and 52 is the most; shorten the release's name, or set fullnameOverride" $name (len $name)) -}}
+{{- end -}}
 {{- end }}
 
 {{/* (list $ key group) */}}

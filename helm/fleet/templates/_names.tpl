@@ -20,6 +20,10 @@
 {{ include "fleet.fullname" (index . 0) }}-{{ index . 1 }}
 {{- end }}
 
+{{- define "fleet.exporterName" -}}
+{{ include "fleet.fullname" . }}-exporter
+{{- end }}
+
 {{- define "fleet.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "fleet.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -53,4 +57,9 @@ fleet/step-group: {{ index . 1 }}
 {{ include "fleet.labels" (index . 0) }}
 app.kubernetes.io/component: worker
 fleet/step-group: {{ index . 1 }}
+{{- end }}
+
+{{- define "fleet.exporterSelectorLabels" -}}
+{{ include "fleet.selectorLabels" . }}
+app.kubernetes.io/component: exporter
 {{- end }}

@@ -42,13 +42,10 @@ securityContext:
   readOnlyRootFilesystem: true
 {{- end }}
 
-{{/* (list $ group) */}}
-{{- define "fleet.env" -}}
-{{- $root := index . 0 -}}
-{{- $group := index . 1 -}}
-{{- $kafka := $root.Values.kafka -}}
+{{/* What whoever talks to the broker needs. */}}
+{{- define "fleet.brokerEnv" -}}
+{{- $kafka := .Values.kafka -}}
 {{- $security := $kafka.security -}}
-{{- $llm := $root.Values.llm -}}
 - name: FLEET_BROKER
   value: {{ $kafka.broker | quote }}
 - name: FLEET_PREFIX
@@ -85,6 +82,22 @@ securityContext:
   value: /etc/fleet/tls/{{ $security.tls.keyKey }}
 {{- end }}
 {{- end }}
+{{- end }}
+
+{{/* Where processes may write: the root file system is read-only. */}}
+{{- define "fleet.folderEnv" -}}
+- name: FLEET_DATA_DIR
+  value: /data
+- name: HOME
+  value: /tmp
+{{- end }}
+
+{{/* Of whatever runs code of the workflows. (list $ group) */}}
+{{- define "fleet.env" -}}
+{{- $root := index . 0 -}}
+{{- $group := index . 1 -}}
+{{- $llm := $root.Values.llm -}}
+{{ include "fleet.brokerEnv" $root }}
 {{- if $llm.existingSecret }}
 - name: OPENAI_API_KEY
   valueFrom:
@@ -100,10 +113,7 @@ securityContext:
 - name: OPENAI_MODEL
   value: {{ . | quote }}
 {{- end }}
-- name: FLEET_DATA_DIR
-  value: /data
-- name: HOME
-  value: /tmp
+{{ include "fleet.folderEnv" $root }}
 {{- range $name, $value := $group.env }}
 - name: {{ $name }}
   value: {{ $value | quote }}
