@@ -42,12 +42,14 @@ _COMMANDS = {
     "draw": _Lazy("fleet.admin.draw:draw", "Draw a workflow: a page, or Mermaid text."),
     "runs": _Lazy("fleet.admin.runs:runs", "What became of runs, and cancelling some."),
     "dead": _Lazy("fleet.admin.dead:dead", "Dead letters, and letting their runs go on."),
+    "replay": _Lazy("fleet.admin.replay:replay", "Make new runs of events that are in the log."),
     "audit": _Lazy("fleet.admin.audit_list:audit", "Who changed what from the command line."),
     "lag": _Lazy("fleet.admin.lag_command:lag", "How far step groups are behind."),
     "groups": _Lazy("fleet.admin.groups:groups", "The step groups that are there."),
     "exporter": _Lazy("fleet.admin.exporter_command:exporter", "Serve lag for Prometheus."),
     "topics": _Lazy("fleet.admin.topics:topics", "Show and create the topics of a workflow."),
     "dev": _Lazy("fleet.admin.dev:dev", "Run Kafka and a scripted LLM on this machine."),
+    "bench": _Lazy("fleet.admin.bench:bench", "Measure Fleet beside its peers (a checkout)."),
     "config": _Lazy("fleet.admin.config:config", "Show the settings and where they come from."),
 }
 

@@ -109,9 +109,13 @@ class Inputs:
         """Return what is not done of each topic.
 
         What was delivered is older than what was not, so its append times tell the age exactly.
-        Where nothing is open the age of the rest counts from when it was seen that there is some.
+        Where nothing is open the rest is not older than what was last delivered, and hardly
+        younger; where nothing was, its age counts from when it was seen that there is some.
         """
-        oldest = {topic: since_ms for topic, (_, since_ms) in self._behind.items()}
+        oldest = {
+            topic: self._seen_ms.get(topic, since_ms)
+            for topic, (_, since_ms) in self._behind.items()
+        }
         opened: dict[str, float] = {}
         for (topic, _), event in self._open.items():
             opened[topic] = min(opened.get(topic, now_ms), event.record.appended_ms)

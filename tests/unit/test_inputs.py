@@ -1,0 +1,86 @@
+"""What of a task's inputs is not done, as somebody reads it from outside."""
+
+import pytest
+
+from fleet.records.log import Delivered
+from fleet.runtime.inputs import Inputs, Lag
+from fleet.runtime.ledger import Ledger
+from fleet.runtime.memory import MemoryStore
+
+TOPIC = "fleet.joke.StartEvent"
+HOUR_MS = 3_600_000.0
+#: The broker's time when a test begins.
+NOW_MS = 10 * HOUR_MS
+
+
+@pytest.fixture
+def inputs() -> Inputs:
+    inputs = Inputs(Ledger(MemoryStore()))
+    inputs.restore([TOPIC])
+    return inputs
+
+
+def deliver(inputs: Inputs, offset: int, appended_ms: float) -> Delivered:
+    record = Delivered(
+        topic=TOPIC,
+        partition=0,
+        offset=offset,
+        key=b"run",
+        value=b"",
+        headers=[],
+        appended_ms=int(appended_ms),
+    )
+    inputs.deliver(record)
+    return record
+
+
+def lag(inputs: Inputs, now_ms: float) -> Lag:
+    return inputs.lags(now_ms)[TOPIC]
+
+
+def test_an_open_event_is_as_old_as_its_append(inputs: Inputs) -> None:
+    """Of several the oldest counts, though others are behind it."""
+    for offset, age_ms in enumerate((7_000, 5_000)):
+        inputs.open(deliver(inputs, offset, NOW_MS - age_ms), ["tell"], marked=False)
+    inputs.reaches(TOPIC, 3, NOW_MS)
+    assert lag(inputs, NOW_MS) == Lag(records=5, seconds=7, frontier=0)
+
+
+def test_a_worker_that_keeps_up_has_no_growing_lag(inputs: Inputs) -> None:
+    """Each look finds records on the way, and by the next one those are done."""
+    inputs.reaches(TOPIC, 0, NOW_MS)
+    for second in range(60):
+        now_ms = NOW_MS + second * 1_000
+        inputs.done(deliver(inputs, second, now_ms - 100))
+        inputs.reaches(TOPIC, 1, now_ms)
+        assert lag(inputs, now_ms).seconds == pytest.approx(0.1)
+
+
+def test_the_rest_of_a_backlog_is_as_old_as_what_was_last_delivered(inputs: Inputs) -> None:
+    """A worker that has begun with it knows how old it is, though nothing is open."""
+    inputs.reaches(TOPIC, 1_000, NOW_MS)
+    inputs.done(deliver(inputs, 0, NOW_MS - HOUR_MS))
+    inputs.reaches(TOPIC, 999, NOW_MS + 1_000)
+    assert lag(inputs, NOW_MS + 1_000).seconds == pytest.approx(3_601)
+
+
+def test_a_backlog_that_nobody_has_begun_with_ages_from_when_it_was_seen(inputs: Inputs) -> None:
+    """A task that was loaded just now has no record of it, so no time either."""
+    for second in range(3):
+        inputs.reaches(TOPIC, 1_000, NOW_MS + second * 1_000)
+    assert lag(inputs, NOW_MS + 2_000) == Lag(records=1_000, seconds=2, frontier=0)
+
+
+def test_a_partition_without_work_has_no_lag_however_long_nothing_came(inputs: Inputs) -> None:
+    """Also where the last record was old."""
+    inputs.done(deliver(inputs, 0, NOW_MS - HOUR_MS))
+    inputs.reaches(TOPIC, 0, NOW_MS)
+    assert lag(inputs, NOW_MS + HOUR_MS) == Lag(records=0, seconds=0, frontier=1)
+
+
+def test_what_comes_after_a_quiet_hour_is_not_an_hour_old(inputs: Inputs) -> None:
+    """Its age counts from the last look that found nothing to do."""
+    inputs.done(deliver(inputs, 0, NOW_MS - HOUR_MS))
+    inputs.reaches(TOPIC, 0, NOW_MS)
+    inputs.reaches(TOPIC, 1, NOW_MS + 1_000)
+    assert lag(inputs, NOW_MS + 1_000).seconds == pytest.approx(1)
