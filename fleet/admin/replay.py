@@ -3,9 +3,11 @@
 import uuid
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import click
+from pydantic_core import from_json, to_json
 
 from fleet.admin import (
     audit,
@@ -28,8 +30,11 @@ from fleet.config import settings as configuration
 from fleet.config.settings import Settings
 from fleet.records.errors import FleetError
 from fleet.runtime import provision
+from fleet.workflow.store import is_path
 
 _EMPTY = "empty"
+#: Largest context that runs begin with, in bytes: it travels in the header of each event.
+MOST_CONTEXT_BYTES = 100_000
 #: A run that replays its own workflow would else go on for ever.
 _MAX_REPLAYS = 5
 
@@ -46,21 +51,20 @@ class NotAStart(FleetError):
             f"nothing was changed: {target.event.type_name()} comes in the middle of a run, and "
             "the context that its steps had kept by then is gone. Replay what the runs began with "
             f"(`fleet replay {name}.{start} --run ID`), let runs that failed go on where they "
-            f"stopped (`fleet dead redrive {name}`), or take `--context empty` if its steps need "
-            "nothing from the context"
+            f"stopped (`fleet dead redrive {name}`), or say what its context is to be: "
+            "`--context FILE`, or `--context empty` if its steps need nothing from it"
         )
 
 
-class ContextUnsupported(FleetError):
-    """Raised when runs would be begun with a context."""
+class UnusableContext(FleetError):
+    """Raised when runs cannot begin with the context that was given."""
 
     exit_code = 2
 
-    def __init__(self, given: str) -> None:
+    def __init__(self, given: str, reason: str) -> None:
         super().__init__(
-            f"nothing was changed: a run cannot be begun with the context in {given!r} yet, as no "
-            "record brings one to the worker that keeps it; `--context empty` begins runs with "
-            "nothing in it, and what a step needs can be put into its event"
+            f"nothing was changed: runs cannot begin with the context in {given!r} ({reason}); "
+            'give a file with one JSON object, as {"a": 1, "b": {"c": "x"}}, or `--context empty`'
         )
 
 
@@ -106,7 +110,7 @@ class NotACopy(FleetError):
     "--context",
     default="",
     metavar="empty|FILE",
-    help="Begin runs in their middle, with nothing in their context.",
+    help="Begin runs in their middle, with this in their context: a JSON object, or nothing.",
 )
 @click.option(
     "--max-replays",
@@ -220,7 +224,7 @@ def _plan(  # noqa: PLR0913 - by name, each an option
         spans={},
         rules=rules,
         to_topic=to_topic,
-        empty_context=context == _EMPTY,
+        context=_context(context),
         max_replays=max_replays,
         rate=rate,
     )
@@ -229,11 +233,24 @@ def _plan(  # noqa: PLR0913 - by name, each an option
     return replace(plan, spans=spans, counts=dict(found.counts)), found
 
 
+def _context(given: str) -> dict[str, Any] | None:
+    """Return what `--context` names; raises UnusableContext."""
+    if given in ("", _EMPTY):
+        return {} if given else None
+    try:
+        found = from_json(Path(given).read_bytes())
+    except (OSError, ValueError) as failure:
+        raise UnusableContext(given, str(failure)) from None
+    if not isinstance(found, dict) or not all(map(is_path, found)):
+        raise UnusableContext(given, "it is no JSON object of names without dots")
+    if len(to_json(found)) > MOST_CONTEXT_BYTES:
+        raise UnusableContext(given, f"it has over {MOST_CONTEXT_BYTES:,} bytes")
+    return found
+
+
 def _check_context(target: Target, context: str, to_topic: str) -> None:
     if to_topic and context:
         raise click.UsageError("--to-topic starts no runs, so it takes no --context")
-    if context not in ("", _EMPTY):
-        raise ContextUnsupported(context)
     if not (to_topic or context or target.is_start):
         raise NotAStart(target)
 

@@ -77,8 +77,8 @@ class Plan:
     #: How many records are taken, by partition, as counted before.
     counts: Mapping[int, int] = field(default_factory=dict)
     to_topic: str = ""
-    #: Whether events that begin no run are to begin one, in its middle and with nothing kept.
-    empty_context: bool = False
+    #: Of events that are to begin a run in its middle: what its context begins with.
+    context: Mapping[str, Any] | None = None
     max_replays: int
     #: Events per second; None sets no limit.
     rate: float | None = None
@@ -97,7 +97,7 @@ class Plan:
         return Judge(
             self.rules,
             event=None if self.to_topic else target.event,
-            begins=target.is_start and not self.empty_context,
+            begins=target.is_start and self.context is None,
             max_replays=self.max_replays,
         )
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any
 
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from fleet.records import envelope as envelopes
 from fleet.records.envelope import BrokenEnvelope, Envelope, Headers
@@ -217,8 +217,13 @@ def run_id(replay_id: str, record: Delivered) -> str:
     return f"replay-{replay_id}-{event}-{record.partition}-{record.offset}"
 
 
-def started_anew(replay_id: str, record: Delivered, envelope: Envelope) -> Headers:
-    """Return the headers of the event as the first one of a run of its own."""
+def started_anew(
+    replay_id: str, record: Delivered, envelope: Envelope, context: Mapping[str, Any] | None = None
+) -> Headers:
+    """Return the headers of the event as the first one of a run of its own.
+
+    *context* is what the run's context begins with.
+    """
     new_id = run_id(replay_id, record)
     anew = replace(
         envelope,
@@ -227,6 +232,7 @@ def started_anew(replay_id: str, record: Delivered, envelope: Envelope) -> Heade
         epoch=0,
         parent_id="",
         replays=envelope.replays + 1,
+        context=to_json(context).decode() if context else "",
         traceparent="",
     )
     others = [each for each in record.headers if not each[0].startswith(_OWN_HEADERS)]

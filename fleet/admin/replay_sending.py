@@ -185,7 +185,7 @@ class Sending:
             self._plan.topic,
             key=new_id.encode(),
             value=record.value,
-            headers=started_anew(self._plan.id, record, envelope),
+            headers=started_anew(self._plan.id, record, envelope, self._plan.context),
             partition=partition_of(new_id, self._partitions),
         )
         return sent

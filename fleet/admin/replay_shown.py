@@ -94,7 +94,10 @@ def _become(plan: Plan, count: int) -> str:
     if plan.to_topic:
         return f"{'is' if count == 1 else 'are'} copied to {plan.to_topic} as they are"
     what = "becomes a new run" if count == 1 else "become new runs"
-    where = ", begun in the middle with an empty context" if plan.empty_context else ""
+    where = ""
+    if plan.context is not None:
+        kept = ", ".join(sorted(plan.context)) or "nothing"
+        where = f", begun in the middle with {kept} in the context"
     return f"{what} of {plan.target.rpartition('.')[0]}{where}"
 
 

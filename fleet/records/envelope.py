@@ -8,6 +8,8 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from pydantic_core import from_json
+
 from fleet.records.errors import FleetError
 
 Headers = list[tuple[str, bytes]]
@@ -45,6 +47,9 @@ class Envelope:
     replays: int = 0
     #: Of a start event: how long the run may take, in seconds; None for no limit.
     timeout_seconds: float | None = None
+    #: Of an event that begins a run in its middle: what the run's context begins with, a JSON
+    #: object.
+    context: str = ""
     #: W3C trace context.
     traceparent: str = ""
 
@@ -65,6 +70,8 @@ class Envelope:
             headers.append(("fleet-replays", b"%d" % self.replays))
         if self.timeout_seconds is not None:
             headers.append(("fleet-timeout-seconds", b"%r" % self.timeout_seconds))
+        if self.context:
+            headers.append(("fleet-context", self.context.encode()))
         if self.traceparent:
             headers.append(("traceparent", self.traceparent.encode()))
         return headers
@@ -86,6 +93,7 @@ def parse(headers: Iterable[tuple[str, bytes | None]]) -> Envelope:
             timeout_seconds=float(found["fleet-timeout-seconds"])
             if "fleet-timeout-seconds" in found
             else None,
+            context=found.get("fleet-context", b"").decode(),
             traceparent=found.get("traceparent", b"").decode(),
         )
     except KeyError as missing:
@@ -93,6 +101,8 @@ def parse(headers: Iterable[tuple[str, bytes | None]]) -> Envelope:
     except ValueError as failure:
         raise BrokenEnvelope(f"a header cannot be read ({failure})") from None
     _check_ids(envelope)
+    if envelope.context:
+        _check_context(envelope.context)
     return envelope
 
 
@@ -101,6 +111,15 @@ def _check_ids(envelope: Envelope) -> None:
     for name, text in (("run", envelope.run_id), ("event", envelope.event_id)):
         if not text or "\0" in text:
             raise BrokenEnvelope(f"{text!r} is no {name} id")
+
+
+def _check_context(text: str) -> None:
+    try:
+        if isinstance(from_json(text), dict):
+            return
+    except ValueError:
+        pass
+    raise BrokenEnvelope("fleet-context is no JSON object")
 
 
 def child_id(parent_id: str, step: str, index: int) -> str:

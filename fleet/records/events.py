@@ -28,7 +28,8 @@ class UndecodableEvent(FleetError):
 
     def __init__(self, event_type: str, reason: str) -> None:
         super().__init__(
-            f"this cannot be read as {event_type}: {reason}; send the fields that {event_type} declares, as JSON"
+            f"this cannot be read as {event_type}: {reason}; send the fields that {event_type} "
+            "declares, as JSON"
         )
 
 

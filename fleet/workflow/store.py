@@ -108,6 +108,22 @@ def apply(state: Overlay, changes: Mapping[bytes, bytes | None], prefix: bytes) 
         state.changes[key] = value
 
 
+def begin(state: Overlay, values: str, prefix: bytes) -> None:
+    """Let a run's context begin with *values*, a JSON object; names that no path has are left out.
+
+    *prefix* is that of the run's context.
+    """
+    for name, value in from_json(values).items():
+        if _is_part(name):
+            for parts, encoded in _leaves([name], value):
+                state.put(prefix + ".".join(parts).encode(), encoded)
+
+
+def is_path(name: str) -> bool:
+    """Tell whether a path can be *name* alone."""
+    return _is_part(name)
+
+
 def _clear_way(state: Overlay, key: bytes, start: int) -> None:
     state.delete_all(key + b".")
     dot = key.find(b".", start)

@@ -141,6 +141,10 @@ class Transitions:
     def notice(self, draft: Draft, record: Delivered, envelope: Envelope) -> None:
         """Keep a run of which another event came before its start."""
         if draft.state.get(state.run_key(envelope.run_id)) is None:
+            seen = draft.state.get(state.seen_key(envelope.run_id)) is not None
+            if envelope.context and not seen:
+                prefix = state.context_prefix(envelope.run_id)
+                store.begin(draft.state, envelope.context, prefix)
             run = Run(seen_ms=record.appended_ms, epoch=envelope.epoch)
             draft.state.put(state.seen_key(envelope.run_id), run.encode())
 

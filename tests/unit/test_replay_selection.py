@@ -188,7 +188,7 @@ def test_a_limit_takes_the_oldest_of_all_partitions() -> None:
 def test_a_plan_comes_back_from_the_audit_topic_as_it_was() -> None:
     """Whoever goes on takes what was agreed to."""
     agreed = plan(
-        rules=Filter(where=("a=b",), run_ids=("r",)), rate=2.5, empty_context=True, to_topic="x"
+        rules=Filter(where=("a=b",), run_ids=("r",)), rate=2.5, context={"a": 1}, to_topic="x"
     )
     assert Plan.read(json.loads(json.dumps(agreed.details()))) == agreed
 
@@ -244,7 +244,7 @@ def test_an_event_is_named_with_its_workflow() -> None:
         ((START, "--rate", "0", "--from", "0", "--reason", "x"), "--rate"),
         (("jok.StartEvent", "--from", "0", "--reason", "x"), "did you mean joke?"),
         (("joke.JokeEvent", "--from", "0", "--reason", "x"), "fleet replay joke.StartEvent"),
-        (("joke.JokeEvent", "--from", "0", "--reason", "x", "--context", "f"), "--context empty"),
+        (("joke.JokeEvent", "--from", "0", "--reason", "x", "--context", "f"), "one JSON object"),
         (
             (START, "--from", "0", "--reason", "x", "--context", "empty", "--to-topic", "t"),
             "no --c",

@@ -463,6 +463,39 @@ class TestRun:
         assert running.frontier(TOPICS.inbox).next == 2
 
 
+class TestBegunInTheMiddle:
+    async def test_a_run_begins_with_the_context_that_its_event_brings(
+        self, running: World
+    ) -> None:
+        """As a replay sends it; the steps see it, and it goes with the run."""
+        running.send(
+            JokeEvent(joke="x"), "r", context='{"seen": {"generate": "brought"}, "a.b": 1}'
+        )
+        await running.pump()
+        assert running.kept(state.CONTEXT) == [state.context_prefix("r") + b"seen.generate"]
+        await running.open("critique r")
+        (end,) = [each for each in running.happenings("r") if isinstance(each, Completed)]
+        assert json.loads(end.event)["result"] == ["x", "brought"]
+        assert running.kept(state.CONTEXT) == []
+
+    async def test_only_the_first_event_brings_one(self, running: World) -> None:
+        """A later one, or the same after a crash, does not undo what steps have set since."""
+        running.start("r", topic="x")
+        await running.pump()
+        await running.open("generate r")
+        running.send(
+            JokeEvent(joke="y"), "r", event_id="late", context='{"seen": {"generate": "?"}}'
+        )
+        await running.pump()
+        assert running.state[state.context_prefix("r") + b"seen.generate"] == b'"r"'
+
+    async def test_a_context_that_is_none_is_a_dead_letter(self, running: World) -> None:
+        """Somebody else wrote it."""
+        running.send(JokeEvent(joke="x"), "r", context="[1]")
+        await running.pump()
+        assert running.buried == ["broken_envelope"]
+
+
 class TestCommits:
     async def test_a_position_is_in_the_commit_of_what_it_stands_for(self, running: World) -> None:
         """A record is done in the very transaction that holds what came of it."""
