@@ -292,6 +292,15 @@ def test_what_is_wanted_and_not_in_the_chart_is_refused(
     assert f"monitoring.{value} is enabled, but this chart was packaged without" in ended.stderr
 
 
+def test_jobs_have_the_names_that_they_have_everywhere(chart: Path) -> None:
+    """Rules and dashboards know the workers and the exporter by them, in Compose as well."""
+    elsewhere = re.findall(r"job_name: (\S+)", (ROOT / "grafana" / "prometheus.yml").read_text())
+    named = re.findall(
+        r"targetLabel: job, replacement: ([^}\s]+)", render(chart, *values("monitoring"))
+    )
+    assert sorted(named) == sorted(elsewhere) == ["fleet", "fleet-exporter"]
+
+
 def test_a_rule_file_without_groups_is_refused(chart: Path) -> None:
     """It would become an object without rules."""
     write(chart / "files" / "rules", "empty.yaml", "rules: []\n")

@@ -224,6 +224,18 @@ def test_an_event_of_the_middle_begins_a_run_only_if_its_context_is_not_needed(
     assert [each["step"] for each in shown["steps"]] == ["judge"]
 
 
+def test_a_run_can_begin_in_its_middle_with_a_context(place: Place, tmp_path: Path) -> None:
+    """The step that follows reads what an earlier one would have kept."""
+    until(lambda: len(asyncio.run(bare.read(place.bootstrap, place.topics.event("Told")))) >= 5)
+    context = tmp_path / "context.json"
+    context.write_text('{"audience": {"who": "pirates"}}')
+    command = ("replay", f"{FLOW}.Told", "--limit", "5", "--reason", "x", "--yes")
+    begun = place.json(*command, "--context", str(context))["replay"]
+    until(lambda: len(place.records(place.topics.runs, begun)) == 5)
+    ends = place.records(place.topics.runs, begun)
+    assert all(b" for pirates" in (each.value or b"") for each in ends)
+
+
 def test_copies_are_the_records_as_they_are(place: Place) -> None:
     """Key, value and headers; no run starts, and a topic of the workflow's own is refused."""
     copies = f"{place.settings.prefix}-copies"

@@ -54,7 +54,8 @@ class PoisonFlow(Workflow, workflow="poison"):
         if "slow" in ev.topic:
             await ctx.write_event_to_stream(ev)
             await asyncio.sleep(SECONDS)
-        return Judged(verdict=f"good: {ev.topic}")
+        audience = await ctx.store.get("audience.who", "")
+        return Judged(verdict=f"good: {ev.topic}" + (f" for {audience}" if audience else ""))
 
 
 app = serve(PoisonFlow)
