@@ -147,7 +147,7 @@ def replay(  # noqa: PLR0913 - click gives each option a parameter
     Exit codes:
       0    all were sent
       2    nothing was changed: nothing can be replayed, or nobody said yes
-      3    another process goes on with the same replay
+      3    not all were sent: some are gone, or another process goes on
       4    no broker answers
       130  Ctrl-C: the batch under way is sent; the command that goes on is printed
     """  # noqa: D301 - click's mark for lines that stay as they are
@@ -303,9 +303,8 @@ async def _resume(settings: Settings, replay_id: str, rate: float | None) -> tup
     sending, progress = await _sending(settings, target, plan)
     async with sending.connected():
         # Only now: what another process had open has ended.
-        progress.positions = await replay_sending.positions(settings, plan)
+        await replay_sending.recall(settings, plan, progress)
         left = await replay_look.rest(settings, plan, plan.judge(target), progress.positions)
-        progress.sent = plan.total - left.total
         replay_shown.remainder(plan, left)
         if left.total:
             await audit.record(

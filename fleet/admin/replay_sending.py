@@ -9,11 +9,12 @@ on first ends the transaction of a process that was killed, and stops one that w
 import asyncio
 import contextlib
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from aiokafka import TopicPartition
+from aiokafka import OffsetAndMetadata, TopicPartition
 from aiokafka.errors import IllegalOperation, KafkaError, ProducerFenced
 
 from fleet.admin.interruption import Interrupted, Interruption
@@ -79,15 +80,26 @@ class ReplayForgotten(FleetError):
 class Progress:
     """How far it is; *changed* is called at each change."""
 
+    #: Records that were to be sent, as counted before.
     total: int
-    #: Records that are in the log, by this process and those before.
-    sent: int = 0
+    #: By partition: how many of its records were sent, by this process and those before.
+    counts: Counter[int] = field(default_factory=Counter)
     #: Of them, by this process.
     sent_here: int = 0
     #: Offset by partition up to which everything is dealt with.
     positions: dict[int, int] = field(default_factory=dict)
     interrupted: Interrupted | None = None
     changed: Callable[[], object] = lambda: None
+
+    @property
+    def sent(self) -> int:
+        """How many records were sent."""
+        return self.counts.total()
+
+    @property
+    def missing(self) -> int:
+        """How many were not sent."""
+        return max(0, self.total - self.sent)
 
 
 class Sending:
@@ -141,36 +153,39 @@ class Sending:
         return {each: span for each, span in left.items() if span[0] < span[1]}
 
     async def _send(self, batch: Batch) -> None:
+        if not batch.positions:
+            return
         verdicts = [(record, self._judge.judge(record)) for record in batch.records]
         taken = [
             (record, verdict)
             for record, verdict in verdicts
             if verdict is not None and not isinstance(verdict, Refused)
         ]
-        if not batch.positions:
-            return
         await self._commit(taken, batch.positions)
-        self._progress.sent += len(taken)
         self._progress.sent_here += len(taken)
         self._progress.changed()
 
     async def _commit(
         self, taken: list[tuple[Delivered, Envelope]], positions: Mapping[int, int]
     ) -> None:
-        """Send records and note the positions, both or none; return when they are in the log."""
+        """Send records and note how far it is, both or none; return when they are in the log."""
+        counts = self._progress.counts + Counter(record.partition for record, _ in taken)
+        # The counts are noted, too: what is deleted from the topic cannot be counted again later.
         offsets = {
-            TopicPartition(self._plan.topic, each): offset for each, offset in positions.items()
+            TopicPartition(self._plan.topic, each): OffsetAndMetadata(offset, str(counts[each]))
+            for each, offset in positions.items()
         }
         await self._while_sending(self._transaction(taken, offsets))
+        self._progress.counts = counts
         self._progress.positions.update(positions)
 
     async def _transaction(
-        self, taken: list[tuple[Delivered, Envelope]], offsets: Mapping[TopicPartition, int]
+        self,
+        taken: list[tuple[Delivered, Envelope]],
+        offsets: Mapping[TopicPartition, OffsetAndMetadata],
     ) -> None:
         async with self._producer.transaction():
             sent = [await self._append(record, envelope) for record, envelope in taken]
-            for each in sent:
-                each.add_done_callback(_hear)
             await self._producer.send_offsets_to_transaction(offsets, self._group)
             await asyncio.gather(*sent)
 
@@ -209,6 +224,8 @@ class Sending:
     @contextlib.asynccontextmanager
     async def connected(self) -> AsyncIterator[None]:
         """Take the replay over from whoever had it; raises what tells how to go on."""
+        # For good: what nobody has heard of is told when it is collected, after the end of this.
+        asyncio.get_running_loop().set_exception_handler(_tell)
         try:
             await self._producer.start()
         except (KafkaError, OSError) as failure:
@@ -228,8 +245,8 @@ class Sending:
             await asyncio.wait_for(self._producer.stop(), _CLOSE_SECONDS)
 
 
-async def positions(settings: Settings, plan: Plan) -> dict[int, int]:
-    """Return up to where a replay is done; raises ReplayForgotten and BrokerUnreachable.
+async def recall(settings: Settings, plan: Plan, progress: Progress) -> None:
+    """Set *progress* to how far a replay is; raises ReplayForgotten and BrokerUnreachable.
 
     What a process that was killed had not finished counts only once somebody went on.
     """
@@ -237,15 +254,17 @@ async def positions(settings: Settings, plan: Plan) -> dict[int, int]:
     groups = Groups(client_arguments(settings))
     try:
         await groups.start()
-        found = (await groups.membership(group)).offsets
+        found = await groups.membership(group)
     except (KafkaError, OSError) as failure:
         raise BrokerUnreachable(settings, failure) from None
     finally:
         await groups.close()
-    known = {tp.partition: offset for tp, offset in found.items() if tp.topic == plan.topic}
-    if not known.keys() >= plan.spans.keys():
+    tps = {each: TopicPartition(plan.topic, each) for each in plan.spans}
+    if not found.offsets.keys() >= set(tps.values()):
         raise ReplayForgotten(plan, group)
-    return {each: known[each] for each in plan.spans}
+    progress.positions = {each: found.offsets[tp] for each, tp in tps.items()}
+    # Without a note somebody has set the offsets by other means.
+    progress.counts = Counter({each: int(found.notes[tp] or 0) for each, tp in tps.items()})
 
 
 def resume(plan: Plan) -> str:
@@ -253,10 +272,13 @@ def resume(plan: Plan) -> str:
     return f"fleet replay --resume {plan.id}"
 
 
-def _hear(sent: "asyncio.Future[Any]") -> None:
-    """Take a record's failure: there is one for each, and the first tells it all."""
-    if not sent.cancelled():
-        sent.exception()
+def _tell(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Tell of an exception that nobody took, but not of the broker's refusals.
+
+    The client leaves those in several futures of its own, and the first that was heard tells all.
+    """
+    if not isinstance(context.get("exception"), KafkaError):
+        loop.default_exception_handler(context)
 
 
 async def _pause(until: float, interruption: Interruption) -> None:

@@ -20,6 +20,20 @@ class NothingToReplay(FleetError):
         super().__init__(f"nothing was changed. {' '.join(_left_out(refused))}")
 
 
+class EventsMissing(FleetError):
+    """Raised when not all events were there to be sent."""
+
+    exit_code = 3
+
+    def __init__(self, plan: Plan, count: int) -> None:
+        super().__init__(
+            f"{count:,} of the {_count(plan.total, 'event')} that were counted before could not be "
+            f"sent: they are no longer in {plan.topic} (FLEET_EVENT_RETENTION), or cannot be read "
+            "now. Nothing can bring the former back; for the latter mend the event's class, and "
+            "begin another replay"
+        )
+
+
 def preview(plan: Plan, found: Found) -> bool:
     """Show what is to be done and what cannot be; return whether anything is.
 
@@ -62,6 +76,7 @@ def report(plan: Plan, progress: Progress, form: str) -> None:
                 "events": progress.total,
                 "sent": progress.sent,
                 "sent_here": progress.sent_here,
+                "missing": progress.missing,
                 "resume": resume(plan) if progress.interrupted else None,
             }
         )
@@ -71,8 +86,10 @@ def report(plan: Plan, progress: Progress, form: str) -> None:
         raise click.exceptions.Exit(progress.interrupted.exit_code)
     if plan.to_topic:
         say(f"{_count(progress.sent, 'event')} copied to {plan.to_topic}.")
-        return
-    say(f"{_count(progress.sent, 'event')} sent; the runs' ids begin with replay-{plan.id}-")
+    else:
+        say(f"{_count(progress.sent, 'event')} sent; the runs' ids begin with replay-{plan.id}-")
+    if progress.missing:
+        raise EventsMissing(plan, progress.missing)
 
 
 def say(words: str) -> None:

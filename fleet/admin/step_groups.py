@@ -40,6 +40,8 @@ class Membership:
     subscribed: frozenset[str] = frozenset()
     #: Committed offsets.
     offsets: Mapping[TopicPartition, int] = field(default_factory=dict)
+    #: What was committed with them.
+    notes: Mapping[TopicPartition, str] = field(default_factory=dict)
 
 
 class Groups:
@@ -83,12 +85,14 @@ class Groups:
         if code != NoError.errno:
             raise for_code(code)(f"the broker does not describe the group {group}")
         found = await self._admin.list_consumer_group_offsets(group, node)
+        committed = {tp: each for tp, each in found.items() if each.offset >= 0}
         return Membership(
             state=ABSENT if state == _UNKNOWN else state,
             members=len(members),
             # Of each the last two are metadata and assignment.
             subscribed=subscription(each[-2] for each in members),
-            offsets={tp: each.offset for tp, each in found.items() if each.offset >= 0},
+            offsets={tp: each.offset for tp, each in committed.items()},
+            notes={tp: each.metadata for tp, each in committed.items()},
         )
 
 

@@ -17,8 +17,8 @@ from uuid import uuid4
 
 import bare
 import pytest
-from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from click.testing import CliRunner, Result
 from poison_flow import PoisonFlow
 from workers import SUPPORT, WorkerProcess
@@ -252,6 +252,58 @@ def test_copies_are_the_records_as_they_are(place: Place) -> None:
     for topic, reason in ((place.topics.inbox, "is a topic of poison"), ("nope", "has no topic")):
         refused = place(*command, "--to-topic", topic)
         assert (refused.exit_code, reason in refused.stderr) == (2, True)
+
+
+def test_only_what_was_sent_is_said_to_be(kafka_broker: Broker, tmp_path: Path) -> None:
+    """Whoever was overtaken says so and no more; what was deleted meanwhile is told as missing."""
+    place = Place(kafka_broker, tmp_path)
+    asyncio.run(place.ask(100))
+    topic = place.topics.event("Asked")
+    ends = asyncio.run(end_offsets(place.bootstrap, topic))
+    begin = ("replay", ASKED, "--from", "0", "--rate", "10", "--reason", "x", "--yes")
+    with place.popen(*begin) as first:
+        identity = replay_id(line_with(first, "Replay "))
+        until(lambda: bool(place.records(topic, identity)))
+        again = ("replay", "--resume", identity)
+        with place.popen(*again, "--rate", "2") as second:
+            line_with(second, "of 90 events left")
+            _, told = first.communicate()
+            second.send_signal(signal.SIGINT)
+            second.communicate()
+    assert (first.returncode, second.returncode) == (3, 130)
+    assert told.startswith("Error: another process has gone on")
+    assert len(told.splitlines()) == 1
+
+    asyncio.run(delete(place.bootstrap, topic, ends))
+    result = place(*again, "--json")
+    sent = len(place.records(topic, identity))
+    assert 0 < sent < 90
+    shown = json.loads(result.stdout)
+    assert (shown["events"], shown["sent"], shown["missing"]) == (90, sent, 90 - sent)
+    assert result.exit_code == 3
+    assert f"{90 - sent} of the 90 events that were counted before could not be" in result.stderr
+
+
+async def end_offsets(bootstrap: str, topic: str) -> dict[TopicPartition, int]:
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap)
+    await consumer.start()
+    try:
+        found: dict[TopicPartition, int] = await consumer.end_offsets(
+            [TopicPartition(topic, each) for each in range(3)]
+        )
+        return found
+    finally:
+        await consumer.stop()
+
+
+async def delete(bootstrap: str, topic: str, ends: dict[TopicPartition, int]) -> None:
+    """Delete what is before *ends*, as retention does."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        await admin.delete_records({tp: RecordsToDelete(end) for tp, end in ends.items()})
+    finally:
+        await admin.close()
 
 
 async def make_topic(bootstrap: str, name: str) -> None:

@@ -1,6 +1,7 @@
 """`fleet replay` without a broker: what is taken, what becomes of it, usage and refusals."""
 
 import json
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from fleet.admin import cli, replay_plan, replay_selection, replay_shown
 from fleet.admin.replay_look import Found
 from fleet.admin.replay_plan import Plan
 from fleet.admin.replay_selection import Filter, Judge, Place, Refused
+from fleet.admin.replay_sending import Progress
 from fleet.records import envelope as envelopes
 from fleet.records.envelope import Envelope
 from fleet.records.log import Delivered
@@ -219,6 +221,16 @@ def test_where_nothing_can_be_replayed_the_reasons_are_told() -> None:
     found.refused["had no headers of a run"] = 2
     with pytest.raises(replay_shown.NothingToReplay, match="Left out: 2 events that had no"):
         replay_shown.preview(plan(), found)
+
+
+def test_what_could_not_be_sent_is_no_success(capsys: pytest.CaptureFixture[str]) -> None:
+    """What retention took meanwhile is not counted as sent."""
+    replay_shown.report(plan(), Progress(5, counts=Counter({0: 5})), "table")
+    with pytest.raises(replay_shown.EventsMissing, match="2 of the 5 events") as told:
+        replay_shown.report(plan(), Progress(5, counts=Counter({0: 2, 1: 1})), "json")
+    assert told.value.exit_code == 3
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["events"], shown["sent"], shown["missing"]) == (5, 3, 2)
 
 
 def test_an_event_is_named_with_its_workflow() -> None:
