@@ -24,14 +24,7 @@ def audit() -> None:
 @click.option(
     "--since", type=times.MOMENT, metavar="WHEN", help=f"Only since then: {times.FORMS} (UTC)."
 )
-@click.option(
-    "--limit",
-    type=click.IntRange(min=0),
-    default=50,
-    show_default=True,
-    metavar="N",
-    help="How many to list, the newest first; 0 lists all.",
-)
+@options.limit()
 @options.output
 @options.as_json
 @options.broker
@@ -42,7 +35,7 @@ def list_(since: datetime | None, limit: int, form: str) -> None:
     rows = [_fields(each) if form == "json" else _row(each) for each in shown]
     if rows or form == "json":
         output.show(rows, form)
-    rest = f"; the newest {len(shown):,} are shown" if len(shown) < len(found) else ""
+    rest = output.rest(len(shown), len(found))
     click.echo(f"{len(found):,} record{'' if len(found) == 1 else 's'}{rest}", err=True)
 
 

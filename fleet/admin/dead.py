@@ -62,14 +62,7 @@ def dead() -> None:
 @dead.command("list")
 @click.argument("workflow")
 @_filters("--cause", "--reason")
-@click.option(
-    "--limit",
-    type=click.IntRange(min=0),
-    default=50,
-    show_default=True,
-    metavar="N",
-    help="How many to list, the newest first; 0 lists all. All are counted.",
-)
+@options.limit(" All are counted.")
 @options.output
 @options.as_json
 @options.broker
@@ -199,7 +192,7 @@ def _summary(found: Found, shown: int) -> str:
         return "No dead letters."
     runs = len(set(dead_letters.run_ids(each.letter for each in found.standings)))
     ready = len(dead_letters.asks(found.standings))
-    rest = f"; the newest {shown:,} are shown" if shown < count else ""
+    rest = output.rest(shown, count)
     return (
         f"{dead_shown.letters(count)} of {dead_shown.runs(runs)}{rest}. "
         f"{dead_shown.runs(ready)} can be redriven."

@@ -7,17 +7,14 @@ transaction holds back is not waited for.
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka import TopicPartition
 
+from fleet.admin.reader import Reader
 from fleet.config.settings import Settings
 from fleet.records.log import Delivered
 from fleet.records.topics import Topics
 from fleet.runtime import provision
-from fleet.runtime.broker import BrokerUnreachable, Clients, stop_reader
 from fleet.runtime.loading import delivered
 from fleet.runtime.provision import TopicsMissing
 from fleet.runtime.workflow import Workflow
@@ -61,30 +58,13 @@ class Source:
         return made.partitions
 
 
-class LogReader:
+class LogReader(Reader):
     """Reads partitions of topics that are there; entering it raises BrokerUnreachable."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._consumer: AIOKafkaConsumer = Clients(settings).reader(
-            max_partition_fetch_bytes=_FETCH_BYTES, fetch_max_wait_ms=_POLL_MS
+        super().__init__(
+            settings, max_partition_fetch_bytes=_FETCH_BYTES, fetch_max_wait_ms=_POLL_MS
         )
-
-    async def __aenter__(self) -> Self:
-        try:
-            await self._consumer.start()
-        except (KafkaError, OSError) as failure:
-            await stop_reader(self._consumer)
-            raise BrokerUnreachable(self._settings, failure) from None
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await stop_reader(self._consumer)
 
     async def ends(self, tps: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """Return the offset after the last record that can be read, of each partition."""

@@ -7,12 +7,15 @@ settings, so that the processes a command starts inherit it.
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import click
 
 _BROKER = "FLEET_BROKER"
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 def _use_broker(context: click.Context, _: click.Parameter, address: str | None) -> None:
@@ -65,6 +68,19 @@ output = click.option(
 
 #: The same as `-o json`, beside `output`.
 as_json = click.option("--json", "form", flag_value="json", help="The same as -o json.")
+
+
+def limit(note: str = "") -> Callable[[_Command], _Command]:
+    """Return the option of a list that may be long; *note* ends its help."""
+    return click.option(
+        "--limit",
+        type=click.IntRange(min=0),
+        default=50,
+        show_default=True,
+        metavar="N",
+        help=f"How many to list, the newest first; 0 lists all.{note}",
+    )
+
 
 #: Why something is changed; into the audit record.
 reason = click.option(

@@ -53,3 +53,8 @@ def _columns(rows: Sequence[Row]) -> list[str]:
 
 def _cells(row: Row) -> list[str]:
     return ["" if value is None else str(value) for value in row.values()]
+
+
+def rest(shown: int, found: int) -> str:
+    """Return what to add to a count of *found* where only some are *shown*."""
+    return f"; the newest {shown:,} are shown" if shown < found else ""

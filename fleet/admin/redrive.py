@@ -19,6 +19,7 @@ from fleet.admin.dead_letters import Ask
 from fleet.admin.dead_topic import Found
 from fleet.admin.interruption import Interrupted, Interruption
 from fleet.admin.log_reader import LogReader, Source
+from fleet.admin.pace import Pace
 from fleet.admin.run_log import RUNNING, Run, RunLog
 from fleet.records.envelope import Envelope
 from fleet.records.lifecycle import Completed, Resumed
@@ -106,19 +107,12 @@ class Redrive:
                 self._progress.interrupted = interrupted
 
     async def _ask_all(self, producer: Any, reader: LogReader, interruption: Interruption) -> None:
-        began, rate = time.monotonic(), self._order.rate
-        size = _BATCH if rate is None else max(1, min(_BATCH, int(rate)))
-        for first in range(0, len(self._order.asks), size):
+        pace = Pace(self._order.rate, _BATCH)
+        for first in range(0, len(self._order.asks), pace.batch):
             interruption.check()
-            await self._ask(producer, self._order.asks[first : first + size])
+            await self._ask(producer, self._order.asks[first : first + pace.batch])
             await self._look(reader)
-            if rate is not None:
-                await self._pause(began + self._progress.sent / rate, interruption)
-
-    async def _pause(self, until: float, interruption: Interruption) -> None:
-        while (left := until - time.monotonic()) > 0:
-            interruption.check()
-            await asyncio.sleep(min(left, _LOOK_SECONDS))
+            await pace.wait(self._progress.sent, interruption)
 
     async def _ask(self, producer: Any, asks: Sequence[Ask]) -> None:
         """Send one batch, whole; return when the brokers have it."""

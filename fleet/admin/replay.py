@@ -30,7 +30,7 @@ from fleet.config import settings as configuration
 from fleet.config.settings import Settings
 from fleet.records.errors import FleetError
 from fleet.runtime import provision
-from fleet.workflow.store import is_path
+from fleet.workflow.store import is_part
 
 _EMPTY = "empty"
 #: Largest context that runs begin with, in bytes: it travels in the header of each event.
@@ -241,7 +241,7 @@ def _context(given: str) -> dict[str, Any] | None:
         found = from_json(Path(given).read_bytes())
     except (OSError, ValueError) as failure:
         raise UnusableContext(given, str(failure)) from None
-    if not isinstance(found, dict) or not all(map(is_path, found)):
+    if not isinstance(found, dict) or not all(map(is_part, found)):
         raise UnusableContext(given, "it is no JSON object of names without dots")
     if len(to_json(found)) > MOST_CONTEXT_BYTES:
         raise UnusableContext(given, f"it has over {MOST_CONTEXT_BYTES:,} bytes")

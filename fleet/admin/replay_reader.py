@@ -7,16 +7,14 @@ topic needs no more memory than a short one.
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka import TopicPartition
 
+from fleet.admin.reader import Reader
 from fleet.admin.replay_selection import Spans
 from fleet.config.settings import Settings
 from fleet.records.log import Delivered
-from fleet.runtime.broker import BrokerUnreachable, Clients, stop_reader
 from fleet.runtime.loading import delivered
 
 _POLL_MS = 100
@@ -31,29 +29,12 @@ class Batch:
     positions: dict[int, int]
 
 
-class TopicReader:
+class TopicReader(Reader):
     """A reader of one topic; entering it raises BrokerUnreachable."""
 
     def __init__(self, settings: Settings, topic: str) -> None:
-        self._settings = settings
+        super().__init__(settings, fetch_max_wait_ms=_POLL_MS)
         self._topic = topic
-        self._consumer: AIOKafkaConsumer = Clients(settings).reader(fetch_max_wait_ms=_POLL_MS)
-
-    async def __aenter__(self) -> Self:
-        try:
-            await self._consumer.start()
-        except (KafkaError, OSError) as failure:
-            await stop_reader(self._consumer)
-            raise BrokerUnreachable(self._settings, failure) from None
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await stop_reader(self._consumer)
 
     async def spans(self, partitions: list[int]) -> dict[int, tuple[int, int]]:
         """Return what each partition holds now, up to the last stable offset."""

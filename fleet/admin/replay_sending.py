@@ -18,6 +18,7 @@ from aiokafka import OffsetAndMetadata, TopicPartition
 from aiokafka.errors import IllegalOperation, KafkaError, ProducerFenced
 
 from fleet.admin.interruption import Interrupted, Interruption
+from fleet.admin.pace import Pace
 from fleet.admin.replay_plan import Plan
 from fleet.admin.replay_reader import Batch, TopicReader
 from fleet.admin.replay_selection import Judge, Refused, run_id, started_anew
@@ -30,7 +31,6 @@ from fleet.runtime.broker import BrokerUnreachable, Clients, client_arguments
 from fleet.runtime.reader import partition_of
 
 _BATCH = 500
-_LOOK_SECONDS = 0.2
 _CLOSE_SECONDS = 5.0
 #: For how long the broker may take a batch, or give one, before it is given up.
 _PATIENCE_SECONDS = 30.0
@@ -127,19 +127,17 @@ class Sending:
     async def run(self) -> None:
         """Send the rest; Ctrl-C ends it after the batch under way."""
         interruption = Interruption()
-        rate = self._plan.rate
-        size = _BATCH if rate is None else max(1, min(_BATCH, int(rate)))
-        began = heard = time.monotonic()
+        pace = Pace(self._plan.rate, _BATCH)
+        heard = time.monotonic()
         async with TopicReader(self._settings, self._plan.topic) as reader:
-            async for batch in reader.batches(self._left(), size):
+            async for batch in reader.batches(self._left(), pace.batch):
                 try:
                     interruption.check()
                     heard = time.monotonic() if batch.positions else heard
                     if time.monotonic() - heard > _PATIENCE_SECONDS:
                         raise TimeoutError(f"nothing to read for {_PATIENCE_SECONDS:g} s")
                     await self._send(batch)
-                    if rate is not None:
-                        await _pause(began + self._progress.sent_here / rate, interruption)
+                    await pace.wait(self._progress.sent_here, interruption)
                     heard = time.monotonic() if batch.positions else heard
                     if self._left():
                         interruption.check()
@@ -279,9 +277,3 @@ def _tell(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """
     if not isinstance(context.get("exception"), KafkaError):
         loop.default_exception_handler(context)
-
-
-async def _pause(until: float, interruption: Interruption) -> None:
-    while (left := until - time.monotonic()) > 0:
-        interruption.check()
-        await asyncio.sleep(min(left, _LOOK_SECONDS))

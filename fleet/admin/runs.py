@@ -62,14 +62,7 @@ def runs() -> None:
     metavar="WHEN",
     help=f"Only those that began, ended or were resumed since: {times.FORMS} (UTC).",
 )
-@click.option(
-    "--limit",
-    type=click.IntRange(min=0),
-    default=50,
-    show_default=True,
-    metavar="N",
-    help="How many to list, the newest first; 0 lists all.",
-)
+@options.limit()
 @options.output
 @options.as_json
 @options.broker
@@ -86,8 +79,7 @@ def list_(
     make = run_shown.fields if form == "json" else run_shown.row
     if shown or form == "json":
         output.show([make(run) for run in shown], form)
-    rest = f"; the newest {len(shown):,} are shown" if len(shown) < len(found) else ""
-    _say(f"{run_shown.counted(found)}{rest}")
+    _say(f"{run_shown.counted(found)}{output.rest(len(shown), len(found))}")
 
 
 @runs.command()

@@ -106,7 +106,6 @@ class Engine:
         self.on_failure: Callable[[BaseException], object] = _raise_later
         self._loading: dict[int, asyncio.Task[None]] = {}
         self._loaders: dict[int, Loader] = {}
-        self._stores: dict[int, LocalStore] = {}
 
     async def open(self, folder: Path) -> None:
         """Check the topics and get ready for partitions; state goes below *folder*.
@@ -181,15 +180,11 @@ class Engine:
             for partition in self._loading
         }
 
-    def state_bytes(self, partition: int) -> int:
-        """Return about how large the local state of a partition is."""
-        return self._stores[partition].size
-
     async def _start(self, partition: int) -> None:
         name = f"{self.topics.engine_id}-{partition}"
         log = KafkaLog(self._backend.clients, name, partition, self.topics.state)
         await log.start()
-        store = self._stores[partition] = self._backend.store(partition)
+        store = self._backend.store(partition)
         task = self.tasks[partition] = Task(self.charter, partition, log, store, self._task_lost)
         self._loading[partition] = asyncio.create_task(
             self._load(task, store), name=f"load {task.name}"

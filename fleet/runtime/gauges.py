@@ -65,7 +65,7 @@ def _samples(engine: "Engine") -> Iterator[_Sample]:
     yield from _steps(engine)
     for partition, task in engine.tasks.items():
         if task.taking:
-            yield metrics.STATE_BYTES, (str(partition),), engine.state_bytes(partition)
+            yield metrics.STATE_BYTES, (str(partition),), task.ledger.store.size
             yield from _lags(task)
 
 

@@ -16,6 +16,11 @@ from fleet.workflow.transitions import Draft
 class StateStore(View, Protocol):
     """Where a task's committed state is kept."""
 
+    @property
+    def size(self) -> int:
+        """About how large it is, in bytes."""
+        ...
+
     def write(self, changes: Mapping[bytes, bytes | None], state_offset: int) -> None:
         """Apply a commit's changes, all or none; *state_offset* is the changelog's next offset."""
         ...

@@ -41,11 +41,6 @@ class LocalStore(StateStore, Protocol):
         """When a changelog offset was last written, in unix seconds; 0 for a new copy."""
         ...
 
-    @property
-    def size(self) -> int:
-        """About how large it is, in bytes."""
-        ...
-
     def reset(self) -> None:
         """Remove everything."""
         ...

@@ -94,6 +94,11 @@ class MemoryLog:
 class MemoryStore(MemoryState):
     """The state of one task."""
 
+    @property
+    def size(self) -> int:
+        """About how large it is, in bytes: its keys and values."""
+        return sum(len(key) + len(value) for key, value in self.items(b""))
+
     def write(self, changes: Mapping[bytes, bytes | None], state_offset: int = 0) -> None:
         """Apply a commit's changes."""
         super().write(changes)

@@ -114,14 +114,9 @@ def begin(state: Overlay, values: str, prefix: bytes) -> None:
     *prefix* is that of the run's context.
     """
     for name, value in from_json(values).items():
-        if _is_part(name):
+        if is_part(name):
             for parts, encoded in _leaves([name], value):
                 state.put(prefix + ".".join(parts).encode(), encoded)
-
-
-def is_path(name: str) -> bool:
-    """Tell whether a path can be *name* alone."""
-    return _is_part(name)
 
 
 def _clear_way(state: Overlay, key: bytes, start: int) -> None:
@@ -153,14 +148,15 @@ def _plain(path: str, value: Any) -> Any:
 
 
 def _leaves(parts: list[str], value: Any) -> Iterator[tuple[list[str], bytes]]:
-    if isinstance(value, dict) and value and all(_is_part(name) for name in value):
+    if isinstance(value, dict) and value and all(is_part(name) for name in value):
         for name, member in value.items():
             yield from _leaves([*parts, name], member)
     else:
         yield parts, to_json(value)
 
 
-def _is_part(name: str) -> bool:
+def is_part(name: str) -> bool:
+    """Tell whether *name* can be a part of a path."""
     return bool(name) and "." not in name and "\0" not in name
 
 

@@ -30,7 +30,7 @@ from fleet.runtime.lost_tasks import LostTasks
 from fleet.runtime.pulse import Pulse
 from fleet.runtime.task import Task
 from fleet.runtime.transactions import KafkaLog
-from fleet.workflow import parked, runs, state, transitions
+from fleet.workflow import parked, runs, state
 from fleet.workflow.runs import Admission
 from fleet.workflow.state import Overlay
 from fleet.workflow.transitions import Draft, Transitions
@@ -400,9 +400,6 @@ def _ended_runs_keep_their_state(self: Any, draft: Draft, run_id: str) -> None:
     del self, draft, run_id
 
 
-_notice = Transitions.notice
-
-
 @_instead_of(Transitions, "notice")
 def _runs_without_a_start_are_not_kept(self: Any, draft: Draft, record: Any, envelope: Any) -> None:
     del self, draft, record, envelope
@@ -495,7 +492,6 @@ def _deadlines_are_not_restored(self: Any, view: Any) -> list[Any]:
 # -- callers --------------------------------------------------------------------------------------
 
 _take = Caller._follow
-_follow_started = Caller._follow_started
 
 
 @_instead_of(Caller, "_follow")
@@ -524,5 +520,3 @@ def _known_runs_tell_no_conflict(self: Any, **fields: Any) -> None:
 
 
 _init_known = Known.__init__
-
-_UNUSED = state, transitions, _notice, _follow_started

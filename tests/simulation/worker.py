@@ -45,11 +45,6 @@ class Store(MemoryStore):
         if state_offset:
             self.state_offset, self.written = state_offset, asyncio.get_running_loop().time()
 
-    @property
-    def size(self) -> int:
-        """How large it is."""
-        return len(self._values)
-
     def reset(self) -> None:
         """Remove everything."""
         self._values.clear()
