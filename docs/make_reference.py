@@ -5,7 +5,6 @@ topic, header and error. A test fails where it was forgotten.
     python docs/make_reference.py
 """  # noqa: INP001 - a script, no package
 
-import dataclasses
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -151,8 +150,8 @@ def _topics(package: Module) -> str:
 def _headers(package: Module) -> str:
     described = package["records.envelope.Envelope"]
     rows = [
-        (f"`{_header(field.name)}`", reference_api.comment(described[field.name]))
-        for field in dataclasses.fields(Envelope)
+        (f"`{_header(field)}`", reference_api.comment(described[field]))
+        for field in Envelope._fields
     ]
     dead = package["records.lifecycle.DeadLetter"]
     rows.append(("`fleet-dead-letter`", "On dead letters, as JSON: " + _fields(dead)))
@@ -164,7 +163,7 @@ def _header(field: str) -> str:
     """Ask the envelope which header it writes for *field*."""
     plain = Envelope(run_id="r", event_id="e", type="t")
     other: Any = {"epoch": 1, "replays": 1, "timeout_seconds": 1.0}.get(field, "x")
-    changed = dataclasses.replace(plain, **{field: other})
+    changed = plain._replace(**{field: other})
     (name,) = {name for name, _ in set(changed.headers()) - set(plain.headers())}
     return name
 

@@ -7,7 +7,7 @@ decision needs is in the record and in the selection.
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
@@ -225,8 +225,7 @@ def started_anew(
     *context* is what the run's context begins with.
     """
     new_id = run_id(replay_id, record)
-    anew = replace(
-        envelope,
+    anew = envelope._replace(
         run_id=new_id,
         event_id=envelopes.child_id(new_id, "replay", 0),
         epoch=0,

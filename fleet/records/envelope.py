@@ -5,8 +5,8 @@ A header that has its default is not written. Header names are part of the wire 
 """
 
 import hashlib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 from pydantic_core import from_json
 
@@ -27,8 +27,7 @@ class BrokenEnvelope(FleetError):
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Envelope:
+class Envelope(NamedTuple):
     """Which run a record belongs to, where it comes from, and what its value is."""
 
     #: The run that the record belongs to; its key, too.
@@ -77,40 +76,48 @@ class Envelope:
         return headers
 
 
+#: By header: the field and what reads it.
+_FIELDS: dict[str, tuple[str, Callable[[bytes], Any]]] = {
+    "fleet-run-id": ("run_id", bytes.decode),
+    "fleet-event-id": ("event_id", bytes.decode),
+    "fleet-type": ("type", bytes.decode),
+    EPOCH: ("epoch", int),
+    "fleet-parent-id": ("parent_id", bytes.decode),
+    "fleet-step": ("step", bytes.decode),
+    "fleet-replays": ("replays", int),
+    "fleet-timeout-seconds": ("timeout_seconds", float),
+    "fleet-context": ("context", bytes.decode),
+    "traceparent": ("traceparent", bytes.decode),
+}
+_REQUIRED = ("fleet-run-id", "fleet-event-id", "fleet-type")
+
+
 def parse(headers: Iterable[tuple[str, bytes | None]]) -> Envelope:
     """Read an envelope; raise BrokenEnvelope where it lacks a run or event id."""
-    # Kafka knows headers without a value; such a one says as much as none.
-    found = {name: value for name, value in headers if value is not None}
+    found: dict[str, Any] = {}
     try:
-        envelope = Envelope(
-            run_id=found["fleet-run-id"].decode(),
-            event_id=found["fleet-event-id"].decode(),
-            type=found["fleet-type"].decode(),
-            epoch=int(found.get(EPOCH, b"0")),
-            parent_id=found.get("fleet-parent-id", b"").decode(),
-            step=found.get("fleet-step", b"").decode(),
-            replays=int(found.get("fleet-replays", b"0")),
-            timeout_seconds=float(found["fleet-timeout-seconds"])
-            if "fleet-timeout-seconds" in found
-            else None,
-            context=found.get("fleet-context", b"").decode(),
-            traceparent=found.get("traceparent", b"").decode(),
-        )
-    except KeyError as missing:
-        raise BrokenEnvelope(f"the record has no header {missing}") from None
+        for name, value in headers:
+            # Kafka knows headers without a value; such a one says as much as none.
+            if name in _FIELDS and value is not None:
+                field, read = _FIELDS[name]
+                found[field] = read(value)
+        envelope = Envelope(**found)
     except ValueError as failure:
         raise BrokenEnvelope(f"a header cannot be read ({failure})") from None
-    _check_ids(envelope)
+    except TypeError:
+        missing = next(name for name in _REQUIRED if _FIELDS[name][0] not in found)
+        raise BrokenEnvelope(f"the record has no header {missing!r}") from None
+    _check_id("run", envelope.run_id)
+    _check_id("event", envelope.event_id)
     if envelope.context:
         _check_context(envelope.context)
     return envelope
 
 
-def _check_ids(envelope: Envelope) -> None:
+def _check_id(name: str, text: str) -> None:
     # A NUL separates the parts of a state key: with one in an id, a run could reach into another.
-    for name, text in (("run", envelope.run_id), ("event", envelope.event_id)):
-        if not text or "\0" in text:
-            raise BrokenEnvelope(f"{text!r} is no {name} id")
+    if not text or "\0" in text:
+        raise BrokenEnvelope(f"{text!r} is no {name} id")
 
 
 def _check_context(text: str) -> None:

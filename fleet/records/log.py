@@ -1,13 +1,11 @@
 """Records as they come from a log and as they go to one, whatever the log is."""
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from fleet.records.envelope import Headers
 
 
-@dataclass(frozen=True, slots=True)
-class Delivered:
+class Delivered(NamedTuple):
     """A record that was read from one partition of *topic*."""
 
     topic: str

@@ -10,8 +10,9 @@ import asyncio
 import contextlib
 import math
 import uuid
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 from fleet.records import envelope as envelopes
@@ -67,8 +68,11 @@ class Link(Protocol):
         """Read the run's partition of `runs` from *offset* again."""
         ...
 
-    async def stream_read(self, run_id: str) -> None:
-        """Return when all that is in the run's partition of `stream` by now was taken."""
+    def when_stream_read(self, run_id: str, done: Callable[[], None], *, soon: bool) -> None:
+        """Call *done* when all that is in the run's partition of `stream` by now was taken.
+
+        Not *soon*: nobody waits for it, so it may be looked at together with other runs.
+        """
         ...
 
     def unfollow(self, run_id: str) -> None:
@@ -165,14 +169,19 @@ class Caller:
 
     def fail_all(self, error: BaseException) -> None:
         """End every open run's wait with *error*: its log cannot be read any more."""
-        for waiting in [each for several in self._open.values() for each in several]:
+        for waiting in self._waiting():
             self._close(waiting, error=error)
 
     def shut(self) -> None:
         """Stop waiting; the runs themselves go on."""
         self.fail_all(WorkflowRuntimeError("the connection was closed; the run itself goes on"))
+        for waiting in self._waiting():
+            self._end_stream(waiting)
         for task in self._background:
             task.cancel()
+
+    def _waiting(self) -> list[_Open]:
+        return [each for several in self._open.values() for each in several]
 
     async def _start(self, waiting: _Open, event: Event) -> None:
         run_id = waiting.handler.run_id
@@ -288,25 +297,24 @@ class Caller:
             waiting.handler.fail(error)
         elif event is not None:
             waiting.handler.succeed(self._definition.result_of(event))
-        self._soon(self._end_stream(waiting, event))
+        self._link.when_stream_read(
+            waiting.handler.run_id,
+            partial(self._end_stream, waiting, event),
+            soon=waiting.handler.streaming,
+        )
 
-    async def _end_stream(self, waiting: _Open, event: Event | None) -> None:
+    def _end_stream(self, waiting: _Open, event: Event | None = None) -> None:
         run_id = waiting.handler.run_id
-        try:
-            await self._link.stream_read(run_id)
-        finally:
-            if event is not None:
-                waiting.handler.show(event)
-            waiting.handler.end_stream()
-            self._forget(waiting)
-
-    def _forget(self, waiting: _Open) -> None:
-        run_id = waiting.handler.run_id
-        still = [other for other in self._open.get(run_id, ()) if other is not waiting]
-        if still:
-            self._open[run_id] = still
-        else:
-            self._open.pop(run_id, None)
+        several = self._open.get(run_id, [])
+        if waiting not in several:
+            # The connection was closed meanwhile.
+            return
+        if event is not None:
+            waiting.handler.show(event)
+        waiting.handler.end_stream()
+        several.remove(waiting)
+        if not several:
+            del self._open[run_id]
         self._link.unfollow(run_id)
 
     def _decoded(self, type_name: str, value: bytes) -> Event:

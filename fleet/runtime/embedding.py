@@ -83,10 +83,13 @@ class _EmbeddedLink:
         """Read the run's partition of `runs` from *offset* again."""
         await self._connected.rewind(run_id, offset)
 
-    async def stream_read(self, run_id: str) -> None:
-        """Return when the run's partition of `stream` was read to its end."""
+    def when_stream_read(self, run_id: str, done: Callable[[], None], *, soon: bool) -> None:
+        """Call *done* when the run's partition of `stream` was read to its end."""
         if self._link is not None:
-            await self._link.stream_read(run_id)
+            self._link.when_stream_read(run_id, done, soon=soon)
+        else:
+            # The app did not start.
+            asyncio.get_running_loop().call_soon(done)
 
     def unfollow(self, run_id: str) -> None:
         """Let the run go."""

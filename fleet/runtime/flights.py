@@ -8,11 +8,10 @@ own timeout for each attempt. What waits for a limit holds no slot.
 import asyncio
 import secrets
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
-from fleet.records.envelope import idempotency_key
 from fleet.records.events import Event
 from fleet.workflow.context import Context
 from fleet.workflow.errors import StepTimeoutError, UnexpectedResult
@@ -183,7 +182,7 @@ class Flights:
         work = flight.work
         context, written = self._context(flight)
         try:
-            event = await self._timed(work, context)
+            event = await self._returned(work, context)
             if written:
                 await asyncio.gather(*written)
         except asyncio.CancelledError as cancelled:
@@ -197,16 +196,18 @@ class Flights:
         sent = [Sent(*each) for each in context.sent]
         if event is not None:
             sent.append(Sent(event))
-        return Returned(tuple(sent), dict(context.changes.changes))
+        return Returned(tuple(sent), context.changes)
 
     def _context(self, flight: Flight) -> tuple[Context, list[asyncio.Future[None]]]:
         written: list[asyncio.Future[None]] = []
-        attempt_id, work = secrets.token_hex(8), flight.work
+        attempt_id, work = "", flight.work
 
         def write(event: Event) -> Awaitable[None]:
+            nonlocal attempt_id
             if flight.stopped:
                 # It caught its cancellation and goes on; somebody else may run the step by now.
                 raise asyncio.CancelledError
+            attempt_id = attempt_id or secrets.token_hex(8)
             writing = self._stream.write(work, attempt_id, len(written), event)
             written.append(asyncio.ensure_future(writing))
             # Awaited with the result; a step that failed has its own error to tell.
@@ -214,25 +215,29 @@ class Flights:
             return written[-1]
 
         context: Context = Context(
-            run_id=work.envelope.run_id,
+            envelope=work.envelope,
+            step=work.step.name,
             attempt=1,
-            idempotency_key=idempotency_key(work.envelope.event_id, work.step.name),
             state=self._view,
             write_to_stream=write,
         )
         return context, written
 
-    async def _timed(self, work: Work, context: Context) -> Event | None:
-        limit = asyncio.timeout(work.step.options.timeout_seconds)
-        try:
-            async with limit:
-                event = await work.step.bind(self._workflow(), context, work.event)
-        except TimeoutError:
-            if limit.expired():
-                raise StepTimeoutError(
-                    work.step.name, work.step.options.timeout_seconds or 0
-                ) from None
-            raise
+    async def _returned(self, work: Work, context: Context) -> Event | None:
+        attempt = work.step.bind(self._workflow(), context, work.event)
+        seconds = work.step.options.timeout_seconds
+        event = await (attempt if seconds is None else _within(seconds, work.step.name, attempt))
         if event is not None and not isinstance(event, Event):
             raise UnexpectedResult(work.step.name, event)
         return event
+
+
+async def _within(seconds: float, step: str, attempt: Coroutine[Any, Any, Any]) -> Any:
+    limit = asyncio.timeout(seconds)
+    try:
+        async with limit:
+            return await attempt
+    except TimeoutError:
+        if limit.expired():
+            raise StepTimeoutError(step, seconds) from None
+        raise

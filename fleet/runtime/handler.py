@@ -34,6 +34,8 @@ class WorkflowHandler(Generic[Result_co]):
         self.run_id = run_id
         #: What has to stay alive for as long as somebody holds the run.
         self.keeps: object = None
+        #: Somebody reads what the steps show.
+        self.streaming = False
         self._control = control
         loop = asyncio.get_running_loop()
         self._result: asyncio.Future[Any] = loop.create_future()
@@ -66,6 +68,7 @@ class WorkflowHandler(Generic[Result_co]):
 
     async def stream_events(self) -> AsyncIterator[Event]:
         """Yield what the steps show, and the result event last; for one reader, once."""
+        self.streaming = True
         while (event := await self._shown.get()) is not None:
             yield event
 

@@ -7,7 +7,9 @@ begins to be followed its end is noted before the start event is produced, so no
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Protocol
 
 from aiokafka import TopicPartition
@@ -26,8 +28,12 @@ _POLL_MS = 100
 _FETCH_WAIT_MS = 20
 #: How long a partition without open runs is followed on, in seconds.
 _IDLE_SECONDS = 30.0
+#: How often ends of `stream` are asked for that nobody waits for, in seconds.
+_ASK_SECONDS = 0.1
 
 
+# A run's partition is asked for a few times, and the hash is written in Python.
+@lru_cache(maxsize=50_000)
 def partition_of(run_id: str, partitions: int) -> int:
     """Return the partition of a run's records: Kafka's default hash of its id."""
     every = list(range(partitions))
@@ -59,12 +65,18 @@ class Reader(Protocol):
 
 @dataclass(eq=False, slots=True)
 class _StreamEnd:
-    """Somebody waits until a partition of `stream` is read to its present end."""
+    """Who is to be called when a partition of `stream` is read to its present end."""
 
     partition: int
-    reached: "asyncio.Future[None]"
-    #: None until the end was asked for.
-    end: int | None = field(default=None)
+    done: list[Callable[[], None]] = field(default_factory=list)
+    #: Somebody waits for it.
+    soon: bool = False
+    #: Known when it was asked for.
+    offset: int = 0
+
+    def reached(self) -> None:
+        for each in self.done:
+            each()
 
 
 class KafkaLink:
@@ -90,7 +102,12 @@ class KafkaLink:
         #: Since when a followed partition has had no open run, in seconds of the loop's clock.
         self._idle_since: dict[int, float] = {}
         self._following = asyncio.Lock()
-        self._waiting: list[_StreamEnd] = []
+        #: By partition: the end that is to be asked for.
+        self._to_ask: dict[int, _StreamEnd] = {}
+        #: Ends that are known.
+        self._to_reach: list[_StreamEnd] = []
+        #: When ends were asked for, in seconds of the loop's clock.
+        self._asked = 0.0
         self._loop: asyncio.Task[None] | None = None
 
     async def start(self, reader: Reader) -> None:
@@ -149,11 +166,15 @@ class KafkaLink:
             if await self._consumer.position(tp) > offset:
                 self._consumer.seek(tp, offset)
 
-    async def stream_read(self, run_id: str) -> None:
-        """Return when all that is in the run's partition of `stream` by now was taken."""
-        reached = asyncio.get_running_loop().create_future()
-        self._waiting.append(_StreamEnd(partition_of(run_id, self._partitions), reached))
-        await reached
+    def when_stream_read(self, run_id: str, done: Callable[[], None], *, soon: bool) -> None:
+        """Call *done* when all that is in the run's partition of `stream` by now was taken."""
+        partition = partition_of(run_id, self._partitions)
+        if partition not in self._followed:
+            asyncio.get_running_loop().call_soon(done)
+            return
+        end = self._to_ask.setdefault(partition, _StreamEnd(partition))
+        end.done.append(done)
+        end.soon = end.soon or soon
 
     async def _read(self, reader: Reader) -> None:
         while True:
@@ -164,7 +185,7 @@ class KafkaLink:
                 reader.fail_all(LogUnreadable(failure))
                 self._followed.clear()
                 self._follows_some.clear()
-                await self._answer_waiting()
+                self._release()
                 raise
 
     async def _read_once(self, reader: Reader) -> None:
@@ -174,25 +195,37 @@ class KafkaLink:
         for tp in sorted(found, key=lambda each: each.topic != self._topics.stream):
             for record in found[tp]:
                 reader.take(delivered(record))
-        await self._answer_waiting()
+        await self._end_streams()
 
-    async def _answer_waiting(self) -> None:
-        """Ask for the ends of all that wait in one request, and release who is there."""
-        asked = [each for each in self._waiting if each.end is None and self._followed]
-        if asked:
-            tps = {self._stream(each.partition) for each in asked}
-            ends = await self._consumer.end_offsets(tps)
-            for each in asked:
-                each.end = ends[self._stream(each.partition)]
-        for each in list(self._waiting):
-            if each.partition not in self._followed or await self._is_reached(each):
-                self._waiting.remove(each)
-                if not each.reached.done():
-                    each.reached.set_result(None)
+    async def _end_streams(self) -> None:
+        """Call whoever waited for what was read; find out how far the others have to wait."""
+        await self._ask_ends()
+        for end in list(self._to_reach):
+            if end.partition not in self._followed or await self._is_reached(end):
+                self._to_reach.remove(end)
+                end.reached()
 
-    async def _is_reached(self, each: _StreamEnd) -> bool:
-        position: int = await self._consumer.position(self._stream(each.partition))
-        return each.end is not None and position >= each.end
+    async def _ask_ends(self) -> None:
+        now = asyncio.get_running_loop().time()
+        soon = any(end.soon for end in self._to_ask.values())
+        if soon or (self._to_ask and now - self._asked >= _ASK_SECONDS):
+            self._asked = now
+            asked, self._to_ask = self._to_ask, {}
+            self._to_reach += asked.values()
+            ends = await self._consumer.end_offsets([self._stream(each) for each in asked])
+            for partition, end in asked.items():
+                end.offset = ends[self._stream(partition)]
+
+    async def _is_reached(self, end: _StreamEnd) -> bool:
+        position: int = await self._consumer.position(self._stream(end.partition))
+        return position >= end.offset
+
+    def _release(self) -> None:
+        """Let nobody wait: nothing is read any more."""
+        waiting = [*self._to_ask.values(), *self._to_reach]
+        self._to_ask, self._to_reach = {}, []
+        for end in waiting:
+            end.reached()
 
     async def _release_idle(self) -> None:
         """Let partitions go that had no open run for a while; assigning anew costs a pause."""

@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Callable, Coroutine
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from fleet.records import envelope as envelopes
@@ -283,7 +283,7 @@ class Task:
         if record.topic == self.charter.topics.runs:
             self._transitions.complete(draft, record, envelope)
         else:
-            works = self._works(record, replace(envelope, step=parked.step or envelope.step))
+            works = self._works(record, envelope._replace(step=parked.step or envelope.step))
         run_id, event_id = envelope.run_id, envelope.event_id
         entries = {state.parked_key(run_id, event_id, work.step.name): work for work in works}
         if key not in entries:
@@ -292,7 +292,7 @@ class Task:
             if entry != key:
                 named = parked.model_copy(update={"step": work.step.name})
                 draft.state.put(entry, named.encode())
-            self.flights.add(replace(work, parked=entry))
+            self.flights.add(work._replace(parked=entry))
 
     def _route(self, record: Delivered, envelope: Envelope, done: AbstractSet[str]) -> None:
         works = [work for work in self._works(record, envelope) if work.step.name not in done]
@@ -300,7 +300,7 @@ class Task:
         if works and self._admitted(record, envelope, works):
             adopted = self._transitions.adopt(self.ledger, envelope)
             for work in works:
-                self.flights.add(work if adopted is envelope else replace(work, envelope=adopted))
+                self.flights.add(work if adopted is envelope else work._replace(envelope=adopted))
         else:
             self.inputs.close(record)
         self.commits.later()

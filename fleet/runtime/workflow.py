@@ -7,6 +7,7 @@ worker and caller in one process. `serve` and `connect` take the same class apar
 
 import asyncio
 import weakref
+from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
@@ -231,9 +232,9 @@ class _MemoryLink:
         """Hand on the kept records of `runs` from *offset*."""
         self._broker.replay(self._topics.runs, offset)
 
-    async def stream_read(self, run_id: str) -> None:
+    def when_stream_read(self, run_id: str, done: Callable[[], None], *, soon: bool) -> None:
         """Let what was appended before arrive."""
-        await asyncio.sleep(0)
+        asyncio.get_running_loop().call_soon(done)
 
     def unfollow(self, run_id: str) -> None:
         """Do nothing."""

@@ -6,10 +6,12 @@ the step's result, all or nothing; only what is written to the stream is visible
 """
 
 from collections.abc import Awaitable, Callable
+from functools import cached_property
 from typing import Any, Generic, NoReturn
 
 from typing_extensions import TypeVar
 
+from fleet.records.envelope import Envelope, idempotency_key
 from fleet.records.events import Event
 from fleet.workflow.errors import NoEvent, NotAvailableYet
 from fleet.workflow.state import Overlay, View, context_prefix
@@ -33,26 +35,41 @@ class Context(Generic[Model]):
     def __init__(
         self,
         *,
-        run_id: str,
+        envelope: Envelope,
+        step: str,
         attempt: int,
-        idempotency_key: str,
         state: View,
         write_to_stream: WriteToStream,
     ) -> None:
         #: The run's id, as its caller knows it.
-        self.run_id = run_id
+        self.run_id = envelope.run_id
         #: Which attempt of the step this is, counted from 1.
         self.attempt = attempt
-        #: The same for every attempt of this step on this event, crashes included: give it to
-        #: services that can recognise a repeated call.
-        self.idempotency_key = idempotency_key
-        #: Changes of the run's context, in effect once the step's result is.
-        self.changes = Overlay(state)
-        #: The run's values by dotted path.
-        self.store = Store(self.changes, context_prefix(run_id))
         #: Events sent beside the returned one, each with the step it is meant for, or None.
         self.sent: list[tuple[Event, str | None]] = []
+        self._event_id = envelope.event_id
+        self._step = step
+        self._state = state
         self._write_to_stream = write_to_stream
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same for every attempt of this step on this event, crashes included.
+
+        Give it to services that can recognise a repeated call.
+        """
+        return idempotency_key(self._event_id, self._step)
+
+    # What many steps never ask for is made when it is asked for.
+    @cached_property
+    def store(self) -> Store:
+        """The run's values by dotted path."""
+        return Store(Overlay(self._state), context_prefix(self.run_id))
+
+    @property
+    def changes(self) -> dict[bytes, bytes | None]:
+        """What was set, by state key; None deletes. It takes effect with the step's result."""
+        return self.store.changes() if "store" in self.__dict__ else {}
 
     def send_event(self, event: Event, step: str | None = None) -> None:
         """Send *event* when the step has succeeded, to all accepting steps or only to *step*."""

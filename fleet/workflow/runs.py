@@ -7,9 +7,8 @@ nobody has seen, an end that was decided twice.
 """
 
 import enum
+from dataclasses import dataclass
 from typing import NamedTuple
-
-from pydantic import BaseModel
 
 from fleet.records.lifecycle import Completed, Known, Lifecycle, Started
 from fleet.workflow.entry import Entry
@@ -62,20 +61,23 @@ class Admission(enum.Enum):
     FREEZE = "freeze"
 
 
-class Repeated(BaseModel):
+@dataclass(frozen=True, slots=True)
+class Repeated:
     """The start event's run is there already: answer, start nothing."""
 
     answer: Known
 
 
-class Begun(BaseModel):
+@dataclass(frozen=True, slots=True)
+class Begun:
     """A run begins: keep it and say so."""
 
     run: Run
     record: Started
 
 
-class Redelivered(BaseModel):
+@dataclass(frozen=True, slots=True)
+class Redelivered:
     """The start event that began the run came again, as after a crash."""
 
 
@@ -89,7 +91,7 @@ class Place(NamedTuple):
     appended_ms: int
 
 
-class Start(BaseModel):
+class Start(NamedTuple):
     """A start event that was delivered."""
 
     event_id: str

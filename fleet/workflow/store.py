@@ -23,6 +23,10 @@ class Store:
         self._state = state
         self._prefix = prefix
 
+    def changes(self) -> dict[bytes, bytes | None]:
+        """Return what was set, by state key; None deletes."""
+        return dict(self._state.changes)
+
     async def get(self, path: str, default: Any = _MISSING) -> Any:
         """Return the value at *path* (`"a.b"`, `"items.0"`).
 

@@ -8,7 +8,8 @@ commits the draft. Nothing here waits, reads a clock or knows Kafka.
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from pydantic_core import from_json
 
@@ -52,8 +53,7 @@ class RecordTooLarge(WorkflowRuntimeError):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(NamedTuple):
     """One step to be run for one event."""
 
     record: Delivered
@@ -133,7 +133,7 @@ class Transitions:
                 return Admission.RUN
             case runs.Repeated(answer=known):
                 epoch = max(each.epoch for each in found if each is not None)
-                self._append(draft, replace(envelope, epoch=epoch), known)
+                self._append(draft, envelope._replace(epoch=epoch), known)
                 return Admission.DROP
             case runs.Redelivered():
                 return runs.admit(found[1], envelope.epoch)
@@ -153,7 +153,7 @@ class Transitions:
         run = self._run(view, envelope.run_id)
         if run is None or run.epoch <= envelope.epoch:
             return envelope
-        return replace(envelope, epoch=run.epoch)
+        return envelope._replace(epoch=run.epoch)
 
     def freeze(self, draft: Draft, work: Work) -> None:
         """Keep a step of a run that ended without a result, for when it is resumed."""

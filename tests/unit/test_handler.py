@@ -1,7 +1,7 @@
 """A run's handler, and the caller's side of the log that resolves it."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -78,8 +78,8 @@ class Link:
         self.failure: Exception | None = None
         #: What arrives while somebody rewinds.
         self.meanwhile: list[Delivered] = []
-        self.stream_is_read = asyncio.Event()
-        self.stream_is_read.set()
+        #: Who is called when the stream is read; None: it is, whenever somebody asks.
+        self.reading_stream: list[Callable[[], None]] | None = None
         self.caller = Caller(JokeFlow, TOPICS, self)
 
     async def follow(self, run_id: str) -> None:
@@ -101,8 +101,11 @@ class Link:
     def followed_from(self, run_id: str) -> int:
         return self.began
 
-    async def stream_read(self, run_id: str) -> None:
-        await self.stream_is_read.wait()
+    def when_stream_read(self, run_id: str, done: Callable[[], None], *, soon: bool) -> None:
+        if self.reading_stream is None:
+            asyncio.get_running_loop().call_soon(done)
+        else:
+            self.reading_stream.append(done)
 
     def unfollow(self, run_id: str) -> None:
         self.followed.remove(run_id)
@@ -435,11 +438,12 @@ class TestStream:
         """What was shown before the end is there before the end, however it arrives."""
         handler = await link.run()
         await link.reads(Started(start_event_id=link.start_id()), 3)
-        link.stream_is_read.clear()
+        link.reading_stream = []
         await link.reads(completed(), 4)
         assert handler.is_done()
         await link.shows(JokeEvent(joke="late"))
-        link.stream_is_read.set()
+        (done,) = link.reading_stream
+        done()
         assert await self.read(handler) == [JokeEvent(joke="late"), StopEvent(result=1)]
 
     async def test_an_older_attempt_is_ignored(self, link: Link) -> None:

@@ -2,7 +2,6 @@
 
 import json
 from collections import Counter
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -148,7 +147,7 @@ def test_what_is_sent_is_the_first_event_of_a_run_of_its_own() -> None:
     """Its limit and foreign headers stay; epoch, parent and trace were those of the old run."""
     record = event(epoch=2, parent_id="p", replays=1, timeout_seconds=9.0, traceparent="00-a-b-01")
     headers = [*record.headers, ("tenant", b"acme"), ("tracestate", b"x")]
-    record = replace(record, headers=headers)
+    record = record._replace(headers=headers)
     sent = replay_selection.started_anew("one", record, envelopes.parse(record.headers))
     found = envelopes.parse(sent)
     assert (found.run_id, found.type, found.replays) == ("replay-one-Ordered-2-7", "Ordered", 2)

@@ -28,8 +28,8 @@ from fleet.workflow.runs import (
 )
 
 START = Start(event_id="s1", offset=3, fingerprint="f1", timeout_seconds=10, appended_ms=1_000)
-AGAIN = START.model_copy(update={"event_id": "s2", "offset": 4, "appended_ms": 2_000})
-OTHER = AGAIN.model_copy(update={"fingerprint": "f2"})
+AGAIN = START._replace(event_id="s2", offset=4, appended_ms=2_000)
+OTHER = AGAIN._replace(fingerprint="f2")
 RUN = Run(start_event_id="s1", start_offset=3, fingerprint="f1", timeout_seconds=10, seen_ms=1_000)
 COMPLETED = Completed(step="last", event_type="StopEvent", event="{}")
 FAILED = Failed(step="last", event_id="e", failure=Failure(module="m", type="T", message=""))
@@ -69,7 +69,7 @@ class TestBegin:
 
     def test_a_copy_of_the_start_event_begins_nothing(self) -> None:
         """A client that heard no answer may have written the record twice."""
-        copy = START.model_copy(update={"offset": 5})
+        copy = START._replace(offset=5)
         assert not repeated(RUN, None, copy).conflict
         assert repeated(None, ended(), copy).end_offset == 7
 

@@ -20,6 +20,7 @@ from fleet import (
     WorkflowValidationError,
     step,
 )
+from fleet.records.envelope import Envelope
 from fleet.workflow import steps
 from fleet.workflow.errors import NotAvailableYet
 from fleet.workflow.state import MemoryState
@@ -55,7 +56,11 @@ async def ignored(event: Event) -> None:
 
 
 CONTEXT: Context = Context(
-    run_id="r", attempt=1, idempotency_key="k", state=MemoryState(), write_to_stream=ignored
+    envelope=Envelope(run_id="r", event_id="e", type="A"),
+    step="s",
+    attempt=1,
+    state=MemoryState(),
+    write_to_stream=ignored,
 )
 
 
