@@ -1,6 +1,7 @@
 """A run as its caller holds it: await it, follow its stream, send to it, cancel it."""
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from typing import Any, Generic, Protocol
 
@@ -39,7 +40,9 @@ class WorkflowHandler(Generic[Result_co]):
         self._control = control
         loop = asyncio.get_running_loop()
         self._result: asyncio.Future[Any] = loop.create_future()
-        self._shown: asyncio.Queue[Event | None] = asyncio.Queue()
+        #: What the steps have shown and nobody has read; None at the end.
+        self._shown: deque[Event | None] = deque()
+        self._more: asyncio.Event | None = None
         self._background: set[asyncio.Task[None]] = set()
 
     def __repr__(self) -> str:
@@ -69,7 +72,14 @@ class WorkflowHandler(Generic[Result_co]):
     async def stream_events(self) -> AsyncIterator[Event]:
         """Yield what the steps show, and the result event last; for one reader, once."""
         self.streaming = True
-        while (event := await self._shown.get()) is not None:
+        self._more = asyncio.Event()
+        while True:
+            while not self._shown:
+                self._more.clear()
+                await self._more.wait()
+            event = self._shown.popleft()
+            if event is None:
+                return
             yield event
 
     def send_event(self, event: Event, step: str | None = None) -> "asyncio.Task[None]":
@@ -89,11 +99,16 @@ class WorkflowHandler(Generic[Result_co]):
 
     def show(self, event: Event) -> None:
         """Hand *event* to the reader of the stream."""
-        self._shown.put_nowait(event)
+        self._add(event)
 
     def end_stream(self) -> None:
         """Tell the reader of the stream that nothing follows."""
-        self._shown.put_nowait(None)
+        self._add(None)
+
+    def _add(self, event: Event | None) -> None:
+        self._shown.append(event)
+        if self._more is not None:
+            self._more.set()
 
     def succeed(self, result: Any) -> None:
         """End with a result."""

@@ -9,7 +9,7 @@ before: local state is never ahead of the log.
 from collections.abc import Iterator, Mapping
 from typing import Protocol
 
-from fleet.workflow.state import Overlay, View
+from fleet.workflow.state import LargeOverlay, View
 from fleet.workflow.transitions import Draft
 
 
@@ -40,7 +40,7 @@ class Ledger:
     def __init__(self, store: StateStore) -> None:
         self.store = store
         self.sealed: Draft | None = None
-        self.open = Draft(Overlay(store))
+        self.open = Draft(LargeOverlay(store))
 
     def get(self, key: bytes) -> bytes | None:
         """Return the decided value of *key*."""
@@ -54,7 +54,7 @@ class Ledger:
         """Close the open draft for its commit and begin another over it."""
         assert self.sealed is None, "one commit at a time"
         self.sealed = self.open
-        self.open = Draft(Overlay(self.sealed.state))
+        self.open = Draft(LargeOverlay(self.sealed.state))
         return self.sealed
 
     def settle(self, state_offset: int) -> None:

@@ -201,6 +201,7 @@ class Metrics:
         self.labels = topics.workflow, topics.group
         # From 0 on: Prometheus cannot see a series rise that begins with 1.
         self._runs = {each: RUNS.labels(*self.labels, each) for each in OUTCOMES}
+        self._run_duration = {each: RUN_DURATION.labels(*self.labels, each) for each in OUTCOMES}
         self._dead_letters = {each: DEAD_LETTERS.labels(*self.labels, each) for each in REASONS}
         self._steps: dict[tuple[str, str], _Step] = {}
         self._runs_started = RUNS_STARTED.labels(*self.labels)
@@ -244,7 +245,7 @@ class Metrics:
     def run_ended(self, outcome: str, seconds: float) -> None:
         """Count a run that ended *seconds* after its first event."""
         self._runs[outcome].inc()
-        RUN_DURATION.labels(*self.labels, outcome).observe(seconds)
+        self._run_duration[outcome].observe(seconds)
 
     def dead_letter(
         self, record: Delivered, reason: str, error: BaseException, step: str = ""

@@ -297,12 +297,12 @@ class Task:
     def _route(self, record: Delivered, envelope: Envelope, done: AbstractSet[str]) -> None:
         works = [work for work in self._works(record, envelope) if work.step.name not in done]
         self.inputs.open(record, (work.step.name for work in works), marked=bool(done))
-        if works and self._admitted(record, envelope, works):
-            adopted = self._transitions.adopt(self.ledger, envelope)
-            for work in works:
-                self.flights.add(work if adopted is envelope else work._replace(envelope=adopted))
-        else:
+        joined = self._joined(record, envelope, works) if works else None
+        if joined is None:
             self.inputs.close(record)
+        else:
+            for work in works:
+                self.flights.add(work if joined is envelope else work._replace(envelope=joined))
         self.commits.later()
 
     def _works(self, record: Delivered, envelope: Envelope) -> list[Work]:
@@ -330,12 +330,17 @@ class Task:
             return []
         return [Work(record, envelope, event, step) for step in steps]
 
-    def _admitted(self, record: Delivered, envelope: Envelope, works: list[Work]) -> bool:
-        admission = self._admission(record, envelope)
+    def _joined(self, record: Delivered, envelope: Envelope, works: list[Work]) -> Envelope | None:
+        """Return an event's envelope as its run takes it; None where nothing is to be run."""
+        draft, admission = self.ledger.open, self._admission(record, envelope)
         if admission is Admission.FREEZE:
             for work in works:
-                self._transitions.freeze(self.ledger.open, work)
-        return admission is Admission.RUN
+                self._transitions.freeze(draft, work)
+        if admission is not Admission.RUN:
+            return None
+        if self._starts(record, envelope):
+            return self._transitions.adopt(draft.state, envelope)
+        return self._transitions.join(draft, record, envelope)
 
     def _starts(self, record: Delivered, envelope: Envelope) -> bool:
         return record.topic == self._start_topic and not envelope.parent_id
@@ -349,10 +354,7 @@ class Task:
                 # Somebody waits for the answer that this run is known.
                 self.commits.now()
             return admission
-        admission = self._transitions.admit(self.ledger, envelope)
-        if admission is Admission.RUN:
-            self._transitions.notice(draft, record, envelope)
-        return admission
+        return self._transitions.admit(draft.state, envelope)
 
     # -- steps land ---------------------------------------------------------------------------
 

@@ -8,9 +8,8 @@ would otherwise be missing from a transaction that commits the rest.
 
 import asyncio
 import contextlib
+from collections import defaultdict
 from collections.abc import Coroutine, Mapping, Sequence
-from itertools import groupby
-from operator import attrgetter
 from typing import Any
 
 import aiokafka.producer.sender
@@ -94,13 +93,15 @@ class KafkaLog:
     ) -> Receipt:
         """Append everything in one transaction; see `fleet.runtime.log.Log.commit`."""
         changelog = [Outgoing(self._state_topic, key, value, []) for key, value in changes.items()]
-        everything = sorted([*records, *changelog], key=attrgetter("topic"))
-        async for attempt in AsyncRetrying(
-            retry=retry_if_exception_type(_Aborted), wait=wait_exponential(0.1, max=5)
-        ):
-            with attempt:
-                return await self._transaction(everything)
-        raise AssertionError("tenacity retries without end")
+        everything = [*records, *changelog]
+        try:
+            return await self._transaction(everything)
+        except _Aborted:
+            # Not around the first one: it is rare, and keeping count of it costs as much as a step.
+            again = AsyncRetrying(
+                retry=retry_if_exception_type(_Aborted), wait=wait_exponential(0.1, max=5)
+            )
+            return await again(self._transaction, everything)
 
     async def _transaction(self, records: list[Outgoing]) -> Receipt:
         try:
@@ -113,17 +114,16 @@ class KafkaLog:
         return self._receipt(acknowledged)
 
     async def _append(self, records: list[Outgoing]) -> list[Any]:
-        by_topic = [
-            (topic, self._batches(list(of_topic)))
-            for topic, of_topic in groupby(records, key=attrgetter("topic"))
-        ]
+        by_topic: dict[str, list[Outgoing]] = defaultdict(list)
+        for record in records:
+            by_topic[record.topic].append(record)
         # All at once: else the producer asks the coordinator for the first one alone, and again.
         manager = self._producer._txn_manager  # noqa: SLF001 - there is no public way
-        for topic, _ in by_topic:
+        for topic in by_topic:
             manager.maybe_add_partition_to_txn(TopicPartition(topic, self._partition))
         batches = []
-        for topic, of_topic in by_topic:
-            for batch in of_topic:
+        for topic, of_topic in by_topic.items():
+            for batch in self._batches(of_topic):
                 sent = await self._producer.send_batch(batch, topic, partition=self._partition)
                 batches.append(sent)
         results = await asyncio.gather(*batches, return_exceptions=True)

@@ -3,7 +3,7 @@
 import sys
 import traceback
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from fleet.records.events import Event
 from fleet.records.lifecycle import Failed, Failure
@@ -19,16 +19,14 @@ _ARGUMENTS = 8
 _LARGEST_NUMBER = 2**63
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
+class Sent(NamedTuple):
     """An event that a step sends, with the step it is meant for or None."""
 
     event: Event
     step: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Returned:
+class Returned(NamedTuple):
     """The attempt succeeded."""
 
     #: What was sent, the returned event last.

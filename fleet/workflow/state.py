@@ -16,7 +16,7 @@ format: the changelog keeps it for as long as runs last.
     w <run id> <event id> <step>  parked work of a run that goes on; done when it has run
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from typing import Protocol
 
 from sortedcontainers import SortedDict
@@ -95,12 +95,15 @@ class View(Protocol):
 
 
 class Overlay:
-    """Changes over a view: reads see them, and the view below stays as it is."""
+    """Changes over a view: reads see them, and the view below stays as it is.
+
+    For a few changes, as of one attempt; see `LargeOverlay`.
+    """
 
     def __init__(self, below: View) -> None:
         self.below = below
         #: New values by key; None deletes.
-        self.changes: SortedDict[bytes, bytes | None] = SortedDict()
+        self.changes: MutableMapping[bytes, bytes | None] = {}
 
     def get(self, key: bytes) -> bytes | None:
         """Return the changed value where there is one, else the one below."""
@@ -112,7 +115,7 @@ class Overlay:
     def items(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Yield the entries as they are with the changes."""
         merged: dict[bytes, bytes | None] = dict(self.below.items(prefix))
-        for key in self.changes.irange(prefix, prefix + b"\xff"):
+        for key in self._changed(prefix):
             merged[key] = self.changes[key]
         for key in sorted(merged):
             value = merged[key]
@@ -131,6 +134,21 @@ class Overlay:
         """Remove every key that begins with *prefix*."""
         for key, _ in list(self.items(prefix)):
             self.delete(key)
+
+    def _changed(self, prefix: bytes) -> Iterable[bytes]:
+        return [key for key in self.changes if key.startswith(prefix)]
+
+
+class LargeOverlay(Overlay):
+    """An overlay that finds what is under a prefix among thousands of changes."""
+
+    def __init__(self, below: View) -> None:
+        super().__init__(below)
+        self.changes: SortedDict[bytes, bytes | None] = SortedDict()
+
+    def _changed(self, prefix: bytes) -> Iterable[bytes]:
+        found: Iterable[bytes] = self.changes.irange(prefix, prefix + b"\xff")
+        return found
 
 
 class MemoryState:

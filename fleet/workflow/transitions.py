@@ -37,6 +37,7 @@ from fleet.workflow.runs import Admission, End, Place, Run
 from fleet.workflow.state import Overlay, View
 from fleet.workflow.steps import Step
 
+_CANONICAL = json.JSONEncoder(sort_keys=True)
 #: Largest value of a record, in bytes: below the broker's default limit of 1 MiB for a batch.
 MAX_VALUE_BYTES = 1_000_000
 #: Largest record, in bytes, with its key and headers.
@@ -138,22 +139,27 @@ class Transitions:
             case runs.Redelivered():
                 return runs.admit(found[1], envelope.epoch)
 
-    def notice(self, draft: Draft, record: Delivered, envelope: Envelope) -> None:
-        """Keep a run of which another event came before its start."""
-        if draft.state.get(state.run_key(envelope.run_id)) is None:
-            seen = draft.state.get(state.seen_key(envelope.run_id)) is not None
-            if envelope.context and not seen:
-                prefix = state.context_prefix(envelope.run_id)
-                store.begin(draft.state, envelope.context, prefix)
-            run = Run(seen_ms=record.appended_ms, epoch=envelope.epoch)
-            draft.state.put(state.seen_key(envelope.run_id), run.encode())
+    def join(self, draft: Draft, record: Delivered, envelope: Envelope) -> Envelope:
+        """Return the envelope of an event of a run, as `adopt` does.
+
+        Of a run of which another event came before its start is kept that it was seen.
+        """
+        value = draft.state.get(state.run_key(envelope.run_id))
+        if value is not None:
+            return _with_epoch(envelope, Run.decode(value))
+        self._notice(draft, record, envelope)
+        return envelope
 
     def adopt(self, view: View, envelope: Envelope) -> Envelope:
         """Return the envelope of an event with the epoch that its run has come to since."""
-        run = self._run(view, envelope.run_id)
-        if run is None or run.epoch <= envelope.epoch:
-            return envelope
-        return envelope._replace(epoch=run.epoch)
+        return _with_epoch(envelope, self._run(view, envelope.run_id))
+
+    def _notice(self, draft: Draft, record: Delivered, envelope: Envelope) -> None:
+        key = state.seen_key(envelope.run_id)
+        if envelope.context and draft.state.get(key) is None:
+            store.begin(draft.state, envelope.context, state.context_prefix(envelope.run_id))
+        run = Run(seen_ms=record.appended_ms, epoch=envelope.epoch)
+        draft.state.put(key, run.encode())
 
     def freeze(self, draft: Draft, work: Work) -> None:
         """Keep a step of a run that ended without a result, for when it is resumed."""
@@ -307,10 +313,11 @@ class Transitions:
                 self._take_late(draft, record, envelope, before)
             return None
         draft.state.put(state.end_key(run_id), end.encode())
-        self._unsee(draft, run_id)
         if end.epoch:
             parked.freeze(draft.state, run_id)
-        if not end.frozen:
+        if end.frozen:
+            self._unsee(draft, run_id)
+        else:
             self._remove(draft, run_id)
         seen_ms = run.seen_ms if run is not None else end.ended_ms
         return Ended(run_id, end.outcome, (end.ended_ms - seen_ms) / 1000)
@@ -416,6 +423,12 @@ class Transitions:
         return End.decode(value) if value is not None else None
 
 
+def _with_epoch(envelope: Envelope, run: Run | None) -> Envelope:
+    if run is None or run.epoch <= envelope.epoch:
+        return envelope
+    return envelope._replace(epoch=run.epoch)
+
+
 def _fits(what: str, value: bytes | None) -> None:
     if value is not None and len(value) > MAX_VALUE_BYTES:
         raise RecordTooLarge(what, len(value))
@@ -439,7 +452,7 @@ def _size(record: Outgoing) -> int:
 def _fingerprint(value: bytes | None) -> str:
     """Return a digest of a start event, the same for any order of its fields."""
     try:
-        plain = json.dumps(from_json(value or b""), sort_keys=True).encode()
+        plain = _CANONICAL.encode(from_json(value or b"")).encode()
     except ValueError:
         plain = value or b""
     return hashlib.blake2b(plain, digest_size=16).hexdigest()

@@ -305,7 +305,10 @@ class Checks:
             if not happening.refused:
                 self._world.note("log", f"{run_id} goes on")
                 self._epochs[run_id] = envelope.epoch
-                self._earlier.setdefault(run_id, []).append(self.ends.pop(run_id))
+                if run_id in self.ends:
+                    self._earlier.setdefault(run_id, []).append(self.ends.pop(run_id))
+                else:
+                    self._world.violate(f"{run_id} is resumed and had not ended")
 
     def _note_answer(self, record: Record) -> None:
         headers = dict(record.headers)

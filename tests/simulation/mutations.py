@@ -30,7 +30,7 @@ from fleet.runtime.lost_tasks import LostTasks
 from fleet.runtime.pulse import Pulse
 from fleet.runtime.task import Task
 from fleet.runtime.transactions import KafkaLog
-from fleet.workflow import parked, runs, state
+from fleet.workflow import parked, runs, state, transitions
 from fleet.workflow.runs import Admission
 from fleet.workflow.state import Overlay
 from fleet.workflow.transitions import Draft, Transitions
@@ -400,7 +400,7 @@ def _ended_runs_keep_their_state(self: Any, draft: Draft, run_id: str) -> None:
     del self, draft, run_id
 
 
-@_instead_of(Transitions, "notice")
+@_instead_of(Transitions, "_notice")
 def _runs_without_a_start_are_not_kept(self: Any, draft: Draft, record: Any, envelope: Any) -> None:
     del self, draft, record, envelope
 
@@ -454,9 +454,9 @@ def _parked_work_goes_on_when_its_run_ends(changes: Any, run_id: str) -> None:
     del changes, run_id
 
 
-@_instead_of(Transitions, "adopt", near=1100)
-def _events_keep_their_epoch(self: Any, view: Any, envelope: Any) -> Any:
-    del self, view
+@_instead_of(transitions, "_with_epoch", near=1100)
+def _events_keep_their_epoch(envelope: Any, run: Any) -> Any:
+    del run
     return envelope
 
 

@@ -254,13 +254,13 @@ class TestStart:
         """The run is noticed once, and begins when its start comes."""
         early = work()
         for _ in range(2):
-            group.transitions.notice(group.draft, early.record, early.envelope)
+            group.transitions.join(group.draft, early.record, early.envelope)
         assert group.run is None
         kept = group.draft.state.get(state.seen_key("r"))
         assert kept is not None
         assert Run.decode(kept) == Run(seen_ms=1_000)
         assert group.start("s1") is Admission.RUN
-        group.transitions.notice(group.draft, early.record, early.envelope)
+        group.transitions.join(group.draft, early.record, early.envelope)
         assert group.run is not None
         assert group.run.start_event_id == "s1"
         assert group.draft.state.get(state.seen_key("r")) is None
