@@ -232,7 +232,7 @@ def _the_local_copy_claims_more_than_it_has(self: Any, state_offset: int) -> Non
     self.sealed = None
 
 
-@_instead_of(loading, "_unusable", near=2670)
+@_instead_of(loading, "_unusable", near=5050)
 def _old_local_copies_are_gone_on_with(store: Any, end: int, now: float) -> str:
     del store, end, now
     return ""
