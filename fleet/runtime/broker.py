@@ -9,6 +9,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from fleet.config.settings import Settings
 from fleet.records.errors import FleetError
+from fleet.runtime.transactional_producer import TransactionalProducer
 
 
 class BrokerUnreachable(FleetError):
@@ -63,6 +64,10 @@ class Clients:
     def producer(self, **options: Any) -> Any:
         """Return a producer that is not started."""
         return AIOKafkaProducer(**client_arguments(self._settings), **options)
+
+    def transactional_producer(self, **options: Any) -> TransactionalProducer:
+        """Return a producer of transactions that is not started."""
+        return TransactionalProducer(self.producer(**options))
 
     def reader(self, **options: Any) -> Any:
         """Return a consumer that is not started: in no group, of what is committed."""

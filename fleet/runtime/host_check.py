@@ -16,10 +16,11 @@ from importlib import metadata
 from typing import Any
 
 import aiokafka
-import aiokafka.producer.sender
 import faust
 import faust.streams
 import mode
+from aiokafka.client import AIOKafkaClient
+from aiokafka.cluster import ClusterMetadata
 from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import (
@@ -28,6 +29,7 @@ from aiokafka.consumer.subscription_state import (
     SubscriptionState,
     TopicPartitionState,
 )
+from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.producer.sender import Sender
 from aiokafka.producer.transaction_manager import TransactionManager
 from faust.agents.replies import ReplyConsumer
@@ -87,8 +89,9 @@ _ATTRIBUTES: Mapping[type, tuple[str, ...]] = {
     Subscription: ("assignment",),
     TopicPartitionState: ("has_valid_position", "lso", "position"),
     GroupCoordinator: ("_assignors", "member_id"),
-    aiokafka.AIOKafkaProducer: ("_sender", "_txn_manager"),
-    Sender: ("sender_task",),
+    aiokafka.AIOKafkaProducer: ("_sender", "_txn_manager", "client"),
+    AIOKafkaClient: ("cluster",),
+    TransactionManager: ("transactional_id", "producer_id", "producer_epoch"),
 }
 
 #: Methods that we call, with the names of their parameters.
@@ -110,9 +113,18 @@ _METHODS: Mapping[type, Mapping[str, tuple[str, ...]]] = {
     },
     Assignment: {"state_value": ("tp",)},
     GroupCoordinator: {"check_errors": (), "request_rejoin": ()},
-    TransactionManager: {
-        "is_fatal_error": (),
-        "maybe_add_partition_to_txn": ("tp",),
+    AIOKafkaClient: {
+        "force_metadata_update": (),
+        "send": ("node_id", "request", "group"),
+    },
+    ClusterMetadata: {"leader_for_partition": ("partition",)},
+    Sender: {
+        "_coordinator_dead": ("coordinator_type",),
+        "_find_coordinator": ("coordinator_type", "coordinator_key"),
+    },
+    BatchBuilder: {
+        "_build": (),
+        "_set_producer_state": ("producer_id", "producer_epoch", "base_sequence"),
     },
 }
 
@@ -145,8 +157,6 @@ def check_host(overriding: Iterable[type]) -> None:
     *overriding* are the classes that define hooks.
     """
     findings = [*_versions(), *_attributes(), *_methods(), *_hooks(overriding)]
-    if not hasattr(aiokafka.producer.sender, "BACKOFF_OVERRIDE"):
-        findings.append("aiokafka.producer.sender.BACKOFF_OVERRIDE is missing")
     if not hasattr(faust.streams, "_CStreamIterator"):
         findings.append("faust.streams._CStreamIterator is missing")
     if findings:

@@ -9,10 +9,9 @@ would otherwise be missing from a transaction that commits the rest.
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import aiokafka.producer.sender
 from aiokafka import TopicPartition
 from aiokafka.errors import (
     InvalidProducerEpoch,
@@ -30,18 +29,13 @@ from fleet.records.log import Outgoing
 from fleet.runtime import logs
 from fleet.runtime.broker import Clients
 from fleet.runtime.log import Receipt, TaskLost
+from fleet.runtime.transactional_producer import Appended
 
 #: After this the broker aborts a transaction by itself, in milliseconds: for so long can a worker
 #: that hangs hold back the readers of its partition.
 TRANSACTION_TIMEOUT_MS = 10_000
 #: Largest batch of one request and topic, in bytes; below the broker's default limit of 1 MiB.
 BATCH_BYTES = 512 * 1024
-
-# Between a commit and the next transaction's first record the broker answers "concurrent
-# transactions" for a moment, and aiokafka pauses before it asks again. The pause is all that this
-# changes: at the default of 20 ms chained commits take five times as long.
-aiokafka.producer.sender.BACKOFF_OVERRIDE = 0.002
-
 #: How long a closing producer may take to say goodbye to a broker that may be gone, in seconds.
 CLOSE_SECONDS = 5.0
 
@@ -54,8 +48,6 @@ _FATAL = (
     ProducerFenced,
     TransactionalIdAuthorizationFailed,
 )
-# What aiokafka raises: its own errors, and failed assertions of its state machine.
-_ERRORS = (KafkaError, AssertionError, asyncio.InvalidStateError)
 
 _log = logs.get_logger("transactions")
 
@@ -73,7 +65,7 @@ class KafkaLog:
         self._name = name
         self._partition = partition
         self._state_topic = state_topic
-        self._producer = clients.producer(
+        self._producer = clients.transactional_producer(
             transactional_id=name,
             transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
             max_batch_size=BATCH_BYTES,
@@ -85,7 +77,7 @@ class KafkaLog:
 
     async def close(self) -> None:
         """Stop the producer."""
-        with contextlib.suppress(TimeoutError, *_ERRORS):
+        with contextlib.suppress(TimeoutError, KafkaError):
             await asyncio.wait_for(self._producer.stop(), CLOSE_SECONDS)
 
     async def commit(
@@ -105,32 +97,23 @@ class KafkaLog:
 
     async def _transaction(self, records: list[Outgoing]) -> Receipt:
         try:
-            await self._producer.begin_transaction()
             acknowledged = await self._append(records)
-            await self._while_sending(self._producer.commit_transaction())
-        except _ERRORS as failure:
+        except KafkaError as failure:
             await self._abort(failure)
             raise _Aborted(f"transaction of {self._name} aborted: {failure!r}") from failure
+        await self._end(commit=True)
         return self._receipt(acknowledged)
 
-    async def _append(self, records: list[Outgoing]) -> list[Any]:
+    async def _append(self, records: list[Outgoing]) -> list[Appended]:
         by_topic: dict[str, list[Outgoing]] = defaultdict(list)
         for record in records:
             by_topic[record.topic].append(record)
-        # All at once: else the producer asks the coordinator for the first one alone, and again.
-        manager = self._producer._txn_manager  # noqa: SLF001 - there is no public way
-        for topic in by_topic:
-            manager.maybe_add_partition_to_txn(TopicPartition(topic, self._partition))
-        batches = []
-        for topic, of_topic in by_topic.items():
-            for batch in self._batches(of_topic):
-                sent = await self._producer.send_batch(batch, topic, partition=self._partition)
-                batches.append(sent)
-        results = await asyncio.gather(*batches, return_exceptions=True)
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
-        return results
+        return await self._producer.append(
+            {
+                TopicPartition(topic, self._partition): self._batches(of_topic)
+                for topic, of_topic in by_topic.items()
+            }
+        )
 
     def _batches(self, records: list[Outgoing]) -> list[Any]:
         batches = [self._producer.create_batch()]
@@ -138,39 +121,27 @@ class KafkaLog:
             if not _added(batches[-1], record):
                 batches.append(self._producer.create_batch())
                 _added(batches[-1], record)
-        for batch in batches:
-            batch.close()
         return batches
 
-    async def _abort(self, failure: BaseException) -> None:
+    async def _abort(self, failure: KafkaError) -> None:
         """Abort, or raise TaskLost where that cannot be done: then the outcome is not known."""
-        manager = self._producer._txn_manager  # noqa: SLF001 - the only place that tells
-        if isinstance(failure, _FATAL) or manager.is_fatal_error():
+        if isinstance(failure, _FATAL):
             raise TaskLost(self._name, repr(failure)) from failure
         _log.warning("transaction_aborted", task=self._name, error=repr(failure))
+        await self._end(commit=False)
+
+    async def _end(self, *, commit: bool) -> None:
         try:
-            await self._while_sending(self._producer.abort_transaction())
-        except _ERRORS as fatal:
+            await self._producer.end(commit=commit)
+        except KafkaError as fatal:
             raise TaskLost(self._name, repr(fatal)) from fatal
 
-    async def _while_sending(self, ending: Coroutine[Any, Any, None]) -> None:
-        """Await the end of a transaction, which never comes once the producer's sender is gone."""
-        sender = self._producer._sender.sender_task  # noqa: SLF001 - as above
-        end = asyncio.ensure_future(ending)
-        try:
-            await asyncio.wait({end, sender}, return_when=asyncio.FIRST_COMPLETED)
-            if not end.done():
-                raise TaskLost(self._name, "its producer stopped")
-            end.result()
-        finally:
-            end.cancel()
-
-    def _receipt(self, acknowledged: list[Any]) -> Receipt:
-        appended = max((each.timestamp or 0 for each in acknowledged), default=0)
-        state = [each for each in acknowledged if each.topic == self._state_topic]
+    def _receipt(self, acknowledged: list[Appended]) -> Receipt:
+        appended = max((each.timestamp for each in acknowledged), default=0)
+        state = [each.offset for each in acknowledged if each.topic == self._state_topic]
         # Not the exact next offset, which the batch's length would give, but one that is in the
         # log: loading from here reads the last batch again, and applying it twice changes nothing.
-        return Receipt(appended, max((each.offset for each in state), default=0))
+        return Receipt(max(appended, 0), max(state, default=0))
 
 
 def _added(batch: Any, record: Outgoing) -> bool:

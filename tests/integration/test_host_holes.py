@@ -43,6 +43,7 @@ from fleet.runtime.provision import TopicsMismatched
 from fleet.runtime.reader import KafkaLink, partition_of
 from fleet.runtime.rocks import RocksStore
 from fleet.runtime.serving import FleetApp
+from fleet.runtime.transactional_producer import Appended
 from fleet.runtime.transactions import KafkaLog
 from fleet.workflow import transitions
 
@@ -125,14 +126,13 @@ def outgoing(topic: str, value: bytes) -> Outgoing:
 
 async def opened(log: KafkaLog, *records: Outgoing) -> None:
     """Begin a transaction and leave it open."""
-    await log._producer.begin_transaction()
     await log._append(list(records))
 
 
 async def closed(log: KafkaLog) -> None:
     """Commit the open transaction, where the broker lets us."""
-    with contextlib.suppress(TaskLost, KafkaError):
-        await log._while_sending(log._producer.commit_transaction())
+    with contextlib.suppress(TaskLost):
+        await log._end(commit=True)
 
 
 # -- transactions ---------------------------------------------------------------------------------
@@ -141,12 +141,9 @@ async def closed(log: KafkaLog) -> None:
 class Unawaited(KafkaLog):
     """Commits without a look at the records' acknowledgements, as aiokafka lets you."""
 
-    async def _append(self, records: list[Outgoing]) -> list[Any]:
-        for record in records:
-            sent = await self._producer.send(
-                record.topic, record.value, key=record.key, partition=self._partition
-            )
-            sent.add_done_callback(lambda each: each.exception())
+    async def _append(self, records: list[Outgoing]) -> list[Appended]:
+        with contextlib.suppress(KafkaError):
+            return await super()._append(records)
         return []
 
 
@@ -192,37 +189,6 @@ async def test_the_largest_record_that_is_let_through_is_taken(kafka: Kafka) -> 
         await log._transaction([Outgoing(topic, KEY, value, [("h", header)])] * 3)
 
     assert await kafka.values(topic) == [value] * 3
-
-
-class Unwatched(KafkaLog):
-    """Waits for the end of a transaction only."""
-
-    async def _while_sending(self, ending: Any) -> None:
-        await ending
-
-
-async def sender_gone(kafka: Kafka, kind: type[KafkaLog]) -> str:
-    """Lose the producer's sender within a transaction; return how the commit ends."""
-    topic = await kafka.topic("good")
-    async with kafka.log(kind) as log:
-        await opened(log, outgoing(topic, b"good"))
-        log._producer._sender.sender_task.cancel()
-        committing = asyncio.ensure_future(log._while_sending(log._producer.commit_transaction()))
-        await asyncio.wait([committing], timeout=2)
-        if not committing.done():
-            committing.cancel()
-            return "hangs"
-        return repr(committing.exception())
-
-
-async def test_a_log_whose_sender_is_gone_is_lost(kafka: Kafka) -> None:
-    """The commit ends with TaskLost instead of never."""
-    assert "its producer stopped" in await sender_gone(kafka, KafkaLog)
-
-
-async def test_without_a_look_at_the_sender_a_commit_that_hangs_is_seen(kafka: Kafka) -> None:
-    """aiokafka waits for an end that nobody can bring."""
-    assert await sender_gone(kafka, Unwatched) == "hangs"
 
 
 async def test_a_predecessor_is_fenced_and_leaves_nothing(kafka: Kafka) -> None:
@@ -390,7 +356,7 @@ async def loaded_beside_aborted(kafka: Kafka, clients: Clients) -> list[bytes]:
     async with kafka.log() as log:
         await log.commit([], {b"committed": b"1"})
         await opened(log, outgoing(topic, b"aborted"))
-        await log._producer.abort_transaction()
+        await log._producer.end(commit=False)
         await opened(log, Outgoing(topic, b"open", b"1", []))
         try:
             async with Loader(clients, 0) as loader:
@@ -437,7 +403,7 @@ async def heard_by_caller(kafka: Kafka, clients: Clients) -> str:
         async with kafka.log(name=f"{kafka.name}-owner") as log:
             await log.commit([lifecycle_record(topics, started)], {})
             await opened(log, lifecycle_record(topics, completed("aborted")))
-            await log._producer.abort_transaction()
+            await log._producer.end(commit=False)
             await log.commit([lifecycle_record(topics, completed("committed"))], {})
         result: str = await handler
         return result

@@ -6,14 +6,14 @@ when it was killed may or may not arrive.
 """
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from aiokafka.errors import IllegalStateError, KafkaError, ProducerFenced
+from aiokafka.errors import IllegalStateError, KafkaError
 from faust.types import TP
 
+from fleet.runtime.transactional_producer import Appended
 from simulation.broker import Broker, Busy, Record
 from simulation.world import Loop, World
 
@@ -130,104 +130,19 @@ class Batch:
         self.records.append((key, value, list(headers)))
         return self
 
-    def close(self) -> None:
-        """Take no more."""
-
-
-@dataclass(slots=True)
-class Metadata:
-    """See aiokafka's RecordMetadata."""
-
-    topic: str
-    offset: int
-    timestamp: int
-
-
-@dataclass
-class _Sender:
-    sender_task: "asyncio.Future[None]"
-
 
 class Producer:
-    """See AIOKafkaProducer."""
+    """See AIOKafkaProducer, one without transactions."""
 
-    def __init__(self, connection: Connection, transactional_id: str | None = None) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._id = transactional_id
-        self.epoch = 0
-        #: When the transactional id was taken, in unix seconds.
-        self.started = 0.0
-        self._fatal = False
-        self._in_transaction = False
-        self._sending: dict[TP, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._sender = _Sender(connection.loop.create_future())
-        self._txn_manager = self
-
-    @property
-    def name(self) -> str:
-        """The transactional id."""
-        assert self._id is not None
-        return self._id
 
     async def start(self) -> None:
-        """Connect, and take the transactional id."""
-        if self._id is not None:
-            name = self._id
-            self.epoch = await self._ask("init", lambda: self._connection.broker.initialise(name))
-            self.started = self._connection.world.now
+        """Connect."""
 
     async def stop(self) -> None:
         """Disconnect."""
         await asyncio.sleep(0)
-        if not self._sender.sender_task.done():
-            self._sender.sender_task.set_result(None)
-
-    def maybe_add_partition_to_txn(self, tp: object) -> None:
-        """Note a partition; appending to it does the same here."""
-
-    def is_fatal_error(self) -> bool:
-        """Whether nothing can be done with this producer any more."""
-        return self._fatal
-
-    async def begin_transaction(self) -> None:
-        """Begin; nothing is said to the broker yet."""
-        if self._fatal:
-            raise ProducerFenced
-        assert not self._in_transaction, "one transaction at a time"
-        self._in_transaction = True
-
-    def create_batch(self) -> Batch:
-        """Return an empty batch."""
-        return Batch()
-
-    async def send_batch(
-        self, batch: Batch, topic: str, *, partition: int
-    ) -> "asyncio.Future[Metadata]":
-        """Send; return a future of the acknowledgement."""
-        await asyncio.sleep(0)
-        return asyncio.ensure_future(self._append(TP(topic, partition), batch))
-
-    async def _append(self, tp: TP, batch: Batch) -> Metadata:
-        broker, producer = self._connection.broker, (self.name, self.epoch)
-        # One batch of a partition at a time: what a producer sends stays in order there.
-        async with self._sending[tp]:
-            first, appended = await self._ask(
-                "produce", lambda: broker.produce(tp, batch.records, producer)
-            )
-        return Metadata(tp.topic, first, appended)
-
-    async def commit_transaction(self) -> None:
-        """Commit."""
-        await self._end(commit=True)
-
-    async def abort_transaction(self) -> None:
-        """Abort."""
-        await self._end(commit=False)
-
-    async def _end(self, *, commit: bool) -> None:
-        broker = self._connection.broker
-        await self._ask("end", lambda: broker.end(self.name, self.epoch, commit=commit))
-        self._in_transaction = False
 
     async def send_and_wait(
         self,
@@ -243,12 +158,61 @@ class Producer:
         record = (key, value, list(headers))
         await self._connection.ask("send", lambda: broker.produce(tp, [record]))
 
-    async def _ask(self, name: str, request: Callable[[], Any]) -> Any:
-        try:
-            return await self._connection.ask(name, request)
-        except ProducerFenced:
-            self._fatal = True
-            raise
+
+class TransactionalProducer:
+    """See `fleet.runtime.transactional_producer.TransactionalProducer`."""
+
+    def __init__(self, connection: Connection, transactional_id: str) -> None:
+        self._connection = connection
+        #: The transactional id.
+        self.name = transactional_id
+        self.epoch = 0
+        #: When the transactional id was taken, in unix seconds.
+        self.started = 0.0
+
+    async def start(self) -> None:
+        """Connect, and take the transactional id."""
+        broker = self._connection.broker
+        self.epoch = await self._connection.ask("init", lambda: broker.initialise(self.name))
+        self.started = self._connection.world.now
+
+    async def stop(self) -> None:
+        """Disconnect."""
+        await asyncio.sleep(0)
+
+    def create_batch(self) -> Batch:
+        """Return an empty batch."""
+        return Batch()
+
+    async def append(self, batches: Mapping[Any, Sequence[Batch]]) -> list[Appended]:
+        """Append one batch of each partition after the other; all partitions at once."""
+        acknowledged: list[Appended] = []
+        for number in range(max(map(len, batches.values()))):
+            found = await asyncio.gather(
+                *(
+                    self._append(TP(*tp), several[number])
+                    for tp, several in batches.items()
+                    if number < len(several)
+                ),
+                return_exceptions=True,
+            )
+            for each in found:
+                if isinstance(each, BaseException):
+                    raise each
+                acknowledged.append(each)
+        return acknowledged
+
+    async def _append(self, tp: TP, batch: Batch) -> Appended:
+        broker, producer = self._connection.broker, (self.name, self.epoch)
+        first, appended = await self._connection.ask(
+            "produce", lambda: broker.produce(tp, batch.records, producer)
+        )
+        return Appended(tp.topic, first, appended)
+
+    async def end(self, *, commit: bool) -> None:
+        """Commit or abort."""
+        broker = self._connection.broker
+        await self._connection.ask("end", lambda: broker.end(self.name, self.epoch, commit=commit))
 
 
 @dataclass
@@ -318,9 +282,15 @@ class Clients:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def producer(self, **options: Any) -> Producer:
+    def producer(self, **_options: Any) -> Producer:
         """Return a producer that is not started."""
-        return Producer(self._connection, options.get("transactional_id"))
+        return Producer(self._connection)
+
+    def transactional_producer(
+        self, *, transactional_id: str, **_options: Any
+    ) -> TransactionalProducer:
+        """Return a producer of transactions that is not started."""
+        return TransactionalProducer(self._connection, transactional_id)
 
     def reader(self, **_options: Any) -> Reader:
         """Return a consumer that is not started."""

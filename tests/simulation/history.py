@@ -177,7 +177,9 @@ class History:
             case "kill":
                 self._kill(worker, fault)
             case "boundary":
-                self._kill_at(worker, fault)
+                self._at_request(worker, fault, lambda: self._kill(worker, fault))
+            case "pause":
+                self._at_request(worker, fault, lambda: worker.freeze(fault.seconds))
             case "freeze":
                 worker.freeze(fault.seconds)
             case "hang":
@@ -199,7 +201,7 @@ class History:
             worker.kill()
             self._replace(worker, fault)
 
-    def _kill_at(self, worker: Worker, fault: Fault) -> None:
+    def _at_request(self, worker: Worker, fault: Fault, harm: Callable[[], None]) -> None:
         left = fault.count
 
         def look(when: str, request: str) -> None:
@@ -207,7 +209,8 @@ class History:
             if when == fault.when and request == fault.request:
                 left -= 1
                 if left < 0 and self.world.now < BEGINNING + plan.HEALED:
-                    self._kill(worker, fault)
+                    worker.connection.on_request = lambda _when, _name: None
+                    harm()
 
         worker.connection.on_request = look
 

@@ -118,7 +118,10 @@ def make(seed: int) -> Plan:
         stale_seconds=stale,
         tombstone_seconds=stale + 2.5,
         compacted_at=tuple(random.uniform(8, 40) for _ in range(random.choice((0, 4)))),
-        faults=tuple(_fault(random) for _ in range(random.choice((0, 1, 1, 2, 2, 3, 4)))),
+        faults=(
+            *(_fault(random) for _ in range(random.choice((0, 1, 1, 2, 2, 3, 4)))),
+            *_pause(seed),
+        ),
     )
 
 
@@ -165,6 +168,25 @@ def _some(random: Random, begin: float, chance: float) -> tuple[float, ...]:
     return tuple(
         begin + random.choice((random.uniform(-1, 0.2), random.uniform(0, 6)))
         for _ in range(random.choice((1, 1, 2)))
+    )
+
+
+def _pause(seed: int) -> tuple[Fault, ...]:
+    """Freeze a worker at one of its requests: so, too, while it loads a partition."""
+    # As `_resumed`: a history without it is the same as before.
+    random = Random(f"pause {seed}")
+    if random.random() > 0.1:
+        return ()
+    return (
+        Fault(
+            at=random.uniform(3, 18),
+            kind="pause",
+            worker=random.randrange(3),
+            seconds=random.uniform(5, 14),
+            request=random.choice(BOUNDARIES),
+            count=random.randint(0, 8),
+            when=random.choice(("before", "after")),
+        ),
     )
 
 

@@ -21,7 +21,7 @@ from fleet.runtime.host import Host
 from fleet.runtime.lost_tasks import LostTasks
 from fleet.runtime.memory import MemoryStore
 from simulation.broker import Broker
-from simulation.clients import Clients, Connection, Producer
+from simulation.clients import Clients, Connection, TransactionalProducer
 from simulation.flow import Laboratory, SimulatedFlow
 from simulation.group import HEARTBEAT_SECONDS, SESSION_SECONDS, Group
 from simulation.world import Loop, World
@@ -199,9 +199,9 @@ class Worker:
             and changelog[partition].get(key) != task.ledger.store.get(key)
         ]
 
-    def _producer(self, partition: int) -> Producer:
+    def _producer(self, partition: int) -> TransactionalProducer:
         log: Any = self.engine.tasks[partition]._log
-        producer: Producer = log._producer
+        producer: TransactionalProducer = log._producer
         return producer
 
     def _do(self, work: Coroutine[Any, Any, None]) -> None:

@@ -17,15 +17,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-import aiokafka.producer.sender
 import faust
 import faust.streams
 import pytest
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer
 from aiokafka.cluster import ClusterMetadata
-from aiokafka.errors import ConcurrentTransactions
-from aiokafka.producer.sender import AddPartitionsToTxnHandler
-from aiokafka.producer.transaction_manager import TransactionManager
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
@@ -633,37 +629,13 @@ async def test_a_task_that_broke_commits_nothing_of_what_it_was_at() -> None:
 # -- transactions ---------------------------------------------------------------------------------
 
 
-async def pause_after_concurrent_transactions(seconds: float) -> float:
-    """Return how long aiokafka waits when the last transaction's markers are not written yet."""
-    manager = TransactionManager("t", 1_000)
-    sender = SimpleNamespace(_txn_manager=manager, _retry_backoff=0.1)
-    handler = AddPartitionsToTxnHandler(sender, [TopicPartition("a", 0)])
-    answer = SimpleNamespace(errors=[("a", [(0, ConcurrentTransactions.errno)])])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(aiokafka.producer.sender, "BACKOFF_OVERRIDE", seconds)
-        pause: float = handler.handle_response(answer)
-    return pause
-
-
-async def test_the_next_transaction_waits_for_a_moment_only() -> None:
-    """Our pause is in force from the import on, and aiokafka still reads it where it waits."""
-    ours = aiokafka.producer.sender.BACKOFF_OVERRIDE
-
-    assert ours == 0.002
-    assert await pause_after_concurrent_transactions(ours) == 0.002
-
-
-async def test_without_it_a_pause_of_20_ms_is_seen() -> None:
-    """At aiokafka's own value commits that follow each other take five times as long."""
-    assert await pause_after_concurrent_transactions(0.02) == 0.02
-
-
 async def test_a_hung_transaction_ends_after_ten_seconds() -> None:
     """aiokafka lets the broker wait for a minute."""
     log = KafkaLog(Clients(Settings(broker="kafka://127.0.0.1:1")), "t", 0, "s")
     stock = AIOKafkaProducer(bootstrap_servers="127.0.0.1:1", transactional_id="t")
-    timeouts = [each._txn_manager.transaction_timeout_ms for each in (log._producer, stock)]
-    for each in (log._producer, stock):
+    both = log._producer._producer, stock
+    timeouts = [each._txn_manager.transaction_timeout_ms for each in both]
+    for each in both:
         each._closed = True
 
     assert timeouts == [10_000, 60_000]
