@@ -293,7 +293,7 @@ def _nobody_notices_a_silence(self: Any) -> bool:
 _begin_task = Task.begin
 
 
-@_instead_of(Task, "begin", near=15_930)
+@_instead_of(Task, "begin", near=6640)
 def _a_task_that_is_loaded_through_a_silence_begins_at_once(self: Any) -> None:
     _begin_task(self)
     self.charter.pulse.confirmed()
@@ -411,7 +411,7 @@ def _ends_are_forgotten_before_all_is_read(self: Any, time_ms: int) -> bool:
     return True
 
 
-@_instead_of(runs, "forget_after_ms", near=780)
+@_instead_of(runs, "forget_after_ms", near=1820)
 def _ends_are_forgotten_at_once(end: Any, dedupe_days: float, resume_days: float) -> int:
     del dedupe_days, resume_days
     ended: int = end.ended_ms

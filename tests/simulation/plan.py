@@ -172,22 +172,23 @@ def _some(random: Random, begin: float, chance: float) -> tuple[float, ...]:
 
 
 def _pause(seed: int) -> tuple[Fault, ...]:
-    """Freeze a worker at one of its requests: so, too, while it loads a partition."""
+    """Freeze a worker at one of its requests, mostly after another one was killed."""
     # As `_resumed`: a history without it is the same as before.
     random = Random(f"pause {seed}")
     if random.random() > 0.1:
         return ()
-    return (
-        Fault(
-            at=random.uniform(3, 18),
-            kind="pause",
-            worker=random.randrange(3),
-            seconds=random.uniform(5, 14),
-            request=random.choice(BOUNDARIES),
-            count=random.randint(0, 8),
-            when=random.choice(("before", "after")),
-        ),
+    at, worker = random.uniform(3, 18), random.randrange(3)
+    pause = Fault(
+        at=at,
+        kind="pause",
+        worker=worker,
+        seconds=random.uniform(5, 14),
+        request=random.choice((*BOUNDARIES, "ends", "ends", "ends")),
+        count=random.randint(0, 8),
+        when=random.choice(("before", "after")),
     )
+    kill = Fault(at=at + 0.1, kind="kill", worker=worker + 1, seconds=random.uniform(0, 3))
+    return (pause, kill) if random.random() < 0.7 else (pause,)
 
 
 def _fault(random: Random) -> Fault:
