@@ -68,11 +68,11 @@ class Place:
 
     async def run(self, seconds: list[float], *, await_results: bool) -> None:
         async with connect(PatienceFlow, settings=self.settings, timeout=60) as flow:
+            expected = await self.starts() + len(seconds)
             handlers = [flow.run(seconds=each) for each in seconds]
             if await_results:
                 await asyncio.gather(*handlers)
             else:
-                expected = await self.starts() + len(handlers)
                 await until(lambda: self._there(expected))
 
     async def _there(self, expected: int) -> bool:
