@@ -38,6 +38,10 @@ class Backend(Protocol):
         """Return the local clock, in unix seconds."""
         ...
 
+    def monotonic(self) -> float:
+        """Return a clock that never goes back and never stands still, in seconds."""
+        ...
+
     def close(self) -> None:
         """Release what is held."""
         ...
@@ -69,6 +73,10 @@ class KafkaBackend:
     def wall(self) -> float:
         """Return the system's clock."""
         return time.time()
+
+    def monotonic(self) -> float:
+        """Return the system's clock since it started."""
+        return time.monotonic()
 
     def close(self) -> None:
         """Release the folder."""

@@ -98,7 +98,7 @@ class Engine:
             wall=self._backend.wall,
             dedupe_days=settings.dedupe_days,
             resume_days=settings.resume_days,
-            pulse=Pulse(SILENT_SESSIONS * settings.session_seconds),
+            pulse=Pulse(SILENT_SESSIONS * settings.session_seconds, self._backend.monotonic),
         )
         self.inputs = frozenset(self.charter.inputs)
         self.partitions = 0

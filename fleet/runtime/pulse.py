@@ -8,14 +8,18 @@ silence nothing begins until every task has found out whether it still owns its 
 """
 
 import asyncio
+from collections.abc import Callable
 
 
 class Pulse:
     """Beats whenever work is taken or begun; misses a beat after *limit_seconds* of silence."""
 
-    def __init__(self, limit_seconds: float) -> None:
+    def __init__(self, limit_seconds: float, clock: Callable[[], float]) -> None:
         self._limit_seconds = limit_seconds
-        #: When it last beat, by the loop's clock, which goes on while a process is stopped.
+        #: Goes on while a process is stopped, also within one turn of the event loop, where the
+        #: loop's own clock may stand still (uvloop's does).
+        self._clock = clock
+        #: When it last beat.
         self._beaten: float | None = None
         #: How often it was silent for too long.
         self.silences = 0
@@ -24,7 +28,7 @@ class Pulse:
 
     def beat(self) -> bool:
         """Note that this process runs; tell whether its partitions are its own for all we know."""
-        now = asyncio.get_running_loop().time()
+        now = self._clock()
         if self._beaten is not None and now - self._beaten > self._limit_seconds:
             self.silences += 1
             self.doubt()

@@ -89,7 +89,7 @@ class Charter:
     dedupe_days: float
     resume_days: float
     #: In memory nobody else can own a partition.
-    pulse: Pulse = field(default_factory=lambda: Pulse(math.inf))
+    pulse: Pulse = field(default_factory=lambda: Pulse(math.inf, time.monotonic))
     #: The local clock, in unix seconds.
     wall: Callable[[], float] = time.time
 

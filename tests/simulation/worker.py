@@ -87,6 +87,10 @@ class Backend:
         """Return this machine's clock."""
         return self._world.now + self._skew
 
+    def monotonic(self) -> float:
+        """Return the world's time."""
+        return self._world.now
+
     def close(self) -> None:
         """Do nothing."""
 
