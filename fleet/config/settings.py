@@ -116,6 +116,11 @@ class Settings(BaseSettings):
         description="A worker that takes nothing, or waits for one commit, for so long ends, if "
         "the broker answers, in seconds. 0: never.",
     )
+    compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = Field(
+        "none",
+        description="How records are compressed that are written: `none`, `gzip`, `snappy`, `lz4` "
+        "or `zstd`. All are read.",
+    )
     schema_registry_url: str = Field("", description="Confluent-compatible schema registry.")
     log_format: Literal["json", "console"] = Field(
         "json", description="`json` for machines, `console` for people."

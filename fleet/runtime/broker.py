@@ -63,7 +63,12 @@ class Clients:
 
     def producer(self, **options: Any) -> Any:
         """Return a producer that is not started."""
-        return AIOKafkaProducer(**client_arguments(self._settings), **options)
+        codec = self._settings.compression
+        return AIOKafkaProducer(
+            **client_arguments(self._settings),
+            compression_type=None if codec == "none" else codec,
+            **options,
+        )
 
     def transactional_producer(self, **options: Any) -> TransactionalProducer:
         """Return a producer of transactions that is not started."""

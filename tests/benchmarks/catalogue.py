@@ -21,6 +21,7 @@ WORKLOADS = {
 #: Names on the command line, modules under `contenders`.
 CONTENDERS = {
     "fleet": "fleet_worker",
+    "fleet-uvloop": "fleet_uvloop",
     "floor": "floor",
     "faust": "plain_faust",
     "faust-100": "plain_faust_100",

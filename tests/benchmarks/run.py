@@ -230,6 +230,7 @@ class _Saved:
 
     def __call__(self, cells: list[Cell]) -> None:
         if self._file:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
             self._file.write_text(json.dumps({**self._about, "cells": cells}, indent=2) + "\n")
 
 

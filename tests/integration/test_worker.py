@@ -39,10 +39,11 @@ class Fleet:
     def settings(self) -> Settings:
         return Settings(broker=self.broker.address, prefix=self.prefix, data_dir=self.folder)
 
-    def worker(self, module: str = "timer_flow", **variables: str) -> WorkerProcess:
+    def worker(self, module: str = "timer_flow", loop: str = "", **variables: str) -> WorkerProcess:
         started = WorkerProcess(
             module,
             self.folder / f"worker-{len(self.workers)}.log",
+            loop,
             FLEET_BROKER=self.broker.address,
             FLEET_PREFIX=self.prefix,
             FLEET_DATA_DIR=str(self.folder),
@@ -96,6 +97,24 @@ async def test_a_run_goes_through_kafka(fleet: Fleet, flow: Connection) -> None:
         assert b"pirates" in (record.value or b"")
 
 
+async def test_records_are_read_however_they_are_compressed(fleet: Fleet) -> None:
+    """The worker and its callers each compress differently, also after a restart from the log."""
+    worker = fleet.worker(FLEET_COMPRESSION="zstd")
+    for codec in ("none", "gzip", "snappy", "lz4", "zstd"):
+        settings = fleet.settings.model_copy(update={"compression": codec})
+        async with connect(TimerFlow, settings=settings, timeout=60) as flow:
+            await run_all(flow, [f"{codec} {number}" for number in range(20)])
+            again = await flow.run(topic="before", run_id="ended")
+    assert worker.terminate() == 0
+    shutil.rmtree(fleet.folder / "workers")
+    fleet.worker(FLEET_COMPRESSION="lz4")
+
+    async with fleet.connect() as flow:
+        assert await flow.run(topic="before", run_id="ended") == again
+    jokes = await bare.read(fleet.broker.bootstrap, fleet.topic("JokeEvent"))
+    assert len([record for record in jokes if record.key == b"ended"]) == 1
+
+
 async def test_500_runs_at_once_get_their_own_results(fleet: Fleet, flow: Connection) -> None:
     """Each of 500 runs at once gets the result of its own input."""
     fleet.worker()
@@ -119,6 +138,23 @@ async def test_a_restarted_worker_goes_on(fleet: Fleet, flow: Connection, keep_s
     assert again == before
     jokes = await bare.read(fleet.broker.bootstrap, fleet.topic("JokeEvent"))
     assert len([record for record in jokes if record.key == b"ended"]) == 1
+
+
+async def test_a_worker_on_uvloop_is_killed_and_another_one_goes_on(
+    fleet: Fleet, flow: Connection
+) -> None:
+    """Runs, a kill among runs, a worker that takes over from what is left, and a clean end."""
+    pytest.importorskip("uvloop", reason="the extra `uvloop` is not installed")
+    first = fleet.worker(loop="uvloop")
+    await run_all(flow, [f"topic {number}" for number in range(200)])
+    topics = [f"cut off {number}" for number in range(200)]
+    running = [flow.run(topic=topic) for topic in topics]
+    await running[0]
+    first.kill()
+    second = fleet.worker(loop="uvloop")
+
+    assert [(await each).topic for each in running] == topics
+    assert second.terminate() == 0
 
 
 async def test_runs_that_nobody_serves_wait_for_a_worker(fleet: Fleet, flow: Connection) -> None:

@@ -12,16 +12,23 @@ SUPPORT = Path(__file__).parent
 
 
 class WorkerProcess:
-    """One `faust -A module worker`."""
+    """One `faust -A module worker`.
 
-    def __init__(self, module: str, log: Path, **variables: str) -> None:
+    FLEET_TEST_LOOP=uvloop runs those on uvloop that name no *loop*.
+    """
+
+    def __init__(self, module: str, log: Path, loop: str = "", **variables: str) -> None:
         self.log = log
+        loop = loop or os.environ.get("FLEET_TEST_LOOP", "aio")
         self.port = _free_port()
         faust = Path(sys.executable).with_name("faust")
         environment = {**os.environ, "PYTHONPATH": str(SUPPORT), **variables}
         with log.open("ab") as output:
             self.process = subprocess.Popen(
-                [str(faust), "-A", module, "worker", "-l", "info", "--web-port", str(self.port)],
+                [
+                    *(str(faust), "--loop", loop, "-A", module),
+                    *("worker", "-l", "info", "--web-port", str(self.port)),
+                ],
                 env=environment,
                 stdout=output,
                 stderr=subprocess.STDOUT,

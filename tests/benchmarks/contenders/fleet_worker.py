@@ -45,13 +45,17 @@ def settings(scene: Scene) -> Settings:
 
 
 def start(
-    scene: Scene, name: str = "worker", module: str = "benchmarks.programs.fleet_joke"
+    scene: Scene,
+    name: str = "worker",
+    module: str = "benchmarks.programs.fleet_joke",
+    loop: str = "aio",
 ) -> WorkerProcess:
     """Start a worker; *name* tells its log and its data folder from others'."""
     shared = settings(scene)
     return WorkerProcess(
         module,
         scene.folder / f"{name}.log",
+        loop,
         FLEET_BROKER=shared.broker,
         FLEET_PREFIX=shared.prefix,
         FLEET_DATA_DIR=str(scene.folder / name),
@@ -74,9 +78,9 @@ async def calling(scene: Scene, *workers: WorkerProcess) -> AsyncIterator[Line]:
 
 
 @asynccontextmanager
-async def serving(scene: Scene) -> AsyncIterator[Line]:
+async def serving(scene: Scene, loop: str = "aio") -> AsyncIterator[Line]:
     """One worker for the time of a block."""
-    worker = start(scene)
+    worker = start(scene, loop=loop)
     try:
         async with calling(scene, worker) as line:
             yield line
