@@ -11,6 +11,9 @@ from fleet.config.settings import Settings
 from fleet.records.errors import FleetError
 from fleet.runtime.transactional_producer import TransactionalProducer
 
+#: Largest batch of one request and topic, in bytes; below the broker's default limit of 1 MiB.
+BATCH_BYTES = 512 * 1024
+
 
 class BrokerUnreachable(FleetError):
     """Raised when no broker answers."""

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import math
 import uuid
+from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from functools import partial
@@ -46,6 +47,9 @@ from fleet.workflow.errors import (
 GRACE_SECONDS = 10.0
 _LATEST = 2**63 - 1
 _REMEMBERED_ENDS = 100_000
+#: How many runs begin to be started in one turn of the event loop. Of thousands that are begun
+#: together, workers have the first ones while the others are still being written.
+_STARTS_IN_TURN = 64
 _TERMINAL = frozenset(record.kind.encode() for record in (Completed, Failed, Cancelled, TimedOut))
 
 
@@ -112,6 +116,10 @@ class Caller:
         #: be the end of a run that is only about to be started here.
         self._ends: dict[str, int] = {}
         self._background: set[asyncio.Task[None]] = set()
+        #: Starts that wait for the next turn of the loop.
+        self._starts: deque[tuple[_Open, Event]] = deque()
+        #: Since starts had to wait for the last time: few at a time never have to.
+        self._begun = 0
 
     def run(
         self, event: Event, run_id: str | None, timeout_seconds: float | None
@@ -128,7 +136,7 @@ class Caller:
         handler = WorkflowHandler(run_id, self)
         waiting = _Open(handler, uuid.uuid4().hex, timeout_seconds, known_elsewhere)
         self._open.setdefault(run_id, []).append(waiting)
-        self._soon(self._start(waiting, event))
+        self._start_soon(waiting, event)
         return handler
 
     async def send_event(self, run_id: str, event: Event, step: str | None) -> None:
@@ -177,11 +185,28 @@ class Caller:
         self.fail_all(WorkflowRuntimeError("the connection was closed; the run itself goes on"))
         for waiting in self._waiting():
             self._end_stream(waiting)
+        self._starts.clear()
         for task in self._background:
             task.cancel()
 
     def _waiting(self) -> list[_Open]:
         return [each for several in self._open.values() for each in several]
+
+    def _start_soon(self, waiting: _Open, event: Event) -> None:
+        if self._begun < _STARTS_IN_TURN:
+            self._begun += 1
+            self._soon(self._start(waiting, event))
+            return
+        if not self._starts:
+            asyncio.get_running_loop().call_soon(self._next_turn)
+        self._starts.append((waiting, event))
+
+    def _next_turn(self) -> None:
+        self._begun = min(len(self._starts), _STARTS_IN_TURN)
+        for _ in range(self._begun):
+            self._soon(self._start(*self._starts.popleft()))
+        if self._starts:
+            asyncio.get_running_loop().call_soon(self._next_turn)
 
     async def _start(self, waiting: _Open, event: Event) -> None:
         run_id = waiting.handler.run_id

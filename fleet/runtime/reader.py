@@ -19,7 +19,7 @@ from aiokafka.partitioner import DefaultPartitioner
 from fleet.config.settings import Settings
 from fleet.records.log import Delivered, Outgoing
 from fleet.records.topics import Topics
-from fleet.runtime.broker import BrokerUnreachable, Clients, stop_reader
+from fleet.runtime.broker import BATCH_BYTES, BrokerUnreachable, Clients, stop_reader
 from fleet.runtime.loading import delivered
 from fleet.workflow.errors import WorkflowRuntimeError
 
@@ -112,7 +112,8 @@ class KafkaLink:
 
     async def start(self, reader: Reader) -> None:
         """Connect, and hand records to *reader*; raises BrokerUnreachable."""
-        self._producer = self._clients.producer(enable_idempotence=True)
+        # With aiokafka's 16 KiB, thousands of starts at once wait for one another.
+        self._producer = self._clients.producer(enable_idempotence=True, max_batch_size=BATCH_BYTES)
         self._consumer = self._clients.reader(fetch_max_wait_ms=_FETCH_WAIT_MS)
         try:
             await self._producer.start()

@@ -27,15 +27,13 @@ from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential
 from fleet.records.errors import FleetError
 from fleet.records.log import Outgoing
 from fleet.runtime import logs
-from fleet.runtime.broker import Clients
+from fleet.runtime.broker import BATCH_BYTES, Clients
 from fleet.runtime.log import Receipt, TaskLost
 from fleet.runtime.transactional_producer import Appended
 
 #: After this the broker aborts a transaction by itself, in milliseconds: for so long can a worker
 #: that hangs hold back the readers of its partition.
 TRANSACTION_TIMEOUT_MS = 10_000
-#: Largest batch of one request and topic, in bytes; below the broker's default limit of 1 MiB.
-BATCH_BYTES = 512 * 1024
 #: How long a closing producer may take to say goodbye to a broker that may be gone, in seconds.
 CLOSE_SECONDS = 5.0
 

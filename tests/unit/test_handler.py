@@ -108,7 +108,9 @@ class Link:
             self.reading_stream.append(done)
 
     def unfollow(self, run_id: str) -> None:
-        self.followed.remove(run_id)
+        # A run whose start was never sent was not followed yet.
+        if run_id in self.followed:
+            self.followed.remove(run_id)
 
     async def run(self, run_id: str = "r", timeout: float | None = None) -> WorkflowHandler:
         """Start a run; return its handler when the start event is sent."""
@@ -190,6 +192,30 @@ class TestStart:
         """Two runs never share it."""
         one, two = (link.caller.run(StartEvent(), None, None) for _ in range(2))
         assert one.run_id != two.run_id
+
+    async def test_of_many_runs_the_first_are_sent_before_the_last(self, link: Link) -> None:
+        """Workers have the first ones while the others are written, and all are sent, in order."""
+        names = [str(number) for number in range(1000)]
+        for name in names:
+            link.caller.run(StartEvent(), name, None)
+        await asyncio.sleep(0)
+        assert 0 < len(link.sent) < len(names) / 2
+
+        for _ in range(len(names)):
+            await asyncio.sleep(0)
+
+        assert [(sent.key or b"").decode() for sent in link.sent] == names
+
+    async def test_runs_that_were_not_sent_when_it_is_shut_are_told(self, link: Link) -> None:
+        """And never are."""
+        handlers = [link.caller.run(StartEvent(), None, None) for _ in range(1000)]
+        link.caller.shut()
+        await turns()
+
+        for handler in handlers:
+            with pytest.raises(WorkflowRuntimeError, match="connection was closed"):
+                await handler
+        assert link.sent == []
 
     async def test_a_start_that_cannot_be_sent_fails_the_run(self, link: Link) -> None:
         """Whoever awaits it hears why, at once, and its stream ends."""
