@@ -118,8 +118,8 @@ class Caller:
         self._background: set[asyncio.Task[None]] = set()
         #: Starts that wait for the next turn of the loop.
         self._starts: deque[tuple[_Open, Event]] = deque()
-        #: How many have begun since some had to wait. Not in this turn alone, which would have to be
-        #: watched for: where few begin at a time, one in many waits for a turn in vain.
+        #: How many have begun since some had to wait: not in this turn alone, which would have to
+        #: be watched for. Where few begin at a time, one in many waits for a turn in vain.
         self._begun = 0
 
     def run(
