@@ -1,15 +1,6 @@
-"""
-The engine with one guard taken out at a time: the simulator must notice each.
-
-A mutation replaces one function. Where nothing notices, either the simulator is blind there or the
-guard is not needed: both are worth knowing.
-"""
+"""The guards of the engine that the first simulator saw."""
 
 import asyncio
-import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
 
@@ -34,72 +25,14 @@ from fleet.workflow import parked, runs, state, transitions
 from fleet.workflow.runs import Admission
 from fleet.workflow.state import Overlay
 from fleet.workflow.transitions import Draft, Transitions
-from simulation.history import simulate
-
-#: How many histories a mutation may get through unseen, from where its search begins. After a
-#: change of the engine or of the plans, `run.py --mutations` says where that is now.
-MOST_SEEDS = 1_000
-
-_Replacement = Callable[..., Any]
-
-
-@dataclass(frozen=True)
-class Mutation:
-    """A guard, and what is there in its place."""
-
-    name: str
-    owner: Any
-    attribute: str
-    replacement: Any
-    #: Where a search begins: a history that saw it once, for those that few see.
-    near: int = 0
-
-    @contextmanager
-    def applied(self) -> Iterator[None]:
-        """Run without the guard."""
-        with patch.object(self.owner, self.attribute, self.replacement):
-            yield
-
-
-_MUTATIONS: list[Mutation] = []
-
-
-def _instead_of(
-    owner: Any, attribute: str, near: int = 0
-) -> Callable[[_Replacement], _Replacement]:
-    def add(replacement: _Replacement) -> _Replacement:
-        name = replacement.__name__.strip("_").replace("_", " ")
-        is_property = isinstance(vars(owner).get(attribute), property)
-        new = property(replacement) if is_property else replacement
-        _MUTATIONS.append(Mutation(name, owner, attribute, new, near))
-        return replacement
-
-    return add
-
-
-def every() -> list[Mutation]:
-    """Return all mutations."""
-    return list(_MUTATIONS)
-
-
-def first_seed(number: int, seeds: range | None = None) -> int | None:
-    """Return the first of *seeds* whose history breaks a promise without a guard.
-
-    Without *seeds* it is looked for from where it was once, and not for long.
-    """
-    logging.disable()
-    mutation = _MUTATIONS[number]
-    tried = seeds or range(mutation.near, mutation.near + MOST_SEEDS)
-    with mutation.applied():
-        return next((seed for seed in tried if simulate(seed).violations), None)
-
+from simulation.mutations.registry import instead_of
 
 # -- transactions ---------------------------------------------------------------------------------
 
 _start_log, _append = KafkaLog.start, KafkaLog._append
 
 
-@_instead_of(KafkaLog, "start")
+@instead_of(KafkaLog, "start")
 async def _the_predecessor_is_not_fenced(self: Any) -> None:
     producer = self._producer
     ids = producer._connection.broker.ids
@@ -110,7 +43,7 @@ async def _the_predecessor_is_not_fenced(self: Any) -> None:
         await _start_log(self)
 
 
-@_instead_of(KafkaLog, "_append")
+@instead_of(KafkaLog, "_append")
 async def _acknowledgements_are_not_looked_at(self: Any, records: Any) -> Any:
     try:
         return await _append(self, records)
@@ -121,7 +54,7 @@ async def _acknowledgements_are_not_looked_at(self: Any, records: Any) -> Any:
 _transaction = KafkaLog._transaction
 
 
-@_instead_of(KafkaLog, "_transaction")
+@instead_of(KafkaLog, "_transaction")
 async def _an_aborted_transaction_is_not_tried_again(self: Any, records: Any) -> Receipt:
     try:
         return await _transaction(self, records)
@@ -136,38 +69,38 @@ async def _an_aborted_transaction_is_not_tried_again(self: Any, records: Any) ->
 _deliver, _decode = Frontier.deliver, Frontier.decode
 
 
-@_instead_of(Frontier, "deliver")
+@instead_of(Frontier, "deliver")
 def _what_is_delivered_twice_is_new(self: Any, offset: int) -> Delivery:
     self.next = max(self.next, offset + 1)
     self._pending[offset] = True
     return Delivery.NEW
 
 
-@_instead_of(Frontier, "decode")
+@instead_of(Frontier, "decode")
 def _pending_offsets_are_forgotten(value: bytes) -> Frontier:
     found = _decode(value)
     return Frontier.restored(found.next, ())
 
 
-@_instead_of(Frontier, "lowest")
+@instead_of(Frontier, "lowest")
 def _the_frontier_is_what_was_delivered(self: Any) -> int:
     following: int = self.next
     return following
 
 
-@_instead_of(Frontier, "unseen")
+@instead_of(Frontier, "unseen")
 def _a_task_goes_on_behind_what_is_unfinished(self: Any) -> int:
     following: int = self.next
     return following
 
 
-@_instead_of(Inputs, "committed")
+@instead_of(Inputs, "committed")
 def _offsets_follow_what_is_not_committed(self: Any) -> None:
     for frontier in self.frontiers.values():
         frontier.committed = frontier.lowest
 
 
-@_instead_of(Inputs, "positions")
+@instead_of(Inputs, "positions")
 def _positions_are_not_committed(self: Any) -> dict[bytes, bytes]:
     for frontier in self.frontiers.values():
         frontier.dirty = False
@@ -175,7 +108,7 @@ def _positions_are_not_committed(self: Any) -> dict[bytes, bytes]:
     return {}
 
 
-@_instead_of(Inputs, "marked")
+@instead_of(Inputs, "marked")
 def _marks_of_steps_are_not_read(self: Any, record: Any) -> frozenset[str]:
     del self, record
     return frozenset()
@@ -184,7 +117,7 @@ def _marks_of_steps_are_not_read(self: Any, record: Any) -> frozenset[str]:
 _step_done = Inputs.step_done
 
 
-@_instead_of(Inputs, "step_done")
+@instead_of(Inputs, "step_done")
 def _steps_of_an_open_event_leave_no_mark(self: Any, record: Any, step: str) -> None:
     event = self._open[record.topic, record.offset]
     event.steps.discard(step)
@@ -192,13 +125,13 @@ def _steps_of_an_open_event_leave_no_mark(self: Any, record: Any, step: str) -> 
         self.close(record)
 
 
-@_instead_of(Inputs, "close")
+@instead_of(Inputs, "close")
 def _marks_stay(self: Any, record: Any) -> None:
     self._open.pop((record.topic, record.offset))
     self.done(record)
 
 
-@_instead_of(Inputs, "step_done")
+@instead_of(Inputs, "step_done")
 def _marks_go_without_a_position(self: Any, record: Any, step: str) -> None:
     before = self.frontiers[record.topic].dirty
     _step_done(self, record, step)
@@ -211,34 +144,34 @@ def _marks_go_without_a_position(self: Any, record: Any, step: str) -> None:
 _seal = Ledger.seal
 
 
-@_instead_of(Ledger, "seal")
+@instead_of(Ledger, "seal")
 def _local_state_is_ahead_of_the_log(self: Any) -> Draft:
     sealed = _seal(self)
     self.store.write(sealed.state.changes, 0)
     return sealed
 
 
-@_instead_of(Ledger, "seal")
+@instead_of(Ledger, "seal")
 def _what_is_being_committed_is_not_seen(self: Any) -> Draft:
     sealed = _seal(self)
     self.open = Draft(Overlay(self.store))
     return sealed
 
 
-@_instead_of(Ledger, "settle")
+@instead_of(Ledger, "settle")
 def _the_local_copy_claims_more_than_it_has(self: Any, state_offset: int) -> None:
     self.store.write(self.sealed.state.changes, state_offset + 3)
     self.open.state.below = self.store
     self.sealed = None
 
 
-@_instead_of(loading, "_unusable", near=5050)
+@instead_of(loading, "_unusable", near=5050)
 def _old_local_copies_are_gone_on_with(store: Any, end: int, now: float) -> str:
     del store, end, now
     return ""
 
 
-@_instead_of(Commits, "_commit")
+@instead_of(Commits, "_commit")
 async def _positions_are_taken_after_the_draft(self: Any) -> None:
     if not (self._ledger.open.records or self._ledger.open.state.changes):
         return
@@ -250,13 +183,13 @@ async def _positions_are_taken_after_the_draft(self: Any) -> None:
     self._committed(Committed(receipt.appended_ms, len(draft.records), 0, 0.0))
 
 
-@_instead_of(Loader, "load_state")
+@instead_of(Loader, "load_state")
 async def _the_changelog_is_not_read(self: Any, topic: str, store: Any) -> int:
     del self, topic, store
     return 0
 
 
-@_instead_of(Loader, "read")
+@instead_of(Loader, "read")
 async def _runs_is_not_read_before_the_start(self: Any, topic: str, offset: int, take: Any) -> None:
     del self, topic, offset, take
 
@@ -264,7 +197,7 @@ async def _runs_is_not_read_before_the_start(self: Any, topic: str, offset: int,
 # -- which records are taken ----------------------------------------------------------------------
 
 
-@_instead_of(Host, "starting")
+@instead_of(Host, "starting")
 def _a_task_is_not_sought_to(self: Any, assigned: Any) -> dict[Any, int]:
     self.live |= {tp for tp in assigned if (task := self.task(tp)) is not None and task.taking}
     return {}
@@ -273,18 +206,18 @@ def _a_task_is_not_sought_to(self: Any, assigned: Any) -> dict[Any, int]:
 # -- tasks ----------------------------------------------------------------------------------------
 
 
-@_instead_of(Engine, "assign")
+@instead_of(Engine, "assign")
 async def _tasks_of_partitions_that_are_gone_stay(self: Any, partitions: Any) -> None:
     new = set(partitions) - self.tasks.keys()
     await asyncio.gather(*(self._start(partition) for partition in sorted(new)))
 
 
-@_instead_of(Pulse, "sure", near=980)
+@instead_of(Pulse, "sure", near=980)
 async def _whoever_wakes_up_begins_at_once(self: Any) -> None:
     del self
 
 
-@_instead_of(Pulse, "beat", near=590)
+@instead_of(Pulse, "beat", near=590)
 def _nobody_notices_a_silence(self: Any) -> bool:
     del self
     return True
@@ -293,45 +226,45 @@ def _nobody_notices_a_silence(self: Any) -> bool:
 _begin_task = Task.begin
 
 
-@_instead_of(Task, "begin", near=6640)
+@instead_of(Task, "begin", near=6640)
 def _a_task_that_is_loaded_through_a_silence_begins_at_once(self: Any) -> None:
     _begin_task(self)
     self.charter.pulse.confirmed()
 
 
-@_instead_of(Task, "confirm", near=410)
+@instead_of(Task, "confirm", near=410)
 async def _tasks_that_stay_do_not_look_who_owns_them(self: Any) -> None:
     del self
 
 
-@_instead_of(LostTasks, "reopen")
+@instead_of(LostTasks, "reopen")
 async def _lost_tasks_are_not_opened_anew(self: Any) -> None:
     del self
 
 
-@_instead_of(Task, "_lose")
+@instead_of(Task, "_lose")
 def _a_lost_task_goes_on(self: Any, reason: BaseException) -> None:
     del self, reason
 
 
-@_instead_of(Flights, "_stop")
+@instead_of(Flights, "_stop")
 def _steps_are_not_stopped(self: Any, flight: Any) -> None:
     del self, flight
 
 
-@_instead_of(Flights, "_stop")
+@instead_of(Flights, "_stop")
 def _stopped_steps_land(self: Any, flight: Any) -> None:
     if flight.task is not None:
         flight.task.cancel()
     self._remove(flight)
 
 
-@_instead_of(Task, "_freeze_or_drop")
+@instead_of(Task, "_freeze_or_drop")
 def _steps_of_an_ended_run_are_dropped(self: Any, work: Any) -> None:
     self._step_done(work)
 
 
-@_instead_of(Transitions, "freeze")
+@instead_of(Transitions, "freeze")
 def _nothing_is_frozen(self: Any, draft: Draft, work: Any) -> None:
     del self, draft, work
 
@@ -339,7 +272,7 @@ def _nothing_is_frozen(self: Any, draft: Draft, work: Any) -> None:
 _context = Flights._context
 
 
-@_instead_of(Flights, "_context")
+@instead_of(Flights, "_context")
 def _a_result_does_not_wait_for_its_stream(self: Any, flight: Any) -> Any:
     return _context(self, flight)[0], []
 
@@ -349,19 +282,19 @@ def _a_result_does_not_wait_for_its_stream(self: Any, flight: Any) -> Any:
 _begin, _conclude = runs.begin, runs.conclude
 
 
-@_instead_of(runs, "admit")
+@instead_of(runs, "admit")
 def _events_of_ended_runs_are_run(end: Any, epoch: int) -> Admission:
     del end, epoch
     return Admission.RUN
 
 
-@_instead_of(runs, "begin")
+@instead_of(runs, "begin")
 def _a_repeated_start_begins_again(run: Any, end: Any, start: Any, position: int) -> Any:
     found = _begin(run, end, start, position)
     return runs._begun(run, start, position) if isinstance(found, runs.Repeated) else found
 
 
-@_instead_of(runs, "begin")
+@instead_of(runs, "begin")
 def _a_start_that_comes_again_is_a_repetition(run: Any, end: Any, start: Any, position: int) -> Any:
     found = _begin(run, end, start, position)
     if isinstance(found, runs.Redelivered):
@@ -369,13 +302,13 @@ def _a_start_that_comes_again_is_a_repetition(run: Any, end: Any, start: Any, po
     return found
 
 
-@_instead_of(runs, "begin")
+@instead_of(runs, "begin")
 def _an_ended_run_begins_again(run: Any, end: Any, start: Any, position: int) -> Any:
     del end
     return _begin(run, None, start, position)
 
 
-@_instead_of(Task, "_admission")
+@instead_of(Task, "_admission")
 def _nobody_is_told_that_a_run_is_known(self: Any, record: Any, envelope: Any) -> Admission:
     before = len(self.ledger.open.records)
     found = _admission(self, record, envelope)
@@ -389,29 +322,29 @@ def _nobody_is_told_that_a_run_is_known(self: Any, record: Any, envelope: Any) -
 _admission = Task._admission
 
 
-@_instead_of(runs, "conclude")
+@instead_of(runs, "conclude")
 def _a_later_end_counts(run: Any, end: Any, terminal: Any, place: Any) -> Any:
     del end
     return _conclude(run, None, terminal, place)
 
 
-@_instead_of(Transitions, "_remove")
+@instead_of(Transitions, "_remove")
 def _ended_runs_keep_their_state(self: Any, draft: Draft, run_id: str) -> None:
     del self, draft, run_id
 
 
-@_instead_of(Transitions, "_notice")
+@instead_of(Transitions, "_notice")
 def _runs_without_a_start_are_not_kept(self: Any, draft: Draft, record: Any, envelope: Any) -> None:
     del self, draft, record, envelope
 
 
-@_instead_of(Inputs, "have_passed", near=3130)
+@instead_of(Inputs, "have_passed", near=3130)
 def _ends_are_forgotten_before_all_is_read(self: Any, time_ms: int) -> bool:
     del self, time_ms
     return True
 
 
-@_instead_of(runs, "forget_after_ms", near=1820)
+@instead_of(runs, "forget_after_ms", near=1820)
 def _ends_are_forgotten_at_once(end: Any, dedupe_days: float, resume_days: float) -> int:
     del dedupe_days, resume_days
     ended: int = end.ended_ms
@@ -424,7 +357,7 @@ _raised, _taken_up = Transitions.raised, Task._take_up
 _refusal, _go_on = runs.refusal, runs.resumed
 
 
-@_instead_of(Task, "begin")
+@instead_of(Task, "begin")
 def _parked_work_is_not_restored(self: Any) -> None:
     def items(prefix: bytes) -> Any:
         return () if prefix == state.PARKED else Ledger.items(self.ledger, prefix)
@@ -433,13 +366,13 @@ def _parked_work_is_not_restored(self: Any) -> None:
         _begin_task(self)
 
 
-@_instead_of(Task, "_take_up")
+@instead_of(Task, "_take_up")
 def _parked_work_is_not_kept_while_it_runs(self: Any, key: bytes, work: Any) -> None:
     _taken_up(self, key, work)
     self.ledger.open.state.delete(key)
 
 
-@_instead_of(Transitions, "raised")
+@instead_of(Transitions, "raised")
 def _what_failed_is_not_kept(
     self: Any, draft: Draft, work: Any, *others: Any, **named: Any
 ) -> None:
@@ -449,33 +382,33 @@ def _what_failed_is_not_kept(
     draft.state.delete(key)
 
 
-@_instead_of(parked, "freeze")
+@instead_of(parked, "freeze")
 def _parked_work_goes_on_when_its_run_ends(changes: Any, run_id: str) -> None:
     del changes, run_id
 
 
-@_instead_of(transitions, "_with_epoch", near=1100)
+@instead_of(transitions, "_with_epoch", near=1100)
 def _events_keep_their_epoch(envelope: Any, run: Any) -> Any:
     del run
     return envelope
 
 
-@_instead_of(Transitions, "_take_late", near=510)
+@instead_of(Transitions, "_take_late", near=510)
 def _a_result_that_comes_too_late_is_dropped(self: Any, *_: Any) -> None:
     del self
 
 
-@_instead_of(runs, "conclude")
+@instead_of(runs, "conclude")
 def _ends_of_older_epochs_count(run: Any, end: Any, terminal: Any, place: Any) -> Any:
     return _conclude(run and run.model_copy(update={"epoch": 0}), end, terminal, place)
 
 
-@_instead_of(runs, "refusal")
+@instead_of(runs, "refusal")
 def _a_run_that_goes_on_is_resumed(run: Any, end: Any, epoch: int) -> str:
     return _refusal(run, end, epoch) if end is not None else ""
 
 
-@_instead_of(runs, "resumed")
+@instead_of(runs, "resumed")
 def _a_resumed_run_has_no_deadline(run: Any, epoch: int, appended_ms: int) -> Any:
     return _go_on(run, epoch, appended_ms).model_copy(update={"deadline_ms": 0})
 
@@ -483,7 +416,7 @@ def _a_resumed_run_has_no_deadline(run: Any, epoch: int, appended_ms: int) -> An
 # -- time -----------------------------------------------------------------------------------------
 
 
-@_instead_of(Transitions, "deadlines")
+@instead_of(Transitions, "deadlines")
 def _deadlines_are_not_restored(self: Any, view: Any) -> list[Any]:
     del self, view
     return []
@@ -494,27 +427,27 @@ def _deadlines_are_not_restored(self: Any, view: Any) -> list[Any]:
 _take = Caller._follow
 
 
-@_instead_of(Caller, "_follow")
+@instead_of(Caller, "_follow")
 def _a_caller_takes_any_end(self: Any, waiting: Any, record: Any, envelope: Any) -> None:
     waiting.end_from = min(waiting.end_from, 0)
     _take(self, waiting, record, envelope)
 
 
-@_instead_of(Caller, "_look_back")
+@instead_of(Caller, "_look_back")
 async def _a_caller_does_not_look_back(self: Any, waiting: Any, offset: int) -> None:
     del self
     waiting.end_from = offset
     await asyncio.sleep(0)
 
 
-@_instead_of(Caller, "_follow_started")
+@instead_of(Caller, "_follow_started")
 def _a_caller_looks_only_ahead(self: Any, waiting: Any, started: Any) -> None:
     del self
     waiting.answered = True
     waiting.end_from = started.read_from
 
 
-@_instead_of(Known, "__init__")
+@instead_of(Known, "__init__")
 def _known_runs_tell_no_conflict(self: Any, **fields: Any) -> None:
     _init_known(self, **{**fields, "conflict": False})
 
