@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from aiokafka.errors import KafkaError
+
 from fleet.records.errors import FleetError
 from fleet.records.log import Outgoing
 
@@ -18,6 +20,24 @@ class TaskLost(FleetError):
     def __init__(self, task: str, reason: str) -> None:
         super().__init__(
             f"task {task} is lost ({reason}); its steps run again where the partition is now"
+        )
+
+
+class RecordsRefused(FleetError):
+    """Raised when the broker refuses records of a commit for a reason that stays.
+
+    A record is too large, or invalid, or its topic is not authorised. Nothing of the commit is
+    visible, and the log can be used again: commit what is left without these records.
+    """
+
+    def __init__(self, refused: Sequence[tuple[Outgoing, KafkaError]]) -> None:
+        #: Each refused record, the same object that was to be committed, with the broker's reason.
+        #: A change of the state is an `Outgoing` of the state topic.
+        self.refused = list(refused)
+        reasons = sorted({f"{record.topic}: {reason!r}" for record, reason in refused})
+        super().__init__(
+            f"the broker refuses {len(self.refused)} records ({'; '.join(reasons)}); commit the "
+            "others without them"
         )
 
 
