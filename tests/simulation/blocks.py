@@ -3,6 +3,7 @@
 import gc
 import logging
 from dataclasses import dataclass, field
+from typing import Any, Self
 
 from simulation.history import simulate
 
@@ -23,6 +24,20 @@ class Block:
     def first_broken(self) -> int | None:
         """The lowest seed whose history broke a promise."""
         return min(self.broken, default=None)
+
+    def add(self, block: "Block") -> None:
+        """Count another block's histories, too."""
+        self.histories += block.histories
+        self.callbacks += block.callbacks
+        self.attempts += block.attempts
+        self.killed += block.killed
+        self.broken |= block.broken
+
+    @classmethod
+    def restored(cls, fields: dict[str, Any]) -> Self:
+        """Return a block as it was before it was written as JSON."""
+        broken = {int(seed): what for seed, what in fields["broken"].items()}
+        return cls(**{**fields, "broken": broken})
 
 
 def run_block(first: int, count: int) -> Block:
