@@ -37,6 +37,8 @@ class Host:
         #: No task begins any more: the process is on its way out.
         self._draining = False
         self._assigned = False
+        #: The workflow partitions that are assigned to this process and its own.
+        self._owned: list[TP] = []
         #: Since when not all partitions are served, in the loop's time.
         self._stalled_since: float | None = None
 
@@ -101,18 +103,28 @@ class Host:
         await asyncio.gather(*(engine.close() for engine in self.engines))
 
     async def assign(self, assigned: Iterable[TP]) -> None:
-        """Own the workflow partitions among *assigned*."""
+        """Own the workflow partitions among *assigned*, each with its partition of `runs` only.
+
+        A leader of another version may assign a topic that not all members read by itself; the
+        member with the partition of `runs` is the one owner.
+        """
         self.live.clear()
         if self._draining:
             return
         self._assigned = True
         assigned = list(assigned)
+        leads = set(assigned)
+        self._owned = [tp for tp in assigned if self.owns(tp.topic) and self._lead(tp) in leads]
         await asyncio.gather(
             *(
-                engine.assign({tp.partition for tp in assigned if tp.topic in engine.inputs})
+                engine.assign({tp.partition for tp in leads if tp.topic == engine.topics.runs})
                 for engine in self.engines
             )
         )
+
+    def _lead(self, tp: TP) -> TP:
+        """Return the partition of `runs` by which *tp* is owned."""
+        return TP(self._by_topic[tp.topic].topics.runs, tp.partition)
 
     def revoked(self) -> None:
         """Take nothing until the next assignment: a rebalance begins."""
@@ -123,10 +135,11 @@ class Host:
             engine.metrics.rebalanced()
 
     def served(self, assigned: Iterable[TP]) -> None:
-        """Note it where the workflow partitions among *assigned* are all taken again."""
+        """Note it where the partitions among *assigned* that are our own are all taken again."""
         if self._stalled_since is None or not self._assigned:
             return
-        if all(tp in self.live or not self.owns(tp.topic) for tp in assigned):
+        ours = set(self._owned).intersection(assigned)
+        if ours <= self.live:
             seconds = asyncio.get_running_loop().time() - self._stalled_since
             self._stalled_since = None
             for engine in self.engines:
@@ -182,9 +195,7 @@ class Host:
 
     def partitions(self) -> Iterator[TP]:
         """Yield the partitions that tasks are there for."""
-        for engine in self.engines:
-            for partition in engine.tasks:
-                yield from (TP(topic, partition) for topic in engine.inputs)
+        yield from (tp for tp in self._owned if self.task(tp) is not None)
 
     def committed(self, tp: TP) -> int | None:
         """Return the frontier of *tp* as it was last committed, or None before."""
