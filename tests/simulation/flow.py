@@ -77,9 +77,12 @@ class Laboratory:
 class SimulatedFlow(Definition, workflow="simulated"):
     """See the module."""
 
-    def __init__(self, laboratory: Laboratory, worker: str) -> None:
+    def __init__(
+        self, laboratory: Laboratory, worker: str, compute: Callable[[], None] = lambda: None
+    ) -> None:
         self._laboratory = laboratory
         self._worker = worker
+        self._compute = compute
 
     @step
     async def begin(self, ctx: Context, ev: Order) -> Part | None:
@@ -122,6 +125,7 @@ class SimulatedFlow(Definition, workflow="simulated"):
         laboratory.attempts.append(attempt)
         world.note(self._worker, f"attempt {number}: {name} of {ctx.run_id}")
         laboratory.on_attempt(attempt)
+        self._compute()
         if world.random.random() < 0.8:
             await asyncio.sleep(world.random.uniform(0, laboratory.longest))
         if fails == name and ctx.run_id not in laboratory.mended:

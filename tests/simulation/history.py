@@ -18,7 +18,7 @@ from fleet.workflow.errors import (
     WorkflowCancelledByUser,
     WorkflowTimeoutError,
 )
-from simulation import outsider, plan
+from simulation import clients, outsider, plan
 from simulation.broker import Broker
 from simulation.caller import Call, CallerProcess
 from simulation.checks import Checks
@@ -32,6 +32,10 @@ from simulation.world import BEGINNING, World
 ENDED_BY = 200.0
 EMPTY_BY = 500.0
 CALLERS = 2
+#: How many of the things that are left over a violation names.
+MOST_TOLD = 20
+#: Records of a batch that is read or written where thousands wait; else there are few in one.
+CROWD_BATCH = 500
 
 
 @dataclass
@@ -75,9 +79,9 @@ class History:
             if self._happens(self._has_ended, ENDED_BY):
                 self._check_the_end()
                 if not self._happens(self.checks.state_is_empty, EMPTY_BY):
-                    self.world.violate(f"the state keeps {self.checks.left()}")
+                    self.world.violate(f"the state keeps {self.checks.left()[:MOST_TOLD]}")
             else:
-                self.world.violate(f"not all has ended: {self._unfinished()}")
+                self.world.violate(f"not all has ended: {self._unfinished()[:MOST_TOLD]}")
         finally:
             self.world.bury()
         return Verdict(
@@ -101,6 +105,10 @@ class History:
             self._prepare_run(run)
         for number, at in enumerate(self.plan.ghosts):
             self.world.after(at, partial(self.callers[0].advise, f"ghost{number}"))
+        if self.plan.crowd is not None:
+            crowd = self.plan.crowd
+            come = partial(outsider.crowd, self.broker, self.plan.partitions)
+            self.world.after(crowd.at, partial(come, crowd.events, crowd.cancels))
         for at in self.plan.compacted_at:
             self.world.after(at, self._compact)
         for fault in self.plan.faults:
@@ -147,6 +155,8 @@ class History:
             slots=self.plan.slots,
             drain_seconds=self.plan.drain_seconds,
             dedupe_seconds=self.plan.dedupe_seconds,
+            compute=self.plan.compute,
+            batch_records=4 if self.plan.crowd is None else CROWD_BATCH,
         )
         self.world.note(worker.name, "starts")
         self.workers.append(worker)
@@ -322,6 +332,9 @@ def simulate(seed: int) -> Verdict:
     made, ids = plan.make(seed), Random(f"ids {seed}")
     with (
         patch.object(loading, "STALE_SECONDS", made.stale_seconds),
+        patch.object(
+            clients, "BATCH_RECORDS", CROWD_BATCH if made.crowd else clients.BATCH_RECORDS
+        ),
         # Work that is resumed begins in the order of its events' ids.
         patch.object(uuid, "uuid4", lambda: uuid.UUID(int=ids.getrandbits(128))),
     ):

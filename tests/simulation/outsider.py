@@ -1,12 +1,12 @@
-"""What others write into a workflow's topics: a start again, what cannot be read, go on."""
+"""What others write into a workflow's topics: what starts again, what nobody can read, a crowd."""
 
 from faust.types import TP
 
 from fleet.records.envelope import Envelope
-from fleet.records.lifecycle import Resumed
+from fleet.records.lifecycle import Cancelled, Resumed
 from fleet.runtime.reader import partition_of
 from simulation.broker import Broker
-from simulation.flow import Order, Part
+from simulation.flow import Advice, Order, Part
 from simulation.worker import TOPICS
 
 
@@ -34,3 +34,24 @@ def resume(broker: Broker, run_id: str, partitions: int, epoch: int) -> None:
     number = sum(1 for _ in broker.at(tp).records())
     envelope = Envelope(run_id=run_id, event_id=f"request {number}", type=Resumed.kind, epoch=epoch)
     broker.produce(tp, [(run_id.encode(), Resumed().encode(), envelope.headers())])
+
+
+def crowd(broker: Broker, partitions: int, events: int, cancels: int) -> None:
+    """Write events of runs that nobody starts, and cancels of others, all at once."""
+    advice = Advice(text="crowd")
+    for number in range(events):
+        envelope = Envelope(
+            run_id=f"crowd{number}", event_id=f"crowd event {number}", type=Advice.type_name()
+        )
+        _write(broker, partitions, TOPICS.event(Advice.type_name()), envelope, advice.encode())
+    cancelled = Cancelled(reason="crowd").encode()
+    for number in range(cancels):
+        envelope = Envelope(
+            run_id=f"nobody{number}", event_id=f"crowd cancel {number}", type=Cancelled.kind
+        )
+        _write(broker, partitions, TOPICS.runs, envelope, cancelled)
+
+
+def _write(broker: Broker, partitions: int, topic: str, envelope: Envelope, value: bytes) -> None:
+    tp = TP(topic, partition_of(envelope.run_id, partitions))
+    broker.produce(tp, [(envelope.run_id.encode(), value, envelope.headers())])

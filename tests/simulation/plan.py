@@ -5,6 +5,8 @@ from random import Random
 
 #: After this no fault begins, in seconds of the history.
 HEALED = 30.0
+#: In how many of the histories thousands of records wait at once.
+CROWDED = 0.015
 #: For so long ended runs are remembered where they may be started again, in seconds.
 LONG = 60.0
 #: Requests of a worker at which it may be killed, before they arrive or after they were answered.
@@ -60,6 +62,27 @@ class Fault:
 
 
 @dataclass(frozen=True)
+class Compute:
+    """What a worker's computing takes, in seconds."""
+
+    callback: float = 0.0
+    #: To take a record, to run the code of a step, to write a change of the state.
+    record: float = 0.0
+    step: float = 0.0
+    change: float = 0.0
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """What waits for the workers all at once: events of runs that nobody starts, and cancels."""
+
+    at: float
+    events: int
+    #: Runs that are cancelled and were never seen: each leaves an end.
+    cancels: int
+
+
+@dataclass(frozen=True)
 class Plan:
     """A history."""
 
@@ -84,6 +107,8 @@ class Plan:
     #: When the changelogs are compacted.
     compacted_at: tuple[float, ...]
     faults: tuple[Fault, ...]
+    compute: Compute
+    crowd: Crowd | None
 
     def __str__(self) -> str:
         whole = {**vars(self), "runs": len(self.runs), "faults": len(self.faults)}
@@ -101,12 +126,16 @@ def make(seed: int) -> Plan:
     workers = random.choice((1, 1, 2, 2, 3))
     stale = random.choice((4.0, 4.0, 1_000.0, 1_000.0))
     dedupe = random.choice((LONG, LONG, 1.0))
+    partitions = random.choice((1, 1, 2))
+    slots, longest = random.choice((1, 3, 100, 100)), random.choice((0.02, 0.5, 3.0))
+    crowd = _crowd(seed)
     return Plan(
         seed=seed,
-        partitions=random.choice((1, 1, 2)),
+        partitions=partitions,
         workers=workers,
-        slots=random.choice((1, 3, 100, 100)),
-        longest=random.choice((0.02, 0.5, 3.0)),
+        slots=slots,
+        # A crowd goes through the slots before the history has to be over.
+        longest=longest if crowd is None else min(longest, slots * 0.02),
         drain_seconds=random.choice((0.0, 2.0, 10.0)),
         refusal=random.choice((0, 0, 0.05)),
         dedupe_seconds=dedupe,
@@ -122,6 +151,8 @@ def make(seed: int) -> Plan:
             *(_fault(random) for _ in range(random.choice((0, 1, 1, 2, 2, 3, 4)))),
             *_pause(seed),
         ),
+        compute=_compute(seed),
+        crowd=crowd,
     )
 
 
@@ -189,6 +220,33 @@ def _pause(seed: int) -> tuple[Fault, ...]:
     )
     kill = Fault(at=at + 0.1, kind="kill", worker=worker + 1, seconds=random.uniform(0, 3))
     return (pause, kill) if random.random() < 0.7 else (pause,)
+
+
+def _crowd(seed: int) -> Crowd | None:
+    """Let thousands of records wait, in few histories: each takes as long as 20 others."""
+    random = Random(f"crowd {seed}")
+    if random.random() > CROWDED:
+        return None
+    return Crowd(
+        at=random.uniform(1, 15),
+        events=random.choice((200, 500, 1_500, 3_000)),
+        cancels=random.choice((0, 300, 1_000, 3_000)),
+    )
+
+
+def _compute(seed: int) -> Compute:
+    """Let a worker's computing take time: wherever there is a crowd, and without one."""
+    random, crowd = Random(f"compute {seed}"), _crowd(seed)
+    if random.random() > 0.03 and crowd is None:
+        return Compute()
+    # A crowd is worked off in some seconds; a worker that is never done with it is not the point.
+    most = 0.02 if crowd is None else 3.0 / (crowd.events + crowd.cancels)
+    return Compute(
+        callback=random.uniform(0, most / 5),
+        record=random.uniform(0, most),
+        step=random.uniform(0, most),
+        change=random.uniform(0, most / 2),
+    )
 
 
 def _fault(random: Random) -> Fault:

@@ -24,6 +24,7 @@ from simulation.broker import Broker
 from simulation.clients import Clients, Connection, TransactionalProducer
 from simulation.flow import Laboratory, SimulatedFlow
 from simulation.group import HEARTBEAT_SECONDS, SESSION_SECONDS, Group
+from simulation.plan import Compute
 from simulation.world import Loop, World
 
 TOPICS = Topics("sim", "simulated", "main")
@@ -38,9 +39,12 @@ class Store(MemoryStore):
         self.state_offset = 0
         self.written = 0.0
         self.open = False
+        #: Hears of how many changes are written.
+        self.on_write: Callable[[int], None] = lambda _changes: None
 
     def write(self, changes: Any, state_offset: int = 0) -> None:
         """Apply changes."""
+        self.on_write(len(changes))
         super().write(changes)
         if state_offset:
             self.state_offset, self.written = state_offset, asyncio.get_running_loop().time()
@@ -63,13 +67,20 @@ class Backend:
     """See `fleet.runtime.backend.Backend`."""
 
     def __init__(
-        self, world: World, clients: Clients, disk: Disk, partitions: int, skew: float
+        self,
+        world: World,
+        clients: Clients,
+        disk: Disk,
+        partitions: int,
+        skew: float,
+        on_write: Callable[[int], None],
     ) -> None:
         self.clients: Any = clients
         self._world = world
         self._disk = disk
         self._partitions = partitions
         self._skew = skew
+        self._on_write = on_write
 
     async def open(self, folder: Path) -> int:
         """Return the partition count."""
@@ -81,6 +92,7 @@ class Backend:
         store = self._disk.setdefault(partition, Store())
         assert not store.open, "a folder is open twice"
         store.open = True
+        store.on_write = self._on_write
         return store
 
     def wall(self) -> float:
@@ -111,10 +123,16 @@ class Worker:
         slots: int,
         drain_seconds: float,
         dedupe_seconds: float,
+        compute: Compute,
+        batch_records: int,
     ) -> None:
         self.name = name
         self.disk = disk
         self.loop = Loop(world, name)
+        self.loop.callback_seconds = compute.callback
+        self._compute = compute
+        #: How many records of a partition it takes at once.
+        self._batch_records = batch_records
         self.connection = Connection(world, self.loop, broker)
         self.ended = False
         self._world = world
@@ -129,7 +147,12 @@ class Worker:
         self._stopping = False
         self._rebalancing = True
         backend = Backend(
-            world, Clients(self.connection), disk, partitions, world.random.uniform(-1, 1)
+            world,
+            Clients(self.connection),
+            disk,
+            partitions,
+            world.random.uniform(-1, 1),
+            lambda changes: self.loop.spend(changes * compute.change),
         )
         settings = Settings(
             prefix=TOPICS.prefix,
@@ -138,7 +161,8 @@ class Worker:
             dedupe_days=dedupe_seconds / _DAY_SECONDS,
             resume_days=1.5 * dedupe_seconds / _DAY_SECONDS,
         )
-        self.engine = Engine(SimulatedFlow(laboratory, name), TOPICS, settings, backend)
+        flow = SimulatedFlow(laboratory, name, lambda: self.loop.spend(compute.step))
+        self.engine = Engine(flow, TOPICS, settings, backend)
         self.engine.on_failure = lambda failure: world.violate(f"{name} gives up: {failure!r}")
         self.host = Host()
         self.host.add(self.engine)
@@ -289,7 +313,7 @@ class Worker:
                 continue
             ready = len(wanted) == len(self._positions)
             seconds = 0.5 if ready else faust_consumer.UNREADY_SECONDS
-            fetched = await self.connection.fetch(wanted, seconds, 4)
+            fetched = await self.connection.fetch(wanted, seconds, self._batch_records)
             tps = sorted(fetched)
             self._world.random.shuffle(tps)
             for tp in tps:
@@ -305,8 +329,11 @@ class Worker:
         self.host.live.update(starting)
 
     async def _take(self, tp: TP, batch: list[Any]) -> None:
-        for start in range(0, len(batch), 2):
-            self.host.deliver(tp, batch[start : start + 2])
+        size = (self._batch_records + 1) // 2
+        for start in range(0, len(batch), size):
+            part = batch[start : start + size]
+            self.loop.spend(len(part) * self._compute.record)
+            self.host.deliver(tp, part)
             await asyncio.sleep(0)
 
     async def _watch(self) -> None:

@@ -4,6 +4,10 @@ Virtual time and processes: who runs next is a seeded choice, one callback of on
 Each process has an event loop of its own over the one clock. One that is killed is never turned
 again, one that is frozen is not turned until it wakes: both may happen between any two callbacks,
 as SIGKILL and SIGSTOP may.
+
+Computing takes no time, unless a loop is told what it takes: `Loop.callback_seconds` for each
+callback, and `Loop.spend` for what one of them does. A loop that computes is not turned meanwhile,
+so whatever is due in it waits, as in a crowded process.
 """
 
 import asyncio
@@ -76,7 +80,12 @@ class World:
 
     def _step(self) -> None:
         # Most of a history's time is spent here and in what it calls.
-        ready = [loop for loop in self.loops if loop._ready and not loop.frozen]
+        now = self.now
+        ready = [
+            loop
+            for loop in self.loops
+            if loop._ready and not loop.frozen and loop.busy_until <= now
+        ]
         due = self._events and self._events[0][0] <= self.now
         if due and (not ready or self.random.random() < 0.3):
             heapq.heappop(self._events)[2]()
@@ -90,7 +99,7 @@ class World:
         awake = [loop for loop in self.loops if not loop.frozen]
         following = self._events[0][0] if self._events else float("inf")
         for loop in awake:
-            due = loop.next_due()
+            due = loop.busy_until if loop._ready else loop.next_due()
             following = min(due, following)
         assert following < float("inf"), "nothing will ever happen again"
         self.now = max(self.now, following)
@@ -112,6 +121,9 @@ class Loop(asyncio.BaseEventLoop):
         self.name = name
         self.frozen = False
         self.dead = False
+        #: What each callback takes, and until when the last one does, in seconds.
+        self.callback_seconds = 0.0
+        self.busy_until = 0.0
         self._world = world
         self._clock_resolution = 1e-9
         world.add(self)
@@ -119,6 +131,10 @@ class Loop(asyncio.BaseEventLoop):
     def time(self) -> float:
         """Return the world's time."""
         return self._world.now
+
+    def spend(self, seconds: float) -> None:
+        """Let the callback that runs take *seconds* more."""
+        self.busy_until = max(self.busy_until, self._world.now) + seconds
 
     def next_due(self) -> float:
         """Return when the next timer is due."""
@@ -139,6 +155,8 @@ class Loop(asyncio.BaseEventLoop):
         handle = self._ready.popleft()
         if handle._cancelled:
             return
+        if self.callback_seconds:
+            self.spend(self.callback_seconds)
         _set_running_loop(self)
         try:
             handle._run()
