@@ -25,6 +25,7 @@ from simulation.checks import Checks
 from simulation.flow import Laboratory, Order
 from simulation.group import Group
 from simulation.plan import Fault, Plan
+from simulation.themes import themed
 from simulation.worker import TOPICS, Disk, Worker
 from simulation.world import BEGINNING, World
 
@@ -329,7 +330,7 @@ class History:
 
 def simulate(seed: int) -> Verdict:
     """Run the history of a seed."""
-    made, ids = plan.make(seed), Random(f"ids {seed}")
+    made, ids = themed(plan.make(seed)), Random(f"ids {seed}")
     with (
         patch.object(loading, "STALE_SECONDS", made.stale_seconds),
         patch.object(

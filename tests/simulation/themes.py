@@ -1,0 +1,115 @@
+"""
+Histories in which several rare things come together, as they would once in ten thousand by chance.
+
+A theme changes the plan of a small share of the seeds so that one guard is the only thing between
+the history and a broken promise. Its chance is its own: the plans of all other seeds stay the same.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from random import Random
+
+from simulation.plan import Call, Fault, Plan, RunPlan
+
+#: Share of the seeds that each theme has.
+SHARE = 0.025
+
+
+def themed(plan: Plan) -> Plan:
+    """Return the plan of a seed with its theme, where it has one."""
+    random = Random(f"theme {plan.seed}")
+    for theme in THEMES:
+        if random.random() < SHARE:
+            return theme(random, plan)
+    return plan
+
+
+def _old_copy_returns(random: Random, plan: Plan) -> Plan:
+    """A worker's folder comes back after tombstones of its keys have left the changelog."""
+    back_after = random.uniform(14, 24)
+    at = random.uniform(6, 9)
+    return replace(
+        plan,
+        workers=2,
+        partitions=2,
+        slots=100,
+        longest=0.5,
+        dedupe_seconds=1.0,
+        stale_seconds=4.0,
+        tombstone_seconds=6.5,
+        compacted_at=tuple(at + back_after - 8 + second for second in range(8)),
+        runs=tuple(
+            _run(number, random.uniform(at - 4, at), random)
+            for number in range(random.choice((4, 8)))
+        ),
+        faults=(Fault(at=at, kind="kill", worker=random.randrange(2), seconds=back_after),),
+    )
+
+
+def _frozen_while_loading(random: Random, plan: Plan) -> Plan:
+    """A worker is frozen while it loads, and its partitions go elsewhere with open events."""
+    at = random.uniform(7, 9)
+    pause = Fault(
+        at=at,
+        kind="pause",
+        worker=0,
+        seconds=random.uniform(8, 14),
+        request="ends",
+        count=random.randint(0, 5),
+        when=random.choice(("before", "after")),
+    )
+    other = random.choice(("kill", "rebalance", "join"))
+    change = Fault(at=at + 0.1, kind=other, worker=1, seconds=random.uniform(0, 1))
+    return replace(
+        plan,
+        workers=2,
+        slots=100,
+        longest=3.0,
+        dedupe_seconds=60.0,
+        runs=tuple(_run(number, random.uniform(at - 1, at + 12), random) for number in range(8)),
+        faults=(pause, change),
+    )
+
+
+def _events_outlive_their_run(random: Random, plan: Plan) -> Plan:
+    """A topic is read long after its events' run has ended and been due to be forgotten."""
+    begin = random.uniform(6, 8)
+    run = replace(
+        _run(0, begin, random, parts=3),
+        timeout_seconds=random.choice((None, random.uniform(1, 3))),
+        cancelled_at=(begin + random.uniform(0.5, 2),),
+        advised_at=(begin + 0.4, begin + 1.0),
+    )
+    lags = tuple(
+        Fault(at=begin - 1, kind="lag", worker=0, seconds=random.uniform(16, 24), topic=topic)
+        for topic in random.sample(range(6), 2)
+    )
+    return replace(
+        plan,
+        workers=1,
+        slots=100,
+        longest=0.5,
+        dedupe_seconds=1.0,
+        runs=(run,),
+        faults=lags,
+    )
+
+
+THEMES: tuple[Callable[[Random, Plan], Plan], ...] = (
+    _old_copy_returns,
+    _frozen_while_loading,
+    _events_outlive_their_run,
+)
+
+
+def _run(number: int, begin: float, random: Random, parts: int = 0) -> RunPlan:
+    """Return a run that is started once and fails nowhere."""
+    call = Call(begin, random.randrange(2), parts or random.choice((1, 2, 3)))
+    return RunPlan(
+        run_id=f"run{number}",
+        calls=(call,),
+        fails="",
+        timeout_seconds=None,
+        cancelled_at=(),
+        advised_at=(),
+    )
