@@ -17,7 +17,7 @@ from faust.types import TP
 
 from fleet.config.settings import Settings
 from fleet.runtime import logs
-from fleet.runtime.broker import client_arguments, stop_reader
+from fleet.runtime.broker import Clients, stop_reader
 
 _POLL_MS = 200
 _BATCH_RECORDS = 500
@@ -85,15 +85,9 @@ class AgentFeed:
         return None if window is None else window.lowest
 
     async def _read(self, settings: Settings, tps: list[TP]) -> None:
-        reader = AIOKafkaConsumer(
-            **client_arguments(settings),
-            isolation_level="read_committed",
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            fetch_max_wait_ms=_POLL_MS,
-        )
-        await reader.start()
+        reader = Clients(settings).reader(fetch_max_wait_ms=_POLL_MS)
         try:
+            await reader.start()
             await self._seek(reader, tps)
             while True:
                 found = await reader.getmany(timeout_ms=_POLL_MS, max_records=_BATCH_RECORDS)

@@ -1,15 +1,24 @@
 """How this process reaches Kafka: one place that turns settings into client arguments."""
 
-import asyncio
 import re
 import ssl
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaProducer
 
 from fleet.config.settings import Settings
 from fleet.records.errors import FleetError
+from fleet.runtime.stopping import KafkaReader, stop_reader
 from fleet.runtime.transactional_producer import TransactionalProducer
+
+__all__ = [
+    "BATCH_BYTES",
+    "BrokerUnreachable",
+    "Clients",
+    "client_arguments",
+    "stop_reader",
+    "tls_context",
+]
 
 #: Largest batch of one request and topic, in bytes; below the broker's default limit of 1 MiB.
 BATCH_BYTES = 512 * 1024
@@ -79,20 +88,10 @@ class Clients:
 
     def reader(self, **options: Any) -> Any:
         """Return a consumer that is not started: in no group, of what is committed."""
-        return AIOKafkaConsumer(
+        return KafkaReader(  # type: ignore[no-untyped-call]
             **client_arguments(self._settings),
             isolation_level="read_committed",
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             **options,
         )
-
-
-async def stop_reader(consumer: AIOKafkaConsumer) -> None:
-    """Stop a consumer that is in no group.
-
-    aiokafka cancels a task of it that may not have begun, and then awaits it, which raises and
-    leaves connections open; one turn of the loop lets it begin.
-    """
-    await asyncio.sleep(0)
-    await consumer.stop()

@@ -23,6 +23,7 @@ from fleet.runtime.loading import Loader, LocalStore
 from fleet.runtime.memory import stream_record
 from fleet.runtime.metrics import Metrics
 from fleet.runtime.pulse import Pulse
+from fleet.runtime.stopping import stop_client
 from fleet.runtime.task import Charter, Task
 from fleet.runtime.transactions import KafkaLog
 from fleet.workflow import state
@@ -264,7 +265,7 @@ class KafkaStream:
     async def close(self) -> None:
         """Disconnect."""
         if self._producer is not None:
-            await self._producer.stop()
+            await stop_client(self._producer.stop)
 
     async def write(self, work: Work, attempt_id: str, number: int, event: Event) -> None:
         """Append *event* to the run's partition; return when it is acknowledged."""

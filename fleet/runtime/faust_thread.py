@@ -14,6 +14,7 @@ from fleet.runtime import membership
 from fleet.runtime.faust_assignor import Assignor
 from fleet.runtime.hooks import hook, uncalled
 from fleet.runtime.membership import InstanceTaken
+from fleet.runtime.stopping import end_fetching
 
 #: How long a fetch may wait for data, in milliseconds. aiokafka has one fetch in flight per broker:
 #: a partition that is not part of it gets its data only after the fetch has returned.
@@ -46,6 +47,12 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             yield "the consumer reads what is not committed"
         if consumer._coordinator._assignors != [self.app.assignor]:
             yield "the group's partitions are assigned by somebody else"
+
+    async def on_thread_stop(self) -> None:
+        """Stop the consumer so that it ends; see `stopping`."""
+        if self._consumer is not None:
+            await end_fetching(self._consumer)
+        await super().on_thread_stop()
 
     @hook
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:

@@ -77,6 +77,7 @@ _ATTRIBUTES: Mapping[type, tuple[str, ...]] = {
         "suspend_flow",
     ),
     aiokafka.AIOKafkaConsumer: (
+        "_client",
         "_coordinator",
         "_fetch_max_wait_ms",
         "_fetcher",
@@ -84,7 +85,7 @@ _ATTRIBUTES: Mapping[type, tuple[str, ...]] = {
         "_partition_assignment_strategy",
         "_subscription",
     ),
-    Fetcher: ("_isolation_level",),
+    Fetcher: ("_fetch_task", "_isolation_level", "_pending_tasks"),
     SubscriptionState: ("subscription",),
     Subscription: ("assignment",),
     TopicPartitionState: ("has_valid_position", "lso", "position"),

@@ -107,6 +107,9 @@ class Loader:
     async def _read(
         self, tp: TopicPartition, start: int, end: int, take: Callable[[list[Any]], None]
     ) -> None:
+        self.remaining = max(0, end - start)
+        if start >= end:
+            return
         self._consumer.assign([tp])
         if start:
             self._consumer.seek(tp, start)
@@ -120,6 +123,7 @@ class Loader:
             )
             if found:
                 take(found[tp])
+        self.remaining = 0
 
 
 def _unusable(store: LocalStore, end: int, now: float) -> str:

@@ -647,7 +647,7 @@ async def test_a_hung_transaction_ends_after_ten_seconds() -> None:
 def lax_readers(source: str) -> Iterator[int]:
     """Yield the lines where a consumer is made that reads what is not committed."""
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Call) and _name(node.func) == "AIOKafkaConsumer":
+        if isinstance(node, ast.Call) and _name(node.func) in ("AIOKafkaConsumer", "KafkaReader"):
             given = {each.arg: each.value for each in node.keywords}
             level = given.get("isolation_level")
             if not (isinstance(level, ast.Constant) and level.value == "read_committed"):
@@ -663,8 +663,16 @@ def test_whoever_reads_our_topics_reads_what_is_committed() -> None:
     package = Path(fleet.__file__).parent
     files = {file: list(lax_readers(file.read_text())) for file in package.rglob("*.py")}
 
-    assert any("AIOKafkaConsumer(" in file.read_text() for file in files)
+    assert any("KafkaReader(" in file.read_text() for file in files)
     assert {file.name: lines for file, lines in files.items() if lines} == {}
+
+
+def test_every_reader_of_ours_ends_when_it_is_stopped() -> None:
+    """aiokafka's own consumer may wait for ever: nobody in the package makes one."""
+    package = Path(fleet.__file__).parent
+    assert not [
+        file.name for file in package.rglob("*.py") if "AIOKafkaConsumer(" in file.read_text()
+    ]
 
 
 @pytest.mark.parametrize(
