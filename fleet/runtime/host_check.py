@@ -92,7 +92,12 @@ _ATTRIBUTES: Mapping[type, tuple[str, ...]] = {
     GroupCoordinator: ("_assignors", "member_id"),
     aiokafka.AIOKafkaProducer: ("_sender", "_txn_manager", "client"),
     AIOKafkaClient: ("cluster",),
-    TransactionManager: ("transactional_id", "producer_id", "producer_epoch"),
+    TransactionManager: (
+        "producer_epoch",
+        "producer_id",
+        "transaction_timeout_ms",
+        "transactional_id",
+    ),
 }
 
 #: Methods that we call, with the names of their parameters.

@@ -8,44 +8,27 @@ would otherwise be missing from a transaction that commits the rest.
 
 import asyncio
 import contextlib
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aiokafka import TopicPartition
-from aiokafka.errors import (
-    InvalidProducerEpoch,
-    InvalidProducerIdMapping,
-    InvalidTxnState,
-    KafkaError,
-    OutOfOrderSequenceNumber,
-    ProducerFenced,
-    TransactionalIdAuthorizationFailed,
-)
+from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential
 
 from fleet.records.errors import FleetError
 from fleet.records.log import Outgoing
 from fleet.runtime import logs
 from fleet.runtime.broker import BATCH_BYTES, Clients
-from fleet.runtime.log import Receipt, TaskLost
-from fleet.runtime.transactional_producer import Appended
+from fleet.runtime.log import Receipt, RecordsRefused, TaskLost
+from fleet.runtime.producer_errors import BatchesRefused
+from fleet.runtime.refused_records import Packed, Search, by_topic
+from fleet.runtime.transactional_producer import FATAL, Appended
 
 #: After this the broker aborts a transaction by itself, in milliseconds: for so long can a worker
 #: that hangs hold back the readers of its partition.
 TRANSACTION_TIMEOUT_MS = 10_000
 #: How long a closing producer may take to say goodbye to a broker that may be gone, in seconds.
 CLOSE_SECONDS = 5.0
-
-#: After these a producer cannot go on: somebody has a newer epoch, or the broker lost track of it.
-_FATAL = (
-    InvalidProducerEpoch,
-    InvalidProducerIdMapping,
-    InvalidTxnState,
-    OutOfOrderSequenceNumber,
-    ProducerFenced,
-    TransactionalIdAuthorizationFailed,
-)
 
 _log = logs.get_logger("transactions")
 
@@ -96,34 +79,61 @@ class KafkaLog:
     async def _transaction(self, records: list[Outgoing]) -> Receipt:
         try:
             acknowledged = await self._append(records)
+        except BatchesRefused as refused:
+            await self._abort(refused)
+            if not refused.is_final or self._is_ours_to_mend(refused):
+                raise _Aborted(f"transaction of {self._name} refused: {refused}") from refused
+            return await self._accepted(records)
         except KafkaError as failure:
             await self._abort(failure)
             raise _Aborted(f"transaction of {self._name} aborted: {failure!r}") from failure
         await self._end(commit=True)
         return self._receipt(acknowledged)
 
+    def _is_ours_to_mend(self, refused: BatchesRefused) -> bool:
+        """Whether who runs the worker has to do something: no step chose the state's topic."""
+        failure = refused.reasons.get(TopicPartition(self._state_topic, self._partition))
+        return isinstance(failure, TopicAuthorizationFailedError)
+
+    async def _accepted(self, records: list[Outgoing]) -> Receipt:
+        """Commit the records in smaller batches, where the broker takes each of them then.
+
+        Raises RecordsRefused, with those that it does not take, and commits nothing.
+        """
+        search = Search(self._producer, self._partition, self._packed)
+        try:
+            acknowledged, culprits = await search.run(records)
+        except KafkaError as failure:
+            await self._abort(failure)
+            raise _Aborted(f"transaction of {self._name} aborted: {failure!r}") from failure
+        await self._end(commit=not culprits)
+        if culprits:
+            raise RecordsRefused(culprits)
+        return self._receipt(acknowledged)
+
     async def _append(self, records: list[Outgoing]) -> list[Appended]:
-        by_topic: dict[str, list[Outgoing]] = defaultdict(list)
-        for record in records:
-            by_topic[record.topic].append(record)
         return await self._producer.append(
             {
-                TopicPartition(topic, self._partition): self._batches(of_topic)
-                for topic, of_topic in by_topic.items()
+                TopicPartition(topic, self._partition): [
+                    batch for batch, _ in self._packed(of_topic)
+                ]
+                for topic, of_topic in by_topic(records).items()
             }
         )
 
-    def _batches(self, records: list[Outgoing]) -> list[Any]:
-        batches = [self._producer.create_batch()]
+    def _packed(self, records: Sequence[Outgoing]) -> list[Packed]:
+        """Return the batches that hold these records, each with its own."""
+        packed: list[Packed] = [(self._producer.create_batch(), [])]
         for record in records:
-            if not _added(batches[-1], record):
-                batches.append(self._producer.create_batch())
-                _added(batches[-1], record)
-        return batches
+            if not _added(packed[-1][0], record):
+                packed.append((self._producer.create_batch(), []))
+                _added(packed[-1][0], record)
+            packed[-1][1].append(record)
+        return packed
 
     async def _abort(self, failure: KafkaError) -> None:
         """Abort, or raise TaskLost where that cannot be done: then the outcome is not known."""
-        if isinstance(failure, _FATAL):
+        if isinstance(failure, FATAL):
             raise TaskLost(self._name, repr(failure)) from failure
         _log.warning("transaction_aborted", task=self._name, error=repr(failure))
         await self._end(commit=False)
@@ -136,7 +146,12 @@ class KafkaLog:
 
     def _receipt(self, acknowledged: list[Appended]) -> Receipt:
         appended = max((each.timestamp for each in acknowledged), default=0)
-        state = [each.offset for each in acknowledged if each.topic == self._state_topic]
+        # Of a duplicate the broker may not know where it is; then the last known place will do.
+        state = [
+            each.offset
+            for each in acknowledged
+            if each.topic == self._state_topic and each.offset >= 0
+        ]
         # Not the exact next offset, which the batch's length would give, but one that is in the
         # log: loading from here reads the last batch again, and applying it twice changes nothing.
         return Receipt(max(appended, 0), max(state, default=0))

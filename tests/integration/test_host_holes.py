@@ -37,7 +37,7 @@ from fleet.runtime.faust_consumer import Consumer
 from fleet.runtime.handler import WorkflowHandler
 from fleet.runtime.host import Host
 from fleet.runtime.loading import Loader
-from fleet.runtime.log import Receipt, TaskLost
+from fleet.runtime.log import Receipt, RecordsRefused, TaskLost
 from fleet.runtime.lost_tasks import LostTasks
 from fleet.runtime.provision import TopicsMismatched
 from fleet.runtime.reader import KafkaLink, partition_of
@@ -155,8 +155,8 @@ async def refused_record(kafka: Kafka, kind: type[KafkaLog]) -> tuple[str, list[
         try:
             await log._transaction([outgoing(good, b"good"), outgoing(small, b"x" * 5_000)])
             end = "committed"
-        except transactions._Aborted as aborted:
-            end = str(aborted)
+        except RecordsRefused as refused:
+            end = str(refused)
         visible = await kafka.values(good)
         if end != "committed":
             await log.commit([outgoing(good, b"next")], {})

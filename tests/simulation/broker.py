@@ -2,23 +2,44 @@
 A simulated Kafka: partitions, transactions, fencing, and the order in which readers see it all.
 
 Partitions are independent: a transaction's marker reaches each of its partitions in its own time,
-so between topics everything can be reordered. Producers are fenced by epoch as in Kafka; whoever
-takes a transactional id waits until what the predecessor left is decided everywhere.
+so between topics everything can be reordered. Each partition has a leader and each transactional id
+a coordinator, on one of a few nodes; both move. What they know of producers is in `producers`.
 """
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from aiokafka.errors import ProducerFenced, TopicAuthorizationFailedError
 from faust.types import TP
 
+from simulation.producers import (
+    CONCURRENT_TRANSACTIONS,
+    COORDINATOR_NOT_AVAILABLE,
+    CORRUPT_MESSAGE,
+    INVALID_ID_MAPPING,
+    INVALID_TXN_STATE,
+    NONE,
+    NOT_COORDINATOR,
+    NOT_ENOUGH_REPLICAS,
+    NOT_LEADER,
+    Answer,
+    Batch,
+    Content,
+    Numbers,
+    ProducerId,
+    Record,
+    Transaction,
+)
 from simulation.world import World
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 #: As `fleet.runtime.transactions.TRANSACTION_TIMEOUT_MS`.
 TRANSACTION_SECONDS = 10.0
+NODES = 3
+NOBODY = -1
 
 
 class Busy(Exception):
@@ -27,33 +48,6 @@ class Busy(Exception):
     def __init__(self, seconds: float = 0.002) -> None:
         super().__init__(seconds)
         self.seconds = seconds
-
-
-@dataclass(slots=True)
-class Record:
-    """A record as aiokafka gives it."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: list[tuple[str, bytes]]
-
-
-@dataclass(eq=False, slots=True)
-class Transaction:
-    """What one producer appends together."""
-
-    owner: str
-    number: int
-    #: Partitions it has appended to, and the records in them.
-    parts: dict[TP, list[Record]] = field(default_factory=dict)
-    #: None until it is decided.
-    committed: bool | None = None
-    #: Partitions whose marker is still to be written.
-    unmarked: int = 0
 
 
 @dataclass(slots=True)
@@ -74,6 +68,8 @@ class Partition:
         self._open: dict[Transaction, int] = {}
         #: Readers that wait for something new.
         self.waiting: list[Callable[[], None]] = []
+        #: What is known of producers, by their ids.
+        self.numbers: dict[int, Numbers] = defaultdict(Numbers)
 
     @property
     def end(self) -> int:
@@ -134,21 +130,6 @@ class Partition:
             wake()
 
 
-@dataclass(slots=True)
-class ProducerId:
-    """A transactional id: who may use it, and its transaction."""
-
-    epoch: int = 0
-    transaction: Transaction | None = None
-    #: Since when nobody but who has this epoch can commit, in unix seconds.
-    fenced: float = 0.0
-
-    def fence(self, now: float) -> None:
-        """Let nobody commit who is there by now."""
-        self.epoch += 1
-        self.fenced = now
-
-
 class Broker:
     """All partitions and transactional ids. Each method is one request; it happens at once."""
 
@@ -160,7 +141,12 @@ class Broker:
         self.on_commit: list[Callable[[Transaction], None]] = []
         #: Chance of an error that only this transaction suffers from.
         self.refusal = 0.0
+        #: The error of records that are refused whoever sends them again; 0 where they are not.
+        self.refuses: Callable[[TP, list[Content]], int] = lambda _tp, _records: NONE
         self._transactions = 0
+        self._numbers = 0
+        self._leaders: dict[TP, int] = {}
+        self._coordinators: dict[str, int] = {}
 
     def at(self, tp: TP) -> Partition:
         """Return a partition."""
@@ -174,30 +160,93 @@ class Broker:
         tps = sorted(tp for tp in self.partitions if tp.topic == name)
         return [record for tp in tps for record in self.partitions[tp].records()]
 
+    # -- where things are -----------------------------------------------------------------------
+
+    def leader(self, tp: TP) -> int:
+        """Return the node that leads a partition; NOBODY while there is none."""
+        return self._leaders.get(tp, len(tp.topic) % NODES)
+
+    def coordinator(self, name: str) -> int:
+        """Return the node that coordinates a transactional id; NOBODY while there is none."""
+        return self._coordinators.get(name, len(name) % NODES)
+
+    def move(self, seconds: float) -> None:
+        """Let some partitions and ids be elsewhere, after a while in which they are nowhere."""
+        random = self._world.random
+        moved: list[tuple[dict[Any, int], Any]] = [
+            *((self._leaders, tp) for tp in sorted(self.partitions) if random.random() < 0.5),
+            *((self._coordinators, name) for name in sorted(self.ids) if random.random() < 0.5),
+        ]
+        for where, what in moved:
+            where[what] = NOBODY
+            there = partial(where.__setitem__, what, random.randrange(NODES))
+            self._world.after(random.uniform(0, seconds), there)
+
     # -- requests -----------------------------------------------------------------------------
 
-    def initialise(self, name: str) -> int:
-        """Take a transactional id: fence whoever has it; return the epoch."""
-        producer = self.ids.setdefault(name, ProducerId())
+    def initialise(
+        self, node: int, name: str, holder: tuple[int, int] | None = None
+    ) -> tuple[int, int, int]:
+        """Take a transactional id: fence whoever has it; return an error, the id and the epoch.
+
+        With the id and epoch of its *holder* a new one is given to that one alone.
+        """
+        if error := self._misdirected(node, name):
+            return error, -1, -1
+        producer = self.ids.get(name)
+        if producer is None:
+            self._numbers += 1
+            producer = self.ids[name] = ProducerId(self._numbers)
         transaction = producer.transaction
         if transaction is not None:
             if transaction.committed is None:
                 producer.fence(self._world.now)
                 self._decide(producer, committed=False)
-            raise Busy
-        producer.fence(self._world.now)
-        return producer.epoch
+            return CONCURRENT_TRANSACTIONS, -1, -1
+        if holder is None:
+            producer.fence(self._world.now)
+        elif error := producer.renew(*holder):
+            return error, -1, -1
+        producer.used = self._world.now
+        return NONE, producer.number, producer.epoch
+
+    def add(self, node: int, name: str, number: int, epoch: int, tps: "Iterable[TP]") -> int:
+        """Let a transaction append to partitions, and begin it; return an error."""
+        if error := self._misdirected(node, name) or self._judge(name, number, epoch):
+            return error
+        producer = self.ids[name]
+        transaction = producer.transaction
+        if transaction is None:
+            transaction = self._begin(name, producer)
+        elif transaction.committed is not None:
+            return CONCURRENT_TRANSACTIONS
+        transaction.added.update(tps)
+        return NONE
+
+    def append(self, node: int, tp: TP, name: str, batch: Batch) -> Answer:
+        """Append the batch of a transaction."""
+        transaction = self.ids[name].transaction if name in self.ids else None
+        numbers = self.at(tp).numbers[batch.producer_id]
+        if error := self._refusal(node, tp, name, batch) or _outside(transaction, tp):
+            return Answer(error)
+        if (known := numbers.judge(batch)) is not None:
+            return known
+        answer = Answer(NONE, *self.produce(tp, batch.records, transaction))
+        numbers.appended(batch, answer)
+        return answer
+
+    def _refusal(self, node: int, tp: TP, name: str, batch: Batch) -> int:
+        """Return the error of a batch whoever sends it and when."""
+        if node != self.leader(tp):
+            return NOT_LEADER
+        if self._world.random.random() < self.refusal:
+            return CORRUPT_MESSAGE
+        return self.refuses(tp, batch.records) or self._judge(name, batch.producer_id, batch.epoch)
 
     def produce(
-        self,
-        tp: TP,
-        records: list[tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]],
-        producer: tuple[str, int] | None = None,
+        self, tp: TP, records: list[Content], transaction: Transaction | None = None
     ) -> tuple[int, int]:
         """Append records; return the first offset and the append time, in unix milliseconds."""
-        transaction = self._joined(*producer) if producer else None
-        if transaction is not None and self._world.random.random() < self.refusal:
-            raise TopicAuthorizationFailedError(tp.topic)
         partition, appended_ms = self.at(tp), round(self._world.now * 1000)
         first = len(partition.entries)
         for number, (key, value, headers) in enumerate(records):
@@ -209,39 +258,54 @@ class Broker:
                 transaction.parts.setdefault(tp, []).append(record)
         return first, appended_ms
 
-    def end(self, name: str, epoch: int, *, commit: bool) -> None:
-        """Decide a transaction."""
-        producer = self._checked(name, epoch)
-        if producer.transaction is None:
-            return
-        if producer.transaction.committed is not None:
-            raise Busy
-        self._decide(producer, committed=commit)
+    def end(self, node: int, name: str, number: int, epoch: int, *, commit: bool) -> int:
+        """Decide a transaction; return an error."""
+        if error := self._misdirected(node, name) or self._judge(name, number, epoch):
+            return error
+        producer = self.ids[name]
+        transaction = producer.transaction
+        if transaction is None:
+            return NONE if producer.last is commit else INVALID_TXN_STATE
+        if transaction.committed is None:
+            self._decide(producer, committed=commit)
+            return NONE
+        return CONCURRENT_TRANSACTIONS if transaction.committed is commit else INVALID_TXN_STATE
 
-    def is_current(self, name: str, epoch: int) -> bool:
-        """Whether *epoch* is the newest of a transactional id."""
+    def is_held(self, name: str, number: int, epoch: int) -> bool:
+        """Whether nobody has taken a transactional id from who has this id and epoch."""
         producer = self.ids.get(name)
-        return producer is not None and producer.epoch == epoch
+        return producer is not None and producer.is_held_by(number, epoch)
+
+    def expire(self) -> None:
+        """Forget the transactional ids that nobody has used for long, as after a week."""
+        idle = [name for name, each in self.ids.items() if each.is_idle(self._world.now)]
+        self._world.note("kafka", f"forgets the transactional ids {idle}")
+        for name in idle:
+            del self.ids[name]
+
+    def forget_offsets(self) -> None:
+        """Forget where the batches are by which duplicates are known."""
+        for partition in self.partitions.values():
+            for numbers in partition.numbers.values():
+                numbers.forget_offsets()
 
     # -- transactions -------------------------------------------------------------------------
 
-    def _checked(self, name: str, epoch: int) -> ProducerId:
-        producer = self.ids[name]
-        if producer.epoch != epoch:
-            raise ProducerFenced
-        return producer
+    def _misdirected(self, node: int, name: str) -> int:
+        coordinator = self.coordinator(name)
+        if coordinator == NOBODY:
+            return COORDINATOR_NOT_AVAILABLE
+        return NONE if node == coordinator else NOT_COORDINATOR
 
-    def _joined(self, name: str, epoch: int) -> Transaction:
-        producer = self._checked(name, epoch)
-        transaction = producer.transaction
-        if transaction is None:
-            self._transactions += 1
-            transaction = producer.transaction = Transaction(name, self._transactions)
-            opened = transaction
-            self._world.after(TRANSACTION_SECONDS, lambda: self._time_out(producer, opened))
-        elif transaction.committed is not None:
-            raise Busy
-        return transaction
+    def _judge(self, name: str, number: int, epoch: int) -> int:
+        producer = self.ids.get(name)
+        return INVALID_ID_MAPPING if producer is None else producer.judge(number, epoch)
+
+    def _begin(self, name: str, producer: ProducerId) -> Transaction:
+        self._transactions += 1
+        opened = producer.transaction = Transaction(name, self._transactions)
+        self._world.after(TRANSACTION_SECONDS, lambda: self._time_out(producer, opened))
+        return opened
 
     def _time_out(self, producer: ProducerId, transaction: Transaction) -> None:
         if producer.transaction is transaction and transaction.committed is None:
@@ -261,18 +325,32 @@ class Broker:
         for tp in transaction.parts:
             self._mark_soon(producer, transaction, tp)
         if not transaction.parts:
-            producer.transaction = None
+            self._complete(producer, transaction)
+
+    def _complete(self, producer: ProducerId, transaction: Transaction) -> None:
+        producer.transaction, producer.last = None, transaction.committed
+        producer.used = self._world.now
 
     def _mark_soon(self, producer: ProducerId, transaction: Transaction, tp: TP) -> None:
         def mark() -> None:
-            self.at(tp).mark(transaction)
+            partition = self.at(tp)
+            partition.mark(transaction)
+            partition.numbers[producer.number].marked(producer.epoch)
             transaction.unmarked -= 1
             if not transaction.unmarked:
-                producer.transaction = None
+                self._complete(producer, transaction)
 
         random = self._world.random
         slow = random.random() < 0.05
         self._world.after(random.uniform(0.1, 0.8) if slow else random.uniform(0, 0.004), mark)
+
+
+def _outside(transaction: Transaction | None, tp: TP) -> int:
+    """Return the error of a batch that is part of no open transaction."""
+    if transaction is None or tp not in transaction.added:
+        return INVALID_TXN_STATE
+    # A leader that hears of transactions under way from the coordinator says it so.
+    return NOT_ENOUGH_REPLICAS if transaction.committed is not None else NONE
 
 
 def _described(transaction: Transaction) -> str:

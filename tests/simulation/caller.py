@@ -10,7 +10,8 @@ from fleet.runtime.caller import Caller
 from fleet.runtime.handler import WorkflowHandler
 from fleet.runtime.reader import KafkaLink
 from simulation.broker import Broker
-from simulation.clients import Clients, Connection
+from simulation.clients import Clients
+from simulation.connection import Connection
 from simulation.flow import Advice, Order, SimulatedFlow
 from simulation.worker import TOPICS
 from simulation.world import Loop, World

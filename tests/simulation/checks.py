@@ -25,8 +25,9 @@ from fleet.records.lifecycle import (
 from fleet.runtime.reader import partition_of
 from fleet.workflow import state
 from fleet.workflow.runs import End
-from simulation.broker import Broker, Record, Transaction
+from simulation.broker import Broker
 from simulation.flow import Attempt, Laboratory, SimulatedFlow
+from simulation.producers import Record, Transaction
 from simulation.worker import TOPICS
 from simulation.world import World
 

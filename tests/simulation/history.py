@@ -18,7 +18,7 @@ from fleet.workflow.errors import (
     WorkflowCancelledByUser,
     WorkflowTimeoutError,
 )
-from simulation import clients, outsider, plan
+from simulation import outsider, plan, wire
 from simulation.broker import Broker
 from simulation.caller import Call, CallerProcess
 from simulation.checks import Checks
@@ -114,6 +114,15 @@ class History:
             self.world.after(at, self._compact)
         for fault in self.plan.faults:
             self.world.after(fault.at, partial(self._inject, fault))
+        self._prepare_wire(self.plan.wire)
+
+    def _prepare_wire(self, faults: plan.Wire) -> None:
+        for at in faults.moved_at:
+            self.world.after(at, partial(self.broker.move, faults.away_seconds))
+        for at in faults.forgotten_at:
+            self.world.after(at, self.broker.forget_offsets)
+        for at in faults.expired_at:
+            self.world.after(at, self.broker.expire)
 
     def _prepare_run(self, run: plan.RunPlan) -> None:
         after, run_id = self.world.after, run.run_id
@@ -159,6 +168,7 @@ class History:
             compute=self.plan.compute,
             batch_records=4 if self.plan.crowd is None else CROWD_BATCH,
         )
+        worker.connection.breaks = self.plan.wire.breaks
         self.world.note(worker.name, "starts")
         self.workers.append(worker)
 
@@ -333,9 +343,7 @@ def simulate(seed: int) -> Verdict:
     made, ids = themed(plan.make(seed)), Random(f"ids {seed}")
     with (
         patch.object(loading, "STALE_SECONDS", made.stale_seconds),
-        patch.object(
-            clients, "BATCH_RECORDS", CROWD_BATCH if made.crowd else clients.BATCH_RECORDS
-        ),
+        patch.object(wire, "BATCH_RECORDS", CROWD_BATCH if made.crowd else wire.BATCH_RECORDS),
         # Work that is resumed begins in the order of its events' ids.
         patch.object(uuid, "uuid4", lambda: uuid.UUID(int=ids.getrandbits(128))),
     ):

@@ -83,6 +83,20 @@ class Crowd:
 
 
 @dataclass(frozen=True)
+class Wire:
+    """What goes wrong between producers of transactions and brokers."""
+
+    #: Chance that a connection breaks, and that a node fails, at each request.
+    breaks: float
+    #: When leaders and coordinators move, and how long they are nowhere at most, in seconds.
+    moved_at: tuple[float, ...]
+    away_seconds: float
+    #: When brokers forget where duplicates are, and transactional ids that nobody has used.
+    forgotten_at: tuple[float, ...]
+    expired_at: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Plan:
     """A history."""
 
@@ -109,6 +123,8 @@ class Plan:
     faults: tuple[Fault, ...]
     compute: Compute
     crowd: Crowd | None
+    #: What goes wrong between producers of transactions and brokers.
+    wire: "Wire"
 
     def __str__(self) -> str:
         whole = {**vars(self), "runs": len(self.runs), "faults": len(self.faults)}
@@ -153,6 +169,20 @@ def make(seed: int) -> Plan:
         ),
         compute=_compute(seed),
         crowd=crowd,
+        wire=_wire(seed),
+    )
+
+
+def _wire(seed: int) -> Wire:
+    random = Random(f"wire {seed}")
+    breaks = random.choice((0.0, 0.0, 0.0, 0.03, 0.15))
+    moves = random.choice((0, 0, 0, 1, 3))
+    return Wire(
+        breaks=breaks,
+        moved_at=tuple(random.uniform(3, 20) for _ in range(moves)),
+        away_seconds=random.choice((0.05, 1.0, 4.0)),
+        forgotten_at=tuple(random.uniform(3, 20) for _ in range(3 if breaks else 0)),
+        expired_at=(random.uniform(18, 29),) if random.random() < 0.15 else (),
     )
 
 

@@ -21,10 +21,12 @@ from fleet.runtime.host import Host
 from fleet.runtime.lost_tasks import LostTasks
 from fleet.runtime.memory import MemoryStore
 from simulation.broker import Broker
-from simulation.clients import Clients, Connection, TransactionalProducer
+from simulation.clients import Clients
+from simulation.connection import Connection
 from simulation.flow import Laboratory, SimulatedFlow
 from simulation.group import HEARTBEAT_SECONDS, SESSION_SECONDS, Group
 from simulation.plan import Compute
+from simulation.wire import WireProducer
 from simulation.world import Loop, World
 
 TOPICS = Topics("sim", "simulated", "main")
@@ -197,23 +199,23 @@ class Worker:
 
     def owned_since(self, partition: int) -> float | None:
         """Return since when it has a task of *partition* that could commit now, in unix seconds."""
-        producer = self._producer(partition)
-        if self.connection.broker.is_current(producer.name, producer.epoch):
-            return producer.started
-        return None
+        wire, who = self._producer(partition)
+        return wire.started if self.connection.broker.is_held(*who) else None
 
     def is_blind(self, partition: int) -> bool:
         """Whether its task of *partition* was fenced before it could have asked whose it is.
 
         That is before the worker's last assignment, and while it was frozen for long.
         """
-        producer = self._producer(partition)
-        newest = self.connection.broker.ids[producer.name]
+        _, who = self._producer(partition)
+        newest = self.connection.broker.ids.get(who[0])
+        if newest is None or newest.is_held_by(*who[1:]):
+            return False
         froze, woke = self._slept
         overslept = (
             woke - froze > SILENT_SESSIONS * SESSION_SECONDS and froze < newest.fenced < woke
         )
-        return producer.epoch < newest.epoch and (newest.fenced < self.assigned or overslept)
+        return newest.fenced < self.assigned or overslept
 
     def differs_from(self, changelog: dict[int, dict[bytes, bytes]]) -> list[bytes]:
         """Return the keys of which its local state has another value than the changelog."""
@@ -227,10 +229,10 @@ class Worker:
             and changelog[partition].get(key) != task.ledger.store.get(key)
         ]
 
-    def _producer(self, partition: int) -> TransactionalProducer:
+    def _producer(self, partition: int) -> tuple[WireProducer, tuple[str, int, int]]:
+        """Return a task's producer, and who it is."""
         log: Any = self.engine.tasks[partition]._log
-        producer: TransactionalProducer = log._producer
-        return producer
+        return log._producer._producer, tuple(log._producer.identity)
 
     def _do(self, work: Coroutine[Any, Any, None]) -> None:
         self.loop.call_soon(lambda: self._tasks.append(self.loop.create_task(work)))

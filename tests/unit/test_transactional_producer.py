@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import (
+    AuthenticationFailedError,
     BrokerResponseError,
     ConcurrentTransactions,
     DuplicateSequenceNumber,
@@ -20,8 +21,8 @@ from aiokafka.errors import (
     NotCoordinatorError,
     NotLeaderForPartitionError,
     OperationNotAttempted,
-    OutOfOrderSequenceNumber,
     TopicAuthorizationFailedError,
+    UnknownError,
 )
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.protocol.produce import ProduceRequest
@@ -29,12 +30,14 @@ from aiokafka.protocol.transaction import AddPartitionsToTxnRequest, EndTxnReque
 from aiokafka.record.default_records import DefaultRecordBatch
 
 from fleet.runtime import transactional_producer
+from fleet.runtime.producer_errors import BatchesRefused, BatchInDoubt
+from fleet.runtime.producer_identity import Identity, RenewProducerIdRequest
 from fleet.runtime.transactional_producer import Appended, TransactionalProducer
 
 JOKES, STATE = TopicPartition("jokes", 3), TopicPartition("state", 3)
 COORDINATOR = 7
 Errors = dict[TopicPartition, type[BrokerResponseError]]
-Kinds = AddPartitionsToTxnRequest | ProduceRequest | EndTxnRequest
+Kinds = AddPartitionsToTxnRequest | ProduceRequest | EndTxnRequest | RenewProducerIdRequest
 
 
 class Kafka:
@@ -46,17 +49,21 @@ class Kafka:
         self.known = set(self.leaders)
         #: What requests of a kind are answered with, in turn.
         self.adding: deque[Errors | KafkaError] = deque()
-        self.producing: deque[dict[TopicPartition, type[BrokerResponseError]] | KafkaError] = (
-            deque()
-        )
+        self.producing: deque[Errors | Exception] = deque()
         self.ending: deque[type[BrokerResponseError] | KafkaError] = deque()
+        self.renewing: deque[type[BrokerResponseError] | KafkaError] = deque()
+        #: The epoch that a producer is given that asks for another one.
+        self.epoch = 2
         self.coordinators_lost = 0
         self.updates = 0
         self.stopped = False
         # What aiokafka's producer has under these names.
         self._sender = self.client = self.cluster = self
         self._txn_manager = SimpleNamespace(
-            transactional_id="task", producer_id=5, producer_epoch=2
+            transactional_id="task",
+            producer_id=5,
+            producer_epoch=2,
+            transaction_timeout_ms=10_000,
         )
 
     async def start(self) -> None:
@@ -98,6 +105,15 @@ class Kafka:
                 if isinstance(error, KafkaError):
                     raise error
                 return SimpleNamespace(error_code=error.errno)
+            case RenewProducerIdRequest():
+                return self._renewed()
+
+    def _renewed(self) -> Any:
+        error = self.renewing.popleft() if self.renewing else NoError
+        if isinstance(error, KafkaError):
+            raise error
+        self.epoch += error is NoError
+        return SimpleNamespace(error_code=error.errno, producer_id=5, producer_epoch=self.epoch)
 
     def _added(self, request: AddPartitionsToTxnRequest) -> list[Any]:
         errors = self.adding.popleft() if self.adding else {}
@@ -110,7 +126,7 @@ class Kafka:
 
     def _produced(self, request: ProduceRequest) -> list[Any]:
         errors = self.producing.popleft() if self.producing else {}
-        if isinstance(errors, KafkaError):
+        if isinstance(errors, Exception):
             raise errors
         return [
             (topic, [(each, errors.get(TopicPartition(topic, each), NoError).errno, 40, 1_000, 0)])
@@ -120,13 +136,22 @@ class Kafka:
     @property
     def kinds(self) -> list[str]:
         """What was asked, in order."""
-        names = {AddPartitionsToTxnRequest: "add", ProduceRequest: "produce", EndTxnRequest: "end"}
+        names: dict[type, str] = {
+            AddPartitionsToTxnRequest: "add",
+            ProduceRequest: "produce",
+            EndTxnRequest: "end",
+            RenewProducerIdRequest: "renew",
+        }
         return [names[type(request)] for _, request in self.requests]
 
     def sequences(self, tp: TopicPartition) -> list[int]:
         """The first sequence number of each batch that was sent to a partition."""
+        return [each.base_sequence for each in self.batches(tp)]
+
+    def batches(self, tp: TopicPartition) -> list[Any]:
+        """What was sent to a partition."""
         return [
-            DefaultRecordBatch(bytes(buffer)).base_sequence
+            DefaultRecordBatch(bytes(buffer))
             for _, request in self.requests
             if isinstance(request, ProduceRequest)
             for topic, ((partition, buffer),) in request._topics
@@ -272,6 +297,104 @@ class TestTryingAgain:
         assert [each.topic for each in await appending] == ["jokes"]
 
 
+class TestDoubt:
+    """A batch may be there that was not acknowledged, a request arrive that is not waited for."""
+
+    @pytest.mark.parametrize(
+        "answers",
+        [
+            [KafkaConnectionError(), {JOKES: MessageSizeTooLargeError}],
+            [{JOKES: NotLeaderForPartitionError}, {JOKES: MessageSizeTooLargeError}],
+            [{JOKES: UnknownError}],
+            [ValueError("an answer that nobody can read")],
+            [AuthenticationFailedError()],
+        ],
+    )
+    async def test_the_numbers_of_a_batch_that_may_be_there_are_not_used_again(
+        self, kafka: Kafka, producer: TransactionalProducer, answers: list[Any]
+    ) -> None:
+        """The broker would take the next batch for this one: so it is of another epoch."""
+        kafka.producing += answers
+        with pytest.raises(BatchInDoubt):
+            await producer.append({JOKES: [batch(kafka)]})
+        await producer.end(commit=False)
+        await producer.append({JOKES: [batch(kafka)]})
+        assert kafka.kinds[-4:] == ["end", "renew", "add", "produce"]
+        sent = [(each.producer_epoch, each.base_sequence) for each in kafka.batches(JOKES)]
+        assert sent[-2:] == [(2, 0), (3, 0)]
+
+    async def test_other_batches_are_awaited_whatever_one_ends_with(
+        self, kafka: Kafka, producer: TransactionalProducer
+    ) -> None:
+        """Else one could arrive after the transaction was aborted."""
+        kafka.leaders[STATE] = 2
+        kafka.producing += [OSError("broken"), {}]
+        await producer.append({JOKES: [batch(kafka)], STATE: [batch(kafka)]})
+        assert kafka.kinds == ["add", "produce", "produce", "produce"]
+
+    @pytest.mark.parametrize("lost", ["adding", "ending"])
+    async def test_a_request_that_was_not_answered_is_of_an_older_epoch_when_it_comes(
+        self, kafka: Kafka, producer: TransactionalProducer, lost: str
+    ) -> None:
+        """A commit that is late would commit what the next transaction has by then."""
+        getattr(kafka, lost).append(KafkaConnectionError())
+        await producer.append({JOKES: [batch(kafka)]})
+        await producer.end(commit=True)
+        await producer.append({JOKES: [batch(kafka)]})
+        assert kafka.kinds[-3:] == ["renew", "add", "produce"]
+        assert [each.producer_epoch for each in kafka.batches(JOKES)] == [2, 3]
+
+    async def test_an_epoch_is_asked_for_until_there_is_an_answer(
+        self, kafka: Kafka, producer: TransactionalProducer
+    ) -> None:
+        """With the epoch that the producer has: so the broker knows a request that is repeated."""
+        kafka.ending.append(KafkaConnectionError())
+        kafka.renewing += [KafkaConnectionError(), ConcurrentTransactions, NotCoordinatorError]
+        await producer.append({JOKES: [batch(kafka)]})
+        await producer.end(commit=True)
+        asked = [
+            each.identity for _, each in kafka.requests if isinstance(each, RenewProducerIdRequest)
+        ]
+        assert asked == [Identity("task", 5, 2)] * 4
+
+    async def test_who_was_fenced_gets_no_other_epoch(
+        self, kafka: Kafka, producer: TransactionalProducer
+    ) -> None:
+        """The request names the epoch, so that it fences nobody who came later."""
+        kafka.ending.append(KafkaConnectionError())
+        kafka.renewing.append(InvalidProducerEpoch)
+        await producer.append({JOKES: [batch(kafka)]})
+        with pytest.raises(InvalidProducerEpoch):
+            await producer.end(commit=True)
+
+    def test_the_request_names_who_asks(self) -> None:
+        """In the version that has it, as the protocol puts it down."""
+        request = RenewProducerIdRequest(Identity("task", 5, 2), 10_000).prepare({22: (0, 5)})
+        assert request.API_VERSION == 3
+        assert request.encode() == (
+            b"\x05task" + (10_000).to_bytes(4) + (5).to_bytes(8) + (2).to_bytes(2) + b"\0"
+        )
+
+
+class TestConcurrentTransactions:
+    async def test_each_pause_is_longer_up_to_a_bound(
+        self, kafka: Kafka, producer: TransactionalProducer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Markers are not written while a leader is away: that may take minutes."""
+        pauses: list[float] = []
+
+        async def sleep(seconds: float) -> None:
+            pauses.append(seconds)
+
+        monkeypatch.setattr(transactional_producer, "CONCURRENT_SECONDS", 0.002)
+        kafka.adding += [{JOKES: ConcurrentTransactions} for _ in range(12)]
+        monkeypatch.setattr(asyncio, "sleep", sleep)
+        await producer.append({JOKES: [batch(kafka)]})
+        waited = [each for each in pauses if each]
+        assert waited[:3] == [0.002, 0.004, 0.008]
+        assert waited[-2:] == [transactional_producer.LONGEST_CONCURRENT_SECONDS] * 2
+
+
 class TestGivingUp:
     async def test_a_batch_that_is_refused_is_told_when_nothing_is_under_way(
         self, kafka: Kafka, producer: TransactionalProducer
@@ -279,7 +402,7 @@ class TestGivingUp:
         """Else it could arrive after the transaction was aborted."""
         refused = {JOKES: MessageSizeTooLargeError, STATE: NotLeaderForPartitionError}
         kafka.producing += [refused]
-        with pytest.raises(MessageSizeTooLargeError):
+        with pytest.raises(BatchesRefused):
             await producer.append({JOKES: [batch(kafka)], STATE: [batch(kafka)]})
         await producer.end(commit=False)
         assert kafka.kinds == ["add", "produce", "produce", "end"]
@@ -289,28 +412,20 @@ class TestGivingUp:
     ) -> None:
         """The broker has not seen them."""
         kafka.producing += [{JOKES: MessageSizeTooLargeError}]
-        with pytest.raises(MessageSizeTooLargeError):
+        with pytest.raises(BatchesRefused):
             await producer.append({JOKES: [batch(kafka, 3)]})
         await producer.end(commit=False)
         await producer.append({JOKES: [batch(kafka)]})
         assert kafka.sequences(JOKES) == [0, 0]
-
-    async def test_the_numbers_of_a_batch_that_may_be_there_are_not_used_again(
-        self, kafka: Kafka, producer: TransactionalProducer
-    ) -> None:
-        """The broker would take the next batch for this one, and drop it: so we are lost."""
-        kafka.producing.append(KafkaConnectionError())
-        kafka.producing.append({JOKES: MessageSizeTooLargeError})
-        with pytest.raises(OutOfOrderSequenceNumber):
-            await producer.append({JOKES: [batch(kafka)]})
 
     async def test_a_topic_that_we_may_not_write_ends_it(
         self, kafka: Kafka, producer: TransactionalProducer
     ) -> None:
         """Nothing was added, so there is nothing to abort."""
         kafka.adding += [{JOKES: TopicAuthorizationFailedError, STATE: OperationNotAttempted}]
-        with pytest.raises(TopicAuthorizationFailedError):
+        with pytest.raises(BatchesRefused) as refused:
             await producer.append({JOKES: [batch(kafka)], STATE: [batch(kafka)]})
+        assert list(refused.value.reasons) == [JOKES]
         await producer.end(commit=False)
         assert kafka.kinds == ["add"]
 

@@ -34,13 +34,14 @@ _start_log, _append = KafkaLog.start, KafkaLog._append
 
 @instead_of(KafkaLog, "start")
 async def _the_predecessor_is_not_fenced(self: Any) -> None:
-    producer = self._producer
-    ids = producer._connection.broker.ids
-    if producer.name in ids:
-        producer.epoch = ids[producer.name].epoch
-        await asyncio.sleep(0)
-    else:
+    wire = self._producer._producer
+    known = wire.connection.broker.ids.get(wire.name)
+    if known is None:
         await _start_log(self)
+        return
+    manager = wire._txn_manager
+    manager.producer_id, manager.producer_epoch = known.number, known.epoch
+    await asyncio.sleep(0)
 
 
 @instead_of(KafkaLog, "_append")
