@@ -7,12 +7,11 @@ gets the effective end and no other.
 """
 
 import asyncio
-import contextlib
 import math
 import uuid
 from collections import deque
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
@@ -31,25 +30,35 @@ from fleet.records.lifecycle import (
 )
 from fleet.records.log import Delivered, Outgoing
 from fleet.records.topics import Topics
+from fleet.runtime import logs
+from fleet.runtime.foreign import FOREIGN, told
 from fleet.runtime.handler import WorkflowHandler
-from fleet.workflow import outcomes
+from fleet.runtime.shown import Shown
+from fleet.workflow import call_checks, outcomes
 from fleet.workflow.definition import Definition
 from fleet.workflow.errors import (
+    EndGone,
     RunConflict,
     RunUnheard,
     WorkflowCancelledByUser,
-    WorkflowConfigurationError,
     WorkflowRuntimeError,
     WorkflowTimeoutError,
 )
 
 #: How much longer than the run's own timeout a caller waits to hear of its end, in seconds.
 GRACE_SECONDS = 10.0
+#: How long a record of a run that nobody waits for here is tried to be sent, in seconds.
+_SEND_SECONDS = 60.0
+_NOT_ACKNOWLEDGED = (
+    "The broker has not acknowledged what was sent, which may still be written. Is it there? "
+    "The same run_id finds the run."
+)
 _LATEST = 2**63 - 1
 _REMEMBERED_ENDS = 100_000
 #: How many runs begin to be started in one turn of the event loop. Of thousands that are begun
 #: together, workers have the first ones while the others are still being written.
 _STARTS_IN_TURN = 64
+_log = logs.get_logger("caller")
 _TERMINAL = frozenset(record.kind.encode() for record in (Completed, Failed, Cancelled, TimedOut))
 
 
@@ -57,19 +66,25 @@ class Link(Protocol):
     """How a caller reaches the log."""
 
     async def follow(self, run_id: str) -> None:
-        """Read the run's partition of `runs` and `stream` from here on."""
+        """Read the run's partition of `runs` and `stream` from here on.
+
+        Tries for as long as nobody cancels it.
+        """
         ...
 
     def followed_from(self, run_id: str) -> int:
         """Return the offset of `runs` since which its partition has been read without a gap."""
         ...
 
-    async def send(self, record: Outgoing) -> None:
-        """Append one record; return when the log has acknowledged it."""
+    async def send(self, record: Outgoing, *, repeatable: bool) -> None:
+        """Append one record; return when the log has acknowledged it.
+
+        Tries for as long as nobody cancels it. *repeatable*: a second copy would be recognised.
+        """
         ...
 
-    async def rewind(self, run_id: str, offset: int) -> None:
-        """Read the run's partition of `runs` from *offset* again."""
+    async def look_back(self, run_id: str, offset: int) -> list[Delivered]:
+        """Return the run's records of `runs` from *offset* up to what was taken by now."""
         ...
 
     def when_stream_read(self, run_id: str, done: Callable[[], None], *, soon: bool) -> None:
@@ -93,15 +108,25 @@ class _Open:
     timeout_seconds: float | None
     #: The caller chose the run's id, so others may have used it, too.
     known_elsewhere: bool
+    #: Which of the stream's records are for its reader.
+    shown: Shown
+    #: Its partition is followed for it.
+    followed: bool = False
+    #: The log has acknowledged the start event.
+    sent: bool = False
     #: `started` or `known` was read for this start event. It may be read again after a look back.
     answered: bool = False
     #: Lowest offset at which a terminal record may be the run's end.
     end_from: int = _LATEST
     #: A terminal record of an older epoch ends nothing: the run was resumed since.
     epoch: int = 0
+    #: When its caller stops waiting, in seconds of the loop's clock.
+    deadline: float = math.inf
     patience: asyncio.TimerHandle | None = None
-    #: The attempt whose stream is shown, by event and step; older ones are ignored.
-    attempts: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+    #: What is read of `runs` while an earlier part is looked at: it counts after that.
+    held: list[Delivered] | None = None
+    #: What is done for it in the background.
+    work: asyncio.Task[None] | None = None
 
 
 class Caller:
@@ -126,17 +151,19 @@ class Caller:
         self, event: Event, run_id: str | None, timeout_seconds: float | None
     ) -> WorkflowHandler:
         """Send the start event; return the run's handler at once."""
-        _check_timeout(timeout_seconds)
+        timeout_seconds = call_checks.timeout(timeout_seconds)
         known_elsewhere = run_id is not None
-        if run_id is None:
-            run_id = uuid.uuid4().hex
-        elif not run_id or "\0" in run_id:
-            raise WorkflowConfigurationError(
-                f"{run_id!r} cannot be a run id; use text that is not empty and has no NUL"
-            )
+        run_id = uuid.uuid4().hex if run_id is None else call_checks.run_id(run_id)
         handler = WorkflowHandler(run_id, self)
-        waiting = _Open(handler, uuid.uuid4().hex, timeout_seconds, known_elsewhere)
+        waiting = _Open(
+            handler,
+            uuid.uuid4().hex,
+            timeout_seconds,
+            known_elsewhere,
+            Shown(from_the_start=not known_elsewhere),
+        )
         self._open.setdefault(run_id, []).append(waiting)
+        self._be_patient(waiting)
         self._start_soon(waiting, event)
         return handler
 
@@ -145,9 +172,8 @@ class Caller:
         envelope = Envelope(
             run_id=run_id, event_id=uuid.uuid4().hex, type=event.type_name(), step=step or ""
         )
-        await self._link.send(
-            Outgoing(self._topics.inbox, run_id.encode(), event.encode(), envelope.headers())
-        )
+        record = Outgoing(self._topics.inbox, run_id.encode(), event.encode(), envelope.headers())
+        await self._send(run_id, record, repeatable=False)
 
     async def cancel_run(self, run_id: str, reason: str) -> None:
         """Write that the run is to stop."""
@@ -156,9 +182,9 @@ class Caller:
             run_id=run_id, event_id=uuid.uuid4().hex, type=Cancelled.kind, epoch=epoch
         )
         cancelled = Cancelled(reason=reason)
-        await self._link.send(
-            Outgoing(self._topics.runs, run_id.encode(), cancelled.encode(), envelope.headers())
-        )
+        key, value = run_id.encode(), cancelled.encode()
+        record = Outgoing(self._topics.runs, key, value, envelope.headers())
+        await self._send(run_id, record, repeatable=True)
 
     def take(self, record: Delivered) -> None:
         """Take a record of `runs` or `stream`; records of others' runs are passed over."""
@@ -166,15 +192,10 @@ class Caller:
         if record.topic == self._topics.runs:
             self._remember(run_id, record)
         for waiting in list(self._open.get(run_id, ())):
-            try:
-                envelope = envelopes.parse(record.headers)
-            except BrokenEnvelope:
-                # Somebody else's; the run's group buries it.
-                return
-            if record.topic == self._topics.stream:
-                self._show(waiting, record, envelope)
+            if record.topic == self._topics.runs and waiting.held is not None:
+                waiting.held.append(record)
             else:
-                self._follow(waiting, record, envelope)
+                self._take(waiting, record)
 
     def fail_all(self, error: BaseException) -> None:
         """End every open run's wait with *error*: its log cannot be read any more."""
@@ -196,7 +217,7 @@ class Caller:
     def _start_soon(self, waiting: _Open, event: Event) -> None:
         if self._begun < _STARTS_IN_TURN:
             self._begun += 1
-            self._soon(self._start(waiting, event))
+            self._start_now(waiting, event)
             return
         if not self._starts:
             asyncio.get_running_loop().call_soon(self._next_turn)
@@ -205,9 +226,13 @@ class Caller:
     def _next_turn(self) -> None:
         self._begun = min(len(self._starts), _STARTS_IN_TURN)
         for _ in range(self._begun):
-            self._soon(self._start(*self._starts.popleft()))
+            self._start_now(*self._starts.popleft())
         if self._starts:
             asyncio.get_running_loop().call_soon(self._next_turn)
+
+    def _start_now(self, waiting: _Open, event: Event) -> None:
+        if not waiting.handler.is_done():
+            self._work(waiting, partial(self._start, waiting, event))
 
     async def _start(self, waiting: _Open, event: Event) -> None:
         run_id = waiting.handler.run_id
@@ -218,36 +243,80 @@ class Caller:
             timeout_seconds=waiting.timeout_seconds,
         )
         topic = self._topics.event(event.type_name())
+        record = Outgoing(topic, run_id.encode(), event.encode(), envelope.headers())
+        waiting.followed = True
+        await self._link.follow(run_id)
+        # A copy has the same event id, by which it is known as this start.
+        await self._link.send(record, repeatable=True)
+        waiting.sent = True
+        if not waiting.handler.is_done():
+            self._be_patient(waiting)
+
+    async def _send(self, run_id: str, record: Outgoing, *, repeatable: bool) -> None:
+        """Append a record for as long as its run is waited for."""
+        now = asyncio.get_running_loop().time()
+        several = self._open.get(run_id, ())
+        deadline = max((each.deadline for each in several), default=now + _SEND_SECONDS)
+        seconds = None if math.isinf(deadline) else deadline - now
         try:
-            await self._link.follow(run_id)
-            await self._link.send(
-                Outgoing(topic, run_id.encode(), event.encode(), envelope.headers())
-            )
-        except Exception as failure:  # noqa: BLE001 - whatever it is, the caller must hear it
-            self._close(waiting, error=failure)
+            async with asyncio.timeout(seconds):
+                await self._link.send(record, repeatable=repeatable)
+        except TimeoutError:
+            raise RunUnheard(seconds or 0, (), _NOT_ACKNOWLEDGED) from None
+
+    def _be_patient(self, waiting: _Open) -> None:
+        """Wait for the run's own timeout and some more, from now on."""
+        if waiting.timeout_seconds is None:
             return
-        if waiting.timeout_seconds is not None and not waiting.handler.is_done():
-            patience = waiting.timeout_seconds + GRACE_SECONDS
-            loop = asyncio.get_running_loop()
-            waiting.patience = loop.call_later(patience, self._lose_patience, waiting)
+        if waiting.patience is not None:
+            waiting.patience.cancel()
+        loop = asyncio.get_running_loop()
+        waiting.deadline = loop.time() + waiting.timeout_seconds + GRACE_SECONDS
+        waiting.patience = loop.call_at(waiting.deadline, self._lose_patience, waiting)
 
     def _lose_patience(self, waiting: _Open) -> None:
-        advice = (
-            "Its worker has not reported; the run goes on when one is back."
-            if waiting.answered
-            else "No worker has taken it up; is one running, with the same prefix? "
-            "The run stays queued."
-        )
+        if waiting.answered:
+            advice = "Its worker has not reported; the run goes on when one is back."
+        elif waiting.sent:
+            advice = (
+                "No worker has taken it up; is one running, with the same prefix? "
+                "The run stays queued."
+            )
+        else:
+            advice = _NOT_ACKNOWLEDGED
         error = RunUnheard(waiting.timeout_seconds or 0, (), advice)
         self._close(waiting, error=error)
 
+    # -- what is read -----------------------------------------------------------------------------
+
+    def _take(self, waiting: _Open, record: Delivered) -> None:
+        """Take a record of the run; what cannot be read in it ends this wait and no other."""
+        try:
+            envelope = envelopes.parse(record.headers)
+        except BrokenEnvelope:
+            # Somebody else's; the run's group buries it.
+            return
+        try:
+            if record.topic == self._topics.stream:
+                self._show(waiting, record, envelope)
+            else:
+                self._follow(waiting, record, envelope)
+        except FOREIGN as failure:
+            error = WorkflowRuntimeError(
+                f"offset {record.offset} of {record.topic} cannot be read ({told(failure)})"
+            )
+            self._close(waiting, error=error)
+
     def _show(self, waiting: _Open, record: Delivered, envelope: Envelope) -> None:
-        attempt = envelope.event_id.rpartition("-")[0]
-        known = waiting.attempts.setdefault((envelope.parent_id, envelope.step), [])
-        if attempt not in known:
-            known.append(attempt)
-        if attempt == known[-1]:
-            waiting.handler.show(self._decoded(envelope.type, record.value or b""))
+        if not waiting.shown.is_next(envelope):
+            return
+        try:
+            event = self._decoded(envelope.type, record.value or b"")
+        except UndecodableEvent as failure:
+            run_id = waiting.handler.run_id
+            _log.warning("stream_record_skipped", run_id=run_id, reason=str(failure))
+        else:
+            waiting.handler.show(event)
 
     def _follow(self, waiting: _Open, record: Delivered, envelope: Envelope) -> None:
         try:
@@ -272,9 +341,9 @@ class Caller:
         early = self._ends.get(run_id, -1)
         if waiting.known_elsewhere and started.read_from < self._link.followed_from(run_id):
             # Also where an end was read: it need not be the first.
-            self._soon(self._look_back(waiting, started.read_from))
+            self._look_back_soon(waiting, started.read_from)
         elif early >= started.read_from:
-            self._soon(self._look_back(waiting, early))
+            self._look_back_soon(waiting, early)
         else:
             waiting.end_from = started.read_from
 
@@ -282,14 +351,24 @@ class Caller:
         waiting.answered = True
         if known.conflict:
             self._close(waiting, error=RunConflict(waiting.handler.run_id))
-            return
-        offset = known.read_from if known.end_offset is None else known.end_offset
-        self._soon(self._look_back(waiting, offset))
+        elif known.end_offset is None:
+            self._look_back_soon(waiting, known.read_from)
+        else:
+            self._look_back_soon(waiting, known.end_offset, is_end=True)
 
-    async def _look_back(self, waiting: _Open, offset: int) -> None:
-        await self._link.rewind(waiting.handler.run_id, offset)
-        # Only now: an end that was read meanwhile may be a later one than that which counts.
+    def _look_back_soon(self, waiting: _Open, offset: int, *, is_end: bool = False) -> None:
+        # An end that is read meanwhile may be a later one than that which counts.
+        waiting.held = []
+        self._work(waiting, partial(self._look_back, waiting, offset, is_end=is_end))
+
+    async def _look_back(self, waiting: _Open, offset: int, *, is_end: bool) -> None:
+        found = await self._link.look_back(waiting.handler.run_id, offset)
+        if is_end and all(record.offset != offset for record in found):
+            self._close(waiting, error=EndGone(waiting.handler.run_id))
+        held, waiting.held = waiting.held or [], None
         waiting.end_from = offset
+        for record in (*found, *held):
+            self._take(waiting, record)
 
     def _remember(self, run_id: str, record: Delivered) -> None:
         if dict(record.headers).get("fleet-type") in _TERMINAL:
@@ -301,19 +380,37 @@ class Caller:
         run_id = waiting.handler.run_id
         match terminal:
             case Completed(event_type=name, event=value):
-                try:
-                    self._close(waiting, event=self._decoded(name, value.encode()))
-                except UndecodableEvent as unreadable:
-                    self._close(waiting, error=WorkflowRuntimeError(f"the result is {unreadable}"))
+                self._succeed(waiting, name, value.encode())
             case Failed():
-                self._close(waiting, error=outcomes.revive(terminal, run_id))
+                self._close(waiting, error=_revived(terminal, run_id))
             case TimedOut(timeout_seconds=seconds, active_steps=active):
                 self._close(waiting, error=WorkflowTimeoutError(seconds, active, ""))
             case Cancelled(reason=reason):
                 self._close(waiting, error=WorkflowCancelledByUser(run_id, reason))
 
+    def _succeed(self, waiting: _Open, name: str, value: bytes) -> None:
+        """End with a result; the types that it is made of are the user's, and may raise."""
+        try:
+            event = self._decoded(name, value)
+            result = self._definition.result_of(event)
+        except UndecodableEvent as unreadable:
+            self._close(waiting, error=WorkflowRuntimeError(f"the result is {unreadable}"))
+        except FOREIGN as failure:
+            error = WorkflowRuntimeError(
+                f"the result cannot be read: its type {name} raises {told(failure)} for what the "
+                "step returned; the run itself has completed"
+            )
+            self._close(waiting, error=error)
+        else:
+            self._close(waiting, event=event, result=result)
+
     def _close(
-        self, waiting: _Open, *, event: Event | None = None, error: BaseException | None = None
+        self,
+        waiting: _Open,
+        *,
+        event: Event | None = None,
+        result: Any = None,
+        error: BaseException | None = None,
     ) -> None:
         if waiting.handler.is_done():
             return
@@ -321,8 +418,10 @@ class Caller:
             waiting.patience.cancel()
         if error is not None:
             waiting.handler.fail(error)
-        elif event is not None:
-            waiting.handler.succeed(self._definition.result_of(event))
+        else:
+            waiting.handler.succeed(result)
+        if waiting.work is not None and waiting.work is not asyncio.current_task():
+            waiting.work.cancel()
         self._link.when_stream_read(
             waiting.handler.run_id,
             partial(self._end_stream, waiting, event),
@@ -341,29 +440,42 @@ class Caller:
         several.remove(waiting)
         if not several:
             del self._open[run_id]
-        self._link.unfollow(run_id)
+        if waiting.followed:
+            self._link.unfollow(run_id)
 
     def _decoded(self, type_name: str, value: bytes) -> Event:
+        """Return the event, of its type where that is known here and takes it."""
         known = self._definition.event_type(type_name)
         if known is not None:
-            with contextlib.suppress(UndecodableEvent):
+            try:
                 return known.decode(value)
+            except UndecodableEvent:
+                pass
+            except FOREIGN as failure:
+                _log.warning("event_type_raised", type=type_name, reason=told(failure))
         return _Unknown.decode(value)
 
-    def _soon(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
+    def _work(self, waiting: _Open, work: Callable[[], Awaitable[None]]) -> None:
+        """Do something for a run; if it fails, this wait is over."""
+
+        async def guarded() -> None:
+            try:
+                await work()
+            except Exception as failure:  # noqa: BLE001 - whatever it is, the caller must hear it
+                self._close(waiting, error=failure)
+
+        waiting.work = task = asyncio.get_running_loop().create_task(guarded())
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
 
-def _check_timeout(seconds: float | None) -> None:
-    if seconds is None:
-        return
-    if not isinstance(seconds, int | float) or not math.isfinite(seconds) or seconds <= 0:
-        raise WorkflowConfigurationError(
-            f"a run's timeout is a number of seconds greater than 0, not {seconds!r}; use None for "
-            "no limit"
-        )
+def _revived(failed: Failed, run_id: str) -> BaseException:
+    try:
+        return outcomes.revive(failed, run_id)
+    except FOREIGN as failure:
+        # The type is the user's, and what it is made of may come from anybody.
+        _log.warning("error_not_revived", run_id=run_id, reason=told(failure))
+        return WorkflowRuntimeError(f"{failed.failure.type}: {failed.failure.message}")
 
 
 class _Unknown(Event, extra="allow"):

@@ -12,6 +12,7 @@ from fleet.runtime.caller import Caller
 from fleet.runtime.handler import WorkflowHandler
 from fleet.runtime.reader import KafkaLink
 from fleet.runtime.workflow import DEFAULT_TIMEOUT_SECONDS, Workflow
+from fleet.workflow import call_checks
 from fleet.workflow.definition import Result_co
 from fleet.workflow.errors import WorkflowConfigurationError
 
@@ -104,4 +105,5 @@ def connect(
     *timeout*, in seconds, bounds each run; None sets no bound. Entering raises BrokerUnreachable,
     TopicsMissing or TopicsMismatched.
     """
-    return Connection(workflow, settings or configuration.current(), timeout)
+    limit = call_checks.timeout(timeout, "a connection's")
+    return Connection(workflow, settings or configuration.current(), limit)

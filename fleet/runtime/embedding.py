@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 from fleet.config import settings as configuration
 from fleet.config.settings import Settings
-from fleet.records.log import Outgoing
+from fleet.records.log import Delivered, Outgoing
 from fleet.records.topics import Topics
 from fleet.runtime import faust_transport, faust_web, provision
 from fleet.runtime.caller import Caller
@@ -75,13 +75,13 @@ class _EmbeddedLink:
         """Return the offset of `runs` since which its partition has been read without a gap."""
         return self._connected.followed_from(run_id)
 
-    async def send(self, record: Outgoing) -> None:
+    async def send(self, record: Outgoing, *, repeatable: bool) -> None:
         """Append one record."""
-        await self._connected.send(record)
+        await self._connected.send(record, repeatable=repeatable)
 
-    async def rewind(self, run_id: str, offset: int) -> None:
-        """Read the run's partition of `runs` from *offset* again."""
-        await self._connected.rewind(run_id, offset)
+    async def look_back(self, run_id: str, offset: int) -> list[Delivered]:
+        """Return the run's records of `runs` from *offset* up to what was taken by now."""
+        return await self._connected.look_back(run_id, offset)
 
     def when_stream_read(self, run_id: str, done: Callable[[], None], *, soon: bool) -> None:
         """Call *done* when the run's partition of `stream` was read to its end."""

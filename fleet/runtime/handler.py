@@ -7,7 +7,7 @@ from typing import Any, Generic, Protocol
 
 from fleet.records.events import Event
 from fleet.workflow.definition import Result_co
-from fleet.workflow.errors import NotAvailableYet
+from fleet.workflow.errors import NotAvailableYet, WorkflowRuntimeError
 
 
 class RunControl(Protocol):
@@ -118,6 +118,9 @@ class WorkflowHandler(Generic[Result_co]):
     def fail(self, error: BaseException) -> None:
         """End with an error."""
         if not self._result.done():
+            if isinstance(error, StopIteration):
+                # A future takes no such exception.
+                error = WorkflowRuntimeError(f"StopIteration: {error}")
             self._result.set_exception(error)
             # Whoever only follows the stream has seen the end, too.
             self._result.exception()

@@ -33,7 +33,7 @@ class MemoryBroker:
         self._kept: dict[str, dict[int, Delivered]] = {}
 
     def subscribe(self, topic: str, reader: Reader, *, keep: bool = False) -> None:
-        """Hand every later record of *topic* to *reader*; *keep* them for `replay`, too."""
+        """Hand every later record of *topic* to *reader*; *keep* them, too."""
         self._readers[topic].append(reader)
         if keep:
             self._kept.setdefault(topic, {})
@@ -54,11 +54,10 @@ class MemoryBroker:
         self._keep(delivered)
         self._hand_on(delivered)
 
-    def replay(self, topic: str, offset: int) -> None:
-        """Hand on again what was kept of *topic* from *offset* on."""
-        again = [record for each, record in self._kept[topic].items() if each >= offset]
-        for record in again:
-            self._hand_on(record)
+    def kept(self, topic: str, key: bytes, offset: int) -> list[Delivered]:
+        """Return what was kept of *key* in *topic* from *offset* on."""
+        kept = self._kept[topic].values()
+        return [record for record in kept if record.offset >= offset and record.key == key]
 
     def _hand_on(self, record: Delivered) -> None:
         for reader in self._readers[record.topic]:

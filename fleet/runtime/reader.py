@@ -3,9 +3,12 @@ A caller's way to Kafka: one producer, and one reader in no consumer group.
 
 The reader follows `runs` and `stream`, only in the partitions of open runs. Where a partition
 begins to be followed its end is noted before the start event is produced, so nothing is missed.
+How far each was read is kept here, not in the client: an assignment drops all positions, and a
+client that failed is replaced by one that reads on from there.
 """
 
 import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,16 +16,26 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    KafkaError,
+    TopicAuthorizationFailedError,
+    UnsupportedCodecError,
+    UnsupportedVersionError,
+)
 from aiokafka.partitioner import DefaultPartitioner
 
 from fleet.config.settings import Settings
 from fleet.records.log import Delivered, Outgoing
 from fleet.records.topics import Topics
-from fleet.runtime.broker import BATCH_BYTES, BrokerUnreachable, Clients, stop_reader
+from fleet.runtime import logs
+from fleet.runtime.broker import BrokerUnreachable, Clients, stop_reader
 from fleet.runtime.loading import delivered
+from fleet.runtime.look_back import LookBack
+from fleet.runtime.writer import Writer
 from fleet.workflow.errors import WorkflowRuntimeError
 
+_log = logs.get_logger("caller")
 _POLL_MS = 100
 #: As for the workers: a fetch in flight keeps newly followed partitions waiting, in milliseconds.
 _FETCH_WAIT_MS = 20
@@ -30,6 +43,17 @@ _FETCH_WAIT_MS = 20
 _IDLE_SECONDS = 30.0
 #: How often ends of `stream` are asked for that nobody waits for, in seconds.
 _ASK_SECONDS = 0.1
+#: Between two attempts after an error of Kafka, in seconds.
+RETRY_SECONDS = 0.2
+#: How long consumers that were replaced may take to stop when the link does, in seconds.
+_STOP_SECONDS = 5.0
+#: Trying again does not help against these.
+_HOPELESS = (
+    ClusterAuthorizationFailedError,
+    TopicAuthorizationFailedError,
+    UnsupportedCodecError,
+    UnsupportedVersionError,
+)
 
 
 # A run's partition is asked for a few times, and the hash is written in Python.
@@ -93,14 +117,22 @@ class KafkaLink:
         self._clients = clients or Clients(settings)
         self._topics = topics
         self._partitions = partitions
+        self._writer = Writer(self._clients)
+        self._past = LookBack(self._clients, topics.runs)
+        self._consumer: Any = None
         #: How many open runs each followed partition has.
         self._open: Counter[int] = Counter()
         self._followed: set[int] = set()
+        #: Partitions that are about to be followed: all at once, as each time costs a pause.
+        self._wanted: set[int] = set()
         self._follows_some = asyncio.Event()
+        #: Next offset to take, of each followed partition of `runs` and `stream`.
+        self._positions: dict[TopicPartition, int] = {}
         #: Offset of `runs` at which each followed partition began to be followed.
         self._began: dict[int, int] = {}
         #: Since when a followed partition has had no open run, in seconds of the loop's clock.
         self._idle_since: dict[int, float] = {}
+        #: Held by who changes what is followed, or replaces the consumer.
         self._following = asyncio.Lock()
         #: By partition: the end that is to be asked for.
         self._to_ask: dict[int, _StreamEnd] = {}
@@ -108,15 +140,15 @@ class KafkaLink:
         self._to_reach: list[_StreamEnd] = []
         #: When ends were asked for, in seconds of the loop's clock.
         self._asked = 0.0
+        self._asking: asyncio.Task[None] | None = None
         self._loop: asyncio.Task[None] | None = None
+        self._stopping: set[asyncio.Task[None]] = set()
 
     async def start(self, reader: Reader) -> None:
         """Connect, and hand records to *reader*; raises BrokerUnreachable."""
-        # With aiokafka's 16 KiB, thousands of starts at once wait for one another.
-        self._producer = self._clients.producer(enable_idempotence=True, max_batch_size=BATCH_BYTES)
-        self._consumer = self._clients.reader(fetch_max_wait_ms=_FETCH_WAIT_MS)
+        self._consumer = self._reader()
         try:
-            await self._producer.start()
+            await self._writer.start()
             await self._consumer.start()
         except (KafkaError, OSError) as failure:
             await self.stop()
@@ -125,21 +157,33 @@ class KafkaLink:
 
     async def stop(self) -> None:
         """Disconnect."""
-        if self._loop is not None:
-            self._loop.cancel()
-            await asyncio.gather(self._loop, return_exceptions=True)
-        await self._producer.stop()
+        tasks = [each for each in (self._loop, self._asking) if each is not None]
+        for each in tasks:
+            each.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._past.stop()
+        await self._writer.stop()
         await stop_reader(self._consumer)
+        if self._stopping:
+            await asyncio.wait(self._stopping, timeout=_STOP_SECONDS)
 
     async def follow(self, run_id: str) -> None:
-        """Read the run's partition of `runs` and `stream` from here on."""
+        """Read the run's partition of `runs` and `stream` from here on.
+
+        Tries for as long as nobody cancels it; raises what trying again does not help against.
+        """
         partition = partition_of(run_id, self._partitions)
         self._open[partition] += 1
-        if partition in self._followed:
-            return
-        async with self._following:
-            if partition not in self._followed:
-                await self._assign(self._followed | {partition})
+        while partition not in self._followed:
+            self._wanted.add(partition)
+            async with self._following:
+                try:
+                    await self._follow_wanted()
+                except _HOPELESS:
+                    raise
+                except (KafkaError, OSError) as failure:
+                    _log.warning("partition_not_followed", error=repr(failure))
+                    await asyncio.sleep(RETRY_SECONDS)
 
     def followed_from(self, run_id: str) -> int:
         """Return the offset of `runs` since which its partition has been read without a gap."""
@@ -149,23 +193,19 @@ class KafkaLink:
         """Let the run's partition go when no other run of it is open."""
         self._open[partition_of(run_id, self._partitions)] -= 1
 
-    async def send(self, record: Outgoing) -> None:
-        """Append one record; return when the broker has acknowledged it."""
-        run_id = record.key.decode()
-        await self._producer.send_and_wait(
-            record.topic,
-            key=record.key,
-            value=record.value,
-            headers=record.headers,
-            partition=partition_of(run_id, self._partitions),
-        )
+    async def send(self, record: Outgoing, *, repeatable: bool) -> None:
+        """Append one record; return when the broker has acknowledged it.
 
-    async def rewind(self, run_id: str, offset: int) -> None:
-        """Read the run's partition of `runs` from *offset* again."""
-        async with self._following:
-            tp = self._runs(partition_of(run_id, self._partitions))
-            if await self._consumer.position(tp) > offset:
-                self._consumer.seek(tp, offset)
+        Tries for as long as nobody cancels it; see `Writer.append`.
+        """
+        partition = partition_of(record.key.decode(), self._partitions)
+        await self._writer.append(record, partition, repeatable=repeatable)
+
+    async def look_back(self, run_id: str, offset: int) -> list[Delivered]:
+        """Return the run's records of `runs` from *offset* up to what was taken by now."""
+        partition = partition_of(run_id, self._partitions)
+        end = self._positions.get(self._runs(partition), 0)
+        return await self._past.read(partition, run_id.encode(), offset, end)
 
     def when_stream_read(self, run_id: str, done: Callable[[], None], *, soon: bool) -> None:
         """Call *done* when all that is in the run's partition of `stream` by now was taken."""
@@ -177,49 +217,117 @@ class KafkaLink:
         end.done.append(done)
         end.soon = end.soon or soon
 
+    # -- reading ----------------------------------------------------------------------------------
+
     async def _read(self, reader: Reader) -> None:
         while True:
             try:
                 await self._release_idle()
                 await self._read_once(reader)
-            except Exception as failure:
-                reader.fail_all(LogUnreadable(failure))
-                self._followed.clear()
-                self._follows_some.clear()
-                self._release()
-                raise
+            except Exception as failure:  # noqa: BLE001 - whatever it is, later runs need a reader
+                _log.warning("caller_reconnects", error=repr(failure))
+                if not isinstance(failure, KafkaError | OSError) or isinstance(failure, _HOPELESS):
+                    self._give_up(reader, failure)
+                await asyncio.sleep(RETRY_SECONDS)
+                await self._reconnect()
 
     async def _read_once(self, reader: Reader) -> None:
         await self._follows_some.wait()
         found: dict[Any, list[Any]] = await self._consumer.getmany(timeout_ms=_POLL_MS)
+        # From here on nothing is awaited: what the client has handed out is taken.
         # The stream first: what a step showed is there before its result is.
-        for tp in sorted(found, key=lambda each: each.topic != self._topics.stream):
+        for tp in sorted(found, key=lambda tp: tp.topic != self._topics.stream):
             for record in found[tp]:
-                reader.take(delivered(record))
+                if record.offset >= self._positions.get(tp, record.offset + 1):
+                    self._positions[tp] = record.offset + 1
+                    reader.take(delivered(record))
+        self._ask_soon()
         await self._end_streams()
 
+    def _give_up(self, reader: Reader, failure: BaseException) -> None:
+        """End the wait for all runs that are open; later ones may be read again."""
+        reader.fail_all(LogUnreadable(failure))
+        self._followed.clear()
+        self._positions.clear()
+        self._follows_some.clear()
+        self._release()
+
+    async def _reconnect(self) -> None:
+        """Read on from the same positions with a new consumer."""
+        async with self._following:
+            self._stop_soon(self._consumer)
+            while True:
+                self._consumer = self._reader()
+                try:
+                    await self._consumer.start()
+                except (KafkaError, OSError) as failure:
+                    _log.warning("caller_not_connected", error=repr(failure))
+                    self._stop_soon(self._consumer)
+                    await asyncio.sleep(RETRY_SECONDS)
+                else:
+                    self._place()
+                    return
+
+    def _reader(self) -> Any:
+        return self._clients.reader(fetch_max_wait_ms=_FETCH_WAIT_MS)
+
+    def _stop_soon(self, consumer: Any) -> None:
+        task = asyncio.get_running_loop().create_task(stop_reader(consumer))
+        self._stopping.add(task)
+        task.add_done_callback(self._stopping.discard)
+
+    # -- ends of streams --------------------------------------------------------------------------
+
+    def _ask_soon(self) -> None:
+        """Find out how far those have to wait that wait for the end of a stream."""
+        if not self._to_ask or (self._asking is not None and not self._asking.done()):
+            return
+        now = asyncio.get_running_loop().time()
+        if any(end.soon for end in self._to_ask.values()) or now - self._asked >= _ASK_SECONDS:
+            self._asked = now
+            # Beside the reading: an answer may take as long as an outage.
+            self._asking = asyncio.create_task(self._ask(), name="fleet stream ends")
+
+    async def _ask(self) -> None:
+        asked, self._to_ask = self._to_ask, {}
+        try:
+            ends = await self._consumer.end_offsets([self._stream(each) for each in asked])
+        except Exception as failure:  # noqa: BLE001 - asked again for as long as somebody waits
+            _log.warning("stream_end_not_known", error=repr(failure))
+            self._ask_again(asked)
+            await asyncio.sleep(RETRY_SECONDS)
+            return
+        for partition, end in asked.items():
+            end.offset = ends[self._stream(partition)]
+        self._to_reach += asked.values()
+        await self._end_streams()
+
+    def _ask_again(self, asked: dict[int, _StreamEnd]) -> None:
+        for partition, end in asked.items():
+            if partition not in self._followed:
+                end.reached()
+                continue
+            later = self._to_ask.setdefault(partition, _StreamEnd(partition))
+            later.done += end.done
+            later.soon = later.soon or end.soon
+
     async def _end_streams(self) -> None:
-        """Call whoever waited for what was read; find out how far the others have to wait."""
-        await self._ask_ends()
+        """Call whoever waited for what was read."""
         for end in list(self._to_reach):
-            if end.partition not in self._followed or await self._is_reached(end):
+            is_over = end.partition not in self._followed or await self._is_reached(end)
+            if is_over and end in self._to_reach:
                 self._to_reach.remove(end)
                 end.reached()
 
-    async def _ask_ends(self) -> None:
-        now = asyncio.get_running_loop().time()
-        soon = any(end.soon for end in self._to_ask.values())
-        if soon or (self._to_ask and now - self._asked >= _ASK_SECONDS):
-            self._asked = now
-            asked, self._to_ask = self._to_ask, {}
-            self._to_reach += asked.values()
-            ends = await self._consumer.end_offsets([self._stream(each) for each in asked])
-            for partition, end in asked.items():
-                end.offset = ends[self._stream(partition)]
-
     async def _is_reached(self, end: _StreamEnd) -> bool:
-        position: int = await self._consumer.position(self._stream(end.partition))
-        return position >= end.offset
+        tp = self._stream(end.partition)
+        if self._positions.get(tp, 0) >= end.offset:
+            return True
+        # The client's position passes what is never handed out as a record; all else was taken.
+        with contextlib.suppress(KafkaError):
+            position: int = await self._consumer.position(tp)
+            return position >= end.offset
+        return False
 
     def _release(self) -> None:
         """Let nobody wait: nothing is read any more."""
@@ -227,6 +335,8 @@ class KafkaLink:
         self._to_ask, self._to_reach = {}, []
         for end in waiting:
             end.reached()
+
+    # -- what is followed -------------------------------------------------------------------------
 
     async def _release_idle(self) -> None:
         """Let partitions go that had no open run for a while; assigning anew costs a pause."""
@@ -239,27 +349,32 @@ class KafkaLink:
         idle = {each for each, since in self._idle_since.items() if now - since > _IDLE_SECONDS}
         if idle:
             async with self._following:
-                still = {partition for partition in idle if not self._open[partition]}
-                await self._assign(self._followed - still)
+                self._followed -= {each for each in idle if not self._open[each]}
+                kept = set(self._tps(self._followed))
+                self._positions = {tp: at for tp, at in self._positions.items() if tp in kept}
+                self._place()
                 for partition in idle:
-                    del self._idle_since[partition]
+                    self._idle_since.pop(partition, None)
 
-    async def _assign(self, partitions: set[int]) -> None:
-        """Follow exactly these partitions: known ones from where they are, new ones from the end.
+    async def _follow_wanted(self) -> None:
+        """Follow what is wanted, from its end."""
+        new = self._wanted - self._followed
+        ends = await self._consumer.end_offsets(self._tps(new)) if new else {}
+        # Only now, and nothing is awaited until all are sought: reading went on meanwhile.
+        for partition in new:
+            self._began[partition] = ends[self._runs(partition)]
+        self._positions |= ends
+        self._followed |= new
+        self._wanted -= new
+        if new:
+            self._place()
 
-        Assigning drops all positions, so each is sought again.
-        """
-        kept = self._followed & partitions
-        positions = {tp: await self._consumer.position(tp) for tp in self._tps(kept)}
-        new = self._tps(partitions - kept)
-        positions |= await self._consumer.end_offsets(new) if new else {}
-        for partition in partitions - kept:
-            self._began[partition] = positions[self._runs(partition)]
-        self._consumer.assign(list(positions))
-        for tp, offset in positions.items():
+    def _place(self) -> None:
+        """Read exactly what is followed, each partition from where it is."""
+        self._consumer.assign(list(self._positions))
+        for tp, offset in self._positions.items():
             self._consumer.seek(tp, offset)
-        self._followed = set(partitions)
-        if partitions:
+        if self._positions:
             self._follows_some.set()
         else:
             self._follows_some.clear()

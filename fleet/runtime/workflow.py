@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from fleet.config import settings
 from fleet.records.events import Event
-from fleet.records.log import Outgoing
+from fleet.records.log import Delivered, Outgoing
 from fleet.records.topics import Topics
 from fleet.runtime import blocking, embedding, faust_transport, unclosed_loop
 from fleet.runtime.caller import Caller
@@ -22,6 +22,7 @@ from fleet.runtime.memory import MemoryBroker, MemoryLog, MemoryStore, MemoryStr
 from fleet.runtime.metrics import Metrics
 from fleet.runtime.task import Charter, Task
 from fleet.runtime.workflow_topic import EventTopics, WorkflowTopic
+from fleet.workflow import call_checks
 from fleet.workflow.definition import Definition, Result_co
 from fleet.workflow.errors import WorkflowConfigurationError
 
@@ -63,11 +64,7 @@ class Workflow(Definition[Result_co]):
     """
 
     def __init__(self, *, timeout: float | None = DEFAULT_TIMEOUT_SECONDS, app: Any = None) -> None:
-        if timeout is not None and timeout <= 0:
-            raise WorkflowConfigurationError(
-                f"a workflow's timeout is a number of seconds greater than 0, not {timeout!r}; "
-                "use None for no limit"
-            )
+        timeout = call_checks.timeout(timeout, "a workflow's")
         self.graph()
         self.timeout = timeout
         self.app = app
@@ -224,13 +221,13 @@ class _MemoryLink:
         """Return 0: everything was read."""
         return 0
 
-    async def send(self, record: Outgoing) -> None:
+    async def send(self, record: Outgoing, *, repeatable: bool) -> None:
         """Append one record."""
         self._broker.append(record)
 
-    async def rewind(self, run_id: str, offset: int) -> None:
-        """Hand on the kept records of `runs` from *offset*."""
-        self._broker.replay(self._topics.runs, offset)
+    async def look_back(self, run_id: str, offset: int) -> list[Delivered]:
+        """Return the run's records of `runs` from *offset* that are kept."""
+        return self._broker.kept(self._topics.runs, run_id.encode(), offset)
 
     def when_stream_read(self, run_id: str, done: Callable[[], None], *, soon: bool) -> None:
         """Let what was appended before arrive."""

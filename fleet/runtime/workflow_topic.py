@@ -20,6 +20,7 @@ from fleet.records.events import Event, UndecodableEvent
 from fleet.runtime import logs, provision
 from fleet.runtime.engine import Engine
 from fleet.runtime.reader import partition_of
+from fleet.workflow import call_checks
 from fleet.workflow.errors import WorkflowConfigurationError
 
 _log = logs.get_logger("workflow_topic")
@@ -163,12 +164,16 @@ class EventTopics:
         """Return what is written beside *event*."""
         name = event.type_name()
         event_id = uuid.uuid4().hex
+        if run_id is not None:
+            call_checks.run_id(run_id)
         if name == self._engine.charter.graph.start.type_name():
             return Envelope(
-                run_id=run_id or uuid.uuid4().hex,
+                run_id=uuid.uuid4().hex if run_id is None else run_id,
                 event_id=event_id,
                 type=name,
-                timeout_seconds=self._timeout_seconds if timeout is None else timeout,
+                timeout_seconds=(
+                    self._timeout_seconds if timeout is None else call_checks.timeout(timeout)
+                ),
             )
         at = _current_envelope()
         if at is not None and run_id in (None, at.run_id):

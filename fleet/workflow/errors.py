@@ -75,6 +75,16 @@ class RunConflict(WorkflowRuntimeError):
         )
 
 
+class EndGone(WorkflowRuntimeError):
+    """Raised when a run ended before and the record of its end is not in the log any more."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(
+            f"run {run_id} ended before, and the record of its end is no longer in the log; use "
+            "another run_id, or keep the runs topic at least as long as FLEET_DEDUPE_DAYS"
+        )
+
+
 class UnfitResult(UndecodableEvent):
     """Raised when the `.result` of a plain StopEvent is not what the workflow says it is."""
 

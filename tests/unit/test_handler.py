@@ -33,7 +33,7 @@ from fleet.records.topics import Topics
 from fleet.runtime import caller as callers
 from fleet.runtime.caller import Caller
 from fleet.workflow.definition import Definition
-from fleet.workflow.errors import RunConflict
+from fleet.workflow.errors import EndGone, RunConflict
 
 TOPICS = Topics("fleet", "joke", "main")
 
@@ -50,6 +50,24 @@ class JokeFlow(Definition):
     @step
     async def critique(self, ev: JokeEvent) -> StopEvent:
         return StopEvent()
+
+
+class Panic(BaseException):
+    """As extensions in other languages raise it."""
+
+
+class Prickly(Exception):
+    """Takes no notes."""
+
+    def add_note(self, note: str) -> None:
+        raise Panic(note)
+
+
+class Greedy(Exception):
+    """Takes no attributes."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise Panic(name)
 
 
 def completed(result: Any = 1) -> Completed:
@@ -71,12 +89,12 @@ class Link:
     def __init__(self) -> None:
         self.sent: list[Outgoing] = []
         self.followed: list[str] = []
-        self.rewound: list[int] = []
+        self.looked_back: list[int] = []
         #: What was read of `runs`, in its order.
         self.log: list[Delivered] = []
         self.began = 0
         self.failure: Exception | None = None
-        #: What arrives while somebody rewinds.
+        #: What arrives while somebody looks back.
         self.meanwhile: list[Delivered] = []
         #: Who is called when the stream is read; None: it is, whenever somebody asks.
         self.reading_stream: list[Callable[[], None]] | None = None
@@ -85,18 +103,19 @@ class Link:
     async def follow(self, run_id: str) -> None:
         self.followed.append(run_id)
 
-    async def send(self, record: Outgoing) -> None:
+    async def send(self, record: Outgoing, *, repeatable: bool) -> None:
+        del repeatable
         if self.failure is not None:
             raise self.failure
         self.sent.append(record)
 
-    async def rewind(self, run_id: str, offset: int) -> None:
-        self.rewound.append(offset)
+    async def look_back(self, run_id: str, offset: int) -> list[Delivered]:
+        self.looked_back.append(offset)
         for record in self.meanwhile:
             self.caller.take(record)
+        found = [each for each in self.log if each.offset >= offset]
         await asyncio.sleep(0)
-        for record in [each for each in self.log if each.offset >= offset]:
-            asyncio.get_running_loop().call_soon(self.caller.take, record)
+        return found
 
     def followed_from(self, run_id: str) -> int:
         return self.began
@@ -307,9 +326,9 @@ class TestEnd:
         """A run id that others know may have been cancelled before this process followed it."""
         link.began = 4
         handler = await link.run()
+        link.log.append(record(Cancelled(), 2))
         await link.reads(Started(start_event_id=link.start_id(), read_from=2), 4)
-        assert link.rewound == [2]
-        await link.reads(Cancelled(), 2)
+        assert link.looked_back == [2]
         assert isinstance(handler.exception(), WorkflowCancelledByUser)
 
     async def test_an_older_end_is_no_end_of_this_run(self, link: Link) -> None:
@@ -337,7 +356,7 @@ class TestEnd:
         link.caller.take(record(completed("x"), 4))
         assert await handler == "x"
         await turns()
-        assert link.rewound == []
+        assert link.looked_back == []
 
     async def test_a_kind_of_a_newer_version_is_passed_over(self, link: Link) -> None:
         """What ends this run is of a kind that is known."""
@@ -374,21 +393,78 @@ class TestEnd:
         await link.reads(Completed(step="s", event_type="StopEvent", event="[1"), 4)
         assert isinstance(handler.exception(), WorkflowRuntimeError)
 
+    @pytest.mark.parametrize("kind", [KeyError, Panic, RecursionError, StopIteration])
+    async def test_a_result_type_that_raises_ends_that_run_alone(
+        self, link: Link, monkeypatch: pytest.MonkeyPatch, kind: type[BaseException]
+    ) -> None:
+        """Its code is the user's: a dataclass's __post_init__, a validator."""
+
+        def raising(event: Event) -> Any:
+            if event.get("result") == "bad":
+                raise kind("missing")
+            return event.get("result")
+
+        monkeypatch.setattr(JokeFlow, "result_of", raising)
+        bad, good = await link.run("bad"), await link.run("good")
+        for index, handler in enumerate((bad, good)):
+            await link.reads(Started(start_event_id=link.start_id(index)), 3, handler.run_id)
+            await link.reads(completed(handler.run_id), 4, handler.run_id)
+        with pytest.raises(WorkflowRuntimeError, match=f"StopEvent raises {kind.__name__}.*miss"):
+            await bad
+        assert await good == "good"
+
+    @pytest.mark.parametrize("kind", ["StopIteration", "Prickly", "Greedy"])
+    async def test_an_error_that_cannot_be_made_again_ends_that_run_alone(
+        self, link: Link, kind: str
+    ) -> None:
+        """The record names any type that is imported here, and anybody may write one."""
+        handler, other = await link.run("r"), await link.run("other")
+        module = "builtins" if kind == "StopIteration" else __name__
+        failure = Failure(module=module, type=kind, message="x", args=("x",))
+        await link.reads(Started(start_event_id=link.start_id(0)), 3)
+        await link.reads(Failed(step="s", event_id="e", failure=failure), 4)
+        with pytest.raises(Exception, match="x"):
+            await handler
+        await link.reads(Started(start_event_id=link.start_id(1)), 5, "other")
+        await link.reads(completed("fine"), 6, "other")
+        assert await other == "fine"
+
+    async def test_what_hears_of_the_end_and_raises_harms_no_other(self, link: Link) -> None:
+        """It is the user's; asyncio reports it."""
+        reported: list[Any] = []
+        asyncio.get_running_loop().set_exception_handler(
+            lambda _, context: reported.append(context)
+        )
+        handler, other = await link.run("r"), await link.run("other")
+        handler.add_done_callback(lambda _: [].pop())
+        for index, run_id in enumerate(("r", "other")):
+            await link.reads(Started(start_event_id=link.start_id(index)), 3, run_id)
+            await link.reads(completed("x"), 4, run_id)
+        assert [await handler, await other] == ["x", "x"]
+        assert len(reported) == 1
+
 
 class TestRepeat:
     async def test_an_ended_run_is_read_where_it_ended(self, link: Link) -> None:
         """`known` says where; what lies between is not this run's end."""
         handler = await link.run()
+        link.log.append(record(completed("x"), 4))
         await link.reads(Known(start_event_id=link.start_id(), end_offset=4), 9)
-        assert link.rewound == [4]
-        await link.reads(completed("x"), 4)
+        assert link.looked_back == [4]
         assert await handler == "x"
+
+    async def test_an_end_that_the_log_has_lost_is_said_at_once(self, link: Link) -> None:
+        """Retention took it: nobody waits for what cannot come."""
+        handler = await link.run()
+        await link.reads(Known(start_event_id=link.start_id(), end_offset=4), 9)
+        with pytest.raises(EndGone, match="run r ended before"):
+            await handler
 
     async def test_a_run_that_goes_on_is_followed(self, link: Link) -> None:
         """From what its group had read when it answered."""
         handler = await link.run()
         await link.reads(Known(start_event_id=link.start_id(), read_from=6), 9)
-        assert link.rewound == [6]
+        assert link.looked_back == [6]
         await link.reads(completed("x"), 12)
         assert await handler == "x"
 
@@ -396,7 +472,7 @@ class TestRepeat:
         """Two callers may repeat one run at the same time."""
         await link.run()
         await link.reads(Known(start_event_id="another", end_offset=4), 9)
-        assert link.rewound == []
+        assert link.looked_back == []
 
     async def test_a_conflict_is_an_error(self, link: Link) -> None:
         """Nothing was started, and the first run's result is not ours."""
@@ -409,8 +485,8 @@ class TestRepeat:
         """Somebody cancels the ended run while its end is looked up."""
         handler = await link.run()
         link.meanwhile = [record(Cancelled(), 10)]
+        link.log.append(record(completed("x"), 4))
         await link.reads(Known(start_event_id=link.start_id(), end_offset=4), 9)
-        await link.reads(completed("x"), 4)
         assert await handler == "x"
 
     async def test_several_handlers_of_one_run_get_one_end(self, link: Link) -> None:
@@ -483,6 +559,27 @@ class TestStream:
         await link.reads(completed(), 4)
         shown = [event.get("joke") for event in await self.read(handler)]
         assert shown == ["old", "new", "newer", None]
+
+    async def test_each_event_is_shown_once(self, link: Link) -> None:
+        """A client that heard no answer may have written it again; numbers tell."""
+        handler = await link.run()
+        for number in (0, 1, 0, 1, 2, 1):
+            await link.shows(JokeEvent(joke=str(number)), "one", number)
+        await link.reads(Started(start_event_id=link.start_id()), 3)
+        await link.reads(completed(), 4)
+        shown = [event.get("joke") for event in await self.read(handler)]
+        assert shown == ["0", "1", "2", None]
+
+    @pytest.mark.parametrize("value", [b"[1", b"\xff", b"1", b""])
+    async def test_what_cannot_be_read_is_passed_over(self, link: Link, value: bytes) -> None:
+        """The rest of the stream, and the run, go on."""
+        handler = await link.run()
+        envelope = Envelope(run_id="r", type="JokeEvent", parent_id="e", event_id="one-0", step="s")
+        link.caller.take(Delivered(TOPICS.stream, 0, 0, 0, b"r", value, envelope.headers()))
+        await link.shows(JokeEvent(joke="fine"), "one", 1)
+        await link.reads(Started(start_event_id=link.start_id()), 3)
+        await link.reads(completed(), 4)
+        assert [event.get("joke") for event in await self.read(handler)] == ["fine", None]
 
     async def test_attempts_of_other_steps_and_events_do_not_end_each_other(
         self, link: Link

@@ -5,7 +5,10 @@ import gc
 import logging
 import weakref
 from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, ClassVar
+from uuid import UUID
 
 import pytest
 from pydantic import BaseModel
@@ -29,6 +32,12 @@ from fleet.config import settings
 from fleet.records.events import UnencodableEvent
 from fleet.workflow.errors import RunConflict, StepTimeoutError, UnexpectedResult, UnroutableEvent
 
+#: What is no time limit of a run: 1.7e308 seconds have no deadline in milliseconds.
+NO_DURATIONS: list[Any] = [
+    *(0, -1, float("nan"), float("inf"), 1.7e308, 10**400, 320_000_000.0),
+    *("5", True, Decimal(5), [5]),
+]
+
 
 class JokeEvent(Event):
     joke: str
@@ -42,6 +51,16 @@ class Progress(Event):
 
 class Judgement(StopEvent):
     verdict: str
+
+
+@dataclass
+class Verdict:
+    """A result type of the user's, whose own check raises."""
+
+    word: str
+
+    def __post_init__(self) -> None:
+        {"good": 1, "bad": 0}[self.word]
 
 
 class Special(Exception):
@@ -315,6 +334,20 @@ class TestErrors:
             await flow.run(bad=True)
         assert await other == await flow.run() == "fine"
 
+    async def test_a_result_type_that_raises_fails_the_run_and_no_other(self) -> None:
+        """At once: the run has completed, and its caller cannot have the result."""
+
+        class Flow(Workflow[Verdict]):
+            @step
+            async def only(self, ev: StartEvent) -> StopEvent:
+                return StopEvent(result={"word": ev.get("word")})
+
+        flow = Flow(timeout=None)
+        handler, other = flow.run(word="ugly"), flow.run(word="good")
+        with pytest.raises(WorkflowRuntimeError, match="StopEvent raises KeyError: 'ugly'"):
+            await handler
+        assert await other == await flow.run(word="good") == Verdict("good")
+
     async def test_what_a_step_sends_must_be_an_event(self) -> None:
         """The step itself gets the error, where it is made."""
 
@@ -409,13 +442,13 @@ class TestTime:
         with pytest.raises(StepTimeoutError, match=r"step slow took longer .* of 0.01 seconds"):
             await Flow(timeout=60).run()
 
-    @pytest.mark.parametrize("seconds", [0, -1])
-    async def test_a_workflows_timeout_is_a_duration(self, seconds: float) -> None:
+    @pytest.mark.parametrize("seconds", NO_DURATIONS)
+    async def test_a_workflows_timeout_is_a_duration(self, seconds: Any) -> None:
         """Not a number of seconds greater than 0 is refused when the workflow is made."""
         with pytest.raises(WorkflowConfigurationError, match="use None for no limit"):
             JokeFlow(timeout=seconds)
 
-    @pytest.mark.parametrize("seconds", [0, -1, "5", float("nan")])
+    @pytest.mark.parametrize("seconds", NO_DURATIONS)
     async def test_a_runs_timeout_is_a_duration(self, seconds: Any) -> None:
         """What is refused for the workflow is refused for one run, before it starts."""
         with pytest.raises(WorkflowConfigurationError, match="timeout"):
@@ -520,11 +553,27 @@ class TestRunId:
             with pytest.raises(Special, match="x"):
                 await flow.run(name="it", run_id="1")
 
-    @pytest.mark.parametrize("run_id", ["", "a\0b"])
-    async def test_what_is_no_id_is_refused(self, run_id: str) -> None:
+    @pytest.mark.parametrize(
+        ("run_id", "told"),
+        [
+            ("", "cannot be a run id"),
+            ("a\0b", "cannot be a run id"),
+            ("\ud800", "leave out surrogates"),
+            ("E" * 256, "at most 255 bytes in UTF-8"),
+            ("é" * 128, "at most 255 bytes in UTF-8, .* has 256"),
+            (UUID(int=1), r"is text, not UUID; use run_id=str\(...\)"),
+            (7, "is text, not int"),
+            (b"a", "is text, not bytes"),
+        ],
+    )
+    async def test_what_is_no_id_is_refused(self, run_id: Any, told: str) -> None:
         """It is a record's key and part of others."""
-        with pytest.raises(WorkflowConfigurationError, match="cannot be a run id"):
+        with pytest.raises(WorkflowConfigurationError, match=told):
             JokeFlow().run(topic="x", run_id=run_id)
+
+    async def test_the_longest_id_is_taken(self) -> None:
+        """In bytes, as it is written."""
+        assert await JokeFlow().run(topic="x", run_id="é" * 127 + "e")
 
 
 class TestStream:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 
 from fleet.config.settings import Settings
 from fleet.records.log import Delivered
@@ -152,9 +153,26 @@ async def test_nobody_waits_for_a_log_that_is_not_read(link: KafkaLink, consumer
     link.when_stream_read("a", lambda: called.append("known"), soon=True)
     await turns()
     link.when_stream_read("a", lambda: called.append("unknown"), soon=False)
-    consumer.failure = ConnectionError("gone")
+    consumer.failure = TopicAuthorizationFailedError("stream")
     await turns()
     assert sorted(called) == ["known", "unknown"]
     link.when_stream_read("a", lambda: called.append("late"), soon=False)
     await turns()
     assert called[-1] == "late"
+
+
+@pytest.mark.parametrize("failure", [KafkaError("fetcher"), ConnectionError("gone")])
+async def test_a_consumer_that_fails_is_replaced(
+    link: KafkaLink, consumer: Consumer, monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    """The new one reads on from the same offsets, and nobody is told anything."""
+    monkeypatch.setattr(readers, "RETRY_SECONDS", 0)
+    link._positions[STREAM[0]] = 7
+    consumer.failure, consumer.positions = failure, {}
+    await turns()
+    consumer.failure = None
+    assert consumer.positions[STREAM[0]] == 7
+    called: list[str] = []
+    link.when_stream_read("a", lambda: called.append("a"), soon=True)
+    await turns()
+    assert called == ["a"]

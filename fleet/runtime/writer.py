@@ -1,0 +1,156 @@
+"""
+A caller's producer: each record is tried until the broker has it, or its sender gives up.
+
+aiokafka repeats a batch with its sequence number for as long as it takes, so an outage alone writes
+nothing twice. It gives up before a record is in a batch (no metadata, no room), and after answers
+that leave a hole in the sequence; no later record of that partition would be taken then, so the
+producer is replaced.
+"""
+
+import asyncio
+from typing import Any
+
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    InvalidTopicError,
+    KafkaError,
+    KafkaTimeoutError,
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
+    UnsupportedVersionError,
+)
+
+from fleet.records.log import Outgoing
+from fleet.runtime import logs
+from fleet.runtime.broker import BATCH_BYTES, Clients
+from fleet.workflow.errors import WorkflowRuntimeError
+
+_log = logs.get_logger("caller")
+#: Between two attempts to append a record, in seconds.
+RETRY_SECONDS = 0.2
+#: How long a producer that is stopped may take for what it has not sent yet, in seconds.
+_STOP_SECONDS = 10.0
+#: Raised before a record is in a batch: it is not in the log, and the producer is sound.
+_NOT_APPENDED = (KafkaTimeoutError, UnknownTopicOrPartitionError)
+#: The broker, or aiokafka in its name, does not take such a record however often it is sent.
+_REFUSALS = (
+    ClusterAuthorizationFailedError,
+    InvalidTopicError,
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
+    TopicAuthorizationFailedError,
+    UnsupportedVersionError,
+)
+
+
+class RecordRefused(WorkflowRuntimeError):
+    """Raised when the broker does not take what a caller sends, however often it is sent."""
+
+    def __init__(self, topic: str, failure: KafkaError) -> None:
+        super().__init__(
+            f"the broker does not take this record of {topic} ({failure!r}); make the event "
+            "smaller if it is too large, or allow this client to write to the topic"
+        )
+
+
+class InDoubt(WorkflowRuntimeError):
+    """Raised when the broker may or may not have a record that must not be written twice."""
+
+    def __init__(self, topic: str, failure: BaseException) -> None:
+        super().__init__(
+            f"the broker may or may not have this record of {topic} ({failure!r}); look at the "
+            "run before you send it again"
+        )
+
+
+class Writer:
+    """Appends a caller's records."""
+
+    def __init__(self, clients: Clients) -> None:
+        self._clients = clients
+        self._producer: Any = None
+        #: No later record of some partition would be taken from it.
+        self._unsound = False
+        self._replacing = asyncio.Lock()
+        self._ending: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Connect; raises what aiokafka does."""
+        self._producer = self._made()
+        await self._producer.start()
+
+    async def stop(self) -> None:
+        """Disconnect. What was handed over and not sent is sent first, if that is soon done."""
+        if self._producer is not None:
+            await _stop(self._producer)
+        for each in self._ending:
+            each.cancel()
+
+    async def append(self, record: Outgoing, partition: int, *, repeatable: bool) -> None:
+        """Append one record; return when the broker has acknowledged it.
+
+        Tries for as long as nobody cancels it. Raises RecordRefused; and InDoubt where the broker
+        may have the record and a second copy would not be recognised: *repeatable* says it would.
+        """
+        while True:
+            try:
+                await self._attempt(record, partition)
+            except (*_NOT_APPENDED, OSError) as failure:
+                _log.warning("record_not_sent", topic=record.topic, error=repr(failure))
+            except KafkaError as failure:
+                self._unsound = True
+                if isinstance(failure, _REFUSALS):
+                    raise RecordRefused(record.topic, failure) from None
+                if not repeatable:
+                    raise InDoubt(record.topic, failure) from None
+                _log.warning("record_sent_again", topic=record.topic, error=repr(failure))
+            else:
+                return
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _attempt(self, record: Outgoing, partition: int) -> None:
+        if self._unsound:
+            await self._replace()
+        await self._producer.send_and_wait(
+            record.topic,
+            key=record.key,
+            value=record.value,
+            headers=record.headers,
+            partition=partition,
+        )
+
+    async def _replace(self) -> None:
+        async with self._replacing:
+            if not self._unsound:
+                return
+            fresh = self._made()
+            try:
+                await fresh.start()
+            except BaseException:
+                self._end_soon(fresh)
+                raise
+            self._end_soon(self._producer)
+            self._producer, self._unsound = fresh, False
+
+    def _made(self) -> Any:
+        # With aiokafka's 16 KiB, thousands of starts at once wait for one another.
+        return self._clients.producer(enable_idempotence=True, max_batch_size=BATCH_BYTES)
+
+    def _end_soon(self, producer: Any) -> None:
+        task = asyncio.get_running_loop().create_task(_stop(producer))
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+
+async def _stop(producer: Any) -> None:
+    """Stop a producer, at the latest by closing its connections: it waits for what is unsent."""
+    stopping = asyncio.get_running_loop().create_task(producer.stop())
+    try:
+        done, _ = await asyncio.wait([stopping], timeout=_STOP_SECONDS)
+        if not done:
+            await producer.client.close()
+    finally:
+        stopping.cancel()
+        await asyncio.gather(stopping, return_exceptions=True)

@@ -1,0 +1,46 @@
+"""Which stream records of a run are for its reader."""
+
+import pytest
+
+from fleet.records.envelope import Envelope
+from fleet.runtime.shown import Shown
+
+
+def shown(*ids: str, from_the_start: bool = True) -> list[str]:
+    """Return those of the stream records that are shown; all of one step on one event."""
+    stream = Shown(from_the_start=from_the_start)
+    return [each for each in ids if stream.is_next(Envelope("r", each, "T", parent_id="e"))]
+
+
+def test_each_number_is_shown_once() -> None:
+    """What is read again is known by its number."""
+    assert shown("a-0", "a-1", "a-0", "a-1", "a-2", "a-2") == ["a-0", "a-1", "a-2"]
+
+
+def test_a_new_attempt_begins_again() -> None:
+    """And what the older one still shows is passed over, also when it shows it late."""
+    assert shown("a-0", "a-1", "b-0", "a-2", "b-1", "a-0") == ["a-0", "a-1", "b-0", "b-1"]
+
+
+def test_a_gap_is_noticed(caplog: pytest.LogCaptureFixture) -> None:
+    """What is there is shown, and the log says what is missing."""
+    assert shown("a-0", "a-3", "a-4") == ["a-0", "a-3", "a-4"]
+    assert "1-2" in caplog.text
+
+
+def test_a_gap_at_the_beginning_is_noticed(caplog: pytest.LogCaptureFixture) -> None:
+    """Where the stream was followed before the run began."""
+    assert shown("a-2") == ["a-2"]
+    assert "0-1" in caplog.text
+
+
+def test_who_comes_late_misses_the_beginning(caplog: pytest.LogCaptureFixture) -> None:
+    """That is no gap: nobody here followed the stream then."""
+    assert shown("a-5", "a-6", "a-5", from_the_start=False) == ["a-5", "a-6"]
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("foreign", ["a", "", "a-", "a-x", "-"])
+def test_what_has_no_number_is_not_shown(foreign: str) -> None:
+    """Anybody may write to a topic."""
+    assert shown("a-0", foreign, "a-1") == ["a-0", "a-1"]
