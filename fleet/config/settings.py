@@ -28,6 +28,8 @@ from fleet.records.errors import FleetError
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
+#: 160 events of 400 KB, or 32,000 of 2 KB.
+WINDOW_BYTES = 64 * 1024 * 1024
 VARIABLE_PREFIX = "FLEET_"
 _HIGHEST_PORT = 65_535
 
@@ -96,6 +98,12 @@ class Settings(BaseSettings):
         description="How long the state of a failed, cancelled or timed-out run is kept, in days.",
     )
     slots: int = Field(2_000, ge=1, description="Steps in flight per worker.")
+    window_bytes: int = Field(
+        WINDOW_BYTES,
+        ge=1_048_576,
+        description="Events that a worker has taken and not finished, in bytes. More allows more "
+        "steps at once on large events, and takes up to three times as much memory.",
+    )
     drain_seconds: FiniteFloat = Field(
         20, ge=0, description="How long a stopping worker lets running steps finish, in seconds."
     )

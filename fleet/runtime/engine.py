@@ -18,11 +18,13 @@ from fleet.records.topics import Topics
 from fleet.runtime import logs
 from fleet.runtime.backend import Backend, KafkaBackend
 from fleet.runtime.broker import Clients
+from fleet.runtime.budget import Budgets
 from fleet.runtime.gauges import GAUGES
 from fleet.runtime.loading import Loader, LocalStore
 from fleet.runtime.memory import stream_record
 from fleet.runtime.metrics import Metrics
 from fleet.runtime.pulse import Pulse
+from fleet.runtime.slots import Slots
 from fleet.runtime.stopping import stop_client
 from fleet.runtime.task import Charter, Task
 from fleet.runtime.transactions import KafkaLog
@@ -93,7 +95,8 @@ class Engine:
             graph=graph,
             topics=topics,
             workflow=lambda: workflow,
-            slots=asyncio.Semaphore(settings.slots),
+            slots=Slots(settings.slots),
+            budgets=Budgets.of(settings.window_bytes),
             stream=self._stream,
             observer=self.metrics,
             wall=self._backend.wall,

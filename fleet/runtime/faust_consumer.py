@@ -71,6 +71,8 @@ class Consumer(driver.Consumer):
         self._checked = False
         #: For how many looks a hook has not been called that was to be.
         self._overdue_looks = 0
+        #: When tasks were told how far they have read, in the loop's time.
+        self._noted = 0.0
         self._feed = AgentFeed(self._to_message, self._hand_to_agents, self._feed_failed)
         self._native = NativeRecords(self)
 
@@ -165,6 +167,7 @@ class Consumer(driver.Consumer):
                 for tp, batch in (records or {}).items():
                     await self._take(TP(*tp), batch)
                 await self._native.handed_over()
+                await self._note_reached()
             if agents.done():
                 agents.result()
         except (ConsumerStoppedError, asyncio.CancelledError):
@@ -328,7 +331,6 @@ class Consumer(driver.Consumer):
             await self._check_group()
             if self.flow_active and not self.app.rebalancing:
                 self._check_overdue()
-                await self._note_reached()
                 await self._lost.reopen()
 
     async def _check_group(self) -> None:
@@ -352,6 +354,11 @@ class Consumer(driver.Consumer):
         return bool(self.app.in_recovery and self.app.tables)
 
     async def _note_reached(self) -> None:
+        """Tell tasks how far they have read; only while no record is on its way to one."""
+        now = self.loop.time()
+        if now < self._noted + WATCH_SECONDS or not self.flow_active or self.app.rebalancing:
+            return
+        self._noted = now
         ends: Mapping[TP, tuple[int, int]] = await self._thread.stable_ends(self.host.live)
         for tp, (position, stable_end) in ends.items():
             task = self.host.task(tp)

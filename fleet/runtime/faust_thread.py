@@ -19,6 +19,10 @@ from fleet.runtime.stopping import end_fetching
 #: How long a fetch may wait for data, in milliseconds. aiokafka has one fetch in flight per broker:
 #: a partition that is not part of it gets its data only after the fetch has returned.
 FETCH_WAIT_MS = 20
+#: What is fetched and waits for its task, of all partitions together, in bytes. aiokafka holds one
+#: fetch of each partition, so each gets a part of it, but enough for a batch of small records.
+FETCHED_BYTES = 32 * 1024 * 1024
+LEAST_FETCH_BYTES, MOST_FETCH_BYTES = 64 * 1024, 1024 * 1024
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
@@ -34,6 +38,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         consumer = super()._create_worker_consumer(transport)
         consumer._isolation_level = "read_committed"
         consumer._fetch_max_wait_ms = FETCH_WAIT_MS
+        consumer._fetch_max_bytes = FETCHED_BYTES
         # Without tables Faust falls back to round robin, which takes a run's partitions apart.
         self._assignor = self.app.assignor
         consumer._partition_assignment_strategy = [self._assignor]
@@ -72,6 +77,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         """Take what was assigned; ask for more where that was before we read some topic."""
         await super().on_partitions_assigned(assigned, generation_id)
         consumer: Any = self._ensure_consumer()
+        consumer._fetcher._max_partition_fetch_bytes = _fetch_bytes(len(consumer.assignment()))
         topics = consumer.subscription()
         if self._renewed_for != topics and self._is_outdated(topics):
             # Once: a topic that is not there is in no assignment.
@@ -132,3 +138,12 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         subscription = self._ensure_consumer()._subscription.subscription
         assignment = subscription.assignment if subscription is not None else None
         return assignment.state_value(TopicPartition(*tp)) if assignment is not None else None
+
+
+def _fetch_bytes(partitions: int) -> int:
+    """Return how much of a partition is fetched at once, where so many are assigned, in bytes.
+
+    A larger batch is fetched as it is.
+    """
+    share = FETCHED_BYTES // max(1, partitions)
+    return max(LEAST_FETCH_BYTES, min(MOST_FETCH_BYTES, share))

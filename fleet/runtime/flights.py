@@ -7,12 +7,13 @@ own timeout for each attempt. What waits for a limit holds no slot.
 
 import asyncio
 import secrets
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from fleet.records.events import Event
+from fleet.runtime.slots import Slots
 from fleet.workflow.context import Context
 from fleet.workflow.errors import StepTimeoutError, UnexpectedResult
 from fleet.workflow.outcomes import Raised, Returned, Sent
@@ -20,6 +21,11 @@ from fleet.workflow.state import View
 from fleet.workflow.transitions import Work
 
 Outcome = Returned | Raised
+
+#: An event from this size on, in bytes, is decoded again when its step begins, where that has to
+#: wait for a slot: decoded it may take ten times the memory of its bytes.
+LATE_DECODE_BYTES = 16 * 1024
+_UNDECODED = Event()
 
 
 class StreamWriter(Protocol):
@@ -35,6 +41,11 @@ class Owner(Protocol):
 
     def now(self) -> float:
         """Return the time in unix seconds."""
+        ...
+
+    @property
+    def held_back(self) -> bool:
+        """Whether no step may begin before a commit got through."""
         ...
 
     async def sure(self) -> None:
@@ -60,6 +71,8 @@ class Flight:
     started: float = 0.0
     #: It was told to stop: whatever it still does has no effect.
     stopped: bool = False
+    #: What its event is decoded as when it begins; None where it is.
+    decoded_as: type[Event] | None = None
 
 
 class Flights:
@@ -68,7 +81,7 @@ class Flights:
     def __init__(
         self,
         workflow: Callable[[], object],
-        slots: asyncio.Semaphore,
+        slots: Slots,
         stream: StreamWriter,
         view: View,
         owner: Owner,
@@ -81,6 +94,8 @@ class Flights:
         self._by_run: dict[str, dict[int, Flight]] = {}
         self._running: dict[tuple[str, str], int] = {}
         self._waiting: dict[tuple[str, str], deque[Flight]] = {}
+        #: What waits for a slot, in the order in which it came.
+        self._queue: OrderedDict[int, Flight] = OrderedDict()
         self._grounded = False
 
     def __len__(self) -> int:
@@ -97,8 +112,9 @@ class Flights:
         lane = work.envelope.run_id, work.step.name
         if self._grounded or self._running.get(lane, 0) >= work.step.options.num_workers:
             self._waiting.setdefault(lane, deque()).append(flight)
+            _shed(flight)
         else:
-            self._take_off(lane, flight)
+            self._line_up(lane, flight)
 
     def active_steps(self, run_id: str) -> set[str]:
         """Return the names of a run's steps that run now."""
@@ -111,6 +127,19 @@ class Flights:
         for flight in flights:
             self._stop(flight)
         return [flight.work for flight in flights]
+
+    @property
+    def held_back(self) -> bool:
+        """Whether no step may begin before a commit got through."""
+        return self._owner.held_back
+
+    def begin_next(self) -> bool:
+        """Begin the step that has waited longest for a slot; tell whether there was one."""
+        if not self._queue:
+            return False
+        _, flight = self._queue.popitem(last=False)
+        self._take_off(flight)
+        return True
 
     def ground(self) -> None:
         """Let nothing begin any more; what runs goes on."""
@@ -131,8 +160,15 @@ class Flights:
         for flight in list(self):
             self._stop(flight)
 
-    def _take_off(self, lane: tuple[str, str], flight: Flight) -> None:
+    def _line_up(self, lane: tuple[str, str], flight: Flight) -> None:
         self._running[lane] = self._running.get(lane, 0) + 1
+        self._queue[id(flight)] = flight
+        self._slots.wait(self)
+        if id(flight) in self._queue:
+            _shed(flight)
+
+    def _take_off(self, flight: Flight) -> None:
+        lane = flight.work.envelope.run_id, flight.work.step.name
         flight.task = asyncio.create_task(self._fly(flight), name=f"step {lane[1]}")
         # Not in the coroutine: one that is cancelled before it begins runs none of its own code.
         flight.task.add_done_callback(lambda task: self._left(lane, task))
@@ -141,6 +177,8 @@ class Flights:
         flight.stopped = True
         if flight.task is not None:
             flight.task.cancel()
+        elif self._queue.pop(id(flight), None) is not None:
+            self._next_in((flight.work.envelope.run_id, flight.work.step.name))
         self._remove(flight)
 
     def _remove(self, flight: Flight) -> None:
@@ -152,6 +190,7 @@ class Flights:
 
     def _left(self, lane: tuple[str, str], task: asyncio.Task[None]) -> None:
         self._next_in(lane)
+        self._slots.give_back()
         failure = None if task.cancelled() else task.exception()
         if failure is not None:
             self._owner.broken(failure)
@@ -163,26 +202,26 @@ class Flights:
         while waiting and not self._grounded:
             flight = waiting.popleft()
             if not flight.stopped:
-                self._take_off(lane, flight)
+                self._line_up(lane, flight)
                 return
         if not running:
             self._running.pop(lane, None)
             self._waiting.pop(lane, None)
 
     async def _fly(self, flight: Flight) -> None:
-        async with self._slots:
-            await self._owner.sure()
-            flight.started = self._owner.now()
-            outcome = await self._attempt(flight)
+        await self._owner.sure()
+        flight.started = self._owner.now()
+        outcome = await self._attempt(flight)
         if not flight.stopped:
             self._remove(flight)
             self._owner.landed(flight, outcome)
 
     async def _attempt(self, flight: Flight) -> Outcome:
-        work = flight.work
         context, written = self._context(flight)
         try:
-            event = await self._returned(work, context)
+            if flight.decoded_as is not None:
+                _decode(flight, flight.decoded_as)
+            event = await self._returned(flight.work, context)
             if written:
                 await asyncio.gather(*written)
         except asyncio.CancelledError as cancelled:
@@ -230,6 +269,19 @@ class Flights:
         if event is not None and not isinstance(event, Event):
             raise UnexpectedResult(work.step.name, event)
         return event
+
+
+def _shed(flight: Flight) -> None:
+    """Keep only the bytes of a large event whose step waits for a slot."""
+    work = flight.work
+    if len(work.record.value or b"") >= LATE_DECODE_BYTES and flight.decoded_as is None:
+        flight.decoded_as = type(work.event)
+        flight.work = work._replace(event=_UNDECODED)
+
+
+def _decode(flight: Flight, event_type: type[Event]) -> None:
+    event = event_type.decode(flight.work.record.value or b"")
+    flight.work, flight.decoded_as = flight.work._replace(event=event), None
 
 
 async def _within(seconds: float, step: str, attempt: Coroutine[Any, Any, Any]) -> Any:

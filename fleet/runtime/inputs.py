@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from fleet.records.log import Delivered
+from fleet.runtime.budget import Account
 from fleet.runtime.frontier import Delivery, Frontier
 from fleet.runtime.ledger import Ledger
 from fleet.workflow import state
@@ -24,6 +25,8 @@ class _Open:
     steps: set[str]
     #: Whether some of its steps were done, and marked so, before the others.
     marked: bool
+    #: What it counts for in the window, in bytes.
+    size: int
 
 
 class Lag(NamedTuple):
@@ -39,8 +42,10 @@ class Lag(NamedTuple):
 class Inputs:
     """The input partitions of one task."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, window: Account) -> None:
         self.frontiers: dict[str, Frontier] = {}
+        #: Events that are open, in bytes.
+        self.window = window
         self._ledger = ledger
         self._open: dict[tuple[str, int], _Open] = {}
         #: By topic: every record that was appended before this broker time was delivered.
@@ -69,7 +74,9 @@ class Inputs:
 
     def open(self, record: Delivered, steps: Iterable[str], *, marked: bool) -> None:
         """Hold an event open until all of *steps* are done."""
-        self._open[record.topic, record.offset] = _Open(record, set(steps), marked)
+        size = _size(record)
+        self.window.add(size)
+        self._open[record.topic, record.offset] = _Open(record, set(steps), marked, size)
 
     def step_done(self, record: Delivered, step: str) -> None:
         """Note that one step of an open event is done; the last one closes it."""
@@ -86,7 +93,9 @@ class Inputs:
 
     def close(self, record: Delivered) -> None:
         """Note that nothing more is to be done for an open event."""
-        if self._open.pop((record.topic, record.offset)).marked:
+        event = self._open.pop((record.topic, record.offset))
+        self.window.add(-event.size)
+        if event.marked:
             self._ledger.open.state.delete_all(state.done_prefix(record.topic, record.offset))
         self.done(record)
 
@@ -148,3 +157,8 @@ class Inputs:
         """Note that the sealed positions are in the log."""
         for frontier in self.frontiers.values():
             frontier.committed = max(frontier.committed, frontier.sealed)
+
+
+def _size(record: Delivered) -> int:
+    headers = sum(len(value or b"") for _, value in record.headers)
+    return len(record.value or b"") + len(record.key or b"") + headers

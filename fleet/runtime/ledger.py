@@ -50,6 +50,10 @@ class Ledger:
         """Yield the decided entries under *prefix*."""
         return self.open.state.items(prefix)
 
+    def drafts(self) -> list[Draft]:
+        """Return what is decided and not committed."""
+        return [self.open] if self.sealed is None else [self.sealed, self.open]
+
     def seal(self) -> Draft:
         """Close the open draft for its commit and begin another over it."""
         assert self.sealed is None, "one commit at a time"

@@ -15,6 +15,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from fleet.config import settings
 from fleet.records import envelope as envelopes
 from fleet.records import lifecycle
 from fleet.records.envelope import BrokenEnvelope, Envelope
@@ -22,6 +23,7 @@ from fleet.records.events import UndecodableEvent
 from fleet.records.lifecycle import StepRecord
 from fleet.records.log import Delivered
 from fleet.records.topics import Topics
+from fleet.runtime.budget import Budgets
 from fleet.runtime.clock import BrokerClock
 from fleet.runtime.commits import Commits, Committed
 from fleet.runtime.deadlines import Deadlines
@@ -31,6 +33,8 @@ from fleet.runtime.inputs import Inputs
 from fleet.runtime.ledger import Ledger, StateStore
 from fleet.runtime.log import Log, TaskLost
 from fleet.runtime.pulse import Pulse
+from fleet.runtime.slots import Slots
+from fleet.runtime.uncommitted import Uncommitted
 from fleet.workflow import runs, state
 from fleet.workflow.errors import WorkflowRuntimeError
 from fleet.workflow.graph import Graph
@@ -83,11 +87,12 @@ class Charter:
     topics: Topics
     #: Gives the object whose methods the steps are.
     workflow: Callable[[], object]
-    slots: asyncio.Semaphore
+    slots: Slots
     stream: StreamWriter
     observer: Observer
     dedupe_days: float
     resume_days: float
+    budgets: Budgets = field(default_factory=lambda: Budgets.of(settings.WINDOW_BYTES))
     #: In memory nobody else can own a partition.
     pulse: Pulse = field(default_factory=lambda: Pulse(math.inf, time.monotonic))
     #: The local clock, in unix seconds.
@@ -114,7 +119,8 @@ class Task:
         self.partition = partition
         self.ledger = Ledger(store)
         self.clock = BrokerClock(charter.wall)
-        self.inputs = Inputs(self.ledger)
+        self.inputs = Inputs(self.ledger, charter.budgets.window.account())
+        self.uncommitted = Uncommitted(self.ledger, charter.budgets)
         self.frontiers = self.inputs.frontiers
         self.flights = Flights(
             charter.workflow, charter.slots, charter.stream, self.ledger, owner=self
@@ -152,10 +158,18 @@ class Task:
 
     def takes(self, topic: str) -> bool:
         """Whether more records of *topic* are wanted now."""
-        if not self._taking:
+        if not self._taking or self.uncommitted.full:
+            return False
+        # Nothing of `runs` stays open, and steps may wait for what it says.
+        if topic != self.charter.topics.runs and self.inputs.window.full:
             return False
         frontier = self.frontiers.get(topic)
         return frontier is None or frontier.pending < WINDOW_RECORDS
+
+    @property
+    def held_back(self) -> bool:
+        """Whether no step may begin before a commit got through."""
+        return self.uncommitted.full
 
     # -- life ---------------------------------------------------------------------------------
 
@@ -205,6 +219,7 @@ class Task:
         self._alive = self._taking = False
         self.flights.stop()
         self._deadlines.stop()
+        self._hold_nothing()
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
@@ -369,6 +384,7 @@ class Task:
             self.ledger.open, flight.work, self._step_record(flight, outcome, finished)
         )
         self._step_done(flight.work)
+        self.ledger.open.steps += 1
         self.commits.now()
 
     def _take(self, flight: Flight, outcome: Outcome) -> Outcome:
@@ -487,6 +503,9 @@ class Task:
     def _committed(self, commit: Committed) -> None:
         self.clock.observe(commit.appended_ms)
         self.inputs.committed()
+        self.uncommitted.count()
+        # Also of other tasks: what this one held is theirs now.
+        self.charter.slots.hand_out()
         self.charter.observer.committed(commit.records, commit.size, commit.seconds)
 
     async def _supervised(self, loop: Coroutine[Any, Any, None]) -> None:
@@ -502,10 +521,16 @@ class Task:
             self._alive = self._taking = False
             self._deadlines.stop()
             self.flights.stop()
+            self._hold_nothing()
             for loop in self._loops:
                 # What is decided and not committed is half of something, perhaps.
                 loop.cancel()
             self._lost(self, reason)
+
+    def _hold_nothing(self) -> None:
+        self.inputs.window.close()
+        self.uncommitted.close()
+        self.charter.slots.hand_out()
 
     def broken(self, failure: BaseException) -> None:
         """Give up: something failed that cannot fail, so the task must not look alive."""

@@ -16,10 +16,12 @@ from fleet.records.events import Event
 from fleet.records.log import Delivered, Outgoing
 from fleet.records.topics import Topics
 from fleet.runtime import blocking, embedding, faust_transport, unclosed_loop
+from fleet.runtime.budget import Budgets
 from fleet.runtime.caller import Caller
 from fleet.runtime.handler import WorkflowHandler
 from fleet.runtime.memory import MemoryBroker, MemoryLog, MemoryStore, MemoryStream
 from fleet.runtime.metrics import Metrics
+from fleet.runtime.slots import Slots
 from fleet.runtime.task import Charter, Task
 from fleet.runtime.workflow_topic import EventTopics, WorkflowTopic
 from fleet.workflow import call_checks
@@ -179,7 +181,8 @@ def _in_memory(workflow: Workflow) -> Caller:
         topics=topics,
         # Weakly: when nobody holds the workflow or a run of it, its log closes.
         workflow=weakref.ref(workflow),
-        slots=asyncio.Semaphore(limits.slots),
+        slots=Slots(limits.slots),
+        budgets=Budgets.of(limits.window_bytes),
         stream=MemoryStream(broker, topics),
         observer=Metrics(topics),
         dedupe_days=limits.dedupe_days,

@@ -31,6 +31,9 @@ DONE = b"d\0"
 FROZEN = b"k\0"
 PARKED = b"w\0"
 
+#: What an entry takes besides its value, about, in bytes: key, objects.
+_ENTRY_BYTES = 200
+
 
 def position_key(topic: str) -> bytes:
     """Return the key of the position in *topic*."""
@@ -104,6 +107,8 @@ class Overlay:
         self.below = below
         #: New values by key; None deletes.
         self.changes: MutableMapping[bytes, bytes | None] = {}
+        #: How much was written, in bytes, also what was written over since.
+        self.written = 0
 
     def get(self, key: bytes) -> bytes | None:
         """Return the changed value where there is one, else the one below."""
@@ -125,10 +130,12 @@ class Overlay:
     def put(self, key: bytes, value: bytes) -> None:
         """Set *key* to *value*."""
         self.changes[key] = value
+        self.written += _ENTRY_BYTES + len(value)
 
     def delete(self, key: bytes) -> None:
         """Remove *key*."""
         self.changes[key] = None
+        self.written += _ENTRY_BYTES
 
     def delete_all(self, prefix: bytes) -> None:
         """Remove every key that begins with *prefix*."""

@@ -107,9 +107,11 @@ def apply(state: Overlay, changes: Mapping[bytes, bytes | None], prefix: bytes) 
     later wins: a value is never at a path and below it.
     """
     for key, value in changes.items():
-        if value is not None:
+        if value is None:
+            state.delete(key)
+        else:
             _clear_way(state, key, len(prefix))
-        state.changes[key] = value
+            state.put(key, value)
 
 
 def begin(state: Overlay, values: str, prefix: bytes) -> None:

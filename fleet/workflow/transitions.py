@@ -42,6 +42,8 @@ _CANONICAL = json.JSONEncoder(sort_keys=True)
 MAX_VALUE_BYTES = 1_000_000
 #: Largest record, in bytes, with its key and headers.
 MAX_RECORD_BYTES = 1_040_000
+#: What a record takes besides its value, about, in bytes: key, headers, objects.
+_RECORD_BYTES = 1_000
 
 
 class RecordTooLarge(WorkflowRuntimeError):
@@ -71,6 +73,18 @@ class Draft:
 
     state: Overlay
     records: list[Outgoing] = field(default_factory=list)
+    #: How many steps have ended with it.
+    steps: int = 0
+    #: Of how many of the records the size is known, and what it is, in bytes.
+    _measured: int = 0
+    _size: int = 0
+
+    def measure(self) -> int:
+        """Return about how large it is, in bytes; looks only at what is new."""
+        for record in self.records[self._measured :]:
+            self._size += _RECORD_BYTES + len(record.value or b"")
+        self._measured = len(self.records)
+        return self._size + self.state.written
 
 
 @dataclass(frozen=True, slots=True)

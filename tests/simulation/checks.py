@@ -51,6 +51,11 @@ class Checks:
         self._attempts = laboratory.attempts
         #: Since when a worker has had the task of a partition that could commit now, if it has.
         self.owned_since: Callable[[str, int], float | None] = lambda _worker, _partition: None
+        #: How many steps a worker may have begun in a partition and not committed, in a crowd; and
+        #: those it has, by worker, partition and since when it has had that, and where each counts.
+        self.most_uncommitted = 0
+        self._uncommitted: dict[tuple[str, int, float], set[str]] = {}
+        self._counted_at: dict[str, tuple[str, int, float]] = {}
         #: Steps whose result is committed, by the key that all attempts of one share.
         self.committed: set[str] = set()
         #: The attempt of each of them, where its result tells.
@@ -103,9 +108,19 @@ class Checks:
             known = attempt.run_id in self._concluded
             if (known or ended < owned_since) and not outside:
                 self._world.violate(f"attempt {attempt.number} of a run that has ended")
+            if self.most_uncommitted and attempt.run_id.startswith("crowd"):
+                self._count(attempt, (attempt.worker, partition, owned_since))
         made_by = attempt.made_by
         if made_by and self._effective.get(self._attempts[made_by - 1].key) != made_by:
             self._world.violate(f"attempt {attempt.number} sees what attempt {made_by} left")
+
+    def _count(self, attempt: Attempt, owner: tuple[str, int, float]) -> None:
+        """Nobody works on without an end while nothing is committed."""
+        begun = self._uncommitted.setdefault(owner, set())
+        begun.add(attempt.key)
+        self._counted_at[attempt.key] = owner
+        if len(begun) > self.most_uncommitted:
+            self._world.violate(f"{attempt.worker} has {len(begun)} steps that are not committed")
 
     def _on_commit(self, transaction: Transaction) -> None:
         records = [record for part in transaction.parts.values() for record in part]
@@ -176,6 +191,9 @@ class Checks:
         return found
 
     def _note_step(self, key: str, step: StepRecord, envelope: Envelope) -> None:
+        owner = self._counted_at.pop(key, None)
+        if owner is not None:
+            self._uncommitted[owner].discard(key)
         if step.outcome != "raised":
             self.committed.add(key)
         elif envelope.epoch >= self._asked.get(envelope.run_id, 0):

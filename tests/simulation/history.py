@@ -11,7 +11,7 @@ from faust.types import TP
 from pydantic_core import from_json
 
 from fleet.records.lifecycle import Cancelled, Completed, Failed, Lifecycle, TimedOut
-from fleet.runtime import loading
+from fleet.runtime import budget, loading
 from fleet.workflow.errors import (
     RunConflict,
     RunUnheard,
@@ -36,7 +36,11 @@ CALLERS = 2
 #: How many of the things that are left over a violation names.
 MOST_TOLD = 20
 #: Records of a batch that is read or written where thousands wait; else there are few in one.
-CROWD_BATCH = 500
+CROWD_BATCH = 200
+#: What a worker may hold of delivered events, and each of its tasks in any case, in bytes.
+WINDOW_BYTES, WINDOW_SHARE_BYTES = 1024 * 1024, 64 * 1024
+#: What each task of a worker may have finished and not committed in any case.
+UNCOMMITTED_SHARE = 10
 
 
 @dataclass
@@ -67,6 +71,8 @@ class History:
         self.laboratory = Laboratory(self.world, made.longest)
         self.checks = Checks(self.world, self.broker, self.laboratory, made.partitions)
         self.checks.owned_since = self._owned_since
+        if made.crowd is not None:
+            self.checks.most_uncommitted = made.crowd.uncommitted + UNCOMMITTED_SHARE + made.slots
         self.group = Group(self.world, made.partitions, self.checks.offset)
         self.workers: list[Worker] = []
         self.callers: list[CallerProcess] = []
@@ -84,6 +90,8 @@ class History:
             else:
                 self.world.violate(f"not all has ended: {self._unfinished()[:MOST_TOLD]}")
         finally:
+            for worker in self.workers:
+                worker.ground()
             self.world.bury()
         return Verdict(
             self.plan,
@@ -107,9 +115,8 @@ class History:
         for number, at in enumerate(self.plan.ghosts):
             self.world.after(at, partial(self.callers[0].advise, f"ghost{number}"))
         if self.plan.crowd is not None:
-            crowd = self.plan.crowd
-            come = partial(outsider.crowd, self.broker, self.plan.partitions)
-            self.world.after(crowd.at, partial(come, crowd.events, crowd.cancels))
+            come = partial(outsider.crowd, self.broker, self.plan.partitions, self.plan.crowd)
+            self.world.after(self.plan.crowd.at, come)
         for at in self.plan.compacted_at:
             self.world.after(at, self._compact)
         for fault in self.plan.faults:
@@ -167,6 +174,7 @@ class History:
             dedupe_seconds=self.plan.dedupe_seconds,
             compute=self.plan.compute,
             batch_records=4 if self.plan.crowd is None else CROWD_BATCH,
+            window_bytes=WINDOW_BYTES,
         )
         worker.connection.breaks = self.plan.wire.breaks
         self.world.note(worker.name, "starts")
@@ -260,12 +268,24 @@ class History:
 
         def look() -> None:
             nonlocal held
+            self._check_bounds()
             held = condition()
             if not held:
                 self.world.after(1.0, look)
 
         look()
         return self.world.run(lambda: held, BEGINNING + within)
+
+    def _check_bounds(self) -> None:
+        crowd = self.plan.crowd
+        if crowd is None:
+            return
+        # Each task may take one batch more than it needed to.
+        tasks = self.plan.partitions
+        most = WINDOW_BYTES + tasks * (WINDOW_SHARE_BYTES + CROWD_BATCH * (crowd.size + 500))
+        for worker in self._alive():
+            if worker.held_bytes() > most:
+                self.world.violate(f"{worker.name} holds {worker.held_bytes()} bytes of events")
 
     def _has_ended(self) -> bool:
         self.checks.read()
@@ -341,7 +361,11 @@ class History:
 def simulate(seed: int) -> Verdict:
     """Run the history of a seed."""
     made, ids = themed(plan.make(seed)), Random(f"ids {seed}")
+    uncommitted = made.crowd.uncommitted if made.crowd else budget.UNCOMMITTED_STEPS
     with (
+        patch.object(budget, "UNCOMMITTED_STEPS", uncommitted),
+        patch.object(budget, "UNCOMMITTED_SHARE_STEPS", UNCOMMITTED_SHARE),
+        patch.object(budget, "WINDOW_SHARE_BYTES", WINDOW_SHARE_BYTES),
         patch.object(loading, "STALE_SECONDS", made.stale_seconds),
         patch.object(wire, "BATCH_RECORDS", CROWD_BATCH if made.crowd else wire.BATCH_RECORDS),
         # Work that is resumed begins in the order of its events' ids.

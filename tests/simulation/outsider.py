@@ -7,6 +7,7 @@ from fleet.records.lifecycle import Cancelled, Resumed
 from fleet.runtime.reader import partition_of
 from simulation.broker import Broker
 from simulation.flow import Advice, Order, Part
+from simulation.plan import Crowd
 from simulation.worker import TOPICS
 
 
@@ -36,16 +37,16 @@ def resume(broker: Broker, run_id: str, partitions: int, epoch: int) -> None:
     broker.produce(tp, [(run_id.encode(), Resumed().encode(), envelope.headers())])
 
 
-def crowd(broker: Broker, partitions: int, events: int, cancels: int) -> None:
+def crowd(broker: Broker, partitions: int, come: Crowd) -> None:
     """Write events of runs that nobody starts, and cancels of others, all at once."""
-    advice = Advice(text="crowd")
-    for number in range(events):
+    advice = Advice(text="x" * come.size)
+    for number in range(come.events):
         envelope = Envelope(
             run_id=f"crowd{number}", event_id=f"crowd event {number}", type=Advice.type_name()
         )
         _write(broker, partitions, TOPICS.event(Advice.type_name()), envelope, advice.encode())
     cancelled = Cancelled(reason="crowd").encode()
-    for number in range(cancels):
+    for number in range(come.cancels):
         envelope = Envelope(
             run_id=f"nobody{number}", event_id=f"crowd cancel {number}", type=Cancelled.kind
         )

@@ -80,6 +80,10 @@ class Crowd:
     events: int
     #: Runs that are cancelled and were never seen: each leaves an end.
     cancels: int
+    #: How large each event is, in bytes.
+    size: int
+    #: What `budget.UNCOMMITTED_STEPS` is here.
+    uncommitted: int
 
 
 @dataclass(frozen=True)
@@ -166,6 +170,7 @@ def make(seed: int) -> Plan:
         faults=(
             *(_fault(random) for _ in range(random.choice((0, 1, 1, 2, 2, 3, 4)))),
             *_pause(seed),
+            *_crowd_stall(seed),
         ),
         compute=_compute(seed),
         crowd=crowd,
@@ -261,7 +266,18 @@ def _crowd(seed: int) -> Crowd | None:
         at=random.uniform(1, 15),
         events=random.choice((200, 500, 1_500, 3_000)),
         cancels=random.choice((0, 300, 1_000, 3_000)),
+        size=random.choice((100, 3_000)),
+        uncommitted=random.choice((40, 40, 4_000)),
     )
+
+
+def _crowd_stall(seed: int) -> tuple[Fault, ...]:
+    """Let the commits of a worker that has a crowd before it hang for a while."""
+    random, crowd = Random(f"crowd stall {seed}"), _crowd(seed)
+    if crowd is None or random.random() > 0.7:
+        return ()
+    at, seconds = crowd.at + random.uniform(0, 2), random.uniform(2, 9)
+    return (Fault(at=at, kind="stall", worker=random.randrange(3), seconds=seconds),)
 
 
 def _compute(seed: int) -> Compute:

@@ -127,6 +127,7 @@ class Worker:
         dedupe_seconds: float,
         compute: Compute,
         batch_records: int,
+        window_bytes: int,
     ) -> None:
         self.name = name
         self.disk = disk
@@ -148,6 +149,8 @@ class Worker:
         self._stay = asyncio.Event()
         self._stopping = False
         self._rebalancing = True
+        #: When tasks were told how far they have read.
+        self._noted = 0.0
         backend = Backend(
             world,
             Clients(self.connection),
@@ -159,6 +162,7 @@ class Worker:
         settings = Settings(
             prefix=TOPICS.prefix,
             slots=slots,
+            window_bytes=window_bytes,
             drain_seconds=drain_seconds,
             dedupe_days=dedupe_seconds / _DAY_SECONDS,
             resume_days=1.5 * dedupe_seconds / _DAY_SECONDS,
@@ -228,6 +232,19 @@ class Worker:
             and self.owned_since(partition) is not None
             and changelog[partition].get(key) != task.ledger.store.get(key)
         ]
+
+    def ground(self) -> None:
+        """Let no step begin any more: the history is over."""
+        for task in self.engine.tasks.values():
+            task.flights.stop()
+
+    def held_bytes(self) -> int:
+        """Return how much of the events it holds that are delivered and not done, in bytes."""
+        return sum(
+            len(event.record.value or b"")
+            for task in self.engine.tasks.values()
+            for event in task.inputs._open.values()
+        )
 
     def _producer(self, partition: int) -> tuple[WireProducer, tuple[str, int, int]]:
         """Return a task's producer, and who it is."""
@@ -308,6 +325,7 @@ class Worker:
     async def _take_records(self) -> None:
         while True:
             await self._go_live()
+            self._note_reached()
             wanted = {tp: at for tp, at in self._positions.items() if self.host.takes(tp)}
             if not wanted:
                 # Nothing is assigned, or nothing is ready yet.
@@ -322,6 +340,17 @@ class Worker:
                 if self._positions.get(tp) == wanted[tp]:
                     self._positions[tp] = fetched[tp][1]
                     await self._take(tp, fetched[tp][0])
+
+    def _note_reached(self) -> None:
+        now = self.loop.time()
+        if self._rebalancing or now < self._noted + faust_consumer.WATCH_SECONDS:
+            return
+        self._noted = now
+        for tp in sorted(self.host.live):
+            task, position = self.host.task(tp), self._positions.get(tp)
+            end = self.connection.broker.at(tp).end
+            if task is not None and position is not None:
+                task.reaches(tp.topic, position, end)
 
     async def _go_live(self) -> None:
         if not self.host.beat():
@@ -343,10 +372,5 @@ class Worker:
             await asyncio.sleep(faust_consumer.WATCH_SECONDS)
             if self._rebalancing:
                 continue
-            for tp in sorted(self.host.live):
-                task, position = self.host.task(tp), self._positions.get(tp)
-                end = self.connection.broker.at(tp).end
-                if task is not None and position is not None:
-                    task.reaches(tp.topic, position, end)
             await self._commit_offsets()
             await self._lost.reopen()

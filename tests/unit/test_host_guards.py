@@ -43,6 +43,7 @@ from fleet.runtime.memory import MemoryBroker, MemoryLog, MemoryStore
 from fleet.runtime.metrics import Metrics
 from fleet.runtime.rocks import RocksStore, StateInUse
 from fleet.runtime.serving import FleetApp
+from fleet.runtime.slots import Slots
 from fleet.runtime.task import Charter, Task
 from fleet.runtime.transactions import KafkaLog
 
@@ -521,7 +522,7 @@ def charter_of(flow: Workflow, observer: type[Metrics], stream: Any = None) -> C
         graph=flow.graph(),
         topics=topics,
         workflow=lambda: flow,
-        slots=asyncio.Semaphore(10),
+        slots=Slots(10),
         stream=stream,
         observer=observer(topics),
         dedupe_days=1,

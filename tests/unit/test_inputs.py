@@ -3,6 +3,7 @@
 import pytest
 
 from fleet.records.log import Delivered
+from fleet.runtime.budget import Budget
 from fleet.runtime.inputs import Inputs, Lag
 from fleet.runtime.ledger import Ledger
 from fleet.runtime.memory import MemoryStore
@@ -15,18 +16,18 @@ NOW_MS = 10 * HOUR_MS
 
 @pytest.fixture
 def inputs() -> Inputs:
-    inputs = Inputs(Ledger(MemoryStore()))
+    inputs = Inputs(Ledger(MemoryStore()), Budget(1_000, 0).account())
     inputs.restore([TOPIC])
     return inputs
 
 
-def deliver(inputs: Inputs, offset: int, appended_ms: float) -> Delivered:
+def deliver(inputs: Inputs, offset: int, appended_ms: float, value: bytes = b"") -> Delivered:
     record = Delivered(
         topic=TOPIC,
         partition=0,
         offset=offset,
         key=b"run",
-        value=b"",
+        value=value,
         headers=[],
         appended_ms=int(appended_ms),
     )
@@ -84,3 +85,15 @@ def test_what_comes_after_a_quiet_hour_is_not_an_hour_old(inputs: Inputs) -> Non
     inputs.reaches(TOPIC, 0, NOW_MS)
     inputs.reaches(TOPIC, 1, NOW_MS + 1_000)
     assert lag(inputs, NOW_MS + 1_000).seconds == pytest.approx(1)
+
+
+def test_open_events_are_counted_in_bytes(inputs: Inputs) -> None:
+    """Key, value and headers, from when an event is opened until its last step is done."""
+    record = deliver(inputs, 0, NOW_MS, b"x" * 997)
+    assert not inputs.window.full
+    inputs.open(record, ["tell", "judge"], marked=False)
+    assert inputs.window.full
+    inputs.step_done(record, "tell")
+    assert inputs.window.held == 1_000
+    inputs.step_done(record, "judge")
+    assert inputs.window.held == 0

@@ -35,6 +35,7 @@ from fleet.runtime.flights import Flight, Outcome
 from fleet.runtime.frontier import Frontier
 from fleet.runtime.log import Receipt, TaskLost
 from fleet.runtime.memory import MemoryStore
+from fleet.runtime.slots import Slots
 from fleet.runtime.task import Charter, Task
 from fleet.workflow import state
 from fleet.workflow.definition import Definition
@@ -204,7 +205,7 @@ class World:
             graph=JokeFlow.graph(),
             topics=TOPICS,
             workflow=lambda: self.flow,
-            slots=asyncio.Semaphore(1_000),
+            slots=Slots(1_000),
             stream=self,
             observer=self,
             dedupe_days=1,
