@@ -11,7 +11,7 @@ from typing import Protocol
 
 from fleet.config.settings import Settings
 from fleet.records.topics import Topics
-from fleet.runtime import folders, provision
+from fleet.runtime import folders, provision, rocks
 from fleet.runtime.broker import Clients
 from fleet.runtime.loading import LocalStore
 from fleet.runtime.rocks import RocksStore
@@ -32,6 +32,10 @@ class Backend(Protocol):
 
     def store(self, partition: int) -> LocalStore:
         """Open the local state of a partition."""
+        ...
+
+    def discard(self, partition: int) -> None:
+        """Remove the local state of a partition, which is closed; raises OSError."""
         ...
 
     def wall(self) -> float:
@@ -66,9 +70,12 @@ class KafkaBackend:
         return await provision.ensure(self._topics, self._graph, self._settings)
 
     def store(self, partition: int) -> LocalStore:
-        """Open the RocksDB of a partition; raises StateInUse."""
-        assert self._claim is not None, "opened before partitions are assigned"
-        return RocksStore(self._claim.path / str(partition))
+        """Open the RocksDB of a partition; raises StateInUse, StoreFailed, OSError."""
+        return RocksStore(self._folder(partition))
+
+    def discard(self, partition: int) -> None:
+        """Remove the RocksDB of a partition; raises OSError."""
+        rocks.remove(self._folder(partition))
 
     def wall(self) -> float:
         """Return the system's clock."""
@@ -77,6 +84,10 @@ class KafkaBackend:
     def monotonic(self) -> float:
         """Return the system's clock since it started."""
         return time.monotonic()
+
+    def _folder(self, partition: int) -> Path:
+        assert self._claim is not None, "opened before partitions are assigned"
+        return self._claim.path / str(partition)
 
     def close(self) -> None:
         """Release the folder."""

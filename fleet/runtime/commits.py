@@ -48,8 +48,8 @@ class Commits:
         self._something = asyncio.Event()
         self._urgent = asyncio.Event()
         self._running = False
-        #: Somebody waits for the end of all commits: do not gather.
-        self._hurried = False
+        #: How many wait for the end of all commits: do not gather.
+        self._hurrying = 0
         self._idle = asyncio.Event()
         self._ended = 0.0
         self._pause = 0.0
@@ -65,12 +65,15 @@ class Commits:
 
     async def finish(self) -> None:
         """Commit everything that was decided; return when it is, or when nothing commits."""
-        self._hurried = True
-        self._idle.clear()
-        self.now()
-        while self._running and not self._idle.is_set():
-            await self._idle.wait()
-        self._hurried = False
+        self._hurrying += 1
+        try:
+            self._idle.clear()
+            self.now()
+            while self._running and not self._idle.is_set():
+                await self._idle.wait()
+        finally:
+            # Whoever waits may have had enough: the loop gathers again.
+            self._hurrying -= 1
 
     async def run(self) -> None:
         """Commit until cancelled; raises TaskLost when the log is lost."""
@@ -89,11 +92,13 @@ class Commits:
             self._idle.set()
 
     async def _gather(self) -> None:
-        if self._hurried:
+        if self._hurrying:
             return
         if not self._urgent.is_set():
             try:
-                await asyncio.wait_for(self._urgent.wait(), LATER_SECONDS)
+                # Not `wait_for`: it loses a cancellation that comes as soon as it is through.
+                async with asyncio.timeout(LATER_SECONDS):
+                    await self._urgent.wait()
             except TimeoutError:
                 return
         # Steps that end in the same turn of the loop share the commit, also after a pause.

@@ -20,9 +20,11 @@ from fleet.runtime.backend import Backend, KafkaBackend
 from fleet.runtime.broker import Clients
 from fleet.runtime.budget import Budgets
 from fleet.runtime.gauges import GAUGES
-from fleet.runtime.loading import Loader, LocalStore
+from fleet.runtime.guarded_store import GuardedStore
+from fleet.runtime.loading import Loader
 from fleet.runtime.memory import stream_record
 from fleet.runtime.metrics import Metrics
+from fleet.runtime.opening import Opening, Site
 from fleet.runtime.pulse import Pulse
 from fleet.runtime.slots import Slots
 from fleet.runtime.stopping import stop_client
@@ -41,6 +43,8 @@ STATE_VERSION = b"1"
 SILENT_SESSIONS = 0.5
 #: How long a rebalance waits for tasks that stay to commit, in seconds.
 CONFIRM_SECONDS = 2.0
+#: How long it waits for new tasks to take their transactional ids, in seconds.
+ASSIGN_SECONDS = 10.0
 
 
 class PartitionsChanged(FleetError):
@@ -108,8 +112,20 @@ class Engine:
         self.partitions = 0
         #: Hears what makes it impossible to go on; set by whoever hosts the engine.
         self.on_failure: Callable[[BaseException], object] = _raise_later
-        self._loading: dict[int, asyncio.Task[None]] = {}
-        self._loaders: dict[int, Loader] = {}
+        #: Partitions whose task does not take records yet.
+        self.openings: dict[int, Opening] = {}
+        #: Partitions that this process is to have a task of. None from the beginning of a rebalance
+        #: on: no id is taken then, because another worker may have the partition already.
+        self._wanted: frozenset[int] = frozenset()
+        #: Tasks are begun and closed by one at a time.
+        self._changing = asyncio.Lock()
+        self._site = Site(
+            self._backend,
+            lambda partition: partition in self._wanted,
+            self._make_log,
+            self._make_task,
+            self._load,
+        )
 
     async def open(self, folder: Path) -> None:
         """Check the topics and get ready for partitions; state goes below *folder*.
@@ -123,19 +139,36 @@ class Engine:
     async def close(self) -> None:
         """Stop every task at once; `drain` before, to let steps finish."""
         GAUGES.remove(self)
-        await asyncio.gather(*(self._close(partition) for partition in list(self.tasks)))
+        self._wanted = frozenset()
+        async with self._changing:
+            await self._close_all(self.tasks.keys() | self.openings.keys())
         await self._stream.close()
         self._backend.close()
 
     async def assign(self, partitions: Iterable[int]) -> None:
-        """Own exactly these partitions: close the others' tasks, start new ones."""
-        wanted = set(partitions)
-        await self._confirm(self.tasks[each] for each in sorted(wanted & self.tasks.keys()))
-        gone = [each for each, task in self.tasks.items() if each not in wanted or not task.alive]
-        await asyncio.gather(*(self._close(partition) for partition in gone))
-        new = wanted - self.tasks.keys()
-        # All producers first: a position is only final when whoever wrote it can write no more.
-        await asyncio.gather(*(self._start(partition) for partition in sorted(new)))
+        """Own exactly these partitions: close the others' tasks, open new ones.
+
+        Return when each new one has taken its transactional id or has failed to, at the latest
+        after ASSIGN_SECONDS: it tries on by itself then, and the others take records meanwhile.
+        """
+        wanted = self._wanted = frozenset(partitions)
+        # Another worker may have had a partition since the last assignment.
+        self.charter.pulse.doubt()
+        async with self._changing:
+            await self._confirm(self.tasks[each] for each in sorted(wanted & self.tasks.keys()))
+            there = self.tasks.keys() | self.openings.keys()
+            gone = {each for each in there if each not in wanted or self._is_dead(each)}
+            await self._close_all(gone)
+            # Of those that are still wanted: there may have been another rebalance meanwhile.
+            new = sorted((wanted & self._wanted) - (there - gone))
+            opened = [self._open(partition) for partition in new]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ASSIGN_SECONDS):
+                await asyncio.gather(*(each.tried.wait() for each in opened))
+
+    def revoked(self) -> None:
+        """Take no transactional id until the next assignment: a rebalance begins."""
+        self._wanted = frozenset()
 
     async def confirm(self) -> None:
         """Let every task find out whether it still owns its partition."""
@@ -146,10 +179,11 @@ class Engine:
 
         After a pause (SIGSTOP, a machine that was suspended) somebody else may have had it.
         """
+        doubts = self.charter.pulse.doubts
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CONFIRM_SECONDS):
                 await asyncio.gather(*(task.confirm() for task in kept))
-            self.charter.pulse.confirmed()
+            self.charter.pulse.confirmed(doubts)
 
     async def drain(self, seconds: float) -> None:
         """Let running steps finish within *seconds* and commit; nothing begins any more."""
@@ -160,11 +194,13 @@ class Engine:
         await asyncio.gather(*(task.settle(seconds) for task in self.tasks.values()))
 
     async def reopen(self, partition: int) -> None:
-        """Start a task anew whose log was lost, where the partition is still ours."""
-        task = self.tasks.get(partition)
-        if task is not None and not task.alive:
-            await self._close(partition)
-            await self._start(partition)
+        """Start a task anew whose log was lost, where the partition is still wanted."""
+        async with self._changing:
+            if partition in self._wanted and self._is_dead(partition):
+                await self._close(partition)
+                # A rebalance may have begun meanwhile.
+                if partition in self._wanted:
+                    self._open(partition)
 
     @property
     def lost(self) -> list[int]:
@@ -174,49 +210,71 @@ class Engine:
     @property
     def ready(self) -> bool:
         """Whether every assigned partition is loaded."""
-        return not self._loading and not self.lost
+        return not self.openings and not self.lost
 
     @property
     def loading(self) -> dict[int, int]:
         """Partitions that are being loaded, with the offsets that each has before it."""
-        return {
-            partition: loader.remaining if (loader := self._loaders.get(partition)) else 0
-            for partition in self._loading
-        }
+        return {partition: each.remaining for partition, each in self.openings.items()}
 
-    async def _start(self, partition: int) -> None:
-        name = f"{self.topics.engine_id}-{partition}"
-        log = KafkaLog(self._backend.clients, name, partition, self.topics.state)
-        await log.start()
-        store = self._backend.store(partition)
+    @property
+    def troubles(self) -> list[str]:
+        """Why partitions are not loaded that have tried in vain, each with its task's name."""
+        return [f"{each.name}: {each.trouble}" for each in self.openings.values() if each.trouble]
+
+    def _is_dead(self, partition: int) -> bool:
+        task = self.tasks.get(partition)
+        return task is not None and not task.alive
+
+    def _make_log(self, partition: int) -> KafkaLog:
+        return KafkaLog(self._backend.clients, self._name(partition), partition, self.topics.state)
+
+    def _make_task(self, partition: int, log: KafkaLog, store: GuardedStore) -> Task:
         task = self.tasks[partition] = Task(self.charter, partition, log, store, self._task_lost)
-        self._loading[partition] = asyncio.create_task(
-            self._load(task, store), name=f"load {task.name}"
-        )
+        return task
 
-    async def _load(self, task: Task, store: LocalStore) -> None:
-        began, silences = asyncio.get_running_loop().time(), self.charter.pulse.silences
-        loader = Loader(self._backend.clients, task.partition, self._backend.wall)
-        self._loaders[task.partition] = loader
+    def _name(self, partition: int) -> str:
+        return f"{self.topics.engine_id}-{partition}"
+
+    def _open(self, partition: int) -> Opening:
+        opening = Opening(self._site, partition, self._name(partition), self.charter.pulse.doubts)
+        self.openings[partition] = opening
+        opening.running = asyncio.create_task(self._opened(opening), name=f"load {opening.name}")
+        return opening
+
+    async def _opened(self, opening: Opening) -> None:
+        began = asyncio.get_running_loop().time()
         try:
-            async with loader:
-                records = await loader.load_state(self.topics.state, store)
-                task.restore()
-                self._check_partitions(task)
-                await self._check_inputs(loader, task)
-                position = task.frontiers[self.topics.runs].unseen
-                await loader.read(self.topics.runs, position, task.deliver)
+            task = await opening.run()
         except Exception as failure:  # noqa: BLE001 - a task that is not loaded must be seen
+            opening.trouble = str(failure) or repr(failure)
             self.on_failure(failure)
             return
-        _log.info("task_loaded", task=task.name, records=records)
-        self.metrics.loaded(asyncio.get_running_loop().time() - began)
-        if self.charter.pulse.silences > silences:
+        finally:
+            opening.tried.set()
+        del self.openings[opening.partition]
+        if task is not None:
+            _log.info("task_loaded", task=task.name, records=opening.records)
+            self.metrics.loaded(asyncio.get_running_loop().time() - began)
+            self._begin(task, opening)
+
+    def _begin(self, task: Task, opening: Opening) -> None:
+        if self.charter.pulse.doubts > opening.doubts:
             # Only tasks that take records could find out whose they are.
             self.charter.pulse.doubt()
-        task.begin()
-        self._loading.pop(task.partition, None)
-        self._loaders.pop(task.partition, None)
+        try:
+            task.begin()
+        except Exception as failure:  # noqa: BLE001 - as any other failure of the engine
+            task.broken(failure)
+
+    async def _load(self, task: Task, loader: Loader, store: GuardedStore) -> int:
+        records = await loader.load_state(self.topics.state, store)
+        task.restore()
+        self._check_partitions(task)
+        await self._check_inputs(loader, task)
+        position = task.frontiers[self.topics.runs].unseen
+        await loader.read(self.topics.runs, position, task.deliver)
+        return records
 
     def _check_partitions(self, task: Task) -> None:
         known = task.ledger.get(state.META)
@@ -236,13 +294,17 @@ class Engine:
             if end < position:
                 raise LogShrunk(topic, task.partition, end, position)
 
+    async def _close_all(self, partitions: Iterable[int]) -> None:
+        await asyncio.gather(*(self._close(partition) for partition in list(partitions)))
+
     async def _close(self, partition: int) -> None:
-        self._loaders.pop(partition, None)
-        loading = self._loading.pop(partition, None)
-        if loading is not None:
-            loading.cancel()
-            await asyncio.gather(loading, return_exceptions=True)
-        await self.tasks.pop(partition).close()
+        opening = self.openings.pop(partition, None)
+        if opening is not None and opening.running is not None:
+            opening.running.cancel()
+            await asyncio.gather(opening.running, return_exceptions=True)
+        task = self.tasks.pop(partition, None)
+        if task is not None:
+            await task.close()
 
     def _task_lost(self, task: Task, reason: BaseException) -> None:
         _log.warning("task_lost", task=task.name, reason=repr(reason))

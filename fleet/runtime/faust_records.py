@@ -42,8 +42,10 @@ class NativeRecords:
         """Give agents a moment for what was fetched, so that the next fetch is for them, too."""
         if self._held:
             self._held_none.clear()
+            # Not `wait_for`: it loses a cancellation that comes as soon as it is through.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._held_none.wait(), HAND_OVER_SECONDS)
+                async with asyncio.timeout(HAND_OVER_SECONDS):
+                    await self._held_none.wait()
 
     async def run(self) -> None:
         """Hand over what is held, until cancelled."""

@@ -15,6 +15,7 @@ from faust.types import TP
 from fleet.config.settings import Settings
 from fleet.runtime import logs
 from fleet.runtime.engine import Engine
+from fleet.runtime.guarded_store import StoreFailed
 from fleet.runtime.loading import delivered
 from fleet.runtime.task import Task
 
@@ -66,7 +67,8 @@ class Host:
         if not self._assigned:
             return "no partition was assigned yet"
         if not all(engine.ready for engine in self.engines):
-            return "tasks are being loaded"
+            troubles = [each for engine in self.engines for each in engine.troubles]
+            return "; ".join(["tasks are being loaded", *troubles])
         return "" if self._stalled_since is None else "a rebalance is under way"
 
     def owns(self, topic: str) -> bool:
@@ -132,6 +134,7 @@ class Host:
         if self._stalled_since is None:
             self._stalled_since = asyncio.get_running_loop().time()
         for engine in self.engines:
+            engine.revoked()
             engine.metrics.rebalanced()
 
     def served(self, assigned: Iterable[TP]) -> None:
@@ -174,8 +177,12 @@ class Host:
         if tp not in self.live or task is None or not task.alive:
             self.live.discard(tp)
             return
-        for record in records:
-            task.deliver(delivered(record))
+        try:
+            for record in records:
+                task.deliver(delivered(record))
+        except StoreFailed:
+            # The task is lost with its local state, and knows it: the records come again.
+            self.live.discard(tp)
 
     def starting(self, assigned: Iterable[TP]) -> dict[TP, int]:
         """Return the partitions whose task is ready and whose records are not taken yet.

@@ -56,12 +56,18 @@ class Loader:
         self._partition = partition
         #: Offsets before the end of what is being read.
         self.remaining = 0
+        #: What is being read, and the offset that it has reached.
+        self.place: tuple[str, int] = "", 0
         self._consumer = clients.reader(
             fetch_max_wait_ms=_FETCH_WAIT_MS, retry_backoff_ms=_RETRY_MS
         )
 
     async def __aenter__(self) -> Self:
-        await self._consumer.start()
+        try:
+            await self._consumer.start()
+        except BaseException:
+            await stop_reader(self._consumer)
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -107,7 +113,7 @@ class Loader:
     async def _read(
         self, tp: TopicPartition, start: int, end: int, take: Callable[[list[Any]], None]
     ) -> None:
-        self.remaining = max(0, end - start)
+        self.remaining, self.place = max(0, end - start), (tp.topic, start)
         if start >= end:
             return
         self._consumer.assign([tp])
@@ -117,13 +123,13 @@ class Loader:
             await self._consumer.seek_to_beginning(tp)
         # The position passes transaction markers, which are never handed out as records.
         while (position := await self._consumer.position(tp)) < end:
-            self.remaining = end - position
+            self.remaining, self.place = end - position, (tp.topic, position)
             found = await self._consumer.getmany(
                 tp, timeout_ms=_POLL_MS, max_records=_BATCH_RECORDS
             )
             if found:
                 take(found[tp])
-        self.remaining = 0
+        self.remaining, self.place = 0, (tp.topic, end)
 
 
 def _unusable(store: LocalStore, end: int, now: float) -> str:

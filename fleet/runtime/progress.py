@@ -3,9 +3,9 @@ Whether this worker gets on: a consumer that dies quietly must not look alive.
 
 Faust and aiokafka have loops that can end, or wait for what never comes, without anybody hearing of
 it. So the ends of the input topics are asked for by a client of its own, and a worker ends that is
-at one position, or in one commit, for FLEET_STALL_SECONDS although the broker answers and there is
-something to do. Its supervisor starts another one. An outage of the broker is no such case: there
-nobody would get on, and the worker resumes by itself.
+at one position, in one commit, or in one place of what it loads, for FLEET_STALL_SECONDS although
+the broker answers and there is something to do. Its supervisor starts another one. An outage of the
+broker is no such case: there nobody would get on, and the worker resumes by itself.
 
 Looks are counted and not seconds: a process that was frozen has not looked.
 """
@@ -73,7 +73,7 @@ class Progress:
             self._still.clear()
             return
         before, self._still = self._still, {}
-        for what, where in (*self._waiting(ends), *self._committing()):
+        for what, where in (*self._waiting(ends), *self._committing(), *self._loading()):
             since, looks = before.get(what, (where, -1))
             self._still[what] = where, looks + 1 if since == where else 0
             if self._still[what][1] >= LOOKS:
@@ -92,8 +92,14 @@ class Progress:
                 if task.alive and task.ledger.sealed is not None:
                     yield f"a commit of {task.name} did not come back", id(task.ledger.sealed)
 
+    def _loading(self) -> Iterator[tuple[str, object]]:
+        for engine in self._host.engines:
+            for opening in engine.openings.values():
+                if opening.place is not None:
+                    yield f"nothing of {opening.name} was loaded", opening.place
+
     async def _ends(self) -> dict[TP, int] | None:
-        tps = [TopicPartition(*tp) for tp in self._host.partitions()]
+        tps = [TopicPartition(*tp) for tp in self._watched()]
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 reader = await self._connected()
@@ -101,6 +107,12 @@ class Progress:
         except (KafkaError, OSError, TimeoutError):
             await self._disconnect()
             return None
+
+    def _watched(self) -> Iterator[TP]:
+        yield from self._host.partitions()
+        for engine in self._host.engines:
+            # Without the leader of its changelog a task is not loaded, and nobody is to blame.
+            yield from (TP(engine.topics.state, partition) for partition in engine.openings)
 
     async def _connected(self) -> Any:
         if self._reader is None:

@@ -21,8 +21,9 @@ class Pulse:
         self._clock = clock
         #: When it last beat.
         self._beaten: float | None = None
-        #: How often it was silent for too long.
-        self.silences = 0
+        #: How often it was not certain whose the partitions are. Whoever has begun before the last
+        #: time has to ask.
+        self.doubts = 0
         self._sure = asyncio.Event()
         self._sure.set()
 
@@ -30,18 +31,22 @@ class Pulse:
         """Note that this process runs; tell whether its partitions are its own for all we know."""
         now = self._clock()
         if self._beaten is not None and now - self._beaten > self._limit_seconds:
-            self.silences += 1
             self.doubt()
         self._beaten = now
         return self._sure.is_set()
 
     def doubt(self) -> None:
         """Let nothing begin until every task has found out whose its partition is."""
+        self.doubts += 1
         self._sure.clear()
 
-    def confirmed(self) -> None:
-        """Note that every task knows whose its partition is."""
-        self._sure.set()
+    def confirmed(self, doubts: int) -> None:
+        """Note that every task has found out whose its partition is, asked at *doubts*.
+
+        It counts for nothing where there was another reason to doubt meanwhile.
+        """
+        if doubts == self.doubts:
+            self._sure.set()
 
     async def sure(self) -> None:
         """Return once this process may begin something."""

@@ -15,6 +15,7 @@ from rocksdict import AccessType, BlockBasedOptions, Cache, Options, Rdict, Read
 
 from fleet.records.errors import FleetError
 from fleet.runtime import logs
+from fleet.runtime.guarded_store import StoreFailed
 
 _log = logs.get_logger("rocks")
 
@@ -38,10 +39,19 @@ class StateInUse(FleetError):
         )
 
 
+class StateStillOpen(StateInUse):
+    """Raised when this process itself still holds the folder, for a task that is being closed."""
+
+
+#: What RocksDB says of a folder that another process holds, and of one that this one does.
+_HELD_ELSEWHERE, _HELD_HERE = "While lock file", "lock hold by current process"
+
+
 class RocksStore:
     """The state of one task; see `fleet.runtime.ledger.StateStore`."""
 
     def __init__(self, folder: Path) -> None:
+        """Open the state in *folder*; raises StateInUse, StoreFailed, OSError."""
         self._folder = folder
         folder.parent.mkdir(parents=True, exist_ok=True)
         self._open()
@@ -89,7 +99,7 @@ class RocksStore:
     def reset(self) -> None:
         """Remove everything: the folder does not belong to the changelog that is there now."""
         self._db.close()
-        shutil.rmtree(self._folder)
+        remove(self._folder)
         self._open()
 
     def close(self) -> None:
@@ -103,7 +113,7 @@ class RocksStore:
         try:
             self._db = Rdict(str(self._folder), _options(), access_type=AccessType.read_write())
         except Exception as failure:  # noqa: BLE001 - rocksdict raises bare exceptions
-            raise StateInUse(self._folder, str(failure)) from None
+            raise _refusal(self._folder, str(failure)) from None
 
     def _place(self) -> tuple[int, float]:
         offset, _, written = (self._db.get(_OFFSET_KEY) or b"0 0").partition(b" ")
@@ -118,6 +128,22 @@ class RocksStore:
             if len(found) == limit:
                 break
         return found
+
+
+def remove(folder: Path) -> None:
+    """Remove the state in *folder*, which is closed; raises OSError."""
+    if folder.is_dir() and not folder.is_symlink():
+        shutil.rmtree(folder)
+    else:
+        folder.unlink(missing_ok=True)
+
+
+def _refusal(folder: Path, reason: str) -> FleetError:
+    if _HELD_HERE in reason:
+        return StateStillOpen(folder, reason)
+    if _HELD_ELSEWHERE in reason:
+        return StateInUse(folder, reason)
+    return StoreFailed("open", reason)
 
 
 def _options() -> Options:

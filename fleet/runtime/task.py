@@ -222,9 +222,12 @@ class Task:
         self._hold_nothing()
         for loop in self._loops:
             loop.cancel()
-        await asyncio.gather(*self._loops, return_exceptions=True)
-        await self._log.close()
-        self.ledger.store.close()
+        try:
+            await asyncio.gather(*self._loops, return_exceptions=True)
+            await self._log.close()
+        finally:
+            # Whatever happens there: the folder is wanted by whoever comes next.
+            self.ledger.store.close()
 
     # -- records come in ----------------------------------------------------------------------
 
@@ -450,8 +453,12 @@ class Task:
 
     def _time_out(self, run_id: str) -> None:
         active = self.flights.active_steps(run_id)
-        self._transitions.timed_out(self.ledger.open, run_id, active)
-        self.commits.now()
+        try:
+            self._transitions.timed_out(self.ledger.open, run_id, active)
+        except Exception as failure:  # noqa: BLE001 - a timer has nobody else to tell
+            self.broken(failure)
+        else:
+            self.commits.now()
 
     async def _sweep(self) -> None:
         after = {state.END: state.END, state.SEEN: state.SEEN}

@@ -6,8 +6,6 @@ Every record's acknowledgement is awaited before the transaction is committed: a
 would otherwise be missing from a transaction that commits the rest.
 """
 
-import asyncio
-import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,13 +20,12 @@ from fleet.runtime.broker import BATCH_BYTES, Clients
 from fleet.runtime.log import Receipt, RecordsRefused, TaskLost
 from fleet.runtime.producer_errors import BatchesRefused
 from fleet.runtime.refused_records import Packed, Search, by_topic
+from fleet.runtime.stopping import stop_client
 from fleet.runtime.transactional_producer import FATAL, Appended
 
 #: After this the broker aborts a transaction by itself, in milliseconds: for so long can a worker
 #: that hangs hold back the readers of its partition.
 TRANSACTION_TIMEOUT_MS = 10_000
-#: How long a closing producer may take to say goodbye to a broker that may be gone, in seconds.
-CLOSE_SECONDS = 5.0
 
 _log = logs.get_logger("transactions")
 
@@ -58,8 +55,7 @@ class KafkaLog:
 
     async def close(self) -> None:
         """Stop the producer."""
-        with contextlib.suppress(TimeoutError, KafkaError):
-            await asyncio.wait_for(self._producer.stop(), CLOSE_SECONDS)
+        await stop_client(self._producer.stop)
 
     async def commit(
         self, records: Sequence[Outgoing], changes: Mapping[bytes, bytes | None]

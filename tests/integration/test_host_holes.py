@@ -258,7 +258,7 @@ async def taken_over(kafka: Kafka) -> tuple[bytes | None, list[bytes | None]]:
     async with engine_of(kafka) as engine, kafka.log(name=f"{kafka.topics.engine_id}-0") as old:
         await opened(old, Outgoing(state, KEY, b"last words", []))
         await engine.assign({0})
-        await asyncio.gather(*engine._loading.values())
+        await asyncio.gather(*(each.running for each in engine.openings.values() if each.running))
         await closed(old)
         loaded = engine.tasks[0].ledger.get(KEY)
         records = await bare.read(kafka.broker.bootstrap, state)

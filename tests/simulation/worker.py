@@ -97,6 +97,11 @@ class Backend:
         store.on_write = self._on_write
         return store
 
+    def discard(self, partition: int) -> None:
+        """Remove a partition's folder."""
+        assert not self._disk[partition].open, "a folder is removed that is open"
+        del self._disk[partition]
+
     def wall(self) -> float:
         """Return this machine's clock."""
         return self._world.now + self._skew

@@ -22,11 +22,13 @@ class Worker:
     wants_more: bool = True
     sealed: object | None = None
     excused: bool = False
+    openings: dict[int, Any] = field(default_factory=dict)
     progress: Progress = field(init=False)
 
     def __post_init__(self) -> None:
         host: Any = SimpleNamespace(
-            task=lambda _tp: self, engines=[SimpleNamespace(tasks={TOPIC.partition: self})]
+            task=lambda _tp: self,
+            engines=[SimpleNamespace(tasks={TOPIC.partition: self}, openings=self.openings)],
         )
         self.progress = Progress(host, lambda _tp: self.position, lambda: self.excused)
 
@@ -108,3 +110,27 @@ def test_one_commit_after_the_other_is_progress() -> None:
     for _ in range(3 * ENOUGH):
         worker.sealed = object()
         worker.look(1)
+
+
+def opening(place: object) -> Any:
+    return SimpleNamespace(name="fleet.joke.main-3", place=place)
+
+
+def test_a_load_that_stands_still_ends_the_worker() -> None:
+    """A partition that is loaded for ever looks like one that is loaded long, until now."""
+    with pytest.raises(Stalled, match=r"nothing of fleet\.joke\.main-3 was loaded for 60"):
+        Worker(position=9, openings={3: opening(("state", 7))}).look(ENOUGH)
+
+
+def test_a_load_that_gets_on_is_progress() -> None:
+    """However slowly."""
+    worker = Worker(position=9)
+
+    for place in range(3 * ENOUGH):
+        worker.openings[3] = opening(("state", place))
+        worker.look(1)
+
+
+def test_a_load_that_waits_for_its_id_or_its_disk_ends_nobody() -> None:
+    """A transaction that hangs holds one partition, and the others of this worker go on."""
+    Worker(position=9, openings={3: opening(None)}).look(3 * ENOUGH)

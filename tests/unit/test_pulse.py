@@ -27,7 +27,7 @@ async def test_a_silence_within_one_turn_of_the_loop_is_noticed() -> None:
     clock.now += 11
 
     assert not pulse.beat()
-    assert pulse.silences == 1
+    assert pulse.doubts == 1
 
 
 async def test_beats_that_are_near_enough_are_no_silence() -> None:
@@ -35,7 +35,7 @@ async def test_beats_that_are_near_enough_are_no_silence() -> None:
     for _ in range(5):
         assert pulse.beat()
         clock.now += 10
-    assert pulse.silences == 0
+    assert pulse.doubts == 0
 
 
 async def test_after_a_silence_nothing_begins_until_it_is_confirmed() -> None:
@@ -48,7 +48,7 @@ async def test_after_a_silence_nothing_begins_until_it_is_confirmed() -> None:
     # It runs again, which tells nothing about whose the partitions are.
     assert not pulse.beat()
 
-    pulse.confirmed()
+    pulse.confirmed(pulse.doubts)
 
     await beginning
     assert pulse.beat()

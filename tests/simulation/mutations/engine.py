@@ -209,8 +209,11 @@ def _a_task_is_not_sought_to(self: Any, assigned: Any) -> dict[Any, int]:
 
 @instead_of(Engine, "assign")
 async def _tasks_of_partitions_that_are_gone_stay(self: Any, partitions: Any) -> None:
-    new = set(partitions) - self.tasks.keys()
-    await asyncio.gather(*(self._start(partition) for partition in sorted(new)))
+    wanted = self._wanted = frozenset(partitions)
+    opened = [
+        self._open(each) for each in sorted(wanted - self.tasks.keys() - self.openings.keys())
+    ]
+    await asyncio.gather(*(each.tried.wait() for each in opened))
 
 
 @instead_of(Pulse, "sure", near=980)
@@ -230,7 +233,7 @@ _begin_task = Task.begin
 @instead_of(Task, "begin", near=6640)
 def _a_task_that_is_loaded_through_a_silence_begins_at_once(self: Any) -> None:
     _begin_task(self)
-    self.charter.pulse.confirmed()
+    self.charter.pulse.confirmed(self.charter.pulse.doubts)
 
 
 @instead_of(Task, "confirm", near=410)
