@@ -79,11 +79,12 @@ class Assignor(PartitionAssignor):
     def lacks(self, topics: AbstractSet[str]) -> bool:
         """Tell whether the group's partitions were assigned without some of *topics*.
 
-        Or to a predecessor that did not read all of them.
+        Or to a predecessor that read others.
         """
-        if not topics <= self._topic_groups.keys():
+        held = self._assignment.actives
+        if not topics <= self._topic_groups.keys() or not held.keys() <= topics:
             return True
-        return workflow_assignment.is_split(self._assignment.actives, topics)
+        return workflow_assignment.is_split(held, topics)
 
 
 def _shown(

@@ -6,6 +6,7 @@ from typing import Any
 
 from aiokafka import TopicPartition
 from aiokafka.consumer.fetcher import READ_COMMITTED
+from aiokafka.consumer.subscription_state import SubscriptionState
 from aiokafka.errors import KafkaError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -25,6 +26,20 @@ FETCHED_BYTES = 32 * 1024 * 1024
 LEAST_FETCH_BYTES, MOST_FETCH_BYTES = 64 * 1024, 1024 * 1024
 
 
+class Subscription(SubscriptionState):
+    """aiokafka's, which takes an assignment that was made for a process that read more.
+
+    A static member that comes back is given what its predecessor had. aiokafka takes a topic that
+    it does not read for an impossibility, and coordinates no more.
+    """
+
+    @hook
+    def assign_from_subscribed(self, assignment: Iterable[TopicPartition]) -> None:
+        """Take what is read of an assignment; `Assignor.lacks` asks for another one."""
+        topics = self.topics
+        super().assign_from_subscribed({tp for tp in assignment if tp.topic in topics})
+
+
 class ConsumerThread(driver.AIOKafkaConsumerThread):
     """Faust's consumer thread with a consumer that reads what is committed."""
 
@@ -42,6 +57,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         # Without tables Faust falls back to round robin, which takes a run's partitions apart.
         self._assignor = self.app.assignor
         consumer._partition_assignment_strategy = [self._assignor]
+        consumer._subscription = Subscription(consumer._loop)  # type: ignore[no-untyped-call]
         return consumer
 
     def findings(self) -> Iterator[str]:

@@ -32,6 +32,7 @@ from fleet.runtime.frontier import Delivery
 from fleet.runtime.inputs import Inputs
 from fleet.runtime.ledger import Ledger, StateStore
 from fleet.runtime.log import Log, TaskLost
+from fleet.runtime.other_versions import OtherVersions
 from fleet.runtime.pulse import Pulse
 from fleet.runtime.slots import Slots
 from fleet.runtime.uncommitted import Uncommitted
@@ -128,6 +129,7 @@ class Task:
         self.commits = Commits(log, self.ledger, self.inputs.positions, self._committed)
         self._log = log
         self._transitions = Transitions(charter.graph, charter.topics)
+        self._others = OtherVersions(charter.graph, charter.topics)
         self._start_topic = charter.topics.event(charter.graph.start.type_name())
         self._lost = lost
         self._deadlines = Deadlines(self.clock, self._time_out)
@@ -297,11 +299,16 @@ class Task:
         """Run parked work; a result that came too late takes effect."""
         record, draft = parked.record(self.partition), self.ledger.open
         envelope = envelopes.parse(record.headers)
+        envelope = envelope._replace(step=parked.step or envelope.step)
         works: list[Work] = []
         if record.topic == self.charter.topics.runs:
             self._transitions.complete(draft, record, envelope)
+        elif self._others.take(record, envelope):
+            # It stays in the state: the next owner may be of that version.
+            self._others.say(envelope)
+            return
         else:
-            works = self._works(record, envelope._replace(step=parked.step or envelope.step))
+            works = self._works(record, envelope)
         run_id, event_id = envelope.run_id, envelope.event_id
         entries = {state.parked_key(run_id, event_id, work.step.name): work for work in works}
         if key not in entries:
@@ -313,6 +320,10 @@ class Task:
             self.flights.add(work._replace(parked=entry))
 
     def _route(self, record: Delivered, envelope: Envelope, done: AbstractSet[str]) -> None:
+        if self._others.take(record, envelope):
+            self._hold(record, envelope)
+            self._done(record)
+            return
         works = [work for work in self._works(record, envelope) if work.step.name not in done]
         self.inputs.open(record, (work.step.name for work in works), marked=bool(done))
         joined = self._joined(record, envelope, works) if works else None
@@ -328,17 +339,24 @@ class Task:
         return self._decoded(record, envelope, steps) if steps else []
 
     def _accepting(self, record: Delivered, envelope: Envelope) -> list[Step]:
-        accepting = self.charter.graph.accepting.get(envelope.type, ())
-        steps = [step for step in accepting if envelope.step in ("", step.name)]
-        if steps:
-            return steps
-        if record.topic != self.charter.topics.inbox:
+        steps = self._others.steps(envelope)
+        if not steps:
             error = WorkflowRuntimeError(
                 f"{record.topic} got {envelope.type}, which no step of "
                 f"{self.charter.topics.engine_id} accepts; send it to the workflow that takes it"
             )
             self._reject(record, envelope, "unknown_type", error)
-        return []
+        return steps
+
+    def _hold(self, record: Delivered, envelope: Envelope) -> None:
+        """Keep an event for a version of the workflow that has a step for it."""
+        draft, admission = self.ledger.open, self._admission(record, envelope)
+        if admission is Admission.RUN:
+            envelope = self._transitions.join(draft, record, envelope)
+        if admission is not Admission.DROP:
+            self._others.say(envelope)
+            frozen = admission is Admission.FREEZE
+            self._transitions.hold(draft, record, envelope, frozen=frozen)
 
     def _decoded(self, record: Delivered, envelope: Envelope, steps: list[Step]) -> list[Work]:
         try:

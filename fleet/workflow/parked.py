@@ -35,7 +35,8 @@ class Parked(Entry):
     value: bytes = Field(b"", exclude=True)
     #: Empty: whichever steps accept the event, as for one that could not be decoded.
     step: str
-    #: Why it waits; `frozen`: for the run to be resumed; `resumed`: to be run.
+    #: Why it waits; `frozen`: for the run to be resumed; `resumed`: to be run; `held`: for a
+    #: version of the workflow that has a step for it.
     reason: str = "frozen"
     #: Broker time since when it waits, in unix milliseconds.
     parked_ms: int = 0
@@ -74,6 +75,19 @@ def frozen(record: Delivered, step: str) -> bytes:
         step=step,
         parked_ms=record.appended_ms,
     ).encode()
+
+
+def held(record: Delivered, step: str, epoch: int, *, frozen: bool) -> bytes:
+    """Return the state value of an event of *epoch* that waits for a version with a step for it."""
+    entry = Parked(
+        topic=record.topic,
+        offset=record.offset,
+        headers=tuple(record.headers),
+        value=record.value or b"",
+        step=step,
+    )
+    kept = _adopted(entry, epoch, record.appended_ms)
+    return kept.model_copy(update={"reason": "frozen" if frozen else "held"}).encode()
 
 
 def thaw(changes: Overlay, run_id: str, epoch: int, now_ms: int) -> list[tuple[bytes, Parked]]:

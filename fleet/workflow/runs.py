@@ -32,6 +32,8 @@ class Run(Entry):
     #: Broker time of the first record that was seen of it.
     seen_ms: int = 0
     epoch: int = 0
+    #: Events of it may be parked that no step of some version takes.
+    held: bool = False
 
 
 class End(Entry):

@@ -181,6 +181,33 @@ class Transitions:
         if size > MAX_RECORD_BYTES:
             self._bury_frozen(draft, work, size)
 
+    def hold(
+        self, draft: Draft, record: Delivered, envelope: Envelope, *, frozen: bool = False
+    ) -> None:
+        """Keep an event for a version of the workflow that has a step for it; frozen with its run.
+
+        One that `join` has returned the envelope of, where its run goes on.
+        """
+        value = parked.held(record, envelope.step, envelope.epoch, frozen=frozen)
+        if len(value) > MAX_RECORD_BYTES:
+            error = RecordTooLarge(f"{envelope.type}, which no step takes yet,", len(value))
+            failure = outcomes.describe(error)
+            failed = Failed(step="", event_id=envelope.event_id, attempt=0, failure=failure)
+            self._bury(draft, record, "too_large", failed)
+            return
+        key = state.frozen_key if frozen else state.parked_key
+        draft.state.put(key(envelope.run_id, envelope.event_id, envelope.step), value)
+        if not frozen:
+            self._note_held(draft, envelope.run_id)
+
+    def _note_held(self, draft: Draft, run_id: str) -> None:
+        for key in (state.run_key(run_id), state.seen_key(run_id)):
+            value = draft.state.get(key)
+            if value is not None:
+                held = Run.decode(value).model_copy(update={"held": True})
+                draft.state.put(key, held.encode())
+                return
+
     def returned(self, draft: Draft, work: Work, outcome: Returned) -> None:
         """Take a step's result; raises WorkflowRuntimeError where it cannot be taken."""
         records = [self._routed(work, index, sent) for index, sent in enumerate(outcome.sent)]
@@ -281,6 +308,7 @@ class Transitions:
 
     def forget_unstarted(self, draft: Draft, run_id: str) -> None:
         """Remove everything that is kept of a run whose start never came."""
+        draft.state.delete_all(state.parked_prefix(run_id))
         self._remove(draft, run_id)
 
     def deadlines(self, view: View) -> list[Due]:
@@ -327,7 +355,7 @@ class Transitions:
                 self._take_late(draft, record, envelope, before)
             return None
         draft.state.put(state.end_key(run_id), end.encode())
-        if end.epoch:
+        if end.epoch or (run is not None and run.held):
             parked.freeze(draft.state, run_id)
         if end.frozen:
             self._unsee(draft, run_id)

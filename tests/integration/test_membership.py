@@ -166,6 +166,21 @@ async def test_a_static_member_that_reads_a_new_topic_gets_it(group: Group) -> N
         assert await who(flow) == {2}
 
 
+async def test_a_static_member_that_reads_a_topic_less_comes_back(group: Group) -> None:
+    """Its old assignment has a topic that it does not read, which aiokafka takes for impossible."""
+    static = {"FLEET_SESSION_SECONDS": "60"}
+    for name in ("one", "two"):
+        group.worker("grown_flow", FLEET_INSTANCE_ID=name, GROWN="1", **static)
+    async with group.connect(SecondVersion) as flow:
+        assert await who(flow) == {2}
+    for number, name in enumerate(("one", "two")):
+        assert group.workers[number].terminate() == 0
+        group.worker("grown_flow", FLEET_INSTANCE_ID=name, **static)
+
+    async with group.connect(FirstVersion) as flow:
+        assert await who(flow) == {1}
+
+
 async def test_two_workers_with_one_instance_id_do_not_fight(group: Group) -> None:
     """The one that joined first ends, with 1 and a sentence; the other one goes on."""
     older = group.worker(FLEET_INSTANCE_ID="same")

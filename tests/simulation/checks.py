@@ -26,7 +26,8 @@ from fleet.runtime.reader import partition_of
 from fleet.workflow import state
 from fleet.workflow.runs import End
 from simulation.broker import Broker
-from simulation.flow import Attempt, Laboratory, SimulatedFlow
+from simulation.flow import Attempt, Laboratory
+from simulation.grown import GrownFlow
 from simulation.producers import Record, Transaction
 from simulation.worker import TOPICS
 from simulation.world import World
@@ -34,7 +35,10 @@ from simulation.world import World
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_GRAPH = SimulatedFlow.graph()
+#: Of the version that knows all types.
+_GRAPH = GrownFlow.graph()
+#: Steps of events that come from outside, also after the end of their run.
+_FROM_OUTSIDE = ("listen", "heed")
 _EVENTS = {TOPICS.event(name) for name in _GRAPH.accepting}
 _START = TOPICS.event(_GRAPH.start.type_name())
 
@@ -104,7 +108,7 @@ class Checks:
             if attempt.key in self.committed:
                 self._world.violate(f"attempt {attempt.number} of a step that is committed")
             ended = self._ended_at.get(attempt.run_id, self._world.now)
-            outside = attempt.step == "listen" and not attempt.made_by
+            outside = attempt.step in _FROM_OUTSIDE and not attempt.made_by
             known = attempt.run_id in self._concluded
             if (known or ended < owned_since) and not outside:
                 self._world.violate(f"attempt {attempt.number} of a run that has ended")
@@ -235,8 +239,15 @@ class Checks:
         for record in records:
             if record.topic == TOPICS.dead:
                 letter = from_json(dict(record.headers)["fleet-dead-letter"])
+                self._check_given_up(record, letter["reason"])
                 if not letter["step"]:
                     self._buried.add((letter["topic"], letter["partition"], letter["offset"]))
+
+    def _check_given_up(self, record: Record, reason: str) -> None:
+        """What another version knows waits for it."""
+        kind = dict(record.headers).get("fleet-type", b"").decode()
+        if reason == "unknown_type" and kind in _GRAPH.accepting:
+            self._world.violate(f"a version that does not know {kind} has given up on one")
 
     def _check_position(
         self, partition: int, key: bytes, before: dict[bytes, bytes], records: list[Record]
@@ -286,8 +297,10 @@ class Checks:
         if isinstance(end, Completed):
             return True
         kept, gone = self.state[partition], state.end_key(envelope.run_id) in self._forgotten
-        names = envelope.run_id, envelope.event_id, step
-        parked = state.frozen_key(*names) in kept or state.parked_key(*names) in kept
+        # Without a step's name: an event that waits for a version which has a step for it.
+        places = [(envelope.run_id, envelope.event_id, name) for name in (step, "")]
+        keys = [key(*each) for each in places for key in (state.frozen_key, state.parked_key)]
+        parked = any(key in kept for key in keys)
         # Between the request to resume and its answer, work that waits is still where it was.
         return parked or (gone and end is not None)
 

@@ -22,6 +22,7 @@ from simulation import outsider, plan, wire
 from simulation.broker import Broker
 from simulation.caller import Call, CallerProcess
 from simulation.checks import Checks
+from simulation.deploys import Deployment, Mix, Version
 from simulation.flow import Laboratory, Order
 from simulation.group import Group
 from simulation.plan import Fault, Plan
@@ -78,6 +79,8 @@ class History:
         self.callers: list[CallerProcess] = []
         self._disks: list[Disk] = []
         self._number = 0
+        #: Of workers that are started now; None where all are of one version.
+        self._version = made.mix.first if made.mix is not None else None
 
     def run(self) -> Verdict:
         """Let it happen."""
@@ -85,6 +88,7 @@ class History:
             self._prepare()
             if self._happens(self._has_ended, ENDED_BY):
                 self._check_the_end()
+                self._remove_types()
                 if not self._happens(self.checks.state_is_empty, EMPTY_BY):
                     self.world.violate(f"the state keeps {self.checks.left()[:MOST_TOLD]}")
             else:
@@ -122,6 +126,8 @@ class History:
         for fault in self.plan.faults:
             self.world.after(fault.at, partial(self._inject, fault))
         self._prepare_wire(self.plan.wire)
+        if self.plan.mix is not None:
+            self._prepare_deployments(self.plan.mix)
 
     def _prepare_wire(self, faults: plan.Wire) -> None:
         for at in faults.moved_at:
@@ -131,10 +137,21 @@ class History:
         for at in faults.expired_at:
             self.world.after(at, self.broker.expire)
 
+    def _prepare_deployments(self, mix: Mix) -> None:
+        for deployment in mix.deployments:
+            self.world.after(deployment.at, partial(self._deploy, deployment))
+        if mix.cancelled_at is not None:
+            for run in self.plan.runs:
+                cancel = partial(self.callers[0].cancel, run.run_id)
+                self.world.after(mix.cancelled_at, cancel)
+        for at, number in mix.hints:
+            run_id = self.plan.runs[number % len(self.plan.runs)].run_id
+            self.world.after(at, partial(outsider.hint, self.broker, run_id, self.plan.partitions))
+
     def _prepare_run(self, run: plan.RunPlan) -> None:
         after, run_id = self.world.after, run.run_id
         for call in run.calls:
-            order = Order(parts=call.parts, fails=run.fails)
+            order = Order(parts=call.parts, fails=self._failing(run))
             run_it = self.callers[call.caller].run
             after(call.at, partial(run_it, run_id, order, run.timeout_seconds))
         for at in run.cancelled_at:
@@ -150,6 +167,12 @@ class History:
             after(at, partial(self._resume, run_id))
         if run.resumed_at:
             after(run.mended_at, partial(self.laboratory.mended.add, run_id))
+
+    def _failing(self, run: plan.RunPlan) -> str:
+        mix = self.plan.mix
+        if mix is not None and not run.fails and self.plan.runs.index(run) in mix.failing:
+            return "polish"
+        return run.fails
 
     def _resume(self, run_id: str) -> None:
         self.checks.read()
@@ -175,10 +198,28 @@ class History:
             compute=self.plan.compute,
             batch_records=4 if self.plan.crowd is None else CROWD_BATCH,
             window_bytes=WINDOW_BYTES,
+            version=self._version,
         )
         worker.connection.breaks = self.plan.wire.breaks
-        self.world.note(worker.name, "starts")
+        self.world.note(worker.name, f"starts {self._version or ''}")
         self.workers.append(worker)
+
+    def _deploy(self, deployment: Deployment) -> None:
+        """Replace workers of other versions, one after the other."""
+        self.world.note("operator", f"deploys {deployment.version}")
+        self._version = deployment.version
+        others = [each for each in self._alive() if each.version != deployment.version]
+        for number, worker in enumerate(others[: deployment.count]):
+            self.world.after(number * deployment.seconds, partial(self._replace_gently, worker))
+
+    def _replace_gently(self, worker: Worker) -> None:
+        if not worker.ended:
+            self._harm(worker, Fault(at=0.0, kind="stop", worker=0))
+
+    def _remove_types(self) -> None:
+        """Go back to the version without them, where that is planned and no run needs them."""
+        if self.plan.mix is not None and self.plan.mix.removed:
+            self._deploy(Deployment(0.0, Version("plain"), 99, 0.0))
 
     def _compact(self) -> None:
         self.world.note("kafka", "compacts the changelogs")

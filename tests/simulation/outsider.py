@@ -7,6 +7,7 @@ from fleet.records.lifecycle import Cancelled, Resumed
 from fleet.runtime.reader import partition_of
 from simulation.broker import Broker
 from simulation.flow import Advice, Order, Part
+from simulation.grown import Hint
 from simulation.plan import Crowd
 from simulation.worker import TOPICS
 
@@ -56,3 +57,11 @@ def crowd(broker: Broker, partitions: int, come: Crowd) -> None:
 def _write(broker: Broker, partitions: int, topic: str, envelope: Envelope, value: bytes) -> None:
     tp = TP(topic, partition_of(envelope.run_id, partitions))
     broker.produce(tp, [(envelope.run_id.encode(), value, envelope.headers())])
+
+
+def hint(broker: Broker, run_id: str, partitions: int) -> None:
+    """Send a run an event of a type that only a later version of the workflow knows."""
+    tp = TP(TOPICS.inbox, partition_of(run_id, partitions))
+    number = sum(1 for _ in broker.at(tp).records())
+    envelope = Envelope(run_id=run_id, event_id=f"hint {number} of {run_id}", type=Hint.type_name())
+    broker.produce(tp, [(run_id.encode(), Hint(text="look").encode(), envelope.headers())])

@@ -3,6 +3,9 @@
 from dataclasses import dataclass, replace
 from random import Random
 
+from simulation import deploys
+from simulation.deploys import Mix
+
 #: After this no fault begins, in seconds of the history.
 HEALED = 30.0
 #: In how many of the histories thousands of records wait at once.
@@ -129,6 +132,8 @@ class Plan:
     crowd: Crowd | None
     #: What goes wrong between producers of transactions and brokers.
     wire: "Wire"
+    #: Deployments of a later version of the workflow.
+    mix: Mix | None = None
 
     def __str__(self) -> str:
         whole = {**vars(self), "runs": len(self.runs), "faults": len(self.faults)}
@@ -175,6 +180,7 @@ def make(seed: int) -> Plan:
         compute=_compute(seed),
         crowd=crowd,
         wire=_wire(seed),
+        mix=deploys.mix(seed) if crowd is None else None,
     )
 
 

@@ -20,7 +20,7 @@ def themed(plan: Plan) -> Plan:
     random = Random(f"theme {plan.seed}")
     for theme in THEMES:
         if random.random() < SHARE:
-            return theme(random, plan)
+            return theme(random, replace(plan, mix=None))
     return plan
 
 

@@ -20,11 +20,14 @@ from fleet.runtime.engine import SILENT_SESSIONS, Engine
 from fleet.runtime.host import Host
 from fleet.runtime.lost_tasks import LostTasks
 from fleet.runtime.memory import MemoryStore
+from simulation.assigning import Membership
 from simulation.broker import Broker
 from simulation.clients import Clients
 from simulation.connection import Connection
-from simulation.flow import Laboratory, SimulatedFlow
+from simulation.deploys import Version
+from simulation.flow import Laboratory
 from simulation.group import HEARTBEAT_SECONDS, SESSION_SECONDS, Group
+from simulation.grown import FLOWS
 from simulation.plan import Compute
 from simulation.wire import WireProducer
 from simulation.world import Loop, World
@@ -133,8 +136,11 @@ class Worker:
         compute: Compute,
         batch_records: int,
         window_bytes: int,
+        version: Version | None = None,
     ) -> None:
         self.name = name
+        #: None where all workers are of one version.
+        self.version = version
         self.disk = disk
         self.loop = Loop(world, name)
         self.loop.callback_seconds = compute.callback
@@ -172,11 +178,15 @@ class Worker:
             dedupe_days=dedupe_seconds / _DAY_SECONDS,
             resume_days=1.5 * dedupe_seconds / _DAY_SECONDS,
         )
-        flow = SimulatedFlow(laboratory, name, lambda: self.loop.spend(compute.step))
-        self.engine = Engine(flow, TOPICS, settings, backend)
+        flow = FLOWS[version.flow if version else "plain"]
+        steps = flow(laboratory, name, lambda: self.loop.spend(compute.step))
+        self.engine = Engine(steps, TOPICS, settings, backend)
         self.engine.on_failure = lambda failure: world.violate(f"{name} gives up: {failure!r}")
         self.host = Host()
         self.host.add(self.engine)
+        self._membership = (
+            Membership(name, self.host.topics, fausts=version.fausts) if version else None
+        )
         self._lost = LostTasks(self.host, self.loop.time)
         self._tasks: list[asyncio.Task[None]] = []
         self._do(self._run())
@@ -288,24 +298,35 @@ class Worker:
     async def _belong(self) -> None:
         while True:
             self._rebalancing = True
-            generation, partitions = await self._ask("join", lambda: self._group.join(self.name))
-            assigned = [
-                TP(topic, each) for topic in sorted(self.host.topics) for each in partitions
-            ]
+            generation, assigned = await self._join()
             await self.host.assign(assigned)
+            if not self._stopping:
+                self._group.own(self.name, generation, self.engine.tasks)
             self._lost.replaced()
             self.assigned = self.loop.time()
             offsets = await self._ask("offsets", lambda: dict(self._group.offsets))
             self._positions = {tp: offsets.get(tp, 0) for tp in assigned}
             self._generation, self._rebalancing = generation, False
             self._stay.clear()
-            await self._stay.wait()
+            if self._membership is None or not self._membership.joins_again():
+                await self._stay.wait()
             self._rebalancing = True
             self._world.note(self.name, "is revoked")
             self._positions = {}
             self.host.revoked()
             await self.engine.settle(faust_consumer.REVOKE_SECONDS)
             await self._commit_offsets()
+
+    async def _join(self) -> tuple[int, list[TP]]:
+        membership = self._membership
+        if membership is None:
+            generation, found = await self._ask("join", lambda: self._group.join(self.name))
+            topics = sorted(self.host.topics)
+            return generation, [TP(topic, each) for topic in topics for each in found]
+        told = membership.metadata()
+        ask = partial(self._group.join, self.name, told, membership)
+        generation, found = await self._ask("join", ask)
+        return generation, membership.take(found)
 
     async def _follow(self) -> None:
         """Beat; a thread of its own does it in a real worker."""

@@ -1,0 +1,63 @@
+"""
+What only another version of the workflow knows: events of types, or for steps, that are not here.
+
+While a deployment adds or removes an event type, a partition moves between workers of both
+versions. Topics of types that a worker does not know it does not read: their events wait there, and
+their positions in the state. What reaches it in another way (from outside, in the inbox; suspended
+work; an event that is meant for one step) waits in the state until a worker that knows it loads the
+partition, or until its run ends.
+"""
+
+from fleet.records.envelope import Envelope
+from fleet.records.log import Delivered
+from fleet.records.topics import Topics
+from fleet.runtime import logs
+from fleet.workflow import state
+from fleet.workflow.graph import Graph
+from fleet.workflow.state import View
+from fleet.workflow.steps import Step
+
+_log = logs.get_logger("versions")
+
+
+class OtherVersions:
+    """What of one task's events is for another version of its workflow."""
+
+    def __init__(self, graph: Graph, topics: Topics) -> None:
+        self._graph = graph
+        self._topics = topics
+        #: Types and steps that were spoken of.
+        self._said: set[tuple[str, str]] = set()
+
+    def steps(self, envelope: Envelope) -> list[Step]:
+        """Return the steps of this version that take an event."""
+        accepting = self._graph.accepting.get(envelope.type, ())
+        return [step for step in accepting if envelope.step in ("", step.name)]
+
+    def take(self, record: Delivered, envelope: Envelope) -> bool:
+        """Tell whether an event is for another version, for all that this one knows.
+
+        Not one that lies in the topic of another type: nobody has sent it there as we do.
+        """
+        if self.steps(envelope):
+            return False
+        return record.topic in (self._topics.inbox, self._topics.event(envelope.type))
+
+    def say(self, envelope: Envelope) -> None:
+        """Log that an event waits for another version; once for each type and step."""
+        waiting = envelope.type, envelope.step
+        if waiting not in self._said:
+            self._said.add(waiting)
+            _log.warning(
+                "event_waits_for_another_version",
+                engine=self._topics.engine_id,
+                type=envelope.type,
+                step=envelope.step,
+            )
+
+
+def unknown_positions(view: View, topics: list[str]) -> list[str]:
+    """Return the topics, beside *topics*, that another version has read in this partition."""
+    prefix = state.POSITION
+    found = (key[len(prefix) :].decode() for key, _ in view.items(prefix))
+    return sorted(set(found) - set(topics))

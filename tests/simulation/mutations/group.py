@@ -1,0 +1,55 @@
+"""Guards of groups whose members are of several versions of a workflow."""
+
+import asyncio
+from typing import Any
+from unittest.mock import patch
+
+from faust.assignor.partition_assignor import PartitionAssignor
+
+from fleet.runtime.faust_assignor import Assignor
+from fleet.runtime.host import Host
+from fleet.runtime.other_versions import OtherVersions
+from fleet.runtime.task import Task
+from fleet.workflow.transitions import Transitions
+from simulation.mutations.registry import instead_of
+
+
+@instead_of(Host, "assign")
+async def _a_partition_is_owned_with_any_of_its_topics(self: Any, assigned: Any) -> None:
+    self.live.clear()
+    if self._draining:
+        return
+    self._assigned = True
+    self._owned = [tp for tp in assigned if self.owns(tp.topic)]
+    owned = {tp.partition for tp in self._owned}
+    await asyncio.gather(*(engine.assign(owned) for engine in self.engines))
+
+
+@instead_of(Assignor, "_perform_assignment")
+def _a_topic_is_assigned_to_those_that_read_it(self: Any, cluster: Any, members: Any) -> Any:
+    return PartitionAssignor._perform_assignment(self, cluster, members)
+
+
+@instead_of(OtherVersions, "take")
+def _what_another_version_knows_is_given_up(self: Any, record: Any, envelope: Any) -> bool:
+    del self, record, envelope
+    return False
+
+
+_taken_up = Task._take_up
+
+
+@instead_of(Task, "_take_up")
+def _suspended_work_of_another_version_is_given_up(self: Any, key: Any, work: Any) -> None:
+    with patch.object(self._others, "take", lambda *_: False):
+        _taken_up(self, key, work)
+
+
+@instead_of(Transitions, "hold")
+def _what_another_version_knows_is_dropped(self: Any, *_: Any, **_named: Any) -> None:
+    del self
+
+
+@instead_of(Transitions, "_note_held")
+def _what_is_held_outlives_its_run(self: Any, *_: Any) -> None:
+    del self
