@@ -36,7 +36,7 @@ class Position:
     @classmethod
     def decode(cls, value: bytes) -> Self:
         """Read a position record, as `Frontier.encode` writes it."""
-        following, pending = from_json(value)
+        following, pending, *_ = from_json(value)
         return cls(following, frozenset(pending))
 
     @property

@@ -129,6 +129,12 @@ class Settings(BaseSettings):
         description="How records are compressed that are written: `none`, `gzip`, `snappy`, `lz4` "
         "or `zstd`. All are read.",
     )
+    accept_logs: str = Field(
+        "",
+        description="Ids of topics that were deleted and created again, or truncated, and that "
+        "workers may process from their beginning, with commas between them. The error of a worker "
+        "that refuses one names its id.",
+    )
     schema_registry_url: str = Field("", description="Confluent-compatible schema registry.")
     log_format: Literal["json", "console"] = Field(
         "json", description="`json` for machines, `console` for people."
@@ -189,6 +195,11 @@ class Settings(BaseSettings):
     def bootstrap_servers(self) -> list[str]:
         """The brokers as `host:port`."""
         return self.broker.removeprefix("kafka://").split(",")
+
+    @property
+    def accepted_logs(self) -> frozenset[str]:
+        """The topics, by id, that are processed from their beginning."""
+        return frozenset(each.strip() for each in self.accept_logs.split(",")) - {""}
 
     @property
     def is_local(self) -> bool:

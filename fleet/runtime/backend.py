@@ -6,12 +6,13 @@ take the place of Kafka, disk and time under the same engine.
 """
 
 import time
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
 
 from fleet.config.settings import Settings
 from fleet.records.topics import Topics
-from fleet.runtime import folders, provision, rocks
+from fleet.runtime import folders, membership, provision, rocks
 from fleet.runtime.broker import Clients
 from fleet.runtime.loading import LocalStore
 from fleet.runtime.rocks import RocksStore
@@ -36,6 +37,12 @@ class Backend(Protocol):
 
     def discard(self, partition: int) -> None:
         """Remove the local state of a partition, which is closed; raises OSError."""
+        ...
+
+    async def group_offsets(
+        self, group: str, topics: Iterable[str], partition: int
+    ) -> Mapping[str, int]:
+        """Return what a consumer group has committed of a partition number, where it has."""
         ...
 
     def wall(self) -> float:
@@ -76,6 +83,12 @@ class KafkaBackend:
     def discard(self, partition: int) -> None:
         """Remove the RocksDB of a partition; raises OSError."""
         rocks.remove(self._folder(partition))
+
+    async def group_offsets(
+        self, group: str, topics: Iterable[str], partition: int
+    ) -> Mapping[str, int]:
+        """Ask the broker; raises KafkaError."""
+        return await membership.offsets(self._settings, group, topics, partition)
 
     def wall(self) -> float:
         """Return the system's clock."""

@@ -2,12 +2,14 @@
 
 import re
 import ssl
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
 
 from fleet.config.settings import Settings
 from fleet.records.errors import FleetError
+from fleet.runtime import topic_identity
 from fleet.runtime.stopping import KafkaReader, stop_reader
 from fleet.runtime.transactional_producer import TransactionalProducer
 
@@ -95,3 +97,7 @@ class Clients:
             auto_offset_reset="earliest",
             **options,
         )
+
+    async def log_ids(self, reader: Any, topics: Iterable[str]) -> Mapping[str, str]:
+        """Return the ids of those topics that are there; see `topic_identity.ask`."""
+        return await topic_identity.ask(reader._client, topics)  # noqa: SLF001 - no public way

@@ -22,6 +22,7 @@ from fleet.runtime.budget import Budgets
 from fleet.runtime.gauges import GAUGES
 from fleet.runtime.guarded_store import GuardedStore
 from fleet.runtime.loading import Loader
+from fleet.runtime.log_check import InputCheck, StateLost, forget_state, remains
 from fleet.runtime.memory import stream_record
 from fleet.runtime.metrics import Metrics
 from fleet.runtime.opening import Opening, Site
@@ -68,16 +69,6 @@ class NewerState(FleetError):
         )
 
 
-class LogShrunk(FleetError):
-    """Raised when an input topic ends before the position that the state has in it."""
-
-    def __init__(self, topic: str, partition: int, end: int, position: int) -> None:
-        super().__init__(
-            f"{topic}[{partition}] ends at {end} and the state has read up to {position}: the "
-            "topic was made anew. Use a new FLEET_PREFIX, or delete the state topic as well"
-        )
-
-
 class Engine:
     """The tasks of one step group."""
 
@@ -109,6 +100,9 @@ class Engine:
             pulse=Pulse(SILENT_SESSIONS * settings.session_seconds, self._backend.monotonic),
         )
         self.inputs = frozenset(self.charter.inputs)
+        self.metrics.reads(self.inputs)
+        #: The consumer group, whose offsets tell of a state that was lost; set by who hosts us.
+        self.group = topics.engine_id
         self.partitions = 0
         #: Hears what makes it impossible to go on; set by whoever hosts the engine.
         self.on_failure: Callable[[BaseException], object] = _raise_later
@@ -269,9 +263,11 @@ class Engine:
 
     async def _load(self, task: Task, loader: Loader, store: GuardedStore) -> int:
         records = await loader.load_state(self.topics.state, store)
+        knows_state = await self._check_state(task, store)
         task.restore()
         self._check_partitions(task)
-        await self._check_inputs(loader, task)
+        check = InputCheck(loader, task, self.settings.accepted_logs)
+        await check.run(knows_state=knows_state)
         position = task.frontiers[self.topics.runs].unseen
         await loader.read(self.topics.runs, position, task.deliver)
         return records
@@ -288,11 +284,29 @@ class Engine:
         if before != self.partitions:
             raise PartitionsChanged(self.topics.engine_id, before, self.partitions)
 
-    async def _check_inputs(self, loader: Loader, task: Task) -> None:
-        for topic, end in (await loader.ends(task.frontiers)).items():
-            position = task.frontiers[topic].next
-            if end < position:
-                raise LogShrunk(topic, task.partition, end, position)
+    async def _check_state(self, task: Task, store: GuardedStore) -> bool:
+        """Tell whether there is state; raise StateLost where there was some."""
+        if task.ledger.get(state.META) is not None:
+            return True
+        evidence = await self._lost_state(task)
+        if not evidence:
+            return False
+        if not self.settings.accepted_logs & {store.log_id or self.topics.state}:
+            raise StateLost(self.topics.state, task.partition, evidence, store.log_id)
+        _log.warning("state_forgotten", task=task.name, reason=evidence)
+        forget_state(task)
+        return False
+
+    async def _lost_state(self, task: Task) -> str:
+        """Return what tells that there was state; empty where nothing does."""
+        if remains(task):
+            return "what is there is not whole"
+        # No offset is committed before there is state.
+        offsets = await self._backend.group_offsets(self.group, self.inputs, task.partition)
+        return "; ".join(
+            f"the consumer group {self.group} has read {topic}[{task.partition}] up to {offset}"
+            for topic, offset in sorted(offsets.items())[:1]
+        )
 
     async def _close_all(self, partitions: Iterable[int]) -> None:
         await asyncio.gather(*(self._close(partition) for partition in list(partitions)))

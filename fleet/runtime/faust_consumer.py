@@ -85,6 +85,7 @@ class Consumer(driver.Consumer):
         await super().on_start()
         for engine in self.host.engines:
             engine.on_failure = lambda failure: self.add_future(self.crash(failure))
+            engine.group = self.app.conf.id
         if not self.host.opened:
             await self.host.open(self.app.conf.tabledir)
 

@@ -8,12 +8,15 @@ below `next` and not pending, which is right: there is nothing to do for them.
 
 This holds only while every record from the frontier on is handed to `deliver`, without a gap. The
 consumer sees to that: whatever it drops, it seeks back for.
+
+Offsets mean something in one log only. So a position names its log by the topic's id, and the last
+record that was delivered by its append time: see `log_check`.
 """
 
 import enum
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Self
+from typing import NamedTuple, Self
 
 from pydantic_core import from_json, to_json
 
@@ -26,6 +29,21 @@ class Delivery(enum.Enum):
     AGAIN = "again"
     #: It is done or being worked on, as after a rebalance: nothing is to be done.
     KNOWN = "known"
+
+
+class Lost(NamedTuple):
+    """What a log does not have any more and was not done."""
+
+    #: Offsets that were delivered to a predecessor, which left them unfinished.
+    pending: tuple[int, ...]
+    #: Offsets that were never delivered: from this one up to that one, which is not among them.
+    #: Some of them may be transaction markers, which are no records.
+    unread: tuple[int, int]
+
+    @property
+    def records(self) -> int:
+        """How many records that is, at most."""
+        return len(self.pending) + self.unread[1] - self.unread[0]
 
 
 @dataclass(slots=True)
@@ -41,6 +59,12 @@ class Frontier:
     sealed: int = 0
     #: The position is to be part of the next commit.
     dirty: bool = False
+    #: The id of the topic that the offsets are of; empty where the broker tells none.
+    log_id: str = ""
+    #: The last record that was delivered for the first time: its offset and its append time, in
+    #: unix milliseconds. -1: none, or one that nobody has noted.
+    last_offset: int = -1
+    last_ms: int = 0
 
     def deliver(self, offset: int) -> Delivery:
         """Note a delivered record; return what it is to this task."""
@@ -57,6 +81,29 @@ class Frontier:
         """Note that nothing more is to be done for this record."""
         del self._pending[offset]
         self.dirty = True
+
+    def passed(self, position: int) -> None:
+        """Note that everything below *position* was delivered; the last offsets are no records.
+
+        Without that they would look like unread records when retention removes them.
+        """
+        if position > self.next:
+            self.next = position
+            self.dirty = True
+
+    def cut(self, begin: int) -> Lost | None:
+        """Let go of what is below *begin*, where the log begins, and is still to be delivered."""
+        gone = tuple(
+            offset for offset, begun in self._pending.items() if offset < begin and not begun
+        )
+        lost = Lost(gone, (self.next, max(self.next, begin)))
+        if not lost.records:
+            return None
+        for offset in gone:
+            del self._pending[offset]
+        self.next = lost.unread[1]
+        self.dirty = True
+        return lost
 
     @property
     def pending(self) -> int:
@@ -76,13 +123,20 @@ class Frontier:
 
     def encode(self) -> bytes:
         """Return the position record."""
-        return to_json([self.next, list(self._pending)])
+        position: list[object] = [self.next, list(self._pending)]
+        if self.log_id or self.last_offset >= 0:
+            position += [self.log_id, self.last_offset, self.last_ms]
+        return to_json(position)
 
     @classmethod
     def decode(cls, value: bytes) -> Self:
         """Read a position record; its pending offsets wait to be delivered again."""
-        following, pending = from_json(value)
-        return cls.restored(following, pending)
+        # A version before this one wrote no more than the first two.
+        following, pending, *log = from_json(value)
+        frontier = cls.restored(following, pending)
+        if log:
+            frontier.log_id, frontier.last_offset, frontier.last_ms = log[:3]
+        return frontier
 
     @classmethod
     def restored(cls, following: int, pending: Iterable[int]) -> Self:

@@ -78,6 +78,18 @@ class GuardedStore:
             raise self._failed("get", failure) from failure
 
     @property
+    def log_id(self) -> str:
+        """The id of the changelog's topic."""
+        try:
+            return self._store.log_id
+        except Exception as failure:
+            raise self._failed("get", failure) from failure
+
+    @log_id.setter
+    def log_id(self, log_id: str) -> None:
+        self._store.log_id = log_id
+
+    @property
     def written(self) -> float:
         """When a changelog offset was last written, in unix seconds."""
         try:

@@ -127,6 +127,7 @@ _METHODS: Mapping[type, Mapping[str, tuple[str, ...]]] = {
     GroupCoordinator: {"check_errors": (), "request_rejoin": ()},
     AIOKafkaClient: {
         "force_metadata_update": (),
+        "get_random_node": (),
         "send": ("node_id", "request", "group"),
     },
     ClusterMetadata: {"leader_for_partition": ("partition",)},

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from fleet.records.log import Delivered
 from fleet.runtime.budget import Account
-from fleet.runtime.frontier import Delivery, Frontier
+from fleet.runtime.frontier import Delivery, Frontier, Lost
 from fleet.runtime.ledger import Ledger
 from fleet.workflow import state
 
@@ -62,10 +62,25 @@ class Inputs:
 
     def deliver(self, record: Delivered) -> Delivery:
         """Note a delivered record; return what it is to this task."""
-        delivery = self.frontiers[record.topic].deliver(record.offset)
+        frontier = self.frontiers[record.topic]
+        delivery = frontier.deliver(record.offset)
         if delivery is not Delivery.KNOWN:
             self._seen_ms[record.topic] = record.appended_ms
+        if delivery is Delivery.NEW:
+            frontier.last_offset, frontier.last_ms = record.offset, record.appended_ms
         return delivery
+
+    def cut(self, topic: str, begin: int) -> Lost | None:
+        """Let go of what the log of *topic*, which begins at *begin*, does not have any more."""
+        lost = self.frontiers[topic].cut(begin)
+        for offset in lost.pending if lost else ():
+            self._ledger.open.state.delete_all(state.done_prefix(topic, offset))
+        return lost
+
+    def begin_anew(self, topic: str, log_id: str, begin: int) -> None:
+        """Read another log, which is *topic* from now on, from its first offset on."""
+        self._ledger.open.state.delete_all(b"%b%b\0" % (state.DONE, topic.encode()))
+        self.frontiers[topic] = Frontier(next=begin, log_id=log_id, dirty=True)
 
     def marked(self, record: Delivered) -> AbstractSet[str]:
         """Return the steps of an event that are done while others of it were not."""

@@ -6,7 +6,7 @@ producer has been started before, so whatever a predecessor had under way is dec
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol, Self
 
 from aiokafka import TopicPartition
@@ -41,6 +41,10 @@ class LocalStore(StateStore, Protocol):
         """When a changelog offset was last written, in unix seconds; 0 for a new copy."""
         ...
 
+    #: The id of the topic that it is a copy of, which is kept with each offset; empty where the
+    #: broker tells none.
+    log_id: str
+
     def reset(self) -> None:
         """Remove everything."""
         ...
@@ -52,6 +56,7 @@ class Loader:
     def __init__(
         self, clients: Clients, partition: int, wall: Callable[[], float] = time.time
     ) -> None:
+        self._clients = clients
         self._wall = wall
         self._partition = partition
         #: Offsets before the end of what is being read.
@@ -76,11 +81,14 @@ class Loader:
     async def load_state(self, topic: str, store: LocalStore) -> int:
         """Bring *store* up to the changelog's end; return how many records were read."""
         tp = TopicPartition(topic, self._partition)
+        # First: what is made again after this is noticed by who watches the logs.
+        log_id = (await self.log_ids([topic])).get(topic, "")
         end = await self._end(tp)
-        reason = _unusable(store, end, self._wall())
+        reason = _unusable(store, log_id, end, self._wall())
         if reason:
             _log.warning("state_discarded", topic=topic, partition=self._partition, reason=reason)
             store.reset()
+        store.log_id = log_id or store.log_id
         count = 0
 
         def apply(records: list[Any]) -> None:
@@ -105,6 +113,30 @@ class Loader:
         """Return the last stable offset of each topic's partition."""
         tps = [TopicPartition(topic, self._partition) for topic in topics]
         return {tp.topic: end for tp, end in (await self._consumer.end_offsets(tps)).items()}
+
+    async def begins(self, topics: Iterable[str]) -> dict[str, int]:
+        """Return the first offset of each topic's partition: what is below it is gone."""
+        tps = [TopicPartition(topic, self._partition) for topic in topics]
+        found = await self._consumer.beginning_offsets(tps)
+        return {tp.topic: begin for tp, begin in found.items()}
+
+    async def log_ids(self, topics: Iterable[str]) -> Mapping[str, str]:
+        """Return the id of each topic that is there, empty where the broker tells none."""
+        return await self._clients.log_ids(self._consumer, topics)
+
+    async def first(self, offsets: Mapping[str, int]) -> dict[str, Delivered]:
+        """Return the first record of each topic from an offset on, of those that are there now."""
+        tps = {TopicPartition(topic, self._partition): at for topic, at in offsets.items()}
+        self._consumer.assign(list(tps))
+        for tp, at in tps.items():
+            self._consumer.seek(tp, at)
+        ends, found = await self.ends(offsets), {}
+        while wanted := [tp for tp in tps if await self._consumer.position(tp) < ends[tp.topic]]:
+            several = await self._consumer.getmany(*wanted, timeout_ms=_POLL_MS, max_records=1)
+            for tp, records in several.items():
+                found[tp.topic] = delivered(records[0])
+                ends[tp.topic] = 0
+        return found
 
     async def _end(self, tp: TopicPartition) -> int:
         end: int = (await self._consumer.end_offsets([tp]))[tp]
@@ -132,8 +164,10 @@ class Loader:
         self.remaining, self.place = 0, (tp.topic, end)
 
 
-def _unusable(store: LocalStore, end: int, now: float) -> str:
+def _unusable(store: LocalStore, log_id: str, end: int, now: float) -> str:
     """Return why a local copy must not be gone on with; empty where it may."""
+    if store.state_offset and log_id and store.log_id != log_id:
+        return f"it is a copy of another topic: {store.log_id or 'no id'}, and this is {log_id}"
     if store.state_offset > end:
         return f"it is at offset {store.state_offset} and the log ends at {end}: made anew?"
     if store.state_offset and now - store.written > STALE_SECONDS:

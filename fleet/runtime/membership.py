@@ -6,7 +6,7 @@ one that had it, and the broker then knows the older one no more. aiokafka would
 join again and take the place back, for ever; so whoever is pushed out asks first.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,6 +77,24 @@ class Member:
 
     member_id: str
     host: str
+
+
+async def offsets(
+    settings: Settings, group: str, topics: Iterable[str], partition: int
+) -> dict[str, int]:
+    """Return the offsets above 0 that *group* has committed of a partition of each topic.
+
+    Raises KafkaError.
+    """
+    arguments = {key: each for key, each in client_arguments(settings).items() if each is not None}
+    admin = AIOKafkaAdminClient(**arguments)
+    try:
+        await admin.start()
+        found: Any = await admin.list_consumer_group_offsets(group)
+    finally:
+        await admin.close()
+    committed = {tp.topic: each.offset for tp, each in found.items() if tp.partition == partition}
+    return {topic: at for topic in topics if (at := committed.get(topic, 0)) > 0}
 
 
 async def holder(settings: Settings, group: str, instance_id: str) -> Member | None:

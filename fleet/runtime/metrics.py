@@ -8,6 +8,7 @@ engines when somebody scrapes: see `gauges`.
 
 import logging
 import platform
+from collections.abc import Iterable
 from importlib import metadata
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from fleet.records.log import Delivered
 from fleet.records.topics import Topics
 from fleet.runtime import logs
 from fleet.runtime.flights import Flight, Outcome
+from fleet.runtime.frontier import Lost
 from fleet.workflow.errors import StepTimeoutError
 from fleet.workflow.outcomes import Raised, Returned
 from fleet.workflow.transitions import RecordTooLarge
@@ -88,6 +90,11 @@ DEAD_LETTERS = Counter(
     "fleet_dead_letters_total",
     "Records and steps that could not go on, by reason.",
     (*GROUP, "reason"),
+)
+RECORDS_LOST = Counter(
+    "fleet_records_lost_total",
+    "Records that retention removed before they were done, by input topic; at most so many.",
+    (*GROUP, "topic"),
 )
 COMMIT_DURATION = Histogram(
     "fleet_commit_duration_seconds",
@@ -271,6 +278,25 @@ class Metrics:
         self._commit_bytes.observe(size)
         if _stdlib.isEnabledFor(logging.DEBUG):
             _log.debug("committed", records=records, bytes=size, seconds=round(seconds, 6))
+
+    def reads(self, topics: Iterable[str]) -> None:
+        """Count lost records of these topics, from 0 on."""
+        for topic in topics:
+            RECORDS_LOST.labels(*self.labels, topic)
+
+    def records_lost(self, topic: str, partition: int, lost: Lost) -> None:
+        """Count what retention has removed before it was done, and say where it was."""
+        RECORDS_LOST.labels(*self.labels, topic).inc(lost.records)
+        _log.error(
+            "records_lost",
+            topic=topic,
+            partition=partition,
+            records_at_most=lost.records,
+            unread_from=lost.unread[0],
+            unread_before=lost.unread[1],
+            unfinished=len(lost.pending),
+            reason="retention removed them before they were processed; see docs/promise.md",
+        )
 
     def loaded(self, seconds: float) -> None:
         """Observe how long a task took to be loaded."""

@@ -19,8 +19,8 @@ from fleet.runtime.guarded_store import StoreFailed
 
 _log = logs.get_logger("rocks")
 
-#: Changelog offset from which loading goes on, and when it was written, in unix seconds. The empty
-#: key sorts first and no state has it.
+#: Changelog offset from which loading goes on, when it was written, in unix seconds, and the id of
+#: the changelog's topic. The empty key sorts first and no state has it.
 _OFFSET_KEY = b""
 
 
@@ -55,6 +55,7 @@ class RocksStore:
         self._folder = folder
         folder.parent.mkdir(parents=True, exist_ok=True)
         self._open()
+        self._log_id: str | None = None
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value of *key*, or None."""
@@ -78,13 +79,23 @@ class RocksStore:
             else:
                 batch.put(key, value)
         if state_offset:
-            batch.put(_OFFSET_KEY, b"%d %d" % (state_offset, time.time()))
+            place = b"%d %d %b" % (state_offset, time.time(), self.log_id.encode())
+            batch.put(_OFFSET_KEY, place.rstrip())
         self._db.write(batch)
 
     @property
     def state_offset(self) -> int:
         """Changelog offset from which loading goes on; 0 for a new folder."""
         return self._place()[0]
+
+    @property
+    def log_id(self) -> str:
+        """The id of the topic that this is a copy of; written with each offset."""
+        return self._place()[2] if self._log_id is None else self._log_id
+
+    @log_id.setter
+    def log_id(self, log_id: str) -> None:
+        self._log_id = log_id
 
     @property
     def written(self) -> float:
@@ -101,6 +112,7 @@ class RocksStore:
         self._db.close()
         remove(self._folder)
         self._open()
+        self._log_id = ""
 
     def close(self) -> None:
         """Release the folder; it is a copy, so one that is broken or gone is no loss."""
@@ -115,9 +127,10 @@ class RocksStore:
         except Exception as failure:  # noqa: BLE001 - rocksdict raises bare exceptions
             raise _refusal(self._folder, str(failure)) from None
 
-    def _place(self) -> tuple[int, float]:
-        offset, _, written = (self._db.get(_OFFSET_KEY) or b"0 0").partition(b" ")
-        return int(offset), float(written or 0)
+    def _place(self) -> tuple[int, float, str]:
+        offset, _, rest = (self._db.get(_OFFSET_KEY) or b"0").partition(b" ")
+        written, _, log_id = rest.partition(b" ")
+        return int(offset), float(written or 0), log_id.decode()
 
     def _range(self, prefix: bytes, start: bytes, limit: int | None) -> list[tuple[bytes, bytes]]:
         reading = ReadOptions()

@@ -28,7 +28,7 @@ from fleet.runtime.clock import BrokerClock
 from fleet.runtime.commits import Commits, Committed
 from fleet.runtime.deadlines import Deadlines
 from fleet.runtime.flights import Flight, Flights, Outcome, StreamWriter
-from fleet.runtime.frontier import Delivery
+from fleet.runtime.frontier import Delivery, Lost
 from fleet.runtime.inputs import Inputs
 from fleet.runtime.ledger import Ledger, StateStore
 from fleet.runtime.log import Log, TaskLost
@@ -73,6 +73,10 @@ class Observer(Protocol):
         self, record: Delivered, reason: str, error: BaseException, step: str = ""
     ) -> None:
         """Hear that a record could not be processed."""
+        ...
+
+    def records_lost(self, topic: str, partition: int, lost: Lost) -> None:
+        """Hear that an input does not have any more what was not done."""
         ...
 
     def committed(self, records: int, size: int, seconds: float) -> None:
@@ -250,6 +254,13 @@ class Task:
     def reaches(self, topic: str, position: int, end: int) -> None:
         """Note how far *topic* is read now, and where it ends: both as offsets."""
         self.inputs.reaches(topic, end - position, self.clock.now_ms())
+
+    def cut(self, topic: str, begin: int) -> None:
+        """Let go of what *topic*, which begins at *begin*, does not have any more."""
+        lost = self.inputs.cut(topic, begin)
+        if lost is not None:
+            self.charter.observer.records_lost(topic, self.partition, lost)
+            self.commits.later()
 
     def _read_envelope(self, record: Delivered) -> Envelope | None:
         try:

@@ -321,7 +321,6 @@ async def test_without_a_new_folder_the_state_of_another_log_is_seen(kafka: Kafk
     assert await loaded_ahead(kafka, Kept) == {b"old": b"junk"}
 
 
-@pytest.mark.xfail(strict=True, reason="a log's name does not tell which log it is; docs/host.md")
 async def test_a_folder_of_another_log_that_is_longer_is_made_anew(kafka: Kafka) -> None:
     """The topic was made anew and has grown past the offset of the folder."""
     topic = await kafka.topic("state")

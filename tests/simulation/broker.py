@@ -6,7 +6,7 @@ so between topics everything can be reordered. Each partition has a leader and e
 a coordinator, on one of a few nodes; both move. What they know of producers is in `producers`.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -70,6 +70,8 @@ class Partition:
         self.waiting: list[Callable[[], None]] = []
         #: What is known of producers, by their ids.
         self.numbers: dict[int, Numbers] = defaultdict(Numbers)
+        #: The first offset: what is below it is gone.
+        self.begin = 0
 
     @property
     def end(self) -> int:
@@ -82,18 +84,24 @@ class Partition:
             self._open[transaction] = len(self.entries)
         self.entries.append(Entry(record, transaction))
         if transaction is None:
-            self._wake()
+            self.wake()
 
     def mark(self, transaction: Transaction) -> None:
         """Write the marker of a transaction that is decided."""
+        if transaction not in self._open:
+            # Of a log that was deleted.
+            return
         del self._open[transaction]
         self.entries.append(Entry(None))
-        self._wake()
+        self.wake()
 
     def read(self, position: int, limit: int) -> tuple[list[Record], int]:
         """Return what a `read_committed` reader gets from *position*, and where it is then."""
         found: list[Record] = []
         end = self.end
+        if not self.begin <= position <= len(self.entries):
+            # Out of range: the consumer asks where the log begins, and reads on from there.
+            position = self.begin
         while position < end and len(found) < limit:
             record = self.visible(position)
             position += 1
@@ -113,6 +121,20 @@ class Partition:
         """Return every visible record."""
         return self.read(0, len(self.entries))[0]
 
+    def cut(self, begin: int) -> list[Record]:
+        """Remove what is below *begin*, as retention does; return what a reader has seen there."""
+        gone, _ = self.read(self.begin, begin - self.begin) if begin > self.begin else ([], 0)
+        gone = [record for record in gone if record.offset < begin]
+        self.entries[self.begin : begin] = [None] * (begin - self.begin)
+        self.begin = begin
+        return gone
+
+    def truncate(self, end: int) -> None:
+        """Forget the last records, as a cluster does that elects an unclean leader."""
+        del self.entries[end:]
+        self._open.clear()
+        self.wake()
+
     def compact(self, before_ms: float) -> None:
         """Keep the last record of each key below the end, and no tombstone from *before_ms*."""
         latest = {record.key: record.offset for record in self.records()}
@@ -124,7 +146,8 @@ class Partition:
             if latest[record.key] > offset or old:
                 self.entries[offset] = None
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Let readers look again."""
         waiting, self.waiting = self.waiting, []
         for wake in waiting:
             wake()
@@ -139,6 +162,8 @@ class Broker:
         self.ids: dict[str, ProducerId] = {}
         #: Hears of each transaction that is committed, when that is decided.
         self.on_commit: list[Callable[[Transaction], None]] = []
+        #: How often each topic was deleted and created again.
+        self._made: Counter[str] = Counter()
         #: Chance of an error that only this transaction suffers from.
         self.refusal = 0.0
         #: The error of records that are refused whoever sends them again; 0 where they are not.
@@ -154,6 +179,17 @@ class Broker:
         if found is None:
             found = self.partitions[tp] = Partition()
         return found
+
+    def log_id(self, topic: str) -> str:
+        """Return the id of the topic that has this name now."""
+        return f"{topic}-{self._made[topic]}"
+
+    def replace(self, topic: str) -> None:
+        """Delete a topic and create it again."""
+        self._made[topic] += 1
+        for tp in [each for each in self.partitions if each.topic == topic]:
+            before = self.partitions.pop(tp)
+            before.wake()
 
     def topic(self, name: str) -> list[Record]:
         """Return every visible record of a topic."""

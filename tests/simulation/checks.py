@@ -426,5 +426,5 @@ def _made_by(record: Record) -> int | None:
 def _position(value: bytes | None) -> tuple[int, set[int]]:
     if value is None:
         return 0, set()
-    following, pending = from_json(value)
+    following, pending, *_ = from_json(value)
     return following, set(pending)

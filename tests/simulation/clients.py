@@ -6,7 +6,7 @@ when it was killed may or may not arrive.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -82,6 +82,14 @@ class Reader:
         await asyncio.sleep(0)
         return self._positions[TP(*tp)]
 
+    async def beginning_offsets(self, tps: Iterable[tuple[str, int]]) -> dict[Any, int]:
+        """Return the first offsets."""
+        wanted, broker = list(tps), self.connection.broker
+        found: dict[Any, int] = await self.connection.ask(
+            "begins", lambda: {tp: broker.at(TP(*tp)).begin for tp in wanted}
+        )
+        return found
+
     async def end_offsets(self, tps: Iterable[tuple[str, int]]) -> dict[Any, int]:
         """Return the last stable offsets."""
         wanted, broker = list(tps), self.connection.broker
@@ -128,3 +136,11 @@ class Clients:
     def reader(self, **_options: Any) -> Reader:
         """Return a consumer that is not started."""
         return Reader(self._connection)
+
+    async def log_ids(self, _reader: Reader, topics: Iterable[str]) -> Mapping[str, str]:
+        """Return the ids of topics."""
+        wanted, broker = list(topics), self._connection.broker
+        found: dict[str, str] = await self._connection.ask(
+            "ids", lambda: {name: broker.log_id(name) for name in wanted}
+        )
+        return found

@@ -117,7 +117,7 @@ class Connection:
                 for tp, at in positions.items()
                 if self.lags_until.get(tp.topic, 0) <= self.world.now
             }
-            moved = {tp: each for tp, each in found.items() if each[1] > positions[tp]}
+            moved = {tp: each for tp, each in found.items() if each[1] != positions[tp]}
             if moved or self.world.now >= deadline:
                 self.world.after(self._delay(), lambda: self._answer(asked, moved))
             else:

@@ -6,7 +6,7 @@ commit offsets), assign (tasks first), seek, take records.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,7 @@ class Store(MemoryStore):
         self.state_offset = 0
         self.written = 0.0
         self.open = False
+        self.log_id = ""
         #: Hears of how many changes are written.
         self.on_write: Callable[[int], None] = lambda _changes: None
 
@@ -58,6 +59,7 @@ class Store(MemoryStore):
         """Remove everything."""
         self._values.clear()
         self.state_offset = 0
+        self.log_id = ""
 
     def close(self) -> None:
         """Release the folder."""
@@ -79,6 +81,7 @@ class Backend:
         partitions: int,
         skew: float,
         on_write: Callable[[int], None],
+        group: Group,
     ) -> None:
         self.clients: Any = clients
         self._world = world
@@ -86,6 +89,7 @@ class Backend:
         self._partitions = partitions
         self._skew = skew
         self._on_write = on_write
+        self._group = group
 
     async def open(self, folder: Path) -> int:
         """Return the partition count."""
@@ -104,6 +108,14 @@ class Backend:
         """Remove a partition's folder."""
         assert not self._disk[partition].open, "a folder is removed that is open"
         del self._disk[partition]
+
+    async def group_offsets(
+        self, _group: str, topics: Iterable[str], partition: int
+    ) -> dict[str, int]:
+        """Return what the group has committed."""
+        await asyncio.sleep(0)
+        committed = self._group.offsets
+        return {each: at for each in topics if (at := committed.get(TP(each, partition), 0)) > 0}
 
     def wall(self) -> float:
         """Return this machine's clock."""
@@ -169,6 +181,7 @@ class Worker:
             partitions,
             world.random.uniform(-1, 1),
             lambda changes: self.loop.spend(changes * compute.change),
+            group,
         )
         settings = Settings(
             prefix=TOPICS.prefix,

@@ -32,7 +32,7 @@ from fleet.records.log import Delivered, Outgoing
 from fleet.records.topics import Topics
 from fleet.runtime import commits, task
 from fleet.runtime.flights import Flight, Outcome
-from fleet.runtime.frontier import Frontier
+from fleet.runtime.frontier import Frontier, Lost
 from fleet.runtime.log import Receipt, TaskLost
 from fleet.runtime.memory import MemoryStore
 from fleet.runtime.slots import Slots
@@ -342,6 +342,9 @@ class World:
     ) -> None:
         """Hear that a record could not be processed."""
         self.buried.append(reason)
+
+    def records_lost(self, topic: str, partition: int, lost: Lost) -> None:
+        """Hear that an input does not have any more what was not done."""
 
     def committed(self, records: int, size: int, seconds: float) -> None:
         """Hear that a commit was acknowledged."""
