@@ -17,6 +17,7 @@ from simulation.producers import (
     CONCURRENT_TRANSACTIONS,
     COORDINATOR_NOT_AVAILABLE,
     CORRUPT_MESSAGE,
+    DUPLICATE,
     INVALID_ID_MAPPING,
     INVALID_TXN_STATE,
     NONE,
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 #: As `fleet.runtime.transactions.TRANSACTION_TIMEOUT_MS`.
 TRANSACTION_SECONDS = 10.0
 NODES = 3
+#: Chance that a leader knows a duplicate, and not where it is.
+FORGETS = 0.3
 NOBODY = -1
 
 
@@ -266,7 +269,8 @@ class Broker:
         if error := self._refusal(node, tp, name, batch) or _outside(transaction, tp):
             return Answer(error)
         if (known := numbers.judge(batch)) is not None:
-            return known
+            forgets = self._world.random.random() < FORGETS
+            return Answer(DUPLICATE) if forgets and known.error == NONE else known
         answer = Answer(NONE, *self.produce(tp, batch.records, transaction))
         numbers.appended(batch, answer)
         return answer
@@ -318,12 +322,6 @@ class Broker:
         self._world.note("kafka", f"forgets the transactional ids {idle}")
         for name in idle:
             del self.ids[name]
-
-    def forget_offsets(self) -> None:
-        """Forget where the batches are by which duplicates are known."""
-        for partition in self.partitions.values():
-            for numbers in partition.numbers.values():
-                numbers.forget_offsets()
 
     # -- transactions -------------------------------------------------------------------------
 

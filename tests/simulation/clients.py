@@ -68,6 +68,8 @@ class Reader:
 
     def seek(self, tp: tuple[str, int], offset: int) -> None:
         """Read on from *offset*."""
+        if offset < 0:
+            raise ValueError(offset)
         if TP(*tp) not in self._positions:
             raise IllegalStateError
         self._positions[TP(*tp)] = offset

@@ -132,8 +132,6 @@ class History:
     def _prepare_wire(self, faults: plan.Wire) -> None:
         for at in faults.moved_at:
             self.world.after(at, partial(self.broker.move, faults.away_seconds))
-        for at in faults.forgotten_at:
-            self.world.after(at, self.broker.forget_offsets)
         for at in faults.expired_at:
             self.world.after(at, self.broker.expire)
 

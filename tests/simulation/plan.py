@@ -98,8 +98,7 @@ class Wire:
     #: When leaders and coordinators move, and how long they are nowhere at most, in seconds.
     moved_at: tuple[float, ...]
     away_seconds: float
-    #: When brokers forget where duplicates are, and transactional ids that nobody has used.
-    forgotten_at: tuple[float, ...]
+    #: When brokers forget transactional ids that nobody has used.
     expired_at: tuple[float, ...]
 
 
@@ -192,7 +191,6 @@ def _wire(seed: int) -> Wire:
         breaks=breaks,
         moved_at=tuple(random.uniform(3, 20) for _ in range(moves)),
         away_seconds=random.choice((0.05, 1.0, 4.0)),
-        forgotten_at=tuple(random.uniform(3, 20) for _ in range(3 if breaks else 0)),
         expired_at=(random.uniform(18, 29),) if random.random() < 0.15 else (),
     )
 

@@ -124,12 +124,6 @@ class Numbers:
             self.epoch = epoch
             self._batches.clear()
 
-    def forget_offsets(self) -> None:
-        """Know only that there were batches, not where."""
-        known = [(first, last, Answer(DUPLICATE)) for first, last, _ in self._batches]
-        self._batches.clear()
-        self._batches.extend(known)
-
 
 @dataclass(slots=True)
 class ProducerId:

@@ -1,0 +1,66 @@
+"""The guards of transactions over connections that break and brokers that fail."""
+
+from typing import Any
+
+from aiokafka.errors import InvalidProducerIdMapping
+
+from fleet.runtime import transactional_producer
+from fleet.runtime.log import Receipt
+from fleet.runtime.producer_errors import BatchesRefused
+from fleet.runtime.transactional_producer import TransactionalProducer
+from fleet.runtime.transactions import KafkaLog
+from simulation.mutations.registry import instead_of
+
+_coordinate, _receipt, _end = (
+    TransactionalProducer._coordinate,
+    KafkaLog._receipt,
+    TransactionalProducer.end,
+)
+
+
+@instead_of(TransactionalProducer, "_fail")
+def _the_numbers_of_a_batch_in_doubt_are_used_again(self: Any, failures: Any, _: Any) -> None:
+    for failure in failures.values():
+        if isinstance(failure, transactional_producer.FATAL):
+            raise failure
+    del self
+    raise BatchesRefused(failures)
+
+
+@instead_of(TransactionalProducer, "_coordinate")
+async def _a_request_that_was_not_answered_may_come_late(self: Any, request: Any) -> Any:
+    before = self._in_doubt
+    try:
+        return await _coordinate(self, request)
+    finally:
+        self._in_doubt = before
+
+
+@instead_of(TransactionalProducer, "_renew")
+async def _another_epoch_is_taken_from_whoever_has_it(self: Any) -> None:
+    await self._producer.start()
+    self._renewed = None
+    self._sequences.clear()
+    self._in_doubt = False
+
+
+@instead_of(TransactionalProducer, "end")
+async def _an_epoch_is_not_ended(self: Any, *, commit: bool) -> None:
+    self._in_doubt = False
+    await _end(self, commit=commit)
+
+
+@instead_of(KafkaLog, "_receipt")
+def _a_duplicate_moves_the_state_to_nowhere(self: Any, acknowledged: Any) -> Receipt:
+    found = _receipt(self, acknowledged)
+    last = [each.offset for each in acknowledged if each.topic == self._state_topic]
+    return Receipt(found.appended_ms, max(last, default=0))
+
+
+_abort = KafkaLog._abort
+
+
+@instead_of(KafkaLog, "_abort")
+async def _an_expired_id_is_tried_for_ever(self: Any, failure: Any) -> None:
+    if not isinstance(failure, InvalidProducerIdMapping):
+        await _abort(self, failure)
