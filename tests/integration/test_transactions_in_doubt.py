@@ -1,14 +1,15 @@
 """What a real broker does with refused records, lost answers, late requests and idle producers."""
 
+import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
 import bare
 import pytest
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import (
     InvalidProducerEpoch,
@@ -20,6 +21,8 @@ from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.protocol.transaction import EndTxnRequest
 
 from fleet.config.settings import Settings
+from fleet.dev import kafka as kafka_dev
+from fleet.dev import kafka_folder
 from fleet.dev.kafka import Broker
 from fleet.records.log import Outgoing
 from fleet.runtime.broker import Clients
@@ -206,3 +209,46 @@ class TestDoubt:
                 await old._end(commit=False)
             await new.commit([outgoing(topic, b"new")], {})
         assert await kafka.values(topic) == [b"new"]
+
+
+@pytest.fixture
+def forgetful(monkeypatch: pytest.MonkeyPatch) -> Iterator[Kafka]:
+    """A broker that forgets transactional ids after 2 s instead of a week."""
+    settings = (
+        "transactional.id.expiration.ms=2000\n"
+        "transaction.remove.expired.transaction.cleanup.interval.ms=500\n"
+    )
+    monkeypatch.setattr(kafka_folder, "SERVER", kafka_folder.SERVER + settings)
+    with kafka_dev.embedded() as broker:
+        yield Kafka(broker)
+
+
+async def forgotten(kafka: Kafka) -> None:
+    """Wait until the broker has forgotten the transactional id: its record ends as a tombstone."""
+    reader = AIOKafkaConsumer(
+        "__transaction_state",
+        bootstrap_servers=kafka.broker.bootstrap,
+        auto_offset_reset="earliest",
+    )
+    async with reader, asyncio.timeout(60):
+        async for record in reader:
+            if record.value is None and kafka.name.encode() in record.key:
+                return
+
+
+class TestAnIdThatExpired:
+    async def test_a_log_is_lost_and_the_next_one_commits(self, forgetful: Kafka) -> None:
+        """Seven days idle: the next commit ends the task, and the one that is opened anew goes on.
+
+        Whether somebody else has the id now cannot be told from the error, so the log may not
+        take a new one by itself: what it knows may be of the past.
+        """
+        topic = await forgetful.topic("good")
+        async with forgetful.log() as idle:
+            await idle.commit([outgoing(topic, b"before")], {})
+            await forgotten(forgetful)
+            with pytest.raises(TaskLost, match="InvalidProducerIdMapping"):
+                await idle.commit([outgoing(topic, b"lost")], {})
+        async with forgetful.log() as reopened:
+            await reopened.commit([outgoing(topic, b"after")], {})
+        assert await forgetful.values(topic) == [b"before", b"after"]
