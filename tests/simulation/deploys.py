@@ -51,14 +51,17 @@ class Mix:
     cancelled_at: float | None = None
 
 
-def mix(seed: int) -> Mix | None:
-    """Return the deployments of a seed, if it has any."""
+def mix(seed: int, once: float | None) -> Mix | None:
+    """Return the deployments of a seed, if it has any.
+
+    *once* is when the first run begins, in a history in which ended runs are forgotten soon.
+    """
     # Chance of its own: a history of one version is the same with and without it.
     random = Random(f"mix {seed}")
     if random.random() > 0.2:
         return None
-    if random.random() < 0.2:
-        return _lingering(random)
+    if once is not None and random.random() < 0.4:
+        return _lingering(random, once)
     count = random.choice((1, 1, 2, 3))
     times = sorted(random.uniform(3, 25) for _ in range(count))
     first = _version(random)
@@ -78,9 +81,9 @@ def mix(seed: int) -> Mix | None:
     )
 
 
-def _lingering(random: Random) -> Mix:
+def _lingering(random: Random, begun: float) -> Mix:
     """Go back for long, and end all runs meanwhile: events that nobody reads outlive them."""
-    at, seconds = random.uniform(5.5, 12), random.uniform(0, 1)
+    at, seconds = begun + random.uniform(0.5, 2.5), random.uniform(0, 1)
     back = Deployment(at, Version("plain"), 99, seconds)
     return Mix(
         first=Version("grown"),
@@ -88,7 +91,7 @@ def _lingering(random: Random) -> Mix:
         hints=(),
         failing=frozenset(),
         removed=False,
-        cancelled_at=at + random.uniform(1, 8),
+        cancelled_at=at + random.uniform(1, 6),
     )
 
 

@@ -34,6 +34,8 @@ from simulation.world import BEGINNING, World
 ENDED_BY = 200.0
 EMPTY_BY = 500.0
 CALLERS = 2
+#: How long a deployment takes until its workers work, in seconds.
+DEPLOYED_SECONDS = 5.0
 #: How many of the things that are left over a violation names.
 MOST_TOLD = 20
 #: Records of a batch that is read or written where thousands wait; else there are few in one.
@@ -328,7 +330,9 @@ class History:
 
     def _has_ended(self) -> bool:
         self.checks.read()
-        return self.world.now > BEGINNING + plan.HEALED and not self._unfinished()
+        mix = self.plan.mix
+        healed = plan.HEALED if mix is None else mix.deployments[-1].at + DEPLOYED_SECONDS
+        return self.world.now > BEGINNING + healed and not self._unfinished()
 
     def _unfinished(self) -> list[str]:
         runs = {run.run_id for run in self.plan.runs}

@@ -153,7 +153,7 @@ def make(seed: int) -> Plan:
     partitions = random.choice((1, 1, 2))
     slots, longest = random.choice((1, 3, 100, 100)), random.choice((0.02, 0.5, 3.0))
     crowd = _crowd(seed)
-    return Plan(
+    made = Plan(
         seed=seed,
         partitions=partitions,
         workers=workers,
@@ -179,8 +179,18 @@ def make(seed: int) -> Plan:
         compute=_compute(seed),
         crowd=crowd,
         wire=_wire(seed),
-        mix=deploys.mix(seed) if crowd is None else None,
     )
+    return made if crowd is not None else _mixed(made)
+
+
+def _mixed(made: Plan) -> Plan:
+    """Return a plan with its deployments, if it has any."""
+    once = made.runs[0].calls[0].at if made.dedupe_seconds < LONG else None
+    mix = deploys.mix(made.seed, once)
+    if mix is None or mix.cancelled_at is None:
+        return replace(made, mix=mix)
+    # Steps are under way when workers stop, and their events are left.
+    return replace(made, mix=mix, longest=1.0, drain_seconds=0.0)
 
 
 def _wire(seed: int) -> Wire:
