@@ -26,6 +26,7 @@ from fleet.runtime.log_check import InputCheck, StateLost, forget_state, remains
 from fleet.runtime.memory import stream_record
 from fleet.runtime.metrics import Metrics
 from fleet.runtime.opening import Opening, Site
+from fleet.runtime.other_versions import unread_topics
 from fleet.runtime.pulse import Pulse
 from fleet.runtime.slots import Slots
 from fleet.runtime.stopping import stop_client
@@ -268,6 +269,7 @@ class Engine:
         self._check_partitions(task)
         check = InputCheck(loader, task, self.settings.accepted_logs)
         await check.run(knows_state=knows_state)
+        task.inputs.unread = await unread_topics(loader, task.ledger, self.inputs)
         position = task.frontiers[self.topics.runs].unseen
         await loader.read(self.topics.runs, position, task.deliver)
         return records

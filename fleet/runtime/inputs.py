@@ -46,6 +46,8 @@ class Inputs:
         self.frontiers: dict[str, Frontier] = {}
         #: Events that are open, in bytes.
         self.window = window
+        #: Topics that this version does not read, and in which events wait for one that does.
+        self.unread: frozenset[str] = frozenset()
         self._ledger = ledger
         self._open: dict[tuple[str, int], _Open] = {}
         #: By topic: every record that was appended before this broker time was delivered.
@@ -154,7 +156,12 @@ class Inputs:
         }
 
     def have_passed(self, time_ms: float) -> bool:
-        """Whether every record that was appended before *time_ms* was delivered and is done."""
+        """Whether every record that was appended before *time_ms* was delivered and is done.
+
+        Not while some wait for another version of the workflow.
+        """
+        if self.unread:
+            return False
         seen = all(self._seen_ms.get(topic, 0) > time_ms for topic in self.frontiers)
         return seen and all(event.record.appended_ms > time_ms for event in self._open.values())
 

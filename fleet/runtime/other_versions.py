@@ -8,10 +8,14 @@ work; an event that is meant for one step) waits in the state until a worker tha
 partition, or until its run ends.
 """
 
+from collections.abc import Iterable
+
 from fleet.records.envelope import Envelope
 from fleet.records.log import Delivered
 from fleet.records.topics import Topics
 from fleet.runtime import logs
+from fleet.runtime.frontier import Frontier
+from fleet.runtime.loading import Loader
 from fleet.workflow import state
 from fleet.workflow.graph import Graph
 from fleet.workflow.state import View
@@ -56,8 +60,20 @@ class OtherVersions:
             )
 
 
-def unknown_positions(view: View, topics: list[str]) -> list[str]:
-    """Return the topics, beside *topics*, that another version has read in this partition."""
-    prefix = state.POSITION
-    found = (key[len(prefix) :].decode() for key, _ in view.items(prefix))
-    return sorted(set(found) - set(topics))
+async def unread_topics(loader: Loader, view: View, topics: Iterable[str]) -> frozenset[str]:
+    """Return the topics, beside *topics*, in which events wait for another version.
+
+    They may be of runs that have ended, which are to be known when the events are read.
+    """
+    prefix, known = state.POSITION, set(topics)
+    positions = {
+        topic: Frontier.decode(value).lowest
+        for key, value in view.items(prefix)
+        if (topic := key[len(prefix) :].decode()) not in known
+    }
+    there = await loader.log_ids(positions) if positions else {}
+    offsets = {topic: offset for topic, offset in positions.items() if topic in there}
+    unread = frozenset(await loader.first(offsets)) if offsets else frozenset[str]()
+    for topic in sorted(unread):
+        _log.warning("events_wait_for_another_version", topic=topic, position=positions[topic])
+    return unread
