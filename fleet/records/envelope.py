@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from fleet.records.errors import FleetError
 
@@ -17,8 +17,19 @@ Headers = list[tuple[str, bytes]]
 EPOCH = "fleet-epoch"
 
 
+#: Longest id, type or step name in an envelope, in bytes of UTF-8.
+MAX_ID_BYTES = 255
+#: Longest time that a run may take, in seconds: a hundred years.
+MAX_TIMEOUT_SECONDS = 100 * 365.25 * 86_400
+#: Largest epoch and number of replays.
+MAX_COUNT = 2**31 - 1
+
+
 class BrokenEnvelope(FleetError):
     """Raised when a record's headers do not say which run and event it belongs to."""
+
+    #: What of it can be relied on: the run and the event; None where they are not known.
+    known: "Envelope | None" = None
 
     def __init__(self, reason: str) -> None:
         super().__init__(
@@ -76,57 +87,97 @@ class Envelope(NamedTuple):
         return headers
 
 
+def _identifier(value: bytes) -> str:
+    """Read an id, which is a part of state keys."""
+    text = value.decode()
+    # A NUL separates the parts of a state key: with one in an id, a run could reach into another.
+    if not text or "\0" in text:
+        raise ValueError(f"{text!r} is no id")
+    if len(value) > MAX_ID_BYTES:
+        raise ValueError(f"an id of {len(value):,} bytes, and {MAX_ID_BYTES} are the most")
+    return text
+
+
+def _name(value: bytes) -> str:
+    """Read what may be empty and has the length of an id."""
+    return _identifier(value) if value else ""
+
+
+def _count(value: bytes) -> int:
+    # No longer than the largest has digits: int() takes signs, spaces and underscores, too.
+    if not value.isdigit() or len(value) > len(str(MAX_COUNT)) or int(value) > MAX_COUNT:
+        raise ValueError(f"{value[:20]!r} is no number from 0 to {MAX_COUNT}")
+    return int(value)
+
+
+def _seconds(value: bytes) -> float:
+    seconds = float(value)
+    if not 0 <= seconds <= MAX_TIMEOUT_SECONDS:
+        raise ValueError(f"a timeout of {seconds} seconds")
+    return seconds
+
+
+def _context(value: bytes) -> str:
+    text = value.decode()
+    if text:
+        found = from_json(text)
+        if not isinstance(found, dict):
+            raise ValueError("it is no JSON object")
+        # What can be read can be written, but for numbers with thousands of digits.
+        to_json(found)
+    return text
+
+
+def _trace(value: bytes) -> str:
+    # The specification (W3C Trace Context, 2.2) says to go on without one that is not valid.
+    return value.decode() if len(value) <= MAX_ID_BYTES and value.isascii() else ""
+
+
 #: By header: the field and what reads it.
 _FIELDS: dict[str, tuple[str, Callable[[bytes], Any]]] = {
-    "fleet-run-id": ("run_id", bytes.decode),
-    "fleet-event-id": ("event_id", bytes.decode),
-    "fleet-type": ("type", bytes.decode),
-    EPOCH: ("epoch", int),
-    "fleet-parent-id": ("parent_id", bytes.decode),
-    "fleet-step": ("step", bytes.decode),
-    "fleet-replays": ("replays", int),
-    "fleet-timeout-seconds": ("timeout_seconds", float),
-    "fleet-context": ("context", bytes.decode),
-    "traceparent": ("traceparent", bytes.decode),
+    "fleet-run-id": ("run_id", _identifier),
+    "fleet-event-id": ("event_id", _identifier),
+    "fleet-type": ("type", _identifier),
+    EPOCH: ("epoch", _count),
+    "fleet-parent-id": ("parent_id", _name),
+    "fleet-step": ("step", _name),
+    "fleet-replays": ("replays", _count),
+    "fleet-timeout-seconds": ("timeout_seconds", _seconds),
+    "fleet-context": ("context", _context),
+    "traceparent": ("traceparent", _trace),
 }
 _REQUIRED = ("fleet-run-id", "fleet-event-id", "fleet-type")
+#: Without these nothing is known of a record.
+_KNOWN = ("fleet-run-id", "fleet-event-id")
 
 
 def parse(headers: Iterable[tuple[str, bytes | None]]) -> Envelope:
-    """Read an envelope; raise BrokenEnvelope where it lacks a run or event id."""
+    """Read an envelope; raise BrokenEnvelope where it lacks an id or a header is not valid.
+
+    A name that occurs twice counts as it does the last time.
+    """
+    # Kafka knows headers without a value; such a one says as much as none.
+    given = {name: value for name, value in headers if name in _FIELDS and value is not None}
     found: dict[str, Any] = {}
-    try:
-        for name, value in headers:
-            # Kafka knows headers without a value; such a one says as much as none.
-            if name in _FIELDS and value is not None:
-                field, read = _FIELDS[name]
-                found[field] = read(value)
-        envelope = Envelope(**found)
-    except ValueError as failure:
-        raise BrokenEnvelope(f"a header cannot be read ({failure})") from None
-    except TypeError:
-        missing = next(name for name in _REQUIRED if _FIELDS[name][0] not in found)
-        raise BrokenEnvelope(f"the record has no header {missing!r}") from None
-    _check_id("run", envelope.run_id)
-    _check_id("event", envelope.event_id)
-    if envelope.context:
-        _check_context(envelope.context)
-    return envelope
-
-
-def _check_id(name: str, text: str) -> None:
-    # A NUL separates the parts of a state key: with one in an id, a run could reach into another.
-    if not text or "\0" in text:
-        raise BrokenEnvelope(f"{text!r} is no {name} id")
-
-
-def _check_context(text: str) -> None:
-    try:
-        if isinstance(from_json(text), dict):
-            return
-    except ValueError:
-        pass
-    raise BrokenEnvelope("fleet-context is no JSON object")
+    reason = ""
+    for name, value in given.items():
+        field, read = _FIELDS[name]
+        try:
+            found[field] = read(value)
+        except ValueError as failure:
+            reason = reason or f"the header {name} cannot be read ({failure})"
+    missing = [name for name in _REQUIRED if name not in given]
+    if missing:
+        reason = reason or f"the record has no header {missing[0]!r}"
+    if not reason:
+        return Envelope(**found)
+    broken = BrokenEnvelope(reason)
+    if all(_FIELDS[name][0] in found for name in _KNOWN):
+        known = Envelope(**{"type": ""} | found)
+        # Only what has no parent begins a run.
+        is_child = "fleet-parent-id" in given and not known.parent_id
+        broken.known = known._replace(parent_id="?") if is_child else known
+    raise broken
 
 
 def child_id(parent_id: str, step: str, index: int) -> str:

@@ -58,10 +58,13 @@ class Event(BaseModel):
 
     @classmethod
     def decode(cls, value: bytes) -> Self:
-        """Read an event from a record's value; raise UndecodableEvent when it is none."""
+        """Read an event from a record's value; raise UndecodableEvent when it is none.
+
+        That is also raised where the type's own validators raise another error.
+        """
         try:
             return cls._read(value)
-        except ValidationError as failure:
+        except Exception as failure:  # noqa: BLE001 - the boundary: validators are the user's code
             raise UndecodableEvent(cls.type_name(), problems(failure)) from None
 
     @classmethod
@@ -102,10 +105,27 @@ class StopEvent(Event):
     result: Any = None
 
 
-def problems(failure: ValidationError) -> str:
-    """Say in one line what pydantic found."""
-    found = (
-        f"{'.'.join(str(part) for part in error['loc']) or 'value'}: {error['msg']}"
-        for error in failure.errors(include_url=False)
-    )
-    return "; ".join(found)
+def encoded(event: Event) -> bytes:
+    """Return an event as a record's value, whatever its own `encode` does.
+
+    Raises UnencodableEvent where that gives no bytes, and what it raises.
+    """
+    value: object = event.encode()
+    if not isinstance(value, bytes):
+        raise UnencodableEvent(
+            event.type_name(), f"encode() returned {type(value).__name__} instead of bytes"
+        )
+    return value
+
+
+def problems(failure: Exception) -> str:
+    """Say in one line what pydantic found, or what a validator raised instead."""
+    try:
+        if isinstance(failure, ValidationError):
+            return "; ".join(
+                f"{'.'.join(str(part) for part in error['loc']) or 'value'}: {error['msg']}"
+                for error in failure.errors(include_url=False)
+            )
+        return f"{type(failure).__qualname__}: {failure}"
+    except Exception:  # noqa: BLE001 - the text of an error is the user's code, too
+        return type(failure).__qualname__

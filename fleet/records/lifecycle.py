@@ -5,12 +5,17 @@ The kind travels in the envelope's type, the rest is the value. The first termin
 and epoch in its partition is the effective one; every reader decides that alike, from the log.
 """
 
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
+from fleet.records.envelope import MAX_TIMEOUT_SECONDS
 from fleet.records.errors import FleetError
 from fleet.records.events import problems
+
+#: Anybody can write into a topic: what no worker writes is refused where it is read.
+Offset = Annotated[int, Field(ge=0, lt=2**63)]
+Timeout = Annotated[float, Field(ge=0, le=MAX_TIMEOUT_SECONDS, allow_inf_nan=False)]
 
 
 class UnknownLifecycle(FleetError):
@@ -42,9 +47,9 @@ class Started(Lifecycle):
     kind = "started"
     start_event_id: str
     #: None where the run has no time limit.
-    timeout_seconds: float | None = None
+    timeout_seconds: Timeout | None = None
     #: A reader that begins here cannot miss the run's end, also one that was written before this.
-    read_from: int = 0
+    read_from: Offset = 0
 
 
 class Known(Lifecycle):
@@ -54,9 +59,9 @@ class Known(Lifecycle):
     #: Id of the repeated start event, by which its sender recognises the answer.
     start_event_id: str
     #: Offset of the effective end in this partition; None while the run goes on.
-    end_offset: int | None = None
+    end_offset: Offset | None = None
     #: A reader that begins here cannot miss an end that comes.
-    read_from: int = 0
+    read_from: Offset = 0
     #: The repeated start event had other fields than the first.
     conflict: bool = False
 
@@ -109,7 +114,7 @@ class TimedOut(Lifecycle):
 
     kind = "timed_out"
     terminal = True
-    timeout_seconds: float
+    timeout_seconds: Timeout
     #: Names of the steps in flight in the owner group, sorted.
     active_steps: tuple[str, ...] = ()
 
@@ -149,7 +154,7 @@ def decode(kind: str, value: bytes) -> Lifecycle:
         raise UnknownLifecycle(kind, "unknown kind")
     try:
         return record.model_validate_json(value)
-    except ValidationError as failure:
+    except Exception as failure:  # noqa: BLE001 - the boundary: anybody can have written it
         raise UnknownLifecycle(kind, problems(failure)) from None
 
 

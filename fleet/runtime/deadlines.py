@@ -13,6 +13,7 @@ from fleet.runtime.clock import BrokerClock
 
 #: Ended runs that the heap may hold beside those that go on, before it is made anew.
 _SLACK = 1_000
+_DAY_SECONDS = 86_400.0
 
 
 class Deadlines:
@@ -56,7 +57,8 @@ class Deadlines:
     def _arm(self) -> None:
         self._disarm()
         if self._running and self._heap:
-            wait_seconds = (self._heap[0][0] - self._clock.now_ms()) / 1000
+            # Looked at once a day in any case: some loops take no larger delay.
+            wait_seconds = min((self._heap[0][0] - self._clock.now_ms()) / 1000, _DAY_SECONDS)
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(max(0.0, wait_seconds), self._look)
 

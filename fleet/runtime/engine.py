@@ -7,13 +7,14 @@ with its steps in flight; one whose partition went elsewhere, or whose log was l
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from fleet.config.settings import Settings
 from fleet.records.errors import FleetError
 from fleet.records.events import Event
+from fleet.records.log import Outgoing
 from fleet.records.topics import Topics
 from fleet.runtime import logs
 from fleet.runtime.backend import Backend, KafkaBackend
@@ -348,14 +349,17 @@ class KafkaStream:
         if self._producer is not None:
             await stop_client(self._producer.stop)
 
-    async def write(self, work: Work, attempt_id: str, number: int, event: Event) -> None:
+    def write(self, work: Work, attempt_id: str, number: int, event: Event) -> Awaitable[None]:
         """Append *event* to the run's partition; return when it is acknowledged."""
-        assert self._producer is not None, "opened before a step can run"
         record = stream_record(self._topics, work, attempt_id, number, event)
+        return self._send(record, work.record.partition)
+
+    async def _send(self, record: Outgoing, partition: int) -> None:
+        assert self._producer is not None, "opened before a step can run"
         await self._producer.send_and_wait(
             record.topic,
             key=record.key,
             value=record.value,
             headers=record.headers,
-            partition=work.record.partition,
+            partition=partition,
         )

@@ -211,27 +211,28 @@ class Flights:
     async def _fly(self, flight: Flight) -> None:
         await self._owner.sure()
         flight.started = self._owner.now()
-        outcome = await self._attempt(flight)
+        outcome: Outcome
+        # Here and no deeper: a GeneratorExit goes round whoever is not the task's outermost.
+        try:
+            outcome = await self._result(flight)
+        except BaseException as failure:
+            # A cancellation, too, that we did not ask for: some libraries raise one when a
+            # connection breaks, others cancel the task that called them.
+            if not _is_running(flight):
+                # Its loop is gone, and Python clears up.
+                raise
+            outcome = Raised(failure)
         if not flight.stopped:
             self._remove(flight)
             self._owner.landed(flight, outcome)
 
-    async def _attempt(self, flight: Flight) -> Outcome:
+    async def _result(self, flight: Flight) -> Outcome:
         context, written = self._context(flight)
-        try:
-            if flight.decoded_as is not None:
-                _decode(flight, flight.decoded_as)
-            event = await self._returned(flight.work, context)
-            if written:
-                await asyncio.gather(*written)
-        except asyncio.CancelledError as cancelled:
-            task = asyncio.current_task()
-            if flight.stopped or (task is not None and task.cancelling()):
-                raise
-            # Nobody cancelled it: some libraries raise this when a connection breaks.
-            return Raised(cancelled)
-        except (Exception, SystemExit) as failure:  # noqa: BLE001 - the boundary: a failed step is a result
-            return Raised(failure)
+        if flight.decoded_as is not None:
+            _decode(flight, flight.decoded_as)
+        event = await self._returned(flight.work, context)
+        if written:
+            await asyncio.gather(*written)
         sent = [Sent(*each) for each in context.sent]
         if event is not None:
             sent.append(Sent(event))
@@ -282,6 +283,13 @@ def _shed(flight: Flight) -> None:
 def _decode(flight: Flight, event_type: type[Event]) -> None:
     event = event_type.decode(flight.work.record.value or b"")
     flight.work, flight.decoded_as = flight.work._replace(event=event), None
+
+
+def _is_running(flight: Flight) -> bool:
+    try:
+        return asyncio.current_task() is flight.task
+    except RuntimeError:
+        return False
 
 
 async def _within(seconds: float, step: str, attempt: Coroutine[Any, Any, Any]) -> Any:

@@ -8,13 +8,14 @@ later turn of the loop, as a broker would. Nothing outlives the process.
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from fleet.records.envelope import Envelope
-from fleet.records.events import Event
+from fleet.records.events import Event, encoded
 from fleet.records.log import Delivered, Outgoing
 from fleet.records.topics import Topics
 from fleet.runtime.log import Receipt
+from fleet.workflow import sizes
 from fleet.workflow.state import MemoryState
 from fleet.workflow.transitions import Work
 
@@ -118,15 +119,21 @@ class MemoryStream:
         self._broker = broker
         self._topics = topics
 
-    async def write(self, work: Work, attempt_id: str, number: int, event: Event) -> None:
+    def write(self, work: Work, attempt_id: str, number: int, event: Event) -> Awaitable[None]:
         """Append *event* to the workflow's stream."""
-        self._broker.append(stream_record(self._topics, work, attempt_id, number, event))
+        return self._append(stream_record(self._topics, work, attempt_id, number, event))
+
+    async def _append(self, record: Outgoing) -> None:
+        self._broker.append(record)
 
 
 def stream_record(
     topics: Topics, work: Work, attempt_id: str, number: int, event: Event
 ) -> Outgoing:
-    """Return the record of the *number*-th event that an attempt shows."""
+    """Return the record of the *number*-th event that an attempt shows.
+
+    Raises RecordTooLarge, and what encoding the event raises: in the step, which can take it.
+    """
     headers = Envelope(
         run_id=work.envelope.run_id,
         event_id=f"{attempt_id}-{number}",
@@ -135,4 +142,5 @@ def stream_record(
         parent_id=work.envelope.event_id,
         step=work.step.name,
     ).headers()
-    return Outgoing(topics.stream, work.envelope.run_id.encode(), event.encode(), headers)
+    key = work.envelope.run_id.encode()
+    return sizes.checked(Outgoing(topics.stream, key, encoded(event), headers))

@@ -22,7 +22,7 @@ from fleet.runtime.flights import Flight, Outcome
 from fleet.runtime.frontier import Lost
 from fleet.workflow.errors import StepTimeoutError
 from fleet.workflow.outcomes import Raised, Returned
-from fleet.workflow.transitions import RecordTooLarge
+from fleet.workflow.sizes import RecordTooLarge
 
 #: On every metric but the build's.
 GROUP = ("workflow", "group")
@@ -315,6 +315,6 @@ def _reason(outcome: Outcome) -> str:
     if isinstance(outcome, Returned):
         return "returned"
     assert isinstance(outcome, Raised), "an attempt ends in one of two ways"
-    if isinstance(outcome.error, StepTimeoutError):
+    if issubclass(type(outcome.error), StepTimeoutError):
         return "timed_out"
-    return "too_large" if isinstance(outcome.error, RecordTooLarge) else "failed"
+    return "too_large" if issubclass(type(outcome.error), RecordTooLarge) else "failed"

@@ -13,13 +13,12 @@ import time
 from collections.abc import Callable, Coroutine
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from fleet.config import settings
 from fleet.records import envelope as envelopes
 from fleet.records import lifecycle
 from fleet.records.envelope import BrokenEnvelope, Envelope
-from fleet.records.events import UndecodableEvent
 from fleet.records.lifecycle import StepRecord
 from fleet.records.log import Delivered
 from fleet.records.topics import Topics
@@ -28,10 +27,11 @@ from fleet.runtime.clock import BrokerClock
 from fleet.runtime.commits import Commits, Committed
 from fleet.runtime.deadlines import Deadlines
 from fleet.runtime.flights import Flight, Flights, Outcome, StreamWriter
-from fleet.runtime.frontier import Delivery, Lost
+from fleet.runtime.frontier import Delivery
 from fleet.runtime.inputs import Inputs
 from fleet.runtime.ledger import Ledger, StateStore
 from fleet.runtime.log import Log, TaskLost
+from fleet.runtime.observing import Guarded, Observer
 from fleet.runtime.other_versions import OtherVersions
 from fleet.runtime.pulse import Pulse
 from fleet.runtime.slots import Slots
@@ -42,8 +42,9 @@ from fleet.workflow.graph import Graph
 from fleet.workflow.outcomes import Raised, Returned
 from fleet.workflow.parked import Parked
 from fleet.workflow.runs import Admission, End, Run
+from fleet.workflow.sizes import RecordTooLarge
 from fleet.workflow.steps import Step
-from fleet.workflow.transitions import Due, Ended, GoesOn, RecordTooLarge, Transitions, Work
+from fleet.workflow.transitions import Due, Ended, GoesOn, Transitions, Work
 
 #: Delivered and not done, per input topic, before a task takes no more of it.
 WINDOW_RECORDS = 10_000
@@ -52,36 +53,6 @@ SWEEP_ENTRIES = 2_000
 SWEEP_SECONDS = 10.0
 #: How many of the events that a step sent its history record names.
 _SENT_NAMES = 100
-
-
-class Observer(Protocol):
-    """Hears what a task does, for metrics and logs."""
-
-    def step_finished(self, flight: Flight, outcome: Outcome, finished: float) -> None:
-        """Hear that an attempt ended."""
-        ...
-
-    def run_started(self) -> None:
-        """Hear that a run's start was read in `runs`."""
-        ...
-
-    def run_ended(self, outcome: str, seconds: float) -> None:
-        """Hear that a run's effective end was read, *seconds* after its first event."""
-        ...
-
-    def dead_letter(
-        self, record: Delivered, reason: str, error: BaseException, step: str = ""
-    ) -> None:
-        """Hear that a record could not be processed."""
-        ...
-
-    def records_lost(self, topic: str, partition: int, lost: Lost) -> None:
-        """Hear that an input does not have any more what was not done."""
-        ...
-
-    def committed(self, records: int, size: int, seconds: float) -> None:
-        """Hear that a commit was acknowledged; *size* is that of its values, in bytes."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +103,7 @@ class Task:
         )
         self.commits = Commits(log, self.ledger, self.inputs.positions, self._committed)
         self._log = log
+        self._observer = Guarded(charter.observer)
         self._transitions = Transitions(charter.graph, charter.topics)
         self._others = OtherVersions(charter.graph, charter.topics)
         self._start_topic = charter.topics.event(charter.graph.start.type_name())
@@ -259,15 +231,21 @@ class Task:
         """Let go of what *topic*, which begins at *begin*, does not have any more."""
         lost = self.inputs.cut(topic, begin)
         if lost is not None:
-            self.charter.observer.records_lost(topic, self.partition, lost)
+            self._observer.records_lost(topic, self.partition, lost)
             self.commits.later()
 
     def _read_envelope(self, record: Delivered) -> Envelope | None:
         try:
-            return envelopes.parse(record.headers)
-        except BrokenEnvelope as broken:
-            self._reject(record, None, "broken_envelope", broken)
-            return None
+            envelope = envelopes.parse(record.headers)
+            if record.key == envelope.run_id.encode():
+                return envelope
+            broken = BrokenEnvelope("the record's key is not its run id")
+        except BrokenEnvelope as failure:
+            broken = failure
+        # What is in `runs` concerns a run only once it can be read.
+        known = None if record.topic == self.charter.topics.runs else broken.known
+        self._reject(record, known, "broken_envelope", broken)
+        return None
 
     def _happen(self, record: Delivered, envelope: Envelope) -> None:
         draft = self.ledger.open
@@ -277,7 +255,7 @@ class Task:
             self._reject(record, None, "unknown_lifecycle", unknown)
         else:
             if isinstance(happening, lifecycle.Started):
-                self.charter.observer.run_started()
+                self._observer.run_started()
             match self._transitions.happened(draft, record, envelope, happening):
                 case Ended() as ended:
                     self._end(ended)
@@ -294,7 +272,7 @@ class Task:
             if not work.parked:
                 self._freeze_or_drop(work)
         self._deadlines.drop(ended.run_id)
-        self.charter.observer.run_ended(ended.outcome, ended.seconds)
+        self._observer.run_ended(ended.outcome, ended.seconds)
 
     def _go_on(self, goes_on: GoesOn) -> None:
         if goes_on.deadline_ms:
@@ -309,7 +287,11 @@ class Task:
     def _take_up(self, key: bytes, parked: Parked) -> None:
         """Run parked work; a result that came too late takes effect."""
         record, draft = parked.record(self.partition), self.ledger.open
-        envelope = envelopes.parse(record.headers)
+        envelope = self._read_envelope(record)
+        if envelope is None:
+            # It was rejected before, is so again, and its run fails again.
+            draft.state.delete(key)
+            return
         envelope = envelope._replace(step=parked.step or envelope.step)
         works: list[Work] = []
         if record.topic == self.charter.topics.runs:
@@ -372,7 +354,7 @@ class Task:
     def _decoded(self, record: Delivered, envelope: Envelope, steps: list[Step]) -> list[Work]:
         try:
             event = self.charter.graph.types[envelope.type].decode(record.value or b"")
-        except UndecodableEvent as undecodable:
+        except BaseException as undecodable:  # noqa: BLE001 - the boundary: validators are user code
             self._reject(record, envelope, "undecodable", undecodable)
             return []
         return [Work(record, envelope, event, step) for step in steps]
@@ -407,11 +389,11 @@ class Task:
 
     def landed(self, flight: Flight, outcome: Outcome) -> None:
         """Take what an attempt ended with."""
-        if not self._alive:
+        if not self._alive or self._is_ending(outcome):
             return
         finished = self.now()
         outcome = self._take(flight, outcome)
-        self.charter.observer.step_finished(flight, outcome, finished)
+        self._observer.step_finished(flight, outcome, finished)
         self._transitions.note(
             self.ledger.open, flight.work, self._step_record(flight, outcome, finished)
         )
@@ -419,18 +401,24 @@ class Task:
         self.ledger.open.steps += 1
         self.commits.now()
 
+    def _is_ending(self, outcome: Outcome) -> bool:
+        """Tell whether a step was cancelled with all tasks of the loop: the process ends."""
+        if isinstance(outcome, Returned) or type(outcome.error) is not asyncio.CancelledError:
+            return False
+        # One of them may be cancelled for a moment: that is how a timeout works.
+        return all(loop.cancelling() for loop in self._loops)
+
     def _take(self, flight: Flight, outcome: Outcome) -> Outcome:
         draft, work = self.ledger.open, flight.work
-        reason = "failed"
         if isinstance(outcome, Returned):
             try:
                 self._transitions.returned(draft, work, outcome)
                 return outcome
-            except Exception as refused:  # noqa: BLE001 - the boundary: no result stops a partition
-                reason = "too_large" if isinstance(refused, RecordTooLarge) else reason
+            except BaseException as refused:  # noqa: BLE001 - the boundary: encoding is user code
                 outcome = Raised(refused)
+        reason = "too_large" if issubclass(type(outcome.error), RecordTooLarge) else "failed"
         self._transitions.raised(draft, work, outcome, attempt=1, reason=reason)
-        self.charter.observer.dead_letter(work.record, reason, outcome.error, work.step.name)
+        self._observer.dead_letter(work.record, reason, outcome.error, work.step.name)
         return outcome
 
     def _step_record(self, flight: Flight, outcome: Outcome, finished: float) -> StepRecord:
@@ -475,7 +463,7 @@ class Task:
                 # A repeated start, and its sender is told so: no reason for the run to fail.
                 envelope = None
         self._transitions.reject(self.ledger.open, record, envelope, reason, error)
-        self.charter.observer.dead_letter(record, reason, error)
+        self._observer.dead_letter(record, reason, error)
         self.commits.now()
 
     # -- time ---------------------------------------------------------------------------------
@@ -542,7 +530,7 @@ class Task:
         self.uncommitted.count()
         # Also of other tasks: what this one held is theirs now.
         self.charter.slots.hand_out()
-        self.charter.observer.committed(commit.records, commit.size, commit.seconds)
+        self._observer.committed(commit.records, commit.size, commit.seconds)
 
     async def _supervised(self, loop: Coroutine[Any, Any, None]) -> None:
         try:

@@ -2,8 +2,9 @@
 
 import sys
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar, overload
 
 from fleet.records.events import Event
 from fleet.records.lifecycle import Failed, Failure
@@ -15,8 +16,16 @@ _STACK_FRAMES = 30
 _MESSAGE_LENGTH = 8_000
 _STACK_LENGTH = 20_000
 _ARGUMENTS = 8
+#: Characters of the names of a type and its module that are kept.
+_NAME_LENGTH = 300
+#: Causes, contexts and members of a group that a stack shows; with more it shows none of them.
+_RELATED = 50
 #: Larger integers can be written as JSON and are not read by every reader of it.
 _LARGEST_NUMBER = 2**63
+
+T = TypeVar("T")
+U = TypeVar("U")
+E = TypeVar("E", bound=BaseException | None)
 
 
 class Sent(NamedTuple):
@@ -43,16 +52,18 @@ class Raised:
 
 
 def describe(error: BaseException) -> Failure:
-    """Turn an exception into data."""
+    """Turn an exception into data: as much of it as can be read.
+
+    Whatever the exception does when it is looked at, this returns.
+    """
     kind = type(error)
     text = _text(error)
-    stack = "".join(traceback.format_exception(error, limit=-_STACK_FRAMES))
     return Failure(
-        module=kind.__module__,
-        type=kind.__qualname__,
-        message=_writable(repr(kind) if text is None else text, _MESSAGE_LENGTH),
-        args=tuple(_argument(arg) for arg in error.args[:_ARGUMENTS]),
-        stack=_writable(stack[-_STACK_LENGTH:], _STACK_LENGTH),
+        module=_tried(lambda: _name(kind.__module__), "builtins"),
+        type=_tried(lambda: _name(kind.__qualname__), "Exception"),
+        message=_tried(lambda: _writable(repr(kind) if text is None else text, _MESSAGE_LENGTH)),
+        args=_tried(lambda: tuple(map(_argument, error.args[:_ARGUMENTS])), ()),
+        stack=_tried(lambda: _stack(error)),
     )
 
 
@@ -64,14 +75,21 @@ def revive(failed: Failed, run_id: str) -> BaseException:
     code runs here.
     """
     failure = failed.failure
-    error = _original(failure)
+    where = f"in step {failed.step}" if failed.step else "before a step could run"
+    notes = [f"{where} of run {run_id}, attempt {failed.attempt}"]
+    if failure.stack:
+        notes.append(f"There it was raised so:\n{failure.stack.rstrip()}")
+    error = _tried(lambda: _noted(_original(failure), notes), None)
     if error is None:
         text = f": {failure.message}" if failure.message else ""
-        error = WorkflowRuntimeError(f"{failure.type}{text}")
-    where = f"in step {failed.step}" if failed.step else "before a step could run"
-    error.add_note(f"{where} of run {run_id}, attempt {failed.attempt}")
-    if failure.stack:
-        error.add_note(f"There it was raised so:\n{failure.stack.rstrip()}")
+        error = _noted(WorkflowRuntimeError(f"{failure.type}{text}"), notes)
+    return error
+
+
+def _noted(error: E, notes: list[str]) -> E:
+    if error is not None:
+        for note in notes:
+            error.add_note(note)
     return error
 
 
@@ -98,7 +116,7 @@ def _made(kind: type[Exception], arguments: tuple[Any, ...]) -> Exception | None
         # Past the constructor, whose signature is the type's own: only the text has to survive.
         error = kind.__new__(kind)
         error.args = arguments
-    except Exception:  # noqa: BLE001 - some cannot be made so: ExceptionGroup, pydantic's errors
+    except BaseException:  # noqa: BLE001 - some cannot be made so: ExceptionGroup, pydantic's errors
         return None
     return error
 
@@ -116,15 +134,53 @@ def _writable(text: str, length: int) -> str:
     return text[:length].encode(errors="replace").decode()
 
 
+def _name(text: str) -> str:
+    return _writable(text, _NAME_LENGTH)
+
+
 def _text(error: BaseException) -> str | None:
-    try:
-        return str(error)
-    except Exception:  # noqa: BLE001 - a foreign __str__ may miss what its constructor sets
-        return None
+    # A foreign __str__ may miss what its constructor sets.
+    return _tried(lambda: str(error), None)
 
 
 def _shown(value: object) -> str:
+    # As foreign as __str__.
+    return _tried(lambda: repr(value), f"<{type(value).__name__}>")
+
+
+def _stack(error: BaseException) -> str:
+    if _is_large(error):
+        # Without its causes and members: each of them is a traceback of its own.
+        lines = ["Traceback (most recent call last):\n"]
+        lines += traceback.format_tb(error.__traceback__, limit=-_STACK_FRAMES)
+        lines.append(f"{type(error).__qualname__}: {_text(error)}\n")
+    else:
+        lines = traceback.format_exception(error, limit=-_STACK_FRAMES)
+    return _writable("".join(lines)[-_STACK_LENGTH:], _STACK_LENGTH)
+
+
+def _is_large(error: BaseException) -> bool:
+    """Tell whether an exception has more causes and members than a stack can show."""
+    seen: set[int] = set()
+    left: list[BaseException | None] = [error]
+    while left and len(seen) <= _RELATED:
+        each = left.pop()
+        if each is None or id(each) in seen:
+            continue
+        seen.add(id(each))
+        left += [each.__cause__, each.__context__]
+        if isinstance(each, BaseExceptionGroup):
+            left += each.exceptions[:_RELATED]
+    return len(seen) > _RELATED
+
+
+@overload
+def _tried(read: Callable[[], str], otherwise: str = ...) -> str: ...
+@overload
+def _tried(read: Callable[[], T], otherwise: U) -> T | U: ...
+def _tried(read: Callable[[], Any], otherwise: Any = "") -> Any:
+    """Return what foreign code gives, or something else where it raises anything at all."""
     try:
-        return repr(value)
-    except Exception:  # noqa: BLE001 - as foreign as __str__
-        return f"<{type(value).__name__}>"
+        return read()
+    except BaseException:  # noqa: BLE001 - the boundary: an exception can be made of anything
+        return otherwise

@@ -59,7 +59,7 @@ class Parked(Entry):
             partition=partition,
             offset=self.offset,
             appended_ms=self.parked_ms,
-            key=envelopes.parse(headers).run_id.encode(),
+            key=dict(headers).get("fleet-run-id", b""),
             value=self.value,
             headers=headers,
         )

@@ -10,6 +10,7 @@ import enum
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from fleet.records.envelope import MAX_TIMEOUT_SECONDS
 from fleet.records.lifecycle import Completed, Known, Lifecycle, Started
 from fleet.workflow.entry import Entry
 
@@ -155,9 +156,7 @@ def with_deadline(run: Run, started: Started, appended_ms: int) -> Run | None:
         return None
     if started.start_event_id != run.start_event_id:
         return None
-    return run.model_copy(
-        update={"deadline_ms": appended_ms + round(started.timeout_seconds * 1000)}
-    )
+    return run.model_copy(update={"deadline_ms": _due_ms(appended_ms, started.timeout_seconds)})
 
 
 def refusal(run: Run | None, end: End | None, epoch: int) -> str:
@@ -187,8 +186,13 @@ def resumed(run: Run, epoch: int, appended_ms: int) -> Run:
     """Return *run* as it goes on from a request that was appended at *appended_ms*."""
     deadline_ms = 0
     if run.timeout_seconds is not None:
-        deadline_ms = appended_ms + round(run.timeout_seconds * 1000)
+        deadline_ms = _due_ms(appended_ms, run.timeout_seconds)
     return run.model_copy(update={"epoch": epoch, "deadline_ms": deadline_ms})
+
+
+def _due_ms(appended_ms: int, timeout_seconds: float) -> int:
+    # An older version took any timeout into the state.
+    return appended_ms + round(min(timeout_seconds, MAX_TIMEOUT_SECONDS) * 1000)
 
 
 def forget_after_ms(end: End, dedupe_days: float, resume_days: float) -> int:

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from pydantic_core import from_json
 
-from fleet.records.envelope import Envelope, child_id
-from fleet.records.events import Event
+from fleet.records.envelope import MAX_ID_BYTES, MAX_TIMEOUT_SECONDS, Envelope, child_id
+from fleet.records.events import Event, encoded
 from fleet.records.lifecycle import (
     Completed,
     DeadLetter,
@@ -28,8 +28,8 @@ from fleet.records.lifecycle import (
 )
 from fleet.records.log import Delivered, Outgoing
 from fleet.records.topics import Topics
-from fleet.workflow import outcomes, parked, runs, state, store
-from fleet.workflow.errors import UnroutableEvent, WorkflowRuntimeError
+from fleet.workflow import outcomes, parked, runs, sizes, state, store
+from fleet.workflow.errors import UnroutableEvent
 from fleet.workflow.graph import Graph
 from fleet.workflow.outcomes import Raised, Returned, Sent
 from fleet.workflow.parked import Parked
@@ -38,22 +38,8 @@ from fleet.workflow.state import Overlay, View
 from fleet.workflow.steps import Step
 
 _CANONICAL = json.JSONEncoder(sort_keys=True)
-#: Largest value of a record, in bytes: below the broker's default limit of 1 MiB for a batch.
-MAX_VALUE_BYTES = 1_000_000
-#: Largest record, in bytes, with its key and headers.
-MAX_RECORD_BYTES = 1_040_000
 #: What a record takes besides its value, about, in bytes: key, headers, objects.
 _RECORD_BYTES = 1_000
-
-
-class RecordTooLarge(WorkflowRuntimeError):
-    """Raised when a step sends or keeps more than one record holds."""
-
-    def __init__(self, what: str, size: int) -> None:
-        super().__init__(
-            f"{what} has {size:,} bytes, and a record holds {MAX_VALUE_BYTES:,}; "
-            "keep large data elsewhere and send where it is"
-        )
 
 
 class Work(NamedTuple):
@@ -178,7 +164,7 @@ class Transitions:
     def freeze(self, draft: Draft, work: Work) -> None:
         """Keep a step of a run that ended without a result, for when it is resumed."""
         size = self._keep(draft, work.record, work.envelope, work.step.name)
-        if size > MAX_RECORD_BYTES:
+        if size > sizes.MAX_RECORD_BYTES:
             self._bury_frozen(draft, work, size)
 
     def hold(
@@ -189,8 +175,8 @@ class Transitions:
         One that `join` has returned the envelope of, where its run goes on.
         """
         value = parked.held(record, envelope.step, envelope.epoch, frozen=frozen)
-        if len(value) > MAX_RECORD_BYTES:
-            error = RecordTooLarge(f"{envelope.type}, which no step takes yet,", len(value))
+        if len(value) > sizes.MAX_RECORD_BYTES:
+            error = sizes.RecordTooLarge(f"{envelope.type}, which no step takes yet,", len(value))
             failure = outcomes.describe(error)
             failed = Failed(step="", event_id=envelope.event_id, attempt=0, failure=failure)
             self._bury(draft, record, "too_large", failed)
@@ -210,11 +196,14 @@ class Transitions:
 
     def returned(self, draft: Draft, work: Work, outcome: Returned) -> None:
         """Take a step's result; raises WorkflowRuntimeError where it cannot be taken."""
+        run = f"the context of run {work.envelope.run_id}"
         records = [self._routed(work, index, sent) for index, sent in enumerate(outcome.sent)]
-        for value in outcome.changes.values():
-            _fits(f"the context of run {work.envelope.run_id}", value)
+        changes_size = sizes.check_changes(run, outcome.changes)
+        sizes.check_result(f"what step {work.step.name} sends and keeps", records, changes_size)
+        part = Overlay(draft.state)
+        store.apply(part, outcome.changes, state.context_prefix(work.envelope.run_id))
         # From here on nothing can be refused, so the draft has all of the result or nothing.
-        store.apply(draft.state, outcome.changes, state.context_prefix(work.envelope.run_id))
+        draft.state.changes.update(part.changes)
         draft.records.extend(records)
 
     def raised(
@@ -297,7 +286,8 @@ class Transitions:
             run_id=run_id, event_id=run.start_event_id, type=TimedOut.kind, epoch=run.epoch
         )
         happening = TimedOut(
-            timeout_seconds=run.timeout_seconds or 0, active_steps=tuple(sorted(active_steps))
+            timeout_seconds=min(run.timeout_seconds or 0, MAX_TIMEOUT_SECONDS),
+            active_steps=tuple(sorted(active_steps)),
         )
         self._append(draft, envelope, happening)
 
@@ -385,15 +375,12 @@ class Transitions:
 
     def _routed(self, work: Work, index: int, sent: Sent) -> Outgoing:
         envelope = work.envelope
-        value = sent.event.encode()
+        value = encoded(sent.event)
         type_name = sent.event.type_name()
         event_id = child_id(envelope.event_id, work.step.name, index)
         if self.graph.is_result(sent.event):
             result = Completed(step=work.step.name, event_type=type_name, event=value.decode())
-            record = self._lifecycle(envelope, event_id, result)
-            _fits(type_name, record.value)
-            return record
-        _fits(type_name, value)
+            return sizes.checked(self._lifecycle(envelope, event_id, result), type_name)
         if not self._accepts(sent):
             raise UnroutableEvent(work.step.name, type_name, sent.step)
         child = Envelope(
@@ -407,7 +394,8 @@ class Transitions:
             traceparent=envelope.traceparent,
         )
         key = envelope.run_id.encode()
-        return Outgoing(self.topics.event(type_name), key, value, child.headers())
+        record = Outgoing(self.topics.event(type_name), key, value, child.headers())
+        return sizes.checked(record, type_name)
 
     def _accepts(self, sent: Sent) -> bool:
         accepting = self.graph.accepting.get(sent.event.type_name(), ())
@@ -429,13 +417,14 @@ class Transitions:
     def _keep(self, draft: Draft, record: Delivered, envelope: Envelope, step: str) -> int:
         """Freeze a step, or any step where it is empty; return the entry's size, in bytes."""
         value = parked.frozen(record, step)
-        if len(value) <= MAX_RECORD_BYTES:
+        if len(value) <= sizes.MAX_RECORD_BYTES:
             key = state.frozen_key(envelope.run_id, envelope.event_id, step)
             draft.state.put(key, value)
         return len(value)
 
     def _bury_frozen(self, draft: Draft, work: Work, size: int) -> None:
-        error = RecordTooLarge(f"{work.envelope.type}, kept for when its run is resumed,", size)
+        kept = f"{work.envelope.type}, kept for when its run is resumed,"
+        error = sizes.RecordTooLarge(kept, size)
         failed = Failed(
             step=work.step.name,
             event_id=work.envelope.event_id,
@@ -471,24 +460,15 @@ def _with_epoch(envelope: Envelope, run: Run | None) -> Envelope:
     return envelope._replace(epoch=run.epoch)
 
 
-def _fits(what: str, value: bytes | None) -> None:
-    if value is not None and len(value) > MAX_VALUE_BYTES:
-        raise RecordTooLarge(what, len(value))
-
-
 def _buried(topic: str, record: Delivered, note: bytes) -> Outgoing:
     """Return a dead letter with as much of the original as fits; the note says where it is."""
     key, value = record.key or b"", record.value or b""
     for parts in ((key, value, record.headers), (key, b"", record.headers)):
         buried = Outgoing(topic, parts[0], parts[1], [*parts[2], ("fleet-dead-letter", note)])
-        if _size(buried) <= MAX_RECORD_BYTES:
+        if sizes.size(buried) <= sizes.MAX_RECORD_BYTES:
             return buried
-    return Outgoing(topic, b"", b"", [("fleet-dead-letter", note)])
-
-
-def _size(record: Outgoing) -> int:
-    headers = sum(len(name) + len(value or b"") for name, value in record.headers)
-    return len(record.key) + len(record.value or b"") + headers
+    key = key if len(key) <= MAX_ID_BYTES else b""
+    return Outgoing(topic, key, b"", [("fleet-dead-letter", note)])
 
 
 def _fingerprint(value: bytes | None) -> str:

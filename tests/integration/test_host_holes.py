@@ -45,7 +45,7 @@ from fleet.runtime.rocks import RocksStore
 from fleet.runtime.serving import FleetApp
 from fleet.runtime.transactional_producer import Appended
 from fleet.runtime.transactions import KafkaLog
-from fleet.workflow import transitions
+from fleet.workflow import sizes
 
 pytestmark = pytest.mark.kafka
 
@@ -183,8 +183,8 @@ async def test_without_awaiting_records_the_rest_is_committed_is_seen(kafka: Kaf
 async def test_the_largest_record_that_is_let_through_is_taken(kafka: Kafka) -> None:
     """What passes the check before the commit, the broker takes, several in one commit."""
     topic = await kafka.topic("large")
-    header = b"h" * (transitions.MAX_RECORD_BYTES - transitions.MAX_VALUE_BYTES - len(KEY) - 1)
-    value = b"v" * transitions.MAX_VALUE_BYTES
+    header = b"h" * (sizes.MAX_RECORD_BYTES - sizes.MAX_VALUE_BYTES - len(KEY) - 1)
+    value = b"v" * sizes.MAX_VALUE_BYTES
     async with kafka.log() as log:
         await log._transaction([Outgoing(topic, KEY, value, [("h", header)])] * 3)
 
@@ -594,8 +594,8 @@ async def test_without_the_size_check_a_partition_that_stands_still_is_seen(
     kafka: Kafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The broker refuses the record, and with it each commit that it is in."""
-    monkeypatch.setattr(transitions, "MAX_VALUE_BYTES", 10_000_000)
-    monkeypatch.setattr(transitions, "MAX_RECORD_BYTES", 10_000_000)
+    monkeypatch.setattr(sizes, "MAX_VALUE_BYTES", 10_000_000)
+    monkeypatch.setattr(sizes, "MAX_RECORD_BYTES", 10_000_000)
 
     assert await ends_with_a_large_one(kafka, IMPATIENT) == ("nothing", "nothing")
 

@@ -82,7 +82,7 @@ class TestBroken:
             ("fleet-epoch", b"one"),
             ("fleet-replays", b""),
             ("fleet-timeout-seconds", b"'5'"),
-            ("traceparent", b"\xff"),
+            ("fleet-context", b"\xff"),
         ],
     )
     def test_a_header_that_cannot_be_read_is_refused(self, name: str, value: bytes) -> None:

@@ -29,6 +29,7 @@ import fleet
 from fleet import Context, Event, StartEvent, StopEvent, Workflow, serve, step
 from fleet.config.settings import Settings
 from fleet.records.envelope import Envelope
+from fleet.records.lifecycle import StepRecord
 from fleet.records.topics import Topics
 from fleet.runtime import faust_transport, logs
 from fleet.runtime.agent_feed import _Window
@@ -313,7 +314,8 @@ async def test_an_agents_acknowledgement_of_a_workflows_event_is_heard(hosted: H
 
 def start_record(tp: TP, offset: int) -> Record:
     envelope = Envelope(run_id=f"r{offset}", event_id=f"e{offset}", type="StartEvent")
-    return Record(*tp, offset, value=b"{}", headers=tuple(envelope.headers()))
+    key = envelope.run_id.encode()
+    return Record(*tp, offset, value=b"{}", key=key, headers=tuple(envelope.headers()))
 
 
 # -- rebalances -----------------------------------------------------------------------------------
@@ -516,7 +518,7 @@ class LateFlow(Workflow, workflow="guard"):
         return StopEvent()
 
 
-def charter_of(flow: Workflow, observer: type[Metrics], stream: Any = None) -> Charter:
+def charter_of(flow: Workflow, stream: Any = None) -> Charter:
     topics = Topics("fleet", "guard", "main")
     return Charter(
         graph=flow.graph(),
@@ -524,7 +526,7 @@ def charter_of(flow: Workflow, observer: type[Metrics], stream: Any = None) -> C
         workflow=lambda: flow,
         slots=Slots(10),
         stream=stream,
-        observer=observer(topics),
+        observer=Metrics(topics),
         dedupe_days=1,
         resume_days=1,
     )
@@ -548,7 +550,7 @@ async def late() -> Late:
         async def write(self, work: Any, attempt_id: str, number: int, event: Event) -> None:
             shown.append(event)
 
-    charter = charter_of(flow, Metrics, Stream())
+    charter = charter_of(flow, Stream())
     task = Task(charter, 0, log, store, lambda *_: None)
     task.restore()
     task.begin()
@@ -594,21 +596,22 @@ class PairFlow(Workflow, workflow="guard"):
         return StopEvent()
 
 
-class Breaking(Metrics):
+class Breaking(Task):
     """Fails while the second step is taken, when its event is decided and its end is not."""
 
-    landed = 0
+    taken = 0
 
-    def step_finished(self, *_: Any) -> None:
-        self.landed += 1
-        if self.landed == 2:
+    def _step_record(self, *outcome: Any) -> StepRecord:
+        self.taken += 1
+        if self.taken == 2:
             raise ZeroDivisionError
+        return super()._step_record(*outcome)
 
 
 async def test_a_task_that_broke_commits_nothing_of_what_it_was_at() -> None:
     """Half of a decision would be in the log, and the step would run again beside it."""
     flow, log = PairFlow(), Noted()
-    task = Task(charter_of(flow, Breaking), 0, log, MemoryStore(), lambda *_: None)
+    task = Breaking(charter_of(flow), 0, log, MemoryStore(), lambda *_: None)
     task.restore()
     task.begin()
     tp = TP(task.charter.topics.event("StartEvent"), 0)

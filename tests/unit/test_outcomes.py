@@ -16,7 +16,7 @@ from fleet.records import lifecycle
 from fleet.records.lifecycle import Failed, Failure
 from fleet.workflow import outcomes
 from fleet.workflow.errors import StepTimeoutError
-from fleet.workflow.transitions import MAX_VALUE_BYTES
+from fleet.workflow.sizes import MAX_VALUE_BYTES
 
 
 class Plain(Exception):

@@ -270,7 +270,8 @@ class World:
 
     def raw(self, topic: str, value: bytes, headers: Headers) -> None:
         """Append any bytes."""
-        self.append(Outgoing(topic, b"key", value, headers))
+        key = dict(headers).get("fleet-run-id", b"key")
+        self.append(Outgoing(topic, key, value, headers))
 
     # -- the task -------------------------------------------------------------------------------
 
@@ -664,7 +665,7 @@ class TestCrash:
         def fail(*_: object) -> None:
             raise failure
 
-        monkeypatch.setattr(running, "step_finished", fail)
+        monkeypatch.setattr(running.task, "_step_record", fail)
         running.start("r", topic="x")
         await running.pump()
         await running.open("generate r")

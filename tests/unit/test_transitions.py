@@ -28,15 +28,13 @@ from fleet.workflow.errors import UnroutableEvent
 from fleet.workflow.outcomes import Raised, Returned, Sent
 from fleet.workflow.parked import Parked
 from fleet.workflow.runs import Admission, End, Run
+from fleet.workflow.sizes import MAX_RECORD_BYTES, MAX_VALUE_BYTES, RecordTooLarge
 from fleet.workflow.state import MemoryState, Overlay
 from fleet.workflow.transitions import (
-    MAX_RECORD_BYTES,
-    MAX_VALUE_BYTES,
     Draft,
     Due,
     Ended,
     GoesOn,
-    RecordTooLarge,
     Transitions,
     Work,
 )
