@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaProducer
 from fleet.config.settings import Settings
 from fleet.records.errors import FleetError
 from fleet.runtime import topic_identity
+from fleet.runtime.producer_thread import ProducerThread, ThreadedProducer
 from fleet.runtime.stopping import KafkaReader, stop_reader
 from fleet.runtime.transactional_producer import TransactionalProducer
 
@@ -74,6 +75,7 @@ class Clients:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._thread = ProducerThread()
 
     def producer(self, **options: Any) -> Any:
         """Return a producer that is not started."""
@@ -87,6 +89,10 @@ class Clients:
     def transactional_producer(self, **options: Any) -> TransactionalProducer:
         """Return a producer of transactions that is not started."""
         return TransactionalProducer(self.producer(**options))
+
+    def producer_apart(self, **options: Any) -> ThreadedProducer:
+        """Return a producer of transactions that is not started, in a thread of their own."""
+        return ThreadedProducer(self._thread, lambda: self.transactional_producer(**options))
 
     def reader(self, **options: Any) -> Any:
         """Return a consumer that is not started: in no group, of what is committed."""

@@ -15,7 +15,8 @@ from aiokafka.errors import KafkaError
 
 from fleet.records.log import Outgoing
 from fleet.runtime.producer_errors import BatchesRefused
-from fleet.runtime.transactional_producer import Appended, TransactionalProducer
+from fleet.runtime.producer_thread import Producer
+from fleet.runtime.transactional_producer import Appended
 
 #: A batch, and the records in it.
 Packed = tuple[Any, list[Outgoing]]
@@ -35,7 +36,7 @@ class Search:
 
     def __init__(
         self,
-        producer: TransactionalProducer,
+        producer: Producer,
         partition: int,
         packed: Callable[[Sequence[Outgoing]], list[Packed]],
     ) -> None:

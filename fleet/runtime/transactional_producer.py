@@ -94,6 +94,10 @@ class Appended(NamedTuple):
 _Answer = Appended | Exception
 
 
+class Undecided(Exception):
+    """Raised when it is not known whether a transaction was committed; for its `__cause__`."""
+
+
 class _Again(Exception):
     """Raised when a request is to be made once more."""
 
@@ -127,6 +131,18 @@ class TransactionalProducer:
     def create_batch(self) -> Any:
         """Return an empty batch; see `aiokafka.AIOKafkaProducer.create_batch`."""
         return self._producer.create_batch()
+
+    async def transact(self, batches: Batches) -> list[Appended]:
+        """Append everything in one transaction and commit it.
+
+        Raises what `append` does, and Undecided.
+        """
+        acknowledged = await self.append(batches)
+        try:
+            await self.end(commit=True)
+        except KafkaError as failure:
+            raise Undecided from failure
+        return acknowledged
 
     async def append(self, batches: Batches) -> list[Appended]:
         """Begin a transaction and append everything to it; return when nothing is under way.

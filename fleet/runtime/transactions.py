@@ -21,7 +21,7 @@ from fleet.runtime.log import Receipt, RecordsRefused, TaskLost
 from fleet.runtime.producer_errors import BatchesRefused
 from fleet.runtime.refused_records import Packed, Search, by_topic
 from fleet.runtime.stopping import stop_client
-from fleet.runtime.transactional_producer import FATAL, Appended
+from fleet.runtime.transactional_producer import FATAL, Appended, Undecided
 
 #: After this the broker aborts a transaction by itself, in milliseconds: for so long can a worker
 #: that hangs hold back the readers of its partition.
@@ -43,7 +43,7 @@ class KafkaLog:
         self._name = name
         self._partition = partition
         self._state_topic = state_topic
-        self._producer = clients.transactional_producer(
+        self._producer = clients.producer_apart(
             transactional_id=name,
             transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
             max_batch_size=BATCH_BYTES,
@@ -74,16 +74,17 @@ class KafkaLog:
 
     async def _transaction(self, records: list[Outgoing]) -> Receipt:
         try:
-            acknowledged = await self._append(records)
+            acknowledged = await self._producer.transact(self._batches(records))
         except BatchesRefused as refused:
             await self._abort(refused)
             if not refused.is_final or self._is_ours_to_mend(refused):
                 raise _Aborted(f"transaction of {self._name} refused: {refused}") from refused
             return await self._accepted(records)
+        except Undecided as unknown:
+            raise TaskLost(self._name, repr(unknown.__cause__)) from unknown
         except KafkaError as failure:
             await self._abort(failure)
             raise _Aborted(f"transaction of {self._name} aborted: {failure!r}") from failure
-        await self._end(commit=True)
         return self._receipt(acknowledged)
 
     def _is_ours_to_mend(self, refused: BatchesRefused) -> bool:
@@ -107,15 +108,11 @@ class KafkaLog:
             raise RecordsRefused(culprits)
         return self._receipt(acknowledged)
 
-    async def _append(self, records: list[Outgoing]) -> list[Appended]:
-        return await self._producer.append(
-            {
-                TopicPartition(topic, self._partition): [
-                    batch for batch, _ in self._packed(of_topic)
-                ]
-                for topic, of_topic in by_topic(records).items()
-            }
-        )
+    def _batches(self, records: Sequence[Outgoing]) -> dict[TopicPartition, list[Any]]:
+        return {
+            TopicPartition(topic, self._partition): [batch for batch, _ in self._packed(of_topic)]
+            for topic, of_topic in by_topic(records).items()
+        }
 
     def _packed(self, records: Sequence[Outgoing]) -> list[Packed]:
         """Return the batches that hold these records, each with its own."""

@@ -43,7 +43,6 @@ from fleet.runtime.provision import TopicsMismatched
 from fleet.runtime.reader import KafkaLink, partition_of
 from fleet.runtime.rocks import RocksStore
 from fleet.runtime.serving import FleetApp
-from fleet.runtime.transactional_producer import Appended
 from fleet.runtime.transactions import KafkaLog
 from fleet.workflow import sizes
 
@@ -126,7 +125,7 @@ def outgoing(topic: str, value: bytes) -> Outgoing:
 
 async def opened(log: KafkaLog, *records: Outgoing) -> None:
     """Begin a transaction and leave it open."""
-    await log._append(list(records))
+    await log._producer.append(log._batches(records))
 
 
 async def closed(log: KafkaLog) -> None:
@@ -141,10 +140,11 @@ async def closed(log: KafkaLog) -> None:
 class Unawaited(KafkaLog):
     """Commits without a look at the records' acknowledgements, as aiokafka lets you."""
 
-    async def _append(self, records: list[Outgoing]) -> list[Appended]:
+    async def _transaction(self, records: list[Outgoing]) -> Receipt:
         with contextlib.suppress(KafkaError):
-            return await super()._append(records)
-        return []
+            await self._producer.append(self._batches(records))
+        await self._producer.end(commit=True)
+        return Receipt(0, 0)
 
 
 async def refused_record(kafka: Kafka, kind: type[KafkaLog]) -> tuple[str, list[bytes | None]]:

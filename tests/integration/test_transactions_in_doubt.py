@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -29,6 +30,7 @@ from fleet.runtime.broker import Clients
 from fleet.runtime.log import RecordsRefused, TaskLost
 from fleet.runtime.producer_errors import InvalidRecord
 from fleet.runtime.producer_identity import RenewProducerIdRequest
+from fleet.runtime.transactional_producer import TransactionalProducer
 from fleet.runtime.transactions import KafkaLog
 
 pytestmark = pytest.mark.kafka
@@ -77,6 +79,19 @@ def outgoing(topic: str, value: bytes) -> Outgoing:
     return Outgoing(topic, b"run", value, [])
 
 
+def inside(log: KafkaLog) -> TransactionalProducer:
+    """A log's producer, whose coroutines belong to its thread."""
+    threaded: Any = log._producer
+    found: TransactionalProducer = threaded.inside
+    return found
+
+
+async def apart(log: KafkaLog, work: Callable[[TransactionalProducer], Awaitable[Any]]) -> Any:
+    """Do *work* in the producer's thread."""
+    threaded: Any = log._producer
+    return await threaded.apart(work)
+
+
 class Unheard:
     """aiokafka's client, whose next answer to a kind of request is not heard."""
 
@@ -84,7 +99,7 @@ class Unheard:
         self.sent: list[Any] = []
         self._kind = kind
         self._failures = [failure]
-        self.client = log._producer._client
+        self.client = inside(log)._client
         self._really = self.client.send
         self.client.send = self._send
 
@@ -178,7 +193,7 @@ class TestDoubt:
             tp = TopicPartition(topic, 0)
             for value in (b"one", b"two"):
                 ((batch, _),) = log._packed([outgoing(topic, value)])
-                producer._sequences[tp] = 0
+                inside(log)._sequences[tp] = 0
                 await producer.append({tp: [batch]})
                 await producer.end(commit=value == b"two")
         assert await kafka.values(topic) == []
@@ -192,8 +207,8 @@ class TestDoubt:
             wire = Unheard(log, EndTxnRequest, KafkaConnectionError())
             await log.commit([outgoing(topic, b"one")], {})
             late = next(each for each in wire.sent if isinstance(each, EndTxnRequest))
-            await log._append([outgoing(topic, b"half")])
-            response = await log._producer._coordinate(late)
+            await log._producer.append(log._batches([outgoing(topic, b"half")]))
+            response = await apart(log, lambda producer: producer._coordinate(late))
             assert response.error_code == InvalidProducerEpoch.errno
             await log._end(commit=False)
         assert await kafka.values(topic) == [b"one"]
@@ -204,11 +219,60 @@ class TestDoubt:
         """The request names the epoch that was taken from us."""
         topic = await kafka.topic("good")
         async with kafka.log() as old, kafka.log() as new:
-            old._producer._in_doubt = True
+            inside(old)._in_doubt = True
             with pytest.raises(TaskLost):
                 await old._end(commit=False)
             await new.commit([outgoing(topic, b"new")], {})
         assert await kafka.values(topic) == [b"new"]
+
+
+class TestABusyLoop:
+    """Thousands of steps are ready at once: the loop's next turn is seconds away."""
+
+    async def test_a_transaction_goes_on_while_a_step_computes(self, kafka: Kafka) -> None:
+        """It is committed before the loop has turned once: the broker does not give up on it."""
+        topic = await kafka.topic("good")
+        async with kafka.log() as log:
+            committed = told_of_commits(inside(log))
+            committing = asyncio.create_task(log.commit([outgoing(topic, b"one")], {}))
+            await asyncio.sleep(0)
+            assert committed.wait(60)
+            await committing
+        assert await kafka.values(topic) == [b"one"]
+
+    async def test_without_a_thread_a_transaction_that_stands_still_is_seen(
+        self, kafka: Kafka
+    ) -> None:
+        """As long as the step computes."""
+        topic = await kafka.topic("good")
+        producer = Clients(Settings(broker=kafka.broker.address)).transactional_producer(
+            transactional_id=kafka.name
+        )
+        await producer.start()
+        try:
+            committed = told_of_commits(producer)
+            batch = producer.create_batch()
+            batch.append(key=b"run", value=b"one", timestamp=None, headers=[])
+            committing = asyncio.create_task(producer.transact({TopicPartition(topic, 0): [batch]}))
+            await asyncio.sleep(0)
+            assert not committed.wait(1)
+            await committing
+        finally:
+            await producer.stop()
+
+
+def told_of_commits(producer: TransactionalProducer) -> threading.Event:
+    """Return what is set when a transaction of the producer has ended."""
+    ended, really = threading.Event(), producer._client.send
+
+    async def send(node: int, request: Any, **options: Any) -> Any:
+        answer = await really(node, request, **options)
+        if isinstance(request, EndTxnRequest):
+            ended.set()
+        return answer
+
+    producer._client.send = send
+    return ended
 
 
 @pytest.fixture

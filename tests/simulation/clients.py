@@ -128,9 +128,7 @@ class Clients:
         """Return a producer that is not started."""
         return Producer(self._connection)
 
-    def transactional_producer(
-        self, *, transactional_id: str, **_options: Any
-    ) -> TransactionalProducer:
+    def producer_apart(self, *, transactional_id: str, **_options: Any) -> TransactionalProducer:
         """Return a producer of transactions that is not started: the real one."""
         wire: Any = WireProducer(self._connection, transactional_id)
         return TransactionalProducer(wire)

@@ -637,7 +637,8 @@ async def test_a_hung_transaction_ends_after_ten_seconds() -> None:
     """aiokafka lets the broker wait for a minute."""
     log = KafkaLog(Clients(Settings(broker="kafka://127.0.0.1:1")), "t", 0, "s")
     stock = AIOKafkaProducer(bootstrap_servers="127.0.0.1:1", transactional_id="t")
-    both = log._producer._producer, stock
+    threaded: Any = log._producer
+    both = threaded._make()._producer, stock
     timeouts = [each._txn_manager.transaction_timeout_ms for each in both]
     for each in both:
         each._closed = True

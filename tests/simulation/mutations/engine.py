@@ -4,6 +4,8 @@ import asyncio
 from typing import Any
 from unittest.mock import patch
 
+from aiokafka.errors import KafkaError
+
 from fleet.records.errors import FleetError
 from fleet.records.lifecycle import Known
 from fleet.runtime import loading
@@ -20,6 +22,7 @@ from fleet.runtime.log import Receipt, TaskLost
 from fleet.runtime.lost_tasks import LostTasks
 from fleet.runtime.pulse import Pulse
 from fleet.runtime.task import Task
+from fleet.runtime.transactional_producer import TransactionalProducer
 from fleet.runtime.transactions import KafkaLog
 from fleet.workflow import parked, runs, state, transitions
 from fleet.workflow.runs import Admission
@@ -29,7 +32,7 @@ from simulation.mutations.registry import instead_of
 
 # -- transactions ---------------------------------------------------------------------------------
 
-_start_log, _append = KafkaLog.start, KafkaLog._append
+_start_log, _transact = KafkaLog.start, TransactionalProducer.transact
 
 
 @instead_of(KafkaLog, "start")
@@ -44,11 +47,12 @@ async def _the_predecessor_is_not_fenced(self: Any) -> None:
     await asyncio.sleep(0)
 
 
-@instead_of(KafkaLog, "_append")
-async def _acknowledgements_are_not_looked_at(self: Any, records: Any) -> Any:
+@instead_of(TransactionalProducer, "transact")
+async def _acknowledgements_are_not_looked_at(self: Any, batches: Any) -> Any:
     try:
-        return await _append(self, records)
-    except Exception:  # noqa: BLE001 - that is the mutation
+        return await _transact(self, batches)
+    except KafkaError:
+        await self.end(commit=True)
         return []
 
 
