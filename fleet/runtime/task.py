@@ -161,8 +161,8 @@ class Task:
         """Take records, run steps, commit."""
         self._taking = True
         self._loops = [
-            asyncio.create_task(self._supervised(self.commits.run()), name=f"commits {self.name}"),
-            asyncio.create_task(self._supervised(self._sweep()), name=f"sweep {self.name}"),
+            asyncio.create_task(self._supervised(self.commits.run), name=f"commits {self.name}"),
+            asyncio.create_task(self._supervised(self._sweep), name=f"sweep {self.name}"),
         ]
         self._deadlines.start()
         for key, value in list(self.ledger.items(state.PARKED)):
@@ -532,9 +532,9 @@ class Task:
         self.charter.slots.hand_out()
         self._observer.committed(commit.records, commit.size, commit.seconds)
 
-    async def _supervised(self, loop: Coroutine[Any, Any, None]) -> None:
+    async def _supervised(self, loop: Callable[[], Coroutine[Any, Any, None]]) -> None:
         try:
-            await loop
+            await loop()
         except TaskLost as lost:
             self._lose(lost)
         except Exception as failure:  # noqa: BLE001 - whatever it is, the task must not look alive

@@ -1,10 +1,11 @@
 """A worker that starts again, whatever the last record of a partition of `runs` is."""
 
 import asyncio
+import contextlib
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -32,7 +33,11 @@ from fleet.records.lifecycle import (
     Started,
     TimedOut,
 )
+from fleet.records.topics import Topics
+from fleet.runtime.engine import Engine
+from fleet.runtime.guarded_store import StoreFailed
 from fleet.runtime.reader import partition_of
+from fleet.workflow.state import META
 
 pytestmark = pytest.mark.kafka
 
@@ -174,3 +179,79 @@ async def test_a_worker_starts_again_whatever_the_last_record_of_runs_is(crew: C
     await crew.run_in_each_partition("after")
     assert again.terminate() == 0
     assert "never retrieved" not in again.output()
+
+
+def _corrupt(folder: Path) -> int:
+    """Make every local state below *folder* unreadable; return how many there were."""
+    found = list(folder.rglob("CURRENT"))
+    for each in found:
+        each.write_bytes(b"garbage")
+    return len(found)
+
+
+@pytest.mark.timeout(180)
+async def test_a_local_state_that_is_corrupt_is_loaded_again(crew: Crew) -> None:
+    """It is removed with a line in the log, and made again from the changelog."""
+    worker = crew.worker()
+    await crew.run_in_each_partition("before")
+    worker.kill()
+    assert _corrupt(crew.folder) == PARTITIONS
+
+    again = crew.worker()
+    await _ready_within(again, 2 * READY_SECONDS)
+    await crew.run_in_each_partition("before")
+    await crew.run_in_each_partition("after")
+
+    assert again.output().count("state_discarded") == PARTITIONS
+    assert again.terminate() == 0
+
+
+@contextlib.asynccontextmanager
+async def _engine(crew: Crew) -> AsyncIterator[Engine]:
+    settings = crew.settings.model_copy(update={"partitions": 2})
+    engine = Engine(TimerFlow(), Topics(settings.prefix, "timer", "main"), settings)
+    await engine.open(crew.folder)
+    try:
+        yield engine
+    finally:
+        await engine.close()
+
+
+async def _loaded(engine: Engine) -> bool:
+    return bool(engine.tasks) and engine.ready
+
+
+@pytest.mark.timeout(120)
+async def test_a_partition_that_comes_back_while_it_is_loaded_is_loaded(crew: Crew) -> None:
+    """Rebalances come faster than loads, as when many workers start one after the other."""
+    async with _engine(crew) as engine:
+        for partitions in ({0}, {1}, {0, 1}, set(), {0}, {0, 1}):
+            changing = asyncio.create_task(engine.assign(partitions))
+            await asyncio.sleep(0.005)
+            engine.revoked()
+            await changing
+        await engine.assign({0, 1})
+
+        await eventually(lambda: _loaded(engine), seconds=30)
+        assert sorted(engine.tasks) == [0, 1]
+
+
+@pytest.mark.timeout(120)
+async def test_a_task_whose_state_breaks_is_lost_and_opened_again(crew: Crew) -> None:
+    """The other partition's task goes on; the broken one is loaded from its changelog."""
+    async with _engine(crew) as engine:
+        await engine.assign({0, 1})
+        await eventually(lambda: _loaded(engine), seconds=30)
+        broken, other = engine.tasks[0], engine.tasks[1]
+        store: Any = broken.ledger.store
+        store._store.close()
+
+        with pytest.raises(StoreFailed):
+            broken.ledger.store.get(b"key")
+        assert engine.lost == [0]
+        await engine.reopen(0)
+        await eventually(lambda: _loaded(engine), seconds=30)
+
+        assert engine.tasks[1] is other
+        assert engine.tasks[0] is not broken
+        assert engine.tasks[0].ledger.get(META) is not None

@@ -223,6 +223,12 @@ class Broker:
 
     # -- requests -----------------------------------------------------------------------------
 
+    def fence(self, name: str) -> None:
+        """Take a transactional id from whoever has it, as a stranger does."""
+        producer = self.ids.get(name)
+        if producer is not None and producer.transaction is None:
+            producer.fence(self._world.now)
+
     def initialise(
         self, node: int, name: str, holder: tuple[int, int] | None = None
     ) -> tuple[int, int, int]:

@@ -15,6 +15,7 @@ from fleet.records import lifecycle
 from fleet.records.envelope import Envelope, idempotency_key
 from fleet.records.lifecycle import (
     Completed,
+    Failed,
     Known,
     Lifecycle,
     Resumed,
@@ -22,6 +23,7 @@ from fleet.records.lifecycle import (
     Started,
     StepRecord,
 )
+from fleet.runtime.guarded_store import StoreFailed
 from fleet.runtime.reader import partition_of
 from fleet.workflow import state
 from fleet.workflow.runs import End
@@ -317,6 +319,8 @@ class Checks:
                 self._world.note("log", f"{envelope.run_id} has ended: {happening.kind}")
                 self.ends[envelope.run_id] = happening
                 self._ended_at[envelope.run_id] = self._world.now
+            if isinstance(happening, Failed) and happening.failure.type == StoreFailed.__name__:
+                self._world.violate(f"{envelope.run_id} fails because of a worker's disk")
             if isinstance(happening, Started):
                 self.begun.setdefault(envelope.run_id, happening.start_event_id)
 

@@ -56,10 +56,12 @@ class Reader:
 
     async def start(self) -> None:
         """Connect."""
+        await self.connection.read("start")
         await asyncio.sleep(0)
 
     async def stop(self) -> None:
         """Disconnect."""
+        await self.connection.read("stop")
         await asyncio.sleep(0)
 
     def assign(self, tps: Iterable[tuple[str, int]]) -> None:
@@ -81,6 +83,7 @@ class Reader:
 
     async def position(self, tp: tuple[str, int]) -> int:
         """Return where reading goes on."""
+        await self.connection.read("position")
         await asyncio.sleep(0)
         return self._positions[TP(*tp)]
 
@@ -94,6 +97,7 @@ class Reader:
 
     async def end_offsets(self, tps: Iterable[tuple[str, int]]) -> dict[Any, int]:
         """Return the last stable offsets."""
+        await self.connection.read("end_offsets")
         wanted, broker = list(tps), self.connection.broker
         found: dict[Any, int] = await self.connection.ask(
             "ends", lambda: {tp: broker.at(TP(*tp)).end for tp in wanted}
@@ -104,6 +108,7 @@ class Reader:
         self, *tps: tuple[str, int], timeout_ms: int, max_records: int | None = None
     ) -> dict[Any, list[Record]]:
         """Return what is there, waiting a while for it."""
+        await self.connection.read("getmany")
         wanted = {TP(*tp) for tp in tps} or set(self._positions)
         asked = {tp: at for tp, at in self._positions.items() if tp in wanted}
         # Idle polling is most of a quiet history's time, so it is done more rarely here.

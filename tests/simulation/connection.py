@@ -6,7 +6,7 @@ when it was killed may or may not arrive.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiokafka.errors import (
@@ -49,8 +49,17 @@ class Connection:
         self.lags_until: dict[str, float] = {}
         #: Chance that a connection breaks, at each request of a producer of transactions.
         self.breaks = 0.0
+        #: How many seconds a request takes longer.
+        self.slow: Callable[[str], float] = lambda _name: 0.0
+        #: Comes before calls of a loader's reader, and before a task's producer connects or stops.
+        self.on_reading: Callable[[str], Awaitable[None]] | None = None
         #: Called with each request's name before and after it happens; may kill the process.
         self.on_request: Callable[[str, str], None] = lambda _when, _name: None
+
+    async def read(self, call: str) -> None:
+        """Come before *call* of a loader's reader."""
+        if self.on_reading is not None:
+            await self.on_reading(call)
 
     async def ask(self, name: str, request: Callable[[], Any]) -> Any:
         """Send a request; return its answer or raise its error."""
@@ -58,7 +67,8 @@ class Connection:
             raise asyncio.CancelledError
         answer = self.loop.create_future()
         self.on_request("before", name)
-        self.world.after(self._delay(), lambda: self._arrive(name, request, answer))
+        seconds = self._delay() + self.slow(name)
+        self.world.after(seconds, lambda: self._arrive(name, request, answer))
         return await answer
 
     async def send(self, name: str, request: Callable[[], Any]) -> Any:

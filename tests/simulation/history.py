@@ -11,7 +11,7 @@ from faust.types import TP
 from pydantic_core import from_json
 
 from fleet.records.lifecycle import Cancelled, Completed, Failed, Lifecycle, TimedOut
-from fleet.runtime import budget, loading
+from fleet.runtime import budget, loading, lost_tasks
 from fleet.workflow.errors import (
     RunConflict,
     RunUnheard,
@@ -199,6 +199,7 @@ class History:
             batch_records=4 if self.plan.crowd is None else CROWD_BATCH,
             window_bytes=WINDOW_BYTES,
             version=self._version,
+            opening=self.plan.opening,
         )
         worker.connection.breaks = self.plan.wire.breaks
         self.world.note(worker.name, f"starts {self._version or ''}")
@@ -238,6 +239,9 @@ class History:
             self._start(Disk())
         elif fault.kind == "rebalance":
             self.group.rebalance()
+        elif fault.kind == "fence":
+            self.world.note("stranger", "takes a transactional id")
+            self.broker.fence(f"{TOPICS.engine_id}-{fault.count % self.plan.partitions}")
         elif alive:
             self._harm(alive[fault.worker % len(alive)], fault)
 
@@ -261,6 +265,8 @@ class History:
             case "stall":
                 # Of its transactions only: its place in the group it keeps.
                 worker.connection.stalls_until = self.world.now + fault.seconds
+            case "shuffle":
+                self._at_request(worker, fault, self.group.rebalance)
             case "stop":
                 worker.stop()
                 self._replace(worker, fault)
@@ -396,6 +402,10 @@ class History:
 
     def _owned_since(self, name: str, partition: int) -> float | None:
         worker = next(each for each in self.workers if each.name == name)
+        if partition not in worker.partitions:
+            self.world.violate(f"{name} works on {partition}, which it was not assigned")
+        if worker.is_rash(partition):
+            self.world.violate(f"{name} has taken {partition} while a rebalance was under way")
         if worker.is_blind(partition):
             self.world.violate(f"{name} works on {partition}, which it lost before it was assigned")
         return worker.owned_since(partition)
@@ -410,6 +420,7 @@ def simulate(seed: int) -> Verdict:
         patch.object(budget, "UNCOMMITTED_SHARE_STEPS", UNCOMMITTED_SHARE),
         patch.object(budget, "WINDOW_SHARE_BYTES", WINDOW_SHARE_BYTES),
         patch.object(loading, "STALE_SECONDS", made.stale_seconds),
+        patch.object(lost_tasks, "REOPEN_SECONDS", made.opening.reopen_seconds),
         patch.object(wire, "BATCH_RECORDS", CROWD_BATCH if made.crowd else wire.BATCH_RECORDS),
         # Work that is resumed begins in the order of its events' ids.
         patch.object(uuid, "uuid4", lambda: uuid.UUID(int=ids.getrandbits(128))),

@@ -1,6 +1,6 @@
 """What happens in a history: made from its seed, printed with its trace."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from random import Random
 
 from simulation import deploys
@@ -103,6 +103,23 @@ class Wire:
 
 
 @dataclass(frozen=True)
+class Opening:
+    """What goes wrong while workers open their partitions, and how soon they open lost ones."""
+
+    #: Chance that a call of a loader's reader fails, and that it takes seconds.
+    reader_fails: float = 0.0
+    reader_hangs: float = 0.0
+    #: Chance that taking a transactional id takes seconds.
+    init_slow: float = 0.0
+    #: Chance that a reader or a task's producer never stops.
+    deaf: float = 0.0
+    #: Chance that a local store breaks, at each operation.
+    disk_breaks: float = 0.0
+    #: What `lost_tasks.REOPEN_SECONDS` is here.
+    reopen_seconds: float = 15.0
+
+
+@dataclass(frozen=True)
 class Plan:
     """A history."""
 
@@ -133,6 +150,7 @@ class Plan:
     wire: "Wire"
     #: Deployments of a later version of the workflow.
     mix: Mix | None = None
+    opening: Opening = field(default_factory=Opening)
 
     def __str__(self) -> str:
         whole = {**vars(self), "runs": len(self.runs), "faults": len(self.faults)}
@@ -174,11 +192,13 @@ def make(seed: int) -> Plan:
         faults=(
             *(_fault(random) for _ in range(random.choice((0, 1, 1, 2, 2, 3, 4)))),
             *_pause(seed),
+            *_shuffles(seed),
             *_crowd_stall(seed),
         ),
         compute=_compute(seed),
         crowd=crowd,
         wire=_wire(seed),
+        opening=_opening(seed),
     )
     return made if crowd is not None else _mixed(made)
 
@@ -269,6 +289,41 @@ def _pause(seed: int) -> tuple[Fault, ...]:
     )
     kill = Fault(at=at + 0.1, kind="kill", worker=worker + 1, seconds=random.uniform(0, 3))
     return (pause, kill) if random.random() < 0.7 else (pause,)
+
+
+def _opening(seed: int) -> Opening:
+    random = Random(f"opening {seed}")
+    kinds = [kind for kind in ("reader", "deaf", "disk", "slow") if random.random() < 0.12]
+    return Opening(
+        reader_fails=random.choice((0.02, 0.2)) if "reader" in kinds else 0.0,
+        reader_hangs=random.choice((0.0, 0.05)) if "reader" in kinds else 0.0,
+        deaf=random.choice((0.2, 1.0)) if "deaf" in kinds else 0.0,
+        disk_breaks=random.choice((0.0005, 0.005, 0.02)) if "disk" in kinds else 0.0,
+        init_slow=random.choice((0.2, 1.0)) if "slow" in kinds else 0.0,
+        reopen_seconds=random.choice((15.0, 15.0, 3.0, 0.1)) if random.random() < 0.5 else 15.0,
+    )
+
+
+def _shuffles(seed: int) -> tuple[Fault, ...]:
+    """Take transactional ids away, and begin rebalances while tasks are opened."""
+    random = Random(f"shuffles {seed}")
+    if random.random() > 0.15:
+        return ()
+    found = []
+    for _ in range(random.choice((1, 2, 3))):
+        at = random.uniform(4, 20)
+        found += [
+            Fault(at=at, kind="fence", worker=random.randrange(3), count=random.randrange(2)),
+            Fault(
+                at=at + random.choice((0.0, random.uniform(0, 6))),
+                kind="shuffle",
+                worker=random.randrange(3),
+                request=random.choice(("init", "init", "ends", "join", "end", "offsets")),
+                count=random.choice((0, 0, 1, 3)),
+                when=random.choice(("before", "after")),
+            ),
+        ]
+    return tuple(found)
 
 
 def _crowd(seed: int) -> Crowd | None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 
-from simulation.plan import Call, Fault, Plan, RunPlan
+from simulation.plan import Call, Fault, Opening, Plan, RunPlan
 
 #: Share of the seeds that each theme has.
 SHARE = 0.025
@@ -95,10 +95,37 @@ def _events_outlive_their_run(random: Random, plan: Plan) -> Plan:
     )
 
 
+def _opened_amid_rebalances(random: Random, plan: Plan) -> Plan:
+    """Lost tasks are opened again at once, slowly, while partitions move."""
+    faults: list[Fault] = []
+    for _ in range(4):
+        at = random.uniform(6, 18)
+        faults += (
+            Fault(at=at, kind="fence", worker=0, count=partition, seconds=0.0)
+            for partition in range(2)
+        )
+        for _ in range(2):
+            later = at + random.uniform(0.5, 6)
+            faults.append(Fault(at=later, kind="rebalance", worker=0))
+    return replace(
+        plan,
+        workers=2,
+        partitions=2,
+        slots=100,
+        longest=3.0,
+        drain_seconds=2.0,
+        dedupe_seconds=60.0,
+        runs=tuple(_run(number, random.uniform(5, 18), random) for number in range(8)),
+        faults=tuple(faults),
+        opening=Opening(init_slow=0.7, deaf=0.5, reopen_seconds=0.1),
+    )
+
+
 THEMES: tuple[Callable[[Random, Plan], Plan], ...] = (
     _old_copy_returns,
     _frozen_while_loading,
     _events_outlive_their_run,
+    _opened_amid_rebalances,
 )
 
 

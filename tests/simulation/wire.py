@@ -109,6 +109,7 @@ class WireProducer:
 
     async def start(self) -> None:
         """Connect, and take the transactional id; as aiokafka's sender does."""
+        await self.connection.read("connect")
         while True:
             error, number, epoch = await self._initialise()
             if error == NONE:
@@ -136,6 +137,7 @@ class WireProducer:
 
     async def stop(self) -> None:
         """Disconnect."""
+        await self.connection.read("stop")
         await asyncio.sleep(0)
 
     def create_batch(self) -> BatchBuilder:

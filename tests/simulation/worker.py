@@ -6,7 +6,8 @@ commit offsets), assign (tasks first), seek, take records.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+import math
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from fleet.config.settings import Settings
 from fleet.records.topics import Topics
 from fleet.runtime import faust_consumer
 from fleet.runtime.engine import SILENT_SESSIONS, Engine
+from fleet.runtime.guarded_store import StoreFailed
 from fleet.runtime.host import Host
 from fleet.runtime.lost_tasks import LostTasks
 from fleet.runtime.memory import MemoryStore
@@ -28,7 +30,8 @@ from simulation.deploys import Version
 from simulation.flow import Laboratory
 from simulation.group import HEARTBEAT_SECONDS, SESSION_SECONDS, Group
 from simulation.grown import FLOWS
-from simulation.plan import Compute
+from simulation.plan import Compute, Opening
+from simulation.troubles import Broken, Troubles
 from simulation.wire import WireProducer
 from simulation.world import Loop, World
 
@@ -47,9 +50,34 @@ class Store(MemoryStore):
         self.log_id = ""
         #: Hears of how many changes are written.
         self.on_write: Callable[[int], None] = lambda _changes: None
+        #: Tells whether it breaks at an operation, and stays so.
+        self.breaks: Callable[[str], bool] = lambda _operation: False
+        self.broken = False
+
+    def operate(self, operation: str) -> None:
+        """Come before each operation; raise where it is broken."""
+        self.broken = self.broken or self.breaks(operation)
+        if self.broken:
+            raise Broken(f"Corruption: {operation}")
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value of *key*, or None."""
+        self.operate("get")
+        return super().get(key)
+
+    def items(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the entries under *prefix*."""
+        self.operate("items")
+        return super().items(prefix)
+
+    def scan(self, prefix: bytes, after: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        """Return at most *limit* entries under *prefix*."""
+        self.operate("scan")
+        return super().scan(prefix, after, limit)
 
     def write(self, changes: Any, state_offset: int = 0) -> None:
         """Apply changes."""
+        self.operate("write")
         self.on_write(len(changes))
         super().write(changes)
         if state_offset:
@@ -57,6 +85,7 @@ class Store(MemoryStore):
 
     def reset(self) -> None:
         """Remove everything."""
+        self.operate("reset")
         self._values.clear()
         self.state_offset = 0
         self.log_id = ""
@@ -82,6 +111,7 @@ class Backend:
         skew: float,
         on_write: Callable[[int], None],
         group: Group,
+        troubles: Troubles,
     ) -> None:
         self.clients: Any = clients
         self._world = world
@@ -90,6 +120,7 @@ class Backend:
         self._skew = skew
         self._on_write = on_write
         self._group = group
+        self._troubles = troubles
 
     async def open(self, folder: Path) -> int:
         """Return the partition count."""
@@ -100,6 +131,11 @@ class Backend:
         """Open a partition's folder."""
         store = self._disk.setdefault(partition, Store())
         assert not store.open, "a folder is open twice"
+        store.breaks = self._troubles.breaks_store
+        try:
+            store.operate("open")
+        except Broken as broken:
+            raise StoreFailed("open", str(broken)) from None
         store.open = True
         store.on_write = self._on_write
         return store
@@ -149,6 +185,7 @@ class Worker:
         batch_records: int,
         window_bytes: int,
         version: Version | None = None,
+        opening: Opening,
     ) -> None:
         self.name = name
         #: None where all workers are of one version.
@@ -167,13 +204,18 @@ class Worker:
         self._generation = 0
         #: From when to when it was frozen last, in unix seconds.
         self._slept = 0.0, 0.0
-        #: When its partitions were assigned, in unix seconds.
+        #: When its partitions were assigned, in unix seconds, and which; until the next assignment.
         self.assigned = 0.0
+        self.partitions: frozenset[int] = frozenset()
+        #: From when to when it has had no assignment, in unix seconds; the last is open.
+        self._without: list[tuple[float, float]] = [(0.0, math.inf)]
         self._stay = asyncio.Event()
         self._stopping = False
         self._rebalancing = True
         #: When tasks were told how far they have read.
         self._noted = 0.0
+        troubles = Troubles(world, name, opening)
+        self.connection.on_reading, self.connection.slow = troubles.of_client, troubles.slows
         backend = Backend(
             world,
             Clients(self.connection),
@@ -182,6 +224,7 @@ class Worker:
             world.random.uniform(-1, 1),
             lambda changes: self.loop.spend(changes * compute.change),
             group,
+            troubles,
         )
         settings = Settings(
             prefix=TOPICS.prefix,
@@ -229,6 +272,11 @@ class Worker:
 
         self._world.after(seconds, wake)
 
+    def is_rash(self, partition: int) -> bool:
+        """Whether its task of *partition* has taken its id while nothing was assigned to it."""
+        started = self._producer(partition)[0].started
+        return any(revoked < started < assigned for revoked, assigned in self._without)
+
     def owned_since(self, partition: int) -> float | None:
         """Return since when it has a task of *partition* that could commit now, in unix seconds."""
         wire, who = self._producer(partition)
@@ -258,7 +306,7 @@ class Worker:
             # One that was fenced and has not heard of it yet keeps what it had.
             if task.taking
             and self.owned_since(partition) is not None
-            and changelog[partition].get(key) != task.ledger.store.get(key)
+            and changelog[partition].get(key) != self.disk[partition]._values.get(key)
         ]
 
     def ground(self) -> None:
@@ -312,6 +360,8 @@ class Worker:
         while True:
             self._rebalancing = True
             generation, assigned = await self._join()
+            self._without[-1] = self._without[-1][0], self.loop.time()
+            self.partitions = frozenset(tp.partition for tp in assigned if tp.topic == TOPICS.runs)
             await self.host.assign(assigned)
             if not self._stopping:
                 self._group.own(self.name, generation, self.engine.tasks)
@@ -326,6 +376,7 @@ class Worker:
             self._rebalancing = True
             self._world.note(self.name, "is revoked")
             self._positions = {}
+            self._without.append((self.loop.time(), math.inf))
             self.host.revoked()
             await self.engine.settle(faust_consumer.REVOKE_SECONDS)
             await self._commit_offsets()

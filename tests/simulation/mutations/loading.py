@@ -1,0 +1,107 @@
+"""Opening, loading and reopening of tasks; local state that breaks."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import Any
+from unittest.mock import patch
+
+from fleet.runtime import stopping
+from fleet.runtime.engine import Engine
+from fleet.runtime.guarded_store import GuardedStore, StoreFailed
+from fleet.runtime.opening import Opening
+from simulation.mutations.registry import instead_of
+
+# -- readers --------------------------------------------------------------------------------------
+
+
+@instead_of(stopping, "_stop")
+async def _whoever_stops_a_reader_waits_for_it(stop: Callable[[], Awaitable[object]]) -> None:
+    with contextlib.suppress(Exception):
+        await stop()
+
+
+_note = Opening._note
+
+
+@instead_of(Opening, "_note")
+def _a_broker_that_does_not_answer_ends_the_worker(self: Any, failure: Exception) -> None:
+    if not isinstance(failure, StoreFailed):
+        raise failure
+    _note(self, failure)
+
+
+# -- who may take an id ---------------------------------------------------------------------------
+
+_init, _assign, _begin = Engine.__init__, Engine.assign, Engine._begin
+
+
+@instead_of(Opening, "_take_id")
+async def _an_id_is_kept_that_is_not_wanted_any_more(self: Any) -> Any:
+    log = self._site.log(self.partition)
+    await log.start()
+    self.tried.set()
+    return log
+
+
+class _Open(asyncio.Lock):
+    """A lock that holds nobody."""
+
+    async def acquire(self) -> Any:
+        return True
+
+    def release(self) -> None:
+        """Do nothing."""
+
+
+@instead_of(Engine, "__init__")
+def _tasks_are_opened_and_closed_at_the_same_time(self: Any, *given: Any, **named: Any) -> None:
+    _init(self, *given, **named)
+    self._changing = _Open()
+
+
+@instead_of(Engine, "assign")
+async def _ownership_is_certain_while_it_is_confirmed(self: Any, partitions: Any) -> None:
+    doubt, left = self.charter.pulse.doubt, 1
+
+    def doubt_later() -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            doubt()
+
+    with patch.object(self.charter.pulse, "doubt", doubt_later):
+        await _assign(self, partitions)
+
+
+@instead_of(Engine, "_begin")
+def _a_task_that_is_loaded_through_a_rebalance_begins_at_once(
+    self: Any, task: Any, opened: Any
+) -> None:
+    opened.doubts = self.charter.pulse.doubts
+    _begin(self, task, opened)
+
+
+# -- local state ----------------------------------------------------------------------------------
+
+
+@instead_of(GuardedStore, "_failed")
+def _a_task_goes_on_whose_state_has_failed(self: Any, what: str, failure: Exception) -> StoreFailed:
+    del self
+    return StoreFailed(what, str(failure))
+
+
+@instead_of(Opening, "_discard")
+def _a_state_that_is_broken_is_kept(self: Any, reason: str) -> None:
+    self._site.spoiled.discard(self.partition)
+    if self._store is not None:
+        self._store.close()
+        self._store = None
+    del reason
+
+
+@instead_of(Opening, "_note")
+def _a_state_that_is_broken_ends_the_worker(self: Any, failure: Exception) -> None:
+    if isinstance(failure, StoreFailed):
+        raise failure
+    _note(self, failure)
