@@ -9,12 +9,10 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 from fleet.config.settings import Settings
 from fleet.records.errors import FleetError
 from fleet.records.events import Event
-from fleet.records.log import Outgoing
 from fleet.records.topics import Topics
 from fleet.runtime import logs
 from fleet.runtime.backend import Backend, KafkaBackend
@@ -30,9 +28,9 @@ from fleet.runtime.opening import Opening, Site
 from fleet.runtime.other_versions import unread_topics
 from fleet.runtime.pulse import Pulse
 from fleet.runtime.slots import Slots
-from fleet.runtime.stopping import stop_client
 from fleet.runtime.task import Charter, Task
 from fleet.runtime.transactions import KafkaLog
+from fleet.runtime.writer import Writer
 from fleet.workflow import state
 from fleet.workflow.definition import Definition
 from fleet.workflow.transitions import Work
@@ -335,31 +333,22 @@ class KafkaStream:
     """Stream writes of a worker: one idempotent producer, outside of all transactions."""
 
     def __init__(self, clients: Clients, topics: Topics) -> None:
-        self._clients = clients
+        self._writer = Writer(clients)
         self._topics = topics
-        self._producer: Any = None
 
     async def start(self) -> None:
         """Connect."""
-        self._producer = self._clients.producer(enable_idempotence=True)
-        await self._producer.start()
+        await self._writer.start()
 
     async def close(self) -> None:
         """Disconnect."""
-        if self._producer is not None:
-            await stop_client(self._producer.stop)
+        await self._writer.stop()
 
     def write(self, work: Work, attempt_id: str, number: int, event: Event) -> Awaitable[None]:
-        """Append *event* to the run's partition; return when it is acknowledged."""
-        record = stream_record(self._topics, work, attempt_id, number, event)
-        return self._send(record, work.record.partition)
+        """Append *event* to the run's partition; return when it is acknowledged.
 
-    async def _send(self, record: Outgoing, partition: int) -> None:
-        assert self._producer is not None, "opened before a step can run"
-        await self._producer.send_and_wait(
-            record.topic,
-            key=record.key,
-            value=record.value,
-            headers=record.headers,
-            partition=partition,
-        )
+        An attempt's events are appended in their order, and tried for as long as it goes on.
+        """
+        record = stream_record(self._topics, work, attempt_id, number, event)
+        # Readers know a copy by its number, but not one that comes after what followed it.
+        return self._writer.append(record, work.record.partition, repeatable=False)

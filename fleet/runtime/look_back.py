@@ -17,6 +17,7 @@ from fleet.records.log import Delivered
 from fleet.runtime import logs
 from fleet.runtime.broker import Clients, stop_reader
 from fleet.runtime.loading import delivered
+from fleet.runtime.stall_watch import ConsumerStalled
 
 _log = logs.get_logger("caller")
 _POLL_MS = 100
@@ -25,6 +26,8 @@ _FETCH_WAIT_MS = 20
 RETRY_SECONDS = 0.2
 #: Parts with fewer offsets between them are read as one: a seek costs a request.
 _NEAR = 500
+#: After how long without progress another consumer is tried, in seconds.
+_STALLED_SECONDS = 20.0
 
 
 @dataclass(eq=False, slots=True)
@@ -107,7 +110,12 @@ class LookBack:
         consumer.seek(tp, several[0].first)
         end = max(part.end for part in several)
         # The position passes transaction markers, which are never handed out as records.
-        while await consumer.position(tp) < end:
+        moved, loop = (several[0].first, 0.0), asyncio.get_running_loop()
+        while (position := await consumer.position(tp)) < end:
+            if position != moved[0] or not moved[1]:
+                moved = position, loop.time()
+            elif loop.time() - moved[1] > _STALLED_SECONDS:
+                raise ConsumerStalled
             found = await consumer.getmany(tp, timeout_ms=_POLL_MS)
             for record in found.get(tp, ()):
                 for part in by_key.get(record.key, ()):

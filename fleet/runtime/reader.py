@@ -32,6 +32,7 @@ from fleet.runtime import logs
 from fleet.runtime.broker import BrokerUnreachable, Clients, stop_reader
 from fleet.runtime.loading import delivered
 from fleet.runtime.look_back import LookBack
+from fleet.runtime.stall_watch import WATCH_SECONDS, ConsumerStalled, StallWatch
 from fleet.runtime.writer import Writer
 from fleet.workflow.errors import WorkflowRuntimeError
 
@@ -142,6 +143,9 @@ class KafkaLink:
         self._asked = 0.0
         self._asking: asyncio.Task[None] | None = None
         self._loop: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
+        self._watch = StallWatch()
+        self._stalled = False
         self._stopping: set[asyncio.Task[None]] = set()
 
     async def start(self, reader: Reader) -> None:
@@ -154,10 +158,11 @@ class KafkaLink:
             await self.stop()
             raise BrokerUnreachable(self._settings, failure) from None
         self._loop = asyncio.create_task(self._read(reader), name="fleet reader")
+        self._watching = asyncio.create_task(self._look_after(), name="fleet reader watch")
 
     async def stop(self) -> None:
         """Disconnect."""
-        tasks = [each for each in (self._loop, self._asking) if each is not None]
+        tasks = [each for each in (self._loop, self._watching, self._asking) if each is not None]
         for each in tasks:
             each.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -172,7 +177,7 @@ class KafkaLink:
 
         Tries for as long as nobody cancels it; raises what trying again does not help against.
         """
-        partition = partition_of(run_id, self._partitions)
+        partition = self._partition(run_id)
         self._open[partition] += 1
         while partition not in self._followed:
             self._wanted.add(partition)
@@ -187,29 +192,29 @@ class KafkaLink:
 
     def followed_from(self, run_id: str) -> int:
         """Return the offset of `runs` since which its partition has been read without a gap."""
-        return self._began.get(partition_of(run_id, self._partitions), 0)
+        return self._began.get(self._partition(run_id), 0)
 
     def unfollow(self, run_id: str) -> None:
         """Let the run's partition go when no other run of it is open."""
-        self._open[partition_of(run_id, self._partitions)] -= 1
+        self._open[self._partition(run_id)] -= 1
 
     async def send(self, record: Outgoing, *, repeatable: bool) -> None:
         """Append one record; return when the broker has acknowledged it.
 
         Tries for as long as nobody cancels it; see `Writer.append`.
         """
-        partition = partition_of(record.key.decode(), self._partitions)
+        partition = self._partition(record.key.decode())
         await self._writer.append(record, partition, repeatable=repeatable)
 
     async def look_back(self, run_id: str, offset: int) -> list[Delivered]:
         """Return the run's records of `runs` from *offset* up to what was taken by now."""
-        partition = partition_of(run_id, self._partitions)
+        partition = self._partition(run_id)
         end = self._positions.get(self._runs(partition), 0)
         return await self._past.read(partition, run_id.encode(), offset, end)
 
     def when_stream_read(self, run_id: str, done: Callable[[], None], *, soon: bool) -> None:
         """Call *done* when all that is in the run's partition of `stream` by now was taken."""
-        partition = partition_of(run_id, self._partitions)
+        partition = self._partition(run_id)
         if partition not in self._followed:
             asyncio.get_running_loop().call_soon(done)
             return
@@ -233,6 +238,9 @@ class KafkaLink:
 
     async def _read_once(self, reader: Reader) -> None:
         await self._follows_some.wait()
+        if self._stalled:
+            self._stalled = False
+            raise ConsumerStalled
         found: dict[Any, list[Any]] = await self._consumer.getmany(timeout_ms=_POLL_MS)
         # From here on nothing is awaited: what the client has handed out is taken.
         # The stream first: what a step showed is there before its result is.
@@ -243,6 +251,20 @@ class KafkaLink:
                     reader.take(delivered(record))
         self._ask_soon()
         await self._end_streams()
+
+    async def _look_after(self) -> None:
+        """Notice a consumer that gets nothing any more."""
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            if not self._positions or not any(self._open.values()):
+                continue
+            # While the broker is away nobody gets anything.
+            with contextlib.suppress(KafkaError, OSError):
+                consumer = self._consumer
+                ends = await consumer.end_offsets(list(self._positions))
+                # The client's positions: they pass what is never handed out as a record.
+                positions = {tp: await consumer.position(tp) for tp in list(self._positions)}
+                self._stalled = self._watch.is_stalled(positions, ends)
 
     def _give_up(self, reader: Reader, failure: BaseException) -> None:
         """End the wait for all runs that are open; later ones may be read again."""
@@ -381,6 +403,9 @@ class KafkaLink:
 
     def _tps(self, partitions: set[int]) -> list[TopicPartition]:
         return [tp for each in sorted(partitions) for tp in (self._runs(each), self._stream(each))]
+
+    def _partition(self, run_id: str) -> int:
+        return partition_of(run_id, self._partitions)
 
     def _runs(self, partition: int) -> TopicPartition:
         return TopicPartition(self._topics.runs, partition)

@@ -1,10 +1,10 @@
 """
-A caller's producer: each record is tried until the broker has it, or its sender gives up.
+A producer outside of all transactions: each record is tried until the broker has it.
 
 aiokafka repeats a batch with its sequence number for as long as it takes, so an outage alone writes
 nothing twice. It gives up before a record is in a batch (no metadata, no room), and after answers
 that leave a hole in the sequence; no later record of that partition would be taken then, so the
-producer is replaced.
+producer is replaced. Records of a partition are handed over in the order in which they were given.
 """
 
 import asyncio
@@ -27,13 +27,13 @@ from fleet.runtime import logs
 from fleet.runtime.broker import BATCH_BYTES, Clients
 from fleet.workflow.errors import WorkflowRuntimeError
 
-_log = logs.get_logger("caller")
+_log = logs.get_logger("writer")
 #: Between two attempts to append a record, in seconds.
 RETRY_SECONDS = 0.2
 #: How long a producer that is stopped may take for what it has not sent yet, in seconds.
 _STOP_SECONDS = 10.0
-#: Raised before a record is in a batch: it is not in the log, and the producer is sound.
-_NOT_APPENDED = (KafkaTimeoutError, UnknownTopicOrPartitionError)
+#: Raised where a record cannot be put into a batch by a producer that is sound.
+_PASSING = (KafkaTimeoutError, UnknownTopicOrPartitionError)
 #: The broker, or aiokafka in its name, does not take such a record however often it is sent.
 _REFUSALS = (
     ClusterAuthorizationFailedError,
@@ -46,7 +46,7 @@ _REFUSALS = (
 
 
 class RecordRefused(WorkflowRuntimeError):
-    """Raised when the broker does not take what a caller sends, however often it is sent."""
+    """Raised when the broker does not take a record, however often it is sent."""
 
     def __init__(self, topic: str, failure: KafkaError) -> None:
         super().__init__(
@@ -66,10 +66,12 @@ class InDoubt(WorkflowRuntimeError):
 
 
 class Writer:
-    """Appends a caller's records."""
+    """Appends the records of a caller, or of all that a worker's steps show."""
 
     def __init__(self, clients: Clients) -> None:
         self._clients = clients
+        #: Held by who hands a record of a topic and partition over.
+        self._turns: dict[tuple[str, int], asyncio.Lock] = {}
         self._producer: Any = None
         #: No later record of some partition would be taken from it.
         self._unsound = False
@@ -95,10 +97,9 @@ class Writer:
         may have the record and a second copy would not be recognised: *repeatable* says it would.
         """
         while True:
+            acknowledged = await self._handed_over(record, partition)
             try:
-                await self._attempt(record, partition)
-            except (*_NOT_APPENDED, OSError) as failure:
-                _log.warning("record_not_sent", topic=record.topic, error=repr(failure))
+                await acknowledged
             except KafkaError as failure:
                 self._unsound = True
                 if isinstance(failure, _REFUSALS):
@@ -106,20 +107,37 @@ class Writer:
                 if not repeatable:
                     raise InDoubt(record.topic, failure) from None
                 _log.warning("record_sent_again", topic=record.topic, error=repr(failure))
+                await asyncio.sleep(RETRY_SECONDS)
             else:
                 return
-            await asyncio.sleep(RETRY_SECONDS)
 
-    async def _attempt(self, record: Outgoing, partition: int) -> None:
+    async def _handed_over(self, record: Outgoing, partition: int) -> "asyncio.Future[Any]":
+        """Put a record into a batch, after those that were given before; return its future.
+
+        What fails here is not in the log.
+        """
+        async with self._turns.setdefault((record.topic, partition), asyncio.Lock()):
+            while True:
+                try:
+                    return await self._hand_over(record, partition)
+                except _REFUSALS as failure:
+                    raise RecordRefused(record.topic, failure) from None
+                except (KafkaError, OSError) as failure:
+                    self._unsound = self._unsound or not isinstance(failure, _PASSING)
+                    _log.warning("record_not_sent", topic=record.topic, error=repr(failure))
+                    await asyncio.sleep(RETRY_SECONDS)
+
+    async def _hand_over(self, record: Outgoing, partition: int) -> "asyncio.Future[Any]":
         if self._unsound:
             await self._replace()
-        await self._producer.send_and_wait(
+        future: asyncio.Future[Any] = await self._producer.send(
             record.topic,
             key=record.key,
             value=record.value,
             headers=record.headers,
             partition=partition,
         )
+        return future
 
     async def _replace(self) -> None:
         async with self._replacing:

@@ -1,20 +1,39 @@
 """A simulated process that calls a workflow: the real caller and its reader over the simulation."""
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from faust.types import TP
+
+from fleet import Event
 from fleet.config.settings import Settings
+from fleet.records.log import Delivered
 from fleet.runtime.caller import Caller
 from fleet.runtime.handler import WorkflowHandler
 from fleet.runtime.reader import KafkaLink
+from fleet.runtime.writer import InDoubt
+from fleet.workflow.errors import RunUnheard
 from simulation.broker import Broker
+from simulation.calls_plan import CallerFault
 from simulation.clients import Clients
 from simulation.connection import Connection
-from simulation.flow import Advice, Order, SimulatedFlow
+from simulation.flow import Advice, Done, Order, SimulatedFlow
 from simulation.worker import TOPICS
 from simulation.world import Loop, World
+
+
+class CalledFlow(SimulatedFlow, workflow="simulated"):
+    """The workflow as callers have it: of some results their type raises."""
+
+    @classmethod
+    def result_of(cls, event: Event) -> Any:
+        """Return the result, if it can be read."""
+        if isinstance(event, Done) and event.unreadable:
+            raise KeyError(event.by)
+        return super().result_of(event)
 
 
 @dataclass(slots=True)
@@ -24,6 +43,10 @@ class Call:
     run_id: str
     order: Order
     handler: WorkflowHandler[Any]
+    start_event_id: str
+    #: What its stream gave.
+    shown: list[Event] = field(default_factory=list)
+    stream_ended: bool = False
 
 
 class CallerProcess:
@@ -31,20 +54,31 @@ class CallerProcess:
 
     def __init__(self, name: str, world: World, broker: Broker, partitions: int) -> None:
         self.calls: list[Call] = []
+        self.reads_streams = False
+        self._world = world
         self._loop = Loop(world, name)
-        clients: Any = Clients(Connection(world, self._loop, broker))
+        self.connection = Connection(world, self._loop, broker)
+        clients: Any = Clients(self.connection)
         settings = Settings(prefix=TOPICS.prefix)
         self._link = KafkaLink(settings, TOPICS, partitions, clients)
-        self._caller = Caller(SimulatedFlow, TOPICS, self._link)
+        self._caller = Caller(CalledFlow, TOPICS, self._link)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._do(self._link.start(self._caller))
+        #: Next offset of each partition that was handed to the caller.
+        self._taken: dict[TP, int] = {}
+        self._do(self._link.start(self))
 
     def run(self, run_id: str, order: Order, timeout_seconds: float | None) -> None:
         """Start a run."""
 
         async def start() -> None:
             handler = self._caller.run(order, run_id, timeout_seconds)
-            self.calls.append(Call(run_id, order, handler))
+            waiting = self._caller._open[run_id][-1]
+            call = Call(run_id, order, handler, waiting.start_event_id)
+            self.calls.append(call)
+            if self.reads_streams:
+                async for event in handler.stream_events():
+                    call.shown.append(event)
+                call.stream_ended = True
 
         self._do(start())
 
@@ -56,9 +90,42 @@ class CallerProcess:
         """Send an event from outside."""
         self._do(self._caller.send_event(run_id, Advice(text="go on"), None))
 
+    def suffer(self, fault: CallerFault) -> None:
+        """Let something go wrong with the connection."""
+        now, over = self._world.now, self._world.now + fault.seconds
+        self._world.note(self._loop.name, f"{fault.kind} for {fault.seconds:.1f} s")
+        match fault.kind:
+            case "hang":
+                self.connection.hangs_until = over
+                self.connection.lags_until |= {TOPICS.runs: over, TOPICS.stream: over}
+            case "errors":
+                self.connection.troubled_until = over
+            case "deaf":
+                self.connection.deaf_before = now
+
+    # -- as a reader, before the caller -----------------------------------------------------------
+
+    def take(self, record: Delivered) -> None:
+        """Take a record: nothing of `runs` is passed over, and nothing comes again."""
+        tp = TP(record.topic, record.partition)
+        expected = self._taken.get(tp, 0)
+        if record.offset < expected:
+            self._world.violate(f"{self._loop.name} takes {tp} {record.offset} again")
+        self._taken[tp] = record.offset + 1
+        self._caller.take(record)
+
+    def fail_all(self, error: BaseException) -> None:
+        """Hear that nothing can be read any more."""
+        self._caller.fail_all(error)
+
     def _do(self, work: Coroutine[Any, Any, None]) -> None:
+        async def done() -> None:
+            # Nobody says that such a record has arrived.
+            with contextlib.suppress(InDoubt, RunUnheard):
+                await work
+
         def begin() -> None:
-            task = self._loop.create_task(work)
+            task = self._loop.create_task(done())
             self._tasks.add(task)
             task.add_done_callback(self._done)
 

@@ -28,7 +28,7 @@ from fleet.runtime.reader import partition_of
 from fleet.workflow import state
 from fleet.workflow.runs import End
 from simulation.broker import Broker
-from simulation.flow import Attempt, Laboratory
+from simulation.flow import SHOWING, Attempt, Laboratory
 from simulation.grown import GrownFlow
 from simulation.producers import Record, Transaction
 from simulation.worker import TOPICS
@@ -55,6 +55,7 @@ class Checks:
         self._broker = broker
         self._partitions = partitions
         self._attempts = laboratory.attempts
+        self._laboratory = laboratory
         #: Since when a worker has had the task of a partition that could commit now, if it has.
         self.owned_since: Callable[[str, int], float | None] = lambda _worker, _partition: None
         #: How many steps a worker may have begun in a partition and not committed, in a crowd; and
@@ -78,6 +79,9 @@ class Checks:
         #: Requests to resume that were not answered, and steps that raised, by run.
         self._requests: set[str] = set()
         self._raised: dict[str, set[str]] = {}
+        #: Attempts that show something and were committed before their run completed, by run.
+        self.shown: dict[str, list[int]] = {}
+        self._completing: set[str] = set()
         self._ended_at: dict[str, float] = {}
         self._answered: set[str] = set()
         #: Start events that began a run, and records that were buried, by topic and place.
@@ -91,6 +95,11 @@ class Checks:
         laboratory.on_attempt = self._on_attempt
 
     # -- as it happens --------------------------------------------------------------------------
+
+    @property
+    def tokens(self) -> int:
+        """How many events an attempt shows."""
+        return self._laboratory.tokens
 
     def offset(self, tp: TP, offset: int) -> None:
         """An offset that the group commits: nothing below it may be undone."""
@@ -138,6 +147,7 @@ class Checks:
         steps = self._steps(records)
         self._note_buried(records)
         self._check_outputs(records, steps)
+        self._note_shown(records, steps)
         changes = [record for record in records if record.topic == TOPICS.state]
         before = dict(self.state[partition])
         for change in changes:
@@ -226,6 +236,30 @@ class Checks:
             if step.outcome == "returned" and len(step.sent) != seen.get(key, 0):
                 self._world.violate(f"{step.step} sent {step.sent}, {seen.get(key, 0)} are visible")
 
+    def _note_shown(self, records: list[Record], steps: dict[str, StepRecord]) -> None:
+        """Note whose events every reader must have seen when its run completes."""
+        for key in steps:
+            by = self._effective.get(key)
+            if by is not None:
+                attempt = self._attempts[by - 1]
+                if attempt.step in SHOWING and attempt.run_id not in self._completing:
+                    self.shown.setdefault(attempt.run_id, []).append(by)
+        for record in records:
+            if record.topic == TOPICS.runs:
+                headers = dict(record.headers)
+                if headers["fleet-type"] == Completed.kind.encode():
+                    self._completing.add(headers["fleet-run-id"].decode())
+
+    def is_shown_over(self, by: int) -> bool:
+        """Whether another attempt of its step, of an owner before, showed something only later."""
+        key, shown = self._attempts[by - 1].key, False
+        for record in self._broker.topic(TOPICS.stream):
+            other = from_json(record.value or b"").get("by", 0)
+            shown = shown or other == by
+            if shown and other and other != by and self._attempts[other - 1].key == key:
+                return True
+        return False
+
     def _is_late_result(self, record: Record, by: int) -> bool:
         """Whether it is a result that was committed too late, for the epoch that came after."""
         attempt, epoch = self._attempts[by - 1], envelopes.parse(record.headers).epoch
@@ -235,7 +269,7 @@ class Checks:
 
     def _was_shown(self, record: Record, by: int) -> bool:
         log = self._broker.at(TP(TOPICS.stream, record.partition))
-        return any(from_json(each.value or b"")["text"] == str(by) for each in log.records())
+        return any(from_json(each.value or b"").get("text") == str(by) for each in log.records())
 
     def _note_buried(self, records: list[Record]) -> None:
         for record in records:
@@ -364,7 +398,8 @@ class Checks:
 
     def every_end(self, run_id: str) -> list[Lifecycle]:
         """Return a run's effective ends, one for each epoch."""
-        return [*self._earlier.get(run_id, ()), self.ends[run_id]]
+        last = self.ends.get(run_id)
+        return [*self._earlier.get(run_id, ()), *([last] if last else [])]
 
     def unanswered(self) -> list[str]:
         """Return the requests to resume that nobody answered."""

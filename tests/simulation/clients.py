@@ -10,41 +10,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from aiokafka.errors import IllegalStateError
+from aiokafka.errors import IllegalStateError, KafkaTimeoutError
 from faust.types import TP
 
 from fleet.runtime.transactional_producer import TransactionalProducer
 from simulation.connection import Connection
+from simulation.idempotent import IdempotentProducer
 from simulation.producers import Record
 from simulation.wire import WireProducer
 
-
-class Producer:
-    """See AIOKafkaProducer, one without transactions."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    async def start(self) -> None:
-        """Connect."""
-
-    async def stop(self) -> None:
-        """Disconnect."""
-        await asyncio.sleep(0)
-
-    async def send_and_wait(
-        self,
-        topic: str,
-        *,
-        key: bytes,
-        value: bytes | None,
-        headers: list[tuple[str, bytes]],
-        partition: int,
-    ) -> None:
-        """Append one record outside of all transactions."""
-        broker, tp = self._connection.broker, TP(topic, partition)
-        record = (key, value, list(headers))
-        await self._connection.ask("send", lambda: broker.produce(tp, [record]))
+#: As aiokafka's `request_timeout_ms`.
+REQUEST_SECONDS = 40.0
 
 
 @dataclass
@@ -53,11 +29,15 @@ class Reader:
 
     connection: Connection
     _positions: dict[TP, int] = field(default_factory=dict)
+    #: When it was connected, in unix seconds.
+    _since: float = 0.0
 
     async def start(self) -> None:
         """Connect."""
         await self.connection.read("start")
+        await self.connection.trouble("connect")
         await asyncio.sleep(0)
+        self._since = self.connection.world.now
 
     async def stop(self) -> None:
         """Disconnect."""
@@ -99,9 +79,14 @@ class Reader:
         """Return the last stable offsets."""
         await self.connection.read("end_offsets")
         wanted, broker = list(tps), self.connection.broker
-        found: dict[Any, int] = await self.connection.ask(
-            "ends", lambda: {tp: broker.at(TP(*tp)).end for tp in wanted}
-        )
+        await self.connection.trouble("ends")
+        try:
+            async with asyncio.timeout(REQUEST_SECONDS):
+                found: dict[Any, int] = await self.connection.ask(
+                    "ends", lambda: {tp: broker.at(TP(*tp)).end for tp in wanted}
+                )
+        except TimeoutError:
+            raise KafkaTimeoutError from None
         return found
 
     async def getmany(
@@ -112,6 +97,10 @@ class Reader:
         wanted = {TP(*tp) for tp in tps} or set(self._positions)
         asked = {tp: at for tp, at in self._positions.items() if tp in wanted}
         # Idle polling is most of a quiet history's time, so it is done more rarely here.
+        await self.connection.trouble("fetch")
+        if self._since < self.connection.deaf_before:
+            await asyncio.sleep(timeout_ms / 20)
+            return {}
         fetched = await self.connection.fetch(asked, timeout_ms / 20, max_records or 500)
         found = {}
         for tp, (records, position) in fetched.items():
@@ -129,9 +118,9 @@ class Clients:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def producer(self, **_options: Any) -> Producer:
+    def producer(self, **_options: Any) -> IdempotentProducer:
         """Return a producer that is not started."""
-        return Producer(self._connection)
+        return IdempotentProducer(self._connection)
 
     def producer_apart(self, *, transactional_id: str, **_options: Any) -> TransactionalProducer:
         """Return a producer of transactions that is not started: the real one."""

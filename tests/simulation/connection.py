@@ -12,8 +12,10 @@ from typing import Any
 from aiokafka.errors import (
     KafkaConnectionError,
     KafkaError,
+    KafkaTimeoutError,
     NodeNotReadyError,
     RequestTimedOutError,
+    UnknownTopicOrPartitionError,
 )
 from faust.types import TP
 
@@ -30,6 +32,14 @@ _BROKEN: tuple[type[Exception], ...] = (
     KafkaConnectionError,
     RequestTimedOutError,
     NodeNotReadyError,
+    OSError,
+)
+#: What aiokafka raises out of a call of a consumer, or of a producer before a record is in a batch.
+_TROUBLES: tuple[type[Exception], ...] = (
+    KafkaTimeoutError,
+    KafkaConnectionError,
+    KafkaError,
+    UnknownTopicOrPartitionError,
     OSError,
 )
 
@@ -49,6 +59,12 @@ class Connection:
         self.lags_until: dict[str, float] = {}
         #: Chance that a connection breaks, at each request of a producer of transactions.
         self.breaks = 0.0
+        #: Until then requests of its consumers and of its plain producer may fail, in unix seconds.
+        self.troubled_until = 0.0
+        #: A batch of its plain producer that fails may have been appended.
+        self.in_doubt = False
+        #: Consumers that were made before get nothing any more, in unix seconds.
+        self.deaf_before = 0.0
         #: How many seconds a request takes longer.
         self.slow: Callable[[str], float] = lambda _name: 0.0
         #: Comes before calls of a loader's reader, and before a task's producer connects or stops.
@@ -60,6 +76,24 @@ class Connection:
         """Come before *call* of a loader's reader."""
         if self.on_reading is not None:
             await self.on_reading(call)
+
+    def fails(self, name: str) -> bool:
+        """Tell whether a request that is made now fails."""
+        if self.world.now >= self.troubled_until:
+            return False
+        chance = 0.1 if name == "fetch" else 0.4
+        return self.world.random.random() < chance
+
+    def is_met(self) -> bool:
+        """Tell whether what failed was done all the same."""
+        return self.in_doubt and self.world.random.random() < 0.5
+
+    async def trouble(self, name: str) -> None:
+        """Raise what a client makes of a request that fails, if it does."""
+        if self.fails(name):
+            self.world.note(self.loop.name, f"fails: {name}")
+            await asyncio.sleep(self.world.random.choice((0.0, 0.5, 5.0)))
+            raise self.world.random.choice(_TROUBLES)
 
     async def ask(self, name: str, request: Callable[[], Any]) -> Any:
         """Send a request; return its answer or raise its error."""

@@ -38,10 +38,19 @@ class Advice(Event):
     by: int = 0
 
 
+class Token(Event):
+    """What an attempt shows, counted from 0."""
+
+    by: int
+    number: int
+
+
 class Done(StopEvent):
     by: int
     #: The attempt whose context the last step read.
     begun: int
+    #: Its callers cannot read it.
+    unreadable: bool = False
 
 
 @dataclass(slots=True)
@@ -68,10 +77,18 @@ class Laboratory:
     #: Longest duration of a step, in seconds.
     longest: float
     attempts: list[Attempt] = field(default_factory=list)
+    #: How many events each attempt of the steps in SHOWING shows.
+    tokens: int = 0
+    #: Runs whose callers cannot read the result.
+    unreadable: frozenset[str] = frozenset()
     #: Runs of which no step fails any more.
     mended: set[str] = field(default_factory=set)
     #: Hears of each attempt as it begins.
     on_attempt: Callable[[Attempt], None] = lambda _: None
+
+
+#: Steps that show what they do.
+SHOWING = ("shape", "end")
 
 
 class SimulatedFlow(Definition, workflow="simulated"):
@@ -109,7 +126,8 @@ class SimulatedFlow(Definition, workflow="simulated"):
         ctx.write_event_to_stream(Advice(text=str(by)))
         if ev.fails == "never" or (ev.number and ev.fails == "nobody"):
             return None
-        return Done(by=by, begun=await ctx.store.get("begun"))
+        begun, unreadable = await ctx.store.get("begun"), ctx.run_id in self._laboratory.unreadable
+        return Done(by=by, begun=begun, unreadable=unreadable)
 
     @step
     async def listen(self, ctx: Context, ev: Advice) -> None:
@@ -128,6 +146,15 @@ class SimulatedFlow(Definition, workflow="simulated"):
         self._compute()
         if world.random.random() < 0.8:
             await asyncio.sleep(world.random.uniform(0, laboratory.longest))
+        if name in SHOWING:
+            await self._show(ctx, number)
         if fails == name and ctx.run_id not in laboratory.mended:
             raise LookupError(f"attempt {number}")
         return number
+
+    async def _show(self, ctx: Context, by: int) -> None:
+        random = self._laboratory.world.random
+        for number in range(self._laboratory.tokens):
+            ctx.write_event_to_stream(Token(by=by, number=number))
+            if random.random() < 0.6:
+                await asyncio.sleep(random.uniform(0, 0.3))

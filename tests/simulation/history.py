@@ -8,19 +8,12 @@ from random import Random
 from unittest.mock import patch
 
 from faust.types import TP
-from pydantic_core import from_json
 
-from fleet.records.lifecycle import Cancelled, Completed, Failed, Lifecycle, TimedOut
 from fleet.runtime import budget, loading, lost_tasks
-from fleet.workflow.errors import (
-    RunConflict,
-    RunUnheard,
-    WorkflowCancelledByUser,
-    WorkflowTimeoutError,
-)
-from simulation import outsider, plan, wire
+from fleet.workflow.errors import RunUnheard
+from simulation import call_checks, calls_plan, outsider, plan, wire
 from simulation.broker import Broker
-from simulation.caller import Call, CallerProcess
+from simulation.caller import CallerProcess
 from simulation.checks import Checks
 from simulation.deploys import Deployment, Mix, Version
 from simulation.flow import Laboratory, Order
@@ -72,6 +65,8 @@ class History:
         self.broker = Broker(self.world)
         self.broker.refusal = made.refusal
         self.laboratory = Laboratory(self.world, made.longest)
+        self.laboratory.tokens = made.calling.tokens
+        self.laboratory.unreadable = made.calling.unreadable
         self.checks = Checks(self.world, self.broker, self.laboratory, made.partitions)
         self.checks.owned_since = self._owned_since
         if made.crowd is not None:
@@ -130,6 +125,22 @@ class History:
         self._prepare_wire(self.plan.wire)
         if self.plan.mix is not None:
             self._prepare_deployments(self.plan.mix)
+        self._prepare_calling(self.plan.calling)
+
+    def _prepare_calling(self, calling: calls_plan.Calling) -> None:
+        fails = {run.run_id: self._failing(run) for run in self.plan.runs}
+        for call in calling.late:
+            order = Order(parts=call.parts, fails=fails.get(call.run_id, ""))
+            run = self.callers[call.caller].run
+            self.world.after(call.at, partial(run, call.run_id, order, call.timeout_seconds))
+        for fault in calling.faults:
+            self.world.after(fault.at, partial(self.callers[fault.caller].suffer, fault))
+        for at in calling.copied_at:
+            copy = partial(outsider.copy_shown, self.broker, self.plan.partitions)
+            self.world.after(at, copy)
+        for caller in self.callers:
+            caller.reads_streams = bool(calling.tokens)
+            caller.connection.in_doubt = calling.in_doubt
 
     def _prepare_wire(self, faults: plan.Wire) -> None:
         for at in faults.moved_at:
@@ -338,14 +349,23 @@ class History:
         self.checks.read()
         mix = self.plan.mix
         healed = plan.HEALED if mix is None else mix.deployments[-1].at + DEPLOYED_SECONDS
-        return self.world.now > BEGINNING + healed and not self._unfinished()
+        last_call = max((call.at for call in self.plan.calling.late), default=0.0)
+        over = BEGINNING + max(healed, last_call + 1)
+        return self.world.now > over and not self._unfinished()
 
     def _unfinished(self) -> list[str]:
         runs = {run.run_id for run in self.plan.runs}
-        found = [f"{run_id} goes on" for run_id in sorted(runs - self.checks.ends.keys())]
+        runs |= {call.run_id for call in self.plan.calling.late}
+        unended = {run_id for run_id in runs - self.checks.ends.keys() if self._may_begin(run_id)}
+        found = [f"{run_id} goes on" for run_id in sorted(unended)]
         for caller in self.callers:
             found += [
                 f"nobody told {call.run_id}" for call in caller.calls if not call.handler.is_done()
+            ]
+            found += [
+                f"the stream of {call.run_id} goes on"
+                for call in caller.calls
+                if caller.reads_streams and not call.stream_ended
             ]
         found += self.checks.undone()
         found += self.checks.unanswered()
@@ -360,45 +380,27 @@ class History:
                     found.append(f"{worker.name} has not committed {partition}")
         return found
 
+    def _may_begin(self, run_id: str) -> bool:
+        """Whether a run has begun, or somebody waits for it: others were given up unsent."""
+        calls = [call for each in self.callers for call in each.calls if call.run_id == run_id]
+        given_up = [
+            call.handler.is_done() and isinstance(call.handler.exception(), RunUnheard)
+            for call in calls
+        ]
+        return run_id in self.checks.begun or not all(given_up) or not calls
+
     def _check_the_end(self) -> None:
         for worker in self._alive():
             other = worker.differs_from(self.checks.state)
             if other:
                 self.world.violate(f"the local state of {worker.name} is another: {other}")
-        for run in self.plan.runs:
-            self.checks.result_is_right(run.run_id)
+        for run_id in self.checks.ends:
+            self.checks.result_is_right(run_id)
         for caller in self.callers:
             for call in caller.calls:
-                self._check_call(call)
-
-    def _check_call(self, call: Call) -> None:
-        """Who called heard an effective end: of each time that the run ended."""
-        error = call.handler.exception()
-        heard, ends = "an event", self.checks.every_end(call.run_id)
-        right = isinstance(error, RunUnheard) or any(self._is_end(call, end) for end in ends)
-        if isinstance(error, RunConflict):
-            right = call.order.parts != self.checks.began_with(call.run_id)
-        if error is not None:
-            heard = repr(error)
-        if not right:
-            self.world.violate(f"a caller of {call.run_id} heard {heard}, the log has {ends}")
-
-        if isinstance(error, RunConflict | RunUnheard):
-            return
-        if call.order.parts != (self.checks.began_with(call.run_id) or call.order.parts):
-            self.world.violate(f"a caller of {call.run_id} with other fields heard {heard}")
-
-    def _is_end(self, call: Call, end: Lifecycle) -> bool:
-        match call.handler.exception():
-            case None:
-                result = from_json(end.event) if isinstance(end, Completed) else None
-                return result is not None and call.handler.result().by == result["by"]
-            case WorkflowCancelledByUser():
-                return isinstance(end, Cancelled)
-            case WorkflowTimeoutError():
-                return isinstance(end, TimedOut)
-            case error:
-                return isinstance(end, Failed) and str(error) == end.failure.message
+                call_checks.check(self.world, self.checks, call)
+                if caller.reads_streams:
+                    call_checks.check_stream(self.world, self.checks, call)
 
     def _owned_since(self, name: str, partition: int) -> float | None:
         worker = next(each for each in self.workers if each.name == name)
@@ -413,7 +415,8 @@ class History:
 
 def simulate(seed: int) -> Verdict:
     """Run the history of a seed."""
-    made, ids = themed(plan.make(seed)), Random(f"ids {seed}")
+    made = calls_plan.called(themed(plan.make(seed)), plan.LONG)
+    ids = Random(f"ids {seed}")
     uncommitted = made.crowd.uncommitted if made.crowd else budget.UNCOMMITTED_STEPS
     with (
         patch.object(budget, "UNCOMMITTED_STEPS", uncommitted),

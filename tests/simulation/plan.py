@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 
 from simulation import deploys
+from simulation.calls_plan import NO_TROUBLE, Calling
 from simulation.deploys import Mix
 
 #: After this no fault begins, in seconds of the history.
@@ -151,6 +152,7 @@ class Plan:
     #: Deployments of a later version of the workflow.
     mix: Mix | None = None
     opening: Opening = field(default_factory=Opening)
+    calling: Calling = NO_TROUBLE
 
     def __str__(self) -> str:
         whole = {**vars(self), "runs": len(self.runs), "faults": len(self.faults)}

@@ -1,6 +1,16 @@
 """The engine with one guard taken out at a time; a module per kind of guard."""
 
-from simulation.mutations import bounds, engine, group, loading, wire
+from simulation.mutations import bounds, callers, engine, group, loading, wire
 from simulation.mutations.registry import Mutation, every, first_seed
 
-__all__ = ["Mutation", "bounds", "engine", "every", "first_seed", "group", "loading", "wire"]
+__all__ = [
+    "Mutation",
+    "bounds",
+    "callers",
+    "engine",
+    "every",
+    "first_seed",
+    "group",
+    "loading",
+    "wire",
+]

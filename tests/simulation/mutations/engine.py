@@ -442,9 +442,11 @@ def _a_caller_takes_any_end(self: Any, waiting: Any, record: Any, envelope: Any)
 
 
 @instead_of(Caller, "_look_back")
-async def _a_caller_does_not_look_back(self: Any, waiting: Any, offset: int) -> None:
-    del self
-    waiting.end_from = offset
+async def _a_caller_does_not_look_back(
+    self: Any, waiting: Any, offset: int, *, is_end: bool
+) -> None:
+    del self, is_end
+    waiting.held, waiting.end_from = None, offset
     await asyncio.sleep(0)
 
 

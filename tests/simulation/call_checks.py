@@ -1,0 +1,80 @@
+"""What each caller must have heard, and what each reader of a stream must have seen."""
+
+from pydantic_core import from_json
+
+from fleet.records.lifecycle import Cancelled, Completed, Failed, Lifecycle, TimedOut
+from fleet.workflow.errors import (
+    RunConflict,
+    RunUnheard,
+    WorkflowCancelledByUser,
+    WorkflowRuntimeError,
+    WorkflowTimeoutError,
+)
+from simulation.caller import Call
+from simulation.checks import Checks
+from simulation.flow import Done, Token
+from simulation.world import World
+
+
+def check(world: World, checks: Checks, call: Call) -> None:
+    """Who called heard an effective end: of each time that the run ended."""
+    error = call.handler.exception()
+    heard = "an event" if error is None else repr(error)
+    ends = checks.every_end(call.run_id)
+    # Of a run that begins when all faults are over the end is heard.
+    unheard = isinstance(error, RunUnheard) and not call.run_id.startswith("after")
+    right = unheard or any(_is_end(call, end) for end in ends)
+    if isinstance(error, RunConflict):
+        right = call.order.parts != checks.began_with(call.run_id)
+    if not right:
+        world.violate(f"a caller of {call.run_id} heard {heard}, the log has {ends}")
+
+    if isinstance(error, RunConflict | RunUnheard):
+        return
+    if call.order.parts != (checks.began_with(call.run_id) or call.order.parts):
+        world.violate(f"a caller of {call.run_id} with other fields heard {heard}")
+
+
+def _is_end(call: Call, end: Lifecycle) -> bool:
+    error = call.handler.exception()
+    if isinstance(end, Completed):
+        result = from_json(end.event)
+        if result["unreadable"]:
+            return type(error) is WorkflowRuntimeError and "raises KeyError" in str(error)
+        return error is None and call.handler.result().by == result["by"]
+    match error:
+        case WorkflowCancelledByUser():
+            return isinstance(end, Cancelled)
+        case WorkflowTimeoutError():
+            return isinstance(end, TimedOut)
+    return isinstance(end, Failed) and str(error) == end.failure.message
+
+
+def check_stream(world: World, checks: Checks, call: Call) -> None:
+    """Each attempt's events once and in order, and at the end all of those that count."""
+    seen: dict[int, list[int]] = {}
+    for event in call.shown:
+        if isinstance(event, Token):
+            seen.setdefault(event.by, []).append(event.number)
+    name = f"a reader of {call.run_id}"
+    # Who asked for a run that others had begun missed what was shown before.
+    is_first = checks.begun.get(call.run_id) == call.start_event_id
+    for by, numbers in seen.items():
+        first = 0 if is_first else numbers[0]
+        if numbers != list(range(first, first + len(numbers))):
+            world.violate(f"{name} saw {numbers} of attempt {by}")
+    has_result = call.handler.exception() is None
+    results = [event for event in call.shown if isinstance(event, Done)]
+    if results != ([call.handler.result()] if has_result else []):
+        world.violate(f"{name} saw the results {results}")
+    if has_result and call.shown[-1:] != results:
+        world.violate(f"{name} saw {call.shown[-1]} after the result")
+    if has_result and is_first:
+        _check_complete(world, checks, call, seen)
+
+
+def _check_complete(world: World, checks: Checks, call: Call, seen: dict[int, list[int]]) -> None:
+    for by in checks.shown.get(call.run_id, ()):
+        numbers = seen.get(by, [])
+        if len(numbers) != checks.tokens and not checks.is_shown_over(by):
+            world.violate(f"a reader of {call.run_id} saw {numbers} of attempt {by}, which counts")

@@ -1,0 +1,143 @@
+"""The guards of callers: outages, readers that fail, streams, results that cannot be read."""
+
+import asyncio
+from typing import Any
+
+from fleet.records.envelope import Envelope
+from fleet.records.log import Outgoing
+from fleet.runtime.caller import Caller
+from fleet.runtime.reader import KafkaLink
+from fleet.runtime.shown import Shown
+from fleet.runtime.stall_watch import StallWatch
+from fleet.runtime.writer import Writer
+from simulation.mutations.registry import instead_of
+
+# -- what is sent ---------------------------------------------------------------------------------
+
+
+@instead_of(Writer, "_handed_over")
+async def _a_record_that_is_not_taken_is_not_tried_again(
+    self: Any, record: Outgoing, partition: int
+) -> Any:
+    return await self._hand_over(record, partition)
+
+
+@instead_of(Writer, "_replace")
+async def _a_producer_with_a_hole_is_kept(self: Any) -> None:
+    self._unsound = False
+    await asyncio.sleep(0)
+
+
+_append = Writer.append
+
+
+@instead_of(Writer, "append")
+async def _an_event_in_doubt_is_written_again(
+    self: Any, record: Outgoing, partition: int, *, repeatable: bool
+) -> None:
+    del repeatable
+    await _append(self, record, partition, repeatable=True)
+
+
+@instead_of(Writer, "append")
+async def _a_start_in_doubt_is_given_up(
+    self: Any, record: Outgoing, partition: int, *, repeatable: bool
+) -> None:
+    del repeatable
+    await _append(self, record, partition, repeatable=False)
+
+
+# -- what is followed -----------------------------------------------------------------------------
+
+_follow_wanted = KafkaLink._follow_wanted
+
+
+@instead_of(KafkaLink, "_follow_wanted")
+async def _positions_are_taken_before_the_ends_are_asked_for(self: Any) -> None:
+    before = dict(self._positions)
+    new = self._wanted - self._followed
+    await _follow_wanted(self)
+    if new:
+        self._positions |= before
+        self._place()
+
+
+@instead_of(KafkaLink, "follow")
+async def _a_partition_that_cannot_be_followed_is_not_tried_again(self: Any, run_id: str) -> None:
+    partition = self._partition(run_id)
+    self._open[partition] += 1
+    if partition not in self._followed:
+        self._wanted.add(partition)
+        async with self._following:
+            await self._follow_wanted()
+
+
+_reconnect = KafkaLink._reconnect
+
+
+@instead_of(KafkaLink, "_reconnect")
+async def _a_consumer_that_failed_is_kept(self: Any) -> None:
+    await asyncio.Event().wait()
+    await _reconnect(self)
+
+
+@instead_of(KafkaLink, "_reconnect")
+async def _a_new_consumer_reads_from_the_end(self: Any) -> None:
+    await _reconnect(self)
+    broker = self._consumer.connection.broker
+    self._positions |= {tp: broker.at(tp).end for tp in self._positions}
+    self._place()
+
+
+@instead_of(StallWatch, "is_stalled")
+def _a_stalled_consumer_is_not_noticed(*_: Any) -> bool:
+    return False
+
+
+@instead_of(KafkaLink, "_ask_again")
+def _the_end_of_a_stream_is_asked_for_once(*_: Any) -> None:
+    """Whoever waits for it waits for ever."""
+
+
+# -- what is read ---------------------------------------------------------------------------------
+
+
+@instead_of(Shown, "_is_new")
+def _numbers_are_not_looked_at(*_: Any) -> bool:
+    return True
+
+
+@instead_of(Shown, "_is_current")
+def _older_attempts_are_shown(self: Any, attempts: Any, attempt: str) -> bool:
+    del self
+    if attempt != attempts.current:
+        attempts.current, attempts.following = attempt, None
+    return True
+
+
+@instead_of(Caller, "_succeed")
+def _a_result_type_may_raise(self: Any, waiting: Any, name: str, value: bytes) -> None:
+    event = self._decoded(name, value)
+    self._close(waiting, event=event, result=self._definition.result_of(event))
+
+
+_look_back_soon = Caller._look_back_soon
+
+
+@instead_of(Caller, "_look_back_soon")
+def _what_comes_while_looking_back_counts(
+    self: Any, waiting: Any, offset: int, *, is_end: bool = False
+) -> None:
+    _look_back_soon(self, waiting, offset, is_end=is_end)
+    waiting.held, waiting.end_from = None, offset
+
+
+@instead_of(Caller, "_be_patient")
+def _a_caller_waits_for_ever(*_: Any) -> None:
+    """However long nobody answers."""
+
+
+@instead_of(Shown, "is_next")
+def _what_is_shown_is_lost(self: Any, envelope: Envelope) -> bool:
+    del self
+    return not envelope.event_id.endswith("-0")
