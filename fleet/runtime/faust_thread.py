@@ -64,6 +64,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         """Yield what of the running consumer is not as it was set up."""
         yield from uncalled(self, ("_create_worker_consumer",))
         consumer: Any = self._ensure_consumer()
+        yield from uncalled(consumer._subscription, ("assign_from_subscribed",))
         if consumer._fetcher._isolation_level != READ_COMMITTED:
             yield "the consumer reads what is not committed"
         if consumer._coordinator._assignors != [self.app.assignor]:

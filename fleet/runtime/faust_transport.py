@@ -12,7 +12,7 @@ from faust.transport.drivers import aiokafka as driver
 from fleet.records.errors import FleetError
 from fleet.runtime.faust_assignor import Assignor
 from fleet.runtime.faust_consumer import Consumer
-from fleet.runtime.faust_thread import ConsumerThread
+from fleet.runtime.faust_thread import ConsumerThread, Subscription
 from fleet.runtime.hooks import hook
 from fleet.runtime.host import Host
 from fleet.runtime.host_check import HostChanged, check_host
@@ -86,7 +86,7 @@ def check_consumer(app: Any) -> None:
 
 
 #: The classes that define hooks.
-OVERRIDING = (Assignor, ConsumerThread, Consumer, Producer)
+OVERRIDING = (Assignor, Subscription, ConsumerThread, Consumer, Producer)
 
 
 def install(app: Any) -> Host:

@@ -33,6 +33,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.producer.sender import Sender
 from aiokafka.producer.transaction_manager import TransactionManager
 from faust.agents.replies import ReplyConsumer
+from faust.assignor.client_assignment import ClientAssignment, ClientMetadata
 from faust.assignor.partition_assignor import PartitionAssignor
 from faust.transport import conductor
 from faust.transport.drivers import aiokafka as driver
@@ -63,7 +64,17 @@ _ATTRIBUTES: Mapping[type, tuple[str, ...]] = {
     ReplyConsumer: ("_fetchers",),
     conductor.Conductor: ("_resubscribe_sleep_lock_seconds", "_tp_index"),
     driver.Transport: ("Consumer", "Producer", "Conductor"),
-    PartitionAssignor: ("_decompress", "_topic_groups", "_url"),
+    PartitionAssignor: (
+        "_assignment",
+        "_compress",
+        "_decompress",
+        "_member_urls",
+        "_table_manager",
+        "_topic_groups",
+        "_url",
+    ),
+    ClientAssignment: ("actives", "standbys"),
+    ClientMetadata: ("assignment", "external_topic_distribution", "url"),
     aiohttp_driver.Web: ("_runner", "_transport_handlers"),
     driver.AIOKafkaConsumerThread: ("_assignor", "_consumer", "parent_loop"),
     driver.Consumer: (
@@ -83,6 +94,7 @@ _ATTRIBUTES: Mapping[type, tuple[str, ...]] = {
         "_fetch_max_wait_ms",
         "_fetcher",
         "_isolation_level",
+        "_loop",
         "_partition_assignment_strategy",
         "_subscription",
     ),
@@ -92,7 +104,7 @@ _ATTRIBUTES: Mapping[type, tuple[str, ...]] = {
         "_max_partition_fetch_bytes",
         "_pending_tasks",
     ),
-    SubscriptionState: ("subscription",),
+    SubscriptionState: ("subscription", "topics"),
     Subscription: ("assignment",),
     TopicPartitionState: ("has_valid_position", "lso", "position"),
     GroupCoordinator: ("_assignors", "member_id"),

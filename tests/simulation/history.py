@@ -156,8 +156,10 @@ class History:
                 cancel = partial(self.callers[0].cancel, run.run_id)
                 self.world.after(mix.cancelled_at, cancel)
         for at, number in mix.hints:
-            run_id = self.plan.runs[number % len(self.plan.runs)].run_id
-            self.world.after(at, partial(outsider.hint, self.broker, run_id, self.plan.partitions))
+            run = self.plan.runs[number % len(self.plan.runs)]
+            # What comes long before its run is forgotten where ended runs are.
+            hint = partial(outsider.hint, self.broker, run.run_id, self.plan.partitions)
+            self.world.after(max(at, run.calls[0].at - 2), hint)
 
     def _prepare_run(self, run: plan.RunPlan) -> None:
         after, run_id = self.world.after, run.run_id

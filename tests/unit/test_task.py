@@ -1242,6 +1242,16 @@ class TestDeadLetters:
         assert isinstance(running.end("r"), Failed)
         await self.goes_on(running)
 
+    async def test_a_type_in_a_topic_that_is_not_its_own_stays_an_error(
+        self, running: World
+    ) -> None:
+        """Also where the run is resumed: no version of the workflow has sent it there."""
+        running.raw(JOKES, b"{}", Envelope(run_id="r", event_id="e1", type="Other").headers())
+        await self.buried(running)
+        await running.restart()
+        await self.goes_on(running)
+        assert running.kept(state.PARKED) == []
+
     async def test_a_start_event_that_cannot_be_read(self, running: World) -> None:
         """Its sender waits for `started` or `known` before any end counts."""
         envelope = Envelope(run_id="r", event_id="s1", type="StartEvent")
@@ -1380,3 +1390,109 @@ async def test_any_history_of_crashes_ends_every_run_once(world: World, seed: in
     assert world.kept(state.DONE) == []
     assert world.lost == []
     assert all(world.frontier(topic).pending == 0 for topic in (START, JOKES, TOPICS.runs))
+
+
+class LaterEvent(Event):
+    text: str = ""
+
+
+class LaterFlow(WiderFlow):
+    """One more event type."""
+
+    @step
+    async def count(self, ctx: Context, ev: JokeEvent) -> LaterEvent | None:  # type: ignore[override]
+        await self.gate.at(f"count {ctx.run_id}")
+        return None
+
+    @step
+    async def later(self, ctx: Context, ev: LaterEvent) -> None:
+        await self.gate.at(f"later {ctx.run_id}")
+
+
+class TestAnotherVersion:
+    """What only another version of the workflow has steps for waits for it, in the state."""
+
+    async def deploy(self, world: World, flow: type[JokeFlow]) -> None:
+        """Restart with another version."""
+        world.charter = replace(world.charter, graph=flow.graph())
+        world.flow = LaterFlow()
+        await world.restart()
+
+    async def began(self, world: World) -> None:
+        """Let a run begin that goes on."""
+        world.start("r", topic="x")
+        await world.pump()
+
+    async def test_an_event_from_outside_waits_for_a_version_that_knows_its_type(
+        self, running: World
+    ) -> None:
+        """It is done in the inbox, no dead letter, and is run where the version is there."""
+        await self.began(running)
+        running.send(LaterEvent(), "r", topic=TOPICS.inbox)
+        await running.pump()
+        assert running.frontier(TOPICS.inbox).pending == 0
+        await running.restart()
+        assert running.topics[TOPICS.dead] == []
+        assert len(running.kept(state.PARKED)) == 1
+
+        await self.deploy(running, LaterFlow)
+
+        assert "later r" in running.flow.gate.entered
+        await running.open("later r")
+        assert running.kept(state.PARKED) == []
+
+    async def test_an_event_for_a_step_waits_for_a_version_that_has_it(
+        self, running: World
+    ) -> None:
+        """The type is known and the step is not."""
+        await self.began(running)
+        running.send(JokeEvent(), "r", step="extra")
+        await running.pump()
+        assert running.topics[TOPICS.dead] == []
+
+        await self.deploy(running, WiderFlow)
+
+        assert "extra r" in running.flow.gate.entered
+
+    async def test_suspended_work_survives_a_version_that_does_not_know_it(
+        self, running: World
+    ) -> None:
+        """Back and forth, and resumed in between: it is there when its version is."""
+        await self.deploy(running, LaterFlow)
+        await self.began(running)
+        running.send(LaterEvent(), "r", topic=TOPICS.inbox)
+        await running.pump()
+        running.happen(Cancelled(), "r")
+        await running.pump()
+        await self.deploy(running, JokeFlow)
+        running.happen(Resumed(), "r", epoch=1)
+        await running.pump()
+        await running.restart()
+        assert running.topics[TOPICS.dead] == []
+
+        await self.deploy(running, LaterFlow)
+
+        assert "later r" in running.flow.gate.entered
+
+    @pytest.mark.parametrize("begun", [True, False], ids=["started", "never started"])
+    async def test_what_waits_goes_with_its_run(self, running: World, *, begun: bool) -> None:
+        """Frozen when the run ends without a result, and gone when it is forgotten."""
+        if begun:
+            await self.began(running)
+        running.send(LaterEvent(), "r", topic=TOPICS.inbox)
+        await running.pump()
+        assert len(running.kept(state.PARKED)) == 1
+
+        running.happen(Cancelled(), "r")
+        await running.pump()
+
+        assert running.kept(state.PARKED) == []
+        assert state.frozen_key("r", "o", "") in running.state
+
+    async def test_ends_are_kept_while_events_wait_for_another_version(
+        self, running: World
+    ) -> None:
+        """Else their run would begin again where they are read."""
+        running.task.inputs.unread = frozenset({"fleet.joke.Later"})
+
+        assert not running.task.inputs.have_passed(0)
