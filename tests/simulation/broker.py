@@ -167,6 +167,8 @@ class Broker:
         self.on_commit: list[Callable[[Transaction], None]] = []
         #: How often each topic was deleted and created again.
         self._made: Counter[str] = Counter()
+        #: Hears of each transaction that it gives up on.
+        self.on_timeout: Callable[[], None] = lambda: None
         #: Chance of an error that only this transaction suffers from.
         self.refusal = 0.0
         #: The error of records that are refused whoever sends them again; 0 where they are not.
@@ -350,6 +352,7 @@ class Broker:
     def _time_out(self, producer: ProducerId, transaction: Transaction) -> None:
         if producer.transaction is transaction and transaction.committed is None:
             self._world.note("kafka", f"gives up on a transaction of {transaction.owner}")
+            self.on_timeout()
             producer.fence(self._world.now)
             self._decide(producer, committed=False)
 

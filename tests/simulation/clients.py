@@ -13,6 +13,7 @@ from typing import Any
 from aiokafka.errors import IllegalStateError, KafkaTimeoutError
 from faust.types import TP
 
+from fleet.runtime.producer_thread import ProducerThread, ThreadedProducer
 from fleet.runtime.transactional_producer import TransactionalProducer
 from simulation.connection import Connection
 from simulation.idempotent import IdempotentProducer
@@ -115,17 +116,25 @@ class Reader:
 class Clients:
     """See `fleet.runtime.broker.Clients`."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, thread: ProducerThread | None = None) -> None:
         self._connection = connection
+        #: Where transactions are; in the loop of everything else where there is none.
+        self._thread = thread
 
     def producer(self, **_options: Any) -> IdempotentProducer:
         """Return a producer that is not started."""
         return IdempotentProducer(self._connection)
 
-    def producer_apart(self, *, transactional_id: str, **_options: Any) -> TransactionalProducer:
+    def producer_apart(
+        self, *, transactional_id: str, **_options: Any
+    ) -> ThreadedProducer | TransactionalProducer:
         """Return a producer of transactions that is not started: the real one."""
-        wire: Any = WireProducer(self._connection, transactional_id)
-        return TransactionalProducer(wire)
+
+        def make() -> TransactionalProducer:
+            wire: Any = WireProducer(self._connection, transactional_id)
+            return TransactionalProducer(wire)
+
+        return make() if self._thread is None else ThreadedProducer(self._thread, make)
 
     def reader(self, **_options: Any) -> Reader:
         """Return a consumer that is not started."""

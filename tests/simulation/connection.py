@@ -99,7 +99,7 @@ class Connection:
         """Send a request; return its answer or raise its error."""
         if self.loop.dead:
             raise asyncio.CancelledError
-        answer = self.loop.create_future()
+        answer = asyncio.get_running_loop().create_future()
         self.on_request("before", name)
         seconds = self._delay() + self.slow(name)
         self.world.after(seconds, lambda: self._arrive(name, request, answer))
@@ -113,7 +113,7 @@ class Connection:
         # It is lost, arrives and is not answered, or arrives when its sender has given it up.
         fate = random.choice(("lost", "unanswered", "unanswered", "late"))
         self.world.note(self.loop.name, f"{fate}: {name}")
-        unheard = self.loop.create_future()
+        unheard = asyncio.get_running_loop().create_future()
         if fate != "lost":
             late = random.choice((0.05, 1.0, 5.0)) if fate == "late" else 0.0
             self.on_request("before", name)
@@ -141,7 +141,7 @@ class Connection:
 
     def _answer(self, answer: "asyncio.Future[Any]", result: Any) -> None:
         if not self.loop.dead:
-            self.loop.call_soon(_resolve, answer, result)
+            answer.get_loop().call_soon(_resolve, answer, result)
 
     def _delay(self) -> float:
         random = self.world.random

@@ -123,6 +123,10 @@ class History:
         for fault in self.plan.faults:
             self.world.after(fault.at, partial(self._inject, fault))
         self._prepare_wire(self.plan.wire)
+        if self.plan.is_calm:
+            self.broker.on_timeout = partial(
+                self.world.violate, "nothing is wrong, and a worker leaves a transaction open"
+            )
         if self.plan.mix is not None:
             self._prepare_deployments(self.plan.mix)
         self._prepare_calling(self.plan.calling)

@@ -154,6 +154,12 @@ class Plan:
     opening: Opening = field(default_factory=Opening)
     calling: Calling = NO_TROUBLE
 
+    @property
+    def is_calm(self) -> bool:
+        """Whether nothing happens to workers, brokers and what is between them."""
+        troubled = self.faults or self.wire.breaks or self.wire.moved_at
+        return not troubled and self.opening == Opening()
+
     def __str__(self) -> str:
         whole = {**vars(self), "runs": len(self.runs), "faults": len(self.faults)}
         lines = [

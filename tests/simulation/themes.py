@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 
-from simulation.plan import Call, Fault, Opening, Plan, RunPlan
+from simulation.plan import Call, Compute, Fault, Opening, Plan, RunPlan, Wire
 
 #: Share of the seeds that each theme has.
 SHARE = 0.025
@@ -121,11 +121,32 @@ def _opened_amid_rebalances(random: Random, plan: Plan) -> Plan:
     )
 
 
+def _crowded_loop(random: Random, plan: Plan) -> Plan:
+    """Many steps are ready at once and compute: every turn of the loop is seconds away."""
+    begin = random.uniform(5, 8)
+    return replace(
+        plan,
+        workers=1,
+        partitions=1,
+        slots=100,
+        longest=0.5,
+        refusal=0,
+        drain_seconds=10.0,
+        crowd=None,
+        opening=Opening(),
+        compute=Compute(callback=random.uniform(0.005, 0.02), step=random.uniform(0.02, 0.1)),
+        wire=Wire(breaks=0.0, moved_at=(), away_seconds=0.0, expired_at=()),
+        runs=tuple(_run(number, begin, random, parts=3) for number in range(30)),
+        faults=(),
+    )
+
+
 THEMES: tuple[Callable[[Random, Plan], Plan], ...] = (
     _old_copy_returns,
     _frozen_while_loading,
     _events_outlive_their_run,
     _opened_amid_rebalances,
+    _crowded_loop,
 )
 
 

@@ -31,6 +31,7 @@ from simulation.flow import Laboratory
 from simulation.group import HEARTBEAT_SECONDS, SESSION_SECONDS, Group
 from simulation.grown import FLOWS
 from simulation.plan import Compute, Opening
+from simulation.threads import SimulatedThread
 from simulation.troubles import Broken, Troubles
 from simulation.wire import WireProducer
 from simulation.world import Loop, World
@@ -216,9 +217,11 @@ class Worker:
         self._noted = 0.0
         troubles = Troubles(world, name, opening)
         self.connection.on_reading, self.connection.slow = troubles.of_client, troubles.slows
+        # Where computing takes no time nothing is held up, and one loop is simulated faster.
+        thread = SimulatedThread(world, self.loop) if compute.callback else None
         backend = Backend(
             world,
-            Clients(self.connection),
+            Clients(self.connection, thread),
             disk,
             partitions,
             world.random.uniform(-1, 1),
@@ -325,7 +328,8 @@ class Worker:
     def _producer(self, partition: int) -> tuple[WireProducer, tuple[str, int, int]]:
         """Return a task's producer, and who it is."""
         log: Any = self.engine.tasks[partition]._log
-        return log._producer._producer, tuple(log._producer.identity)
+        producer = getattr(log._producer, "inside", log._producer)
+        return producer._producer, tuple(producer.identity)
 
     def _do(self, work: Coroutine[Any, Any, None]) -> None:
         self.loop.call_soon(lambda: self._tasks.append(self.loop.create_task(work)))

@@ -119,6 +119,8 @@ class Loop(asyncio.BaseEventLoop):
     def __init__(self, world: World, name: str) -> None:
         super().__init__()
         self.name = name
+        #: Loops of other threads of the process.
+        self.threads: list[Loop] = []
         self.frozen = False
         self.dead = False
         #: What each callback takes, and until when the last one does, in seconds.
@@ -166,7 +168,8 @@ class Loop(asyncio.BaseEventLoop):
     def kill(self) -> None:
         """Run nothing any more."""
         self.dead = True
-        self._world.loops.remove(self)
+        for loop in (self, *self.threads):
+            self._world.loops.remove(loop)
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         """Take what nobody caught: in a process that is alive that must not happen."""

@@ -38,6 +38,10 @@ _start_log, _transact = KafkaLog.start, TransactionalProducer.transact
 @instead_of(KafkaLog, "start")
 async def _the_predecessor_is_not_fenced(self: Any) -> None:
     wire = self._producer._producer
+    if wire is None:
+        # In a thread; there are enough without one.
+        await _start_log(self)
+        return
     known = wire.connection.broker.ids.get(wire.name)
     if known is None:
         await _start_log(self)

@@ -7,6 +7,7 @@ from aiokafka.errors import InvalidProducerIdMapping
 from fleet.runtime import transactional_producer
 from fleet.runtime.log import Receipt
 from fleet.runtime.producer_errors import BatchesRefused
+from fleet.runtime.producer_thread import ThreadedProducer
 from fleet.runtime.transactional_producer import TransactionalProducer
 from fleet.runtime.transactions import KafkaLog
 from simulation.mutations.registry import instead_of
@@ -64,3 +65,8 @@ _abort = KafkaLog._abort
 async def _an_expired_id_is_tried_for_ever(self: Any, failure: Any) -> None:
     if not isinstance(failure, InvalidProducerIdMapping):
         await _abort(self, failure)
+
+
+@instead_of(ThreadedProducer, "apart")
+async def _transactions_are_in_the_loop_of_the_steps(self: Any, work: Any) -> Any:
+    return await work(self.inside)
