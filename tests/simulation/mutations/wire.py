@@ -12,11 +12,8 @@ from fleet.runtime.transactional_producer import TransactionalProducer
 from fleet.runtime.transactions import KafkaLog
 from simulation.mutations.registry import instead_of
 
-_coordinate, _receipt, _end = (
-    TransactionalProducer._coordinate,
-    KafkaLog._receipt,
-    TransactionalProducer.end,
-)
+_coordinate, _renew = TransactionalProducer._coordinate, TransactionalProducer._renew
+_receipt, _end = KafkaLog._receipt, TransactionalProducer.end
 
 
 @instead_of(TransactionalProducer, "_fail")
@@ -39,10 +36,10 @@ async def _a_request_that_was_not_answered_may_come_late(self: Any, request: Any
 
 @instead_of(TransactionalProducer, "_renew")
 async def _another_epoch_is_taken_from_whoever_has_it(self: Any) -> None:
-    await self._producer.start()
-    self._renewed = None
-    self._sequences.clear()
-    self._in_doubt = False
+    wire = self._producer
+    known = wire.connection.broker.ids[wire.name]
+    self._renewed = self.identity._replace(producer_id=known.number, producer_epoch=known.epoch)
+    await _renew(self)
 
 
 @instead_of(TransactionalProducer, "end")
@@ -51,7 +48,7 @@ async def _an_epoch_is_not_ended(self: Any, *, commit: bool) -> None:
     await _end(self, commit=commit)
 
 
-@instead_of(KafkaLog, "_receipt", near=1100)
+@instead_of(KafkaLog, "_receipt")
 def _a_duplicate_moves_the_state_to_nowhere(self: Any, acknowledged: Any) -> Receipt:
     found = _receipt(self, acknowledged)
     last = [each.offset for each in acknowledged if each.topic == self._state_topic]
