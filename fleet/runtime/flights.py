@@ -116,6 +116,10 @@ class Flights:
         else:
             self._line_up(lane, flight)
 
+    def has(self, run_id: str) -> bool:
+        """Tell whether steps of a run are in flight or wait."""
+        return run_id in self._by_run
+
     def active_steps(self, run_id: str) -> set[str]:
         """Return the names of a run's steps that run now."""
         flights = self._by_run.get(run_id, {}).values()

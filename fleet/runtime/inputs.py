@@ -5,6 +5,7 @@ An event is open from its delivery until all its steps are done. A step that is 
 others of its event leaves a mark in the state, so that only the others run again after a crash.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -49,7 +50,8 @@ class Inputs:
         #: Topics that this version does not read, and in which events wait for one that does.
         self.unread: frozenset[str] = frozenset()
         self._ledger = ledger
-        self._open: dict[tuple[str, int], _Open] = {}
+        #: By topic and offset; in the order in which they were delivered, and so the oldest first.
+        self._open: dict[str, dict[int, _Open]] = defaultdict(dict)
         #: By topic: every record that was appended before this broker time was delivered.
         self._seen_ms: dict[str, float] = {}
         #: By topic: how many records were not delivered yet, and since when that is known, in
@@ -93,11 +95,11 @@ class Inputs:
         """Hold an event open until all of *steps* are done."""
         size = _size(record)
         self.window.add(size)
-        self._open[record.topic, record.offset] = _Open(record, set(steps), marked, size)
+        self._open[record.topic][record.offset] = _Open(record, set(steps), marked, size)
 
     def step_done(self, record: Delivered, step: str) -> None:
         """Note that one step of an open event is done; the last one closes it."""
-        event = self._open[record.topic, record.offset]
+        event = self._open[record.topic][record.offset]
         event.steps.discard(step)
         if event.steps:
             prefix = state.done_prefix(record.topic, record.offset)
@@ -110,7 +112,7 @@ class Inputs:
 
     def close(self, record: Delivered) -> None:
         """Note that nothing more is to be done for an open event."""
-        event = self._open.pop((record.topic, record.offset))
+        event = self._open[record.topic].pop(record.offset)
         self.window.add(-event.size)
         if event.marked:
             self._ledger.open.state.delete_all(state.done_prefix(record.topic, record.offset))
@@ -142,10 +144,9 @@ class Inputs:
             topic: self._seen_ms.get(topic, since_ms)
             for topic, (_, since_ms) in self._behind.items()
         }
-        opened: dict[str, float] = {}
-        for (topic, _), event in self._open.items():
-            opened[topic] = min(opened.get(topic, now_ms), event.record.appended_ms)
-        oldest |= opened
+        for topic, events in self._open.items():
+            if events:
+                oldest[topic] = next(iter(events.values())).record.appended_ms
         return {
             topic: Lag(
                 records=frontier.pending + self._behind.get(topic, (0, 0.0))[0],
@@ -156,14 +157,13 @@ class Inputs:
         }
 
     def have_passed(self, time_ms: float) -> bool:
-        """Whether every record that was appended before *time_ms* was delivered and is done.
+        """Whether every record that was appended before *time_ms* was delivered.
 
         Not while some wait for another version of the workflow.
         """
         if self.unread:
             return False
-        seen = all(self._seen_ms.get(topic, 0) > time_ms for topic in self.frontiers)
-        return seen and all(event.record.appended_ms > time_ms for event in self._open.values())
+        return all(self._seen_ms.get(topic, 0) > time_ms for topic in self.frontiers)
 
     def positions(self) -> Mapping[bytes, bytes]:
         """Return the positions that have changed, for the commit that is about to be sealed."""

@@ -10,12 +10,13 @@ it runs: going on would lose more.
 What retention has removed is gone whatever is done. It is said and counted, and the task goes on.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fleet.records.errors import FleetError
 from fleet.runtime import logs
+from fleet.runtime.ends_index import INDEX
 from fleet.runtime.frontier import Frontier
 from fleet.runtime.loading import Loader
 from fleet.workflow import state
@@ -164,11 +165,16 @@ class InputCheck:
 
 def forget_state(task: "Task") -> None:
     """Remove what is left of a state that was lost: it is not whole."""
-    for key, _ in list(task.ledger.items(b"")):
-        if key:
-            task.ledger.open.state.delete(key)
+    for key in list(_kept(task)):
+        task.ledger.open.state.delete(key)
 
 
 def remains(task: "Task") -> bool:
     """Whether there is state without the entry that every state has from its first commit on."""
-    return task.ledger.get(state.META) is None and any(key for key, _ in task.ledger.items(b""))
+    return task.ledger.get(state.META) is None and any(_kept(task))
+
+
+def _kept(task: "Task") -> Iterator[bytes]:
+    """Yield the keys of the state, and not those that only the local copy has."""
+    keys = (key for key, _ in task.ledger.items(b""))
+    return (key for key in keys if key and not key.startswith(INDEX))

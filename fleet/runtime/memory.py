@@ -9,11 +9,13 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from itertools import islice
 
 from fleet.records.envelope import Envelope
 from fleet.records.events import Event, encoded
 from fleet.records.log import Delivered, Outgoing
 from fleet.records.topics import Topics
+from fleet.runtime import ends_index
 from fleet.runtime.log import Receipt
 from fleet.workflow import sizes
 from fleet.workflow.state import MemoryState
@@ -101,12 +103,11 @@ class MemoryStore(MemoryState):
 
     def write(self, changes: Mapping[bytes, bytes | None], state_offset: int = 0) -> None:
         """Apply a commit's changes."""
-        super().write(changes)
+        super().write(ends_index.extended(self, changes))
 
     def scan(self, prefix: bytes, after: bytes, limit: int) -> list[tuple[bytes, bytes]]:
         """Return at most *limit* entries under *prefix* whose keys are greater than *after*."""
-        found = ((key, value) for key, value in self.items(prefix) if key > after)
-        return [entry for _, entry in zip(range(limit), found, strict=False)]
+        return list(islice(self.following(prefix, after), limit))
 
     def close(self) -> None:
         """Do nothing: the store holds nothing."""

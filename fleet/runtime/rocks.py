@@ -14,7 +14,7 @@ from typing import Any
 from rocksdict import AccessType, BlockBasedOptions, Cache, Options, Rdict, ReadOptions, WriteBatch
 
 from fleet.records.errors import FleetError
-from fleet.runtime import logs
+from fleet.runtime import ends_index, logs
 from fleet.runtime.guarded_store import StoreFailed
 
 _log = logs.get_logger("rocks")
@@ -73,7 +73,7 @@ class RocksStore:
     def write(self, changes: Mapping[bytes, bytes | None], state_offset: int) -> None:
         """Apply a commit's changes and the changelog offset, all or none."""
         batch = WriteBatch(raw_mode=True)
-        for key, value in changes.items():
+        for key, value in ends_index.extended(self, changes).items():
             if value is None:
                 batch.delete(key)
             else:
@@ -126,6 +126,8 @@ class RocksStore:
             self._db = Rdict(str(self._folder), _options(), access_type=AccessType.read_write())
         except Exception as failure:  # noqa: BLE001 - rocksdict raises bare exceptions
             raise _refusal(self._folder, str(failure)) from None
+        if self._db.get(_OFFSET_KEY) is None:
+            self._db[ends_index.COMPLETE] = b""
 
     def _place(self) -> tuple[int, float, str]:
         offset, _, rest = (self._db.get(_OFFSET_KEY) or b"0").partition(b" ")

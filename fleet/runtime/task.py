@@ -22,6 +22,7 @@ from fleet.records.envelope import BrokenEnvelope, Envelope
 from fleet.records.lifecycle import StepRecord
 from fleet.records.log import Delivered
 from fleet.records.topics import Topics
+from fleet.runtime import ends_index
 from fleet.runtime.budget import Budgets
 from fleet.runtime.clock import BrokerClock
 from fleet.runtime.commits import Commits, Committed
@@ -34,23 +35,21 @@ from fleet.runtime.log import Log, TaskLost
 from fleet.runtime.observing import Guarded, Observer
 from fleet.runtime.other_versions import OtherVersions
 from fleet.runtime.pulse import Pulse
+from fleet.runtime.retention import Retention
 from fleet.runtime.slots import Slots
 from fleet.runtime.uncommitted import Uncommitted
-from fleet.workflow import runs, state
+from fleet.workflow import state
 from fleet.workflow.errors import WorkflowRuntimeError
 from fleet.workflow.graph import Graph
 from fleet.workflow.outcomes import Raised, Returned
 from fleet.workflow.parked import Parked
-from fleet.workflow.runs import Admission, End, Run
+from fleet.workflow.runs import Admission
 from fleet.workflow.sizes import RecordTooLarge
 from fleet.workflow.steps import Step
 from fleet.workflow.transitions import Due, Ended, GoesOn, Transitions, Work
 
 #: Delivered and not done, per input topic, before a task takes no more of it.
 WINDOW_RECORDS = 10_000
-#: How many ended runs one look for forgotten ones takes, and how often it looks, in seconds.
-SWEEP_ENTRIES = 2_000
-SWEEP_SECONDS = 10.0
 #: How many of the events that a step sent its history record names.
 _SENT_NAMES = 100
 
@@ -110,9 +109,7 @@ class Task:
         self._lost = lost
         self._deadlines = Deadlines(self.clock, self._time_out)
         self._loops: list[asyncio.Task[None]] = []
-        #: Entries of runs that are to be forgotten, and when the sweep found them, in unix
-        #: milliseconds.
-        self._over_since: dict[str, tuple[bytes, float]] = {}
+        self._retention = Retention(self.ledger, self, charter.dedupe_days, charter.resume_days)
         self._alive = True
         self._taking = False
 
@@ -162,7 +159,9 @@ class Task:
         self._taking = True
         self._loops = [
             asyncio.create_task(self._supervised(self.commits.run), name=f"commits {self.name}"),
-            asyncio.create_task(self._supervised(self._sweep), name=f"sweep {self.name}"),
+            asyncio.create_task(
+                self._supervised(self._retention.run), name=f"retention {self.name}"
+            ),
         ]
         self._deadlines.start()
         for key, value in list(self.ledger.items(state.PARKED)):
@@ -477,50 +476,21 @@ class Task:
         else:
             self.commits.now()
 
-    async def _sweep(self) -> None:
-        after = {state.END: state.END, state.SEEN: state.SEEN}
-        while True:
-            await asyncio.sleep(SWEEP_SECONDS)
-            for prefix, last in after.items():
-                entries = self.ledger.store.scan(prefix, last, SWEEP_ENTRIES)
-                self._forget(prefix, entries)
-                after[prefix] = entries[-1][0] if len(entries) == SWEEP_ENTRIES else prefix
+    def forget(self, entry: ends_index.Entry) -> None:
+        """Remove everything that is kept of a run whose time is over."""
+        if entry.kind is ends_index.Kind.UNSTARTED:
+            if self.flights.has(entry.run_id):
+                # What its steps give would be kept for ever. A later look comes by again.
+                return
+            self._transitions.forget_unstarted(self.ledger.open, entry.run_id)
+        else:
+            frozen = entry.kind is ends_index.Kind.FROZEN
+            self._transitions.forget(self.ledger.open, entry.run_id, frozen=frozen)
+        self.commits.later()
 
-    def _forget(self, prefix: bytes, entries: list[tuple[bytes, bytes]]) -> None:
-        forget = self._forget_ended if prefix == state.END else self._forget_unstarted
-        for key, value in entries:
-            # Else a commit under way has forgotten it, and the id may be in use again.
-            if self.ledger.get(key) == value:
-                forget(key[len(prefix) :].decode(), value)
-
-    def _forget_ended(self, run_id: str, value: bytes) -> None:
-        end = End.decode(value)
-        due = runs.forget_after_ms(end, self.charter.dedupe_days, self.charter.resume_days)
-        if due <= self.clock.now_ms() and self._is_over(run_id, value):
-            self._transitions.forget(self.ledger.open, run_id)
-            self.commits.later()
-
-    def _forget_unstarted(self, run_id: str, value: bytes) -> None:
-        seen_ms = Run.decode(value).seen_ms
-        due = seen_ms + self.charter.dedupe_days * runs.DAY_MS
-        if due <= self.clock.now_ms() and self._is_over(run_id, value):
-            self._transitions.forget_unstarted(self.ledger.open, run_id)
-            self.commits.later()
-
-    def _is_over(self, run_id: str, entry: bytes) -> bool:
-        """Tell whether no event of a run can come any more that its steps have sent.
-
-        The sweep sees what is committed. So when it saw the end for the first time, all that the
-        steps had sent was in the log, and it has been read when all that was there then has.
-        """
-        seen, seen_ms = self._over_since.get(run_id, (b"", 0.0))
-        if seen != entry:
-            self._over_since[run_id] = entry, self.clock.now_ms()
-            return False
-        over = self.inputs.have_passed(seen_ms)
-        if over:
-            del self._over_since[run_id]
-        return over
+    def have_passed(self, time_ms: float) -> bool:
+        """Whether every record that was appended before *time_ms* was delivered."""
+        return self.inputs.have_passed(time_ms)
 
     # -- commits ------------------------------------------------------------------------------
 
@@ -559,6 +529,10 @@ class Task:
     def broken(self, failure: BaseException) -> None:
         """Give up: something failed that cannot fail, so the task must not look alive."""
         self._lose(failure)
+
+    def now_ms(self) -> float:
+        """Return the broker's time in unix milliseconds."""
+        return self.clock.now_ms()
 
     def now(self) -> float:
         """Return the broker's time in unix seconds."""

@@ -14,6 +14,7 @@ format: the changelog keeps it for as long as runs last.
     d <topic> <offset> <step>     a step that is done with an event before its siblings
     k <run id> <event id> <step>  frozen work of a run that ended without a result
     w <run id> <event id> <step>  parked work of a run that goes on; done when it has run
+    t <kind> <time> <run id>      what is forgotten when; only in local copies, see `ends_index`
 """
 
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
@@ -172,6 +173,11 @@ class MemoryState:
     def items(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Yield the entries whose keys begin with *prefix*, in the order of their keys."""
         for key in self._values.irange(prefix, prefix + b"\xff"):
+            yield key, self._values[key]
+
+    def following(self, prefix: bytes, after: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the entries under *prefix* whose keys are greater than *after*."""
+        for key in self._values.irange(after, prefix + b"\xff", (False, True)):
             yield key, self._values[key]
 
     def write(self, changes: Mapping[bytes, bytes | None]) -> None:

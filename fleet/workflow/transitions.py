@@ -291,9 +291,10 @@ class Transitions:
         )
         self._append(draft, envelope, happening)
 
-    def forget(self, draft: Draft, run_id: str) -> None:
-        """Remove everything that is kept of an ended run."""
-        self._remove(draft, run_id)
+    def forget(self, draft: Draft, run_id: str, *, frozen: bool) -> None:
+        """Remove everything that is kept of an ended run: its end, and what is *frozen* with it."""
+        if frozen:
+            self._remove(draft, run_id)
         draft.state.delete(state.end_key(run_id))
 
     def forget_unstarted(self, draft: Draft, run_id: str) -> None:
@@ -368,7 +369,8 @@ class Transitions:
             draft.state.delete(state.seen_key(run_id))
 
     def _remove(self, draft: Draft, run_id: str) -> None:
-        draft.state.delete(state.run_key(run_id))
+        if draft.state.get(state.run_key(run_id)) is not None:
+            draft.state.delete(state.run_key(run_id))
         self._unsee(draft, run_id)
         draft.state.delete_all(state.context_prefix(run_id))
         draft.state.delete_all(state.frozen_prefix(run_id))

@@ -83,7 +83,8 @@ def make(seed: int, runs: "Sequence[RunPlan]", *, once: bool) -> Calling:
     over = max((each.at + each.seconds for each in faults), default=0.0)
     after = max(60.0, over + 10) + random.uniform(0, 5)
     late = [
-        LateCall(after, caller, f"after{caller}", 1, random.choice((None, 8.0)))
+        # A task whose transactional id was forgotten learns it now, and is opened anew.
+        LateCall(after, caller, f"after{caller}", 1, random.choice((None, 40.0)))
         for caller in range(2)
     ]
     if not once:

@@ -89,6 +89,8 @@ class Checks:
         #: Runs of which the group has committed that they ended, and those it has forgotten.
         self._concluded: set[str] = set()
         self._forgotten: set[bytes] = set()
+        #: Work that waited for a version of a run that was forgotten: its start never came.
+        self._given_up: set[bytes] = set()
         self._buried: set[tuple[str, int, int]] = set()
         self._read: dict[int, int] = {}
         broker.on_commit.append(self._on_commit)
@@ -149,6 +151,7 @@ class Checks:
         self._check_outputs(records, steps)
         self._note_shown(records, steps)
         changes = [record for record in records if record.topic == TOPICS.state]
+        self._note_given_up(changes)
         before = dict(self.state[partition])
         for change in changes:
             assert change.key is not None
@@ -162,6 +165,15 @@ class Checks:
             assert change.key is not None
             if change.key.startswith(state.POSITION):
                 self._check_position(partition, change.key, before, records)
+
+    def _note_given_up(self, changes: list[Record]) -> None:
+        removed = {change.key or b"" for change in changes if change.value is None}
+        put = {change.key or b"" for change in changes if change.value is not None}
+        for key in removed:
+            run_id = key[len(state.SEEN) :].decode()
+            if key.startswith(state.SEEN) and not put & {state.run_key(run_id), key}:
+                kept = state.frozen_prefix(run_id), state.parked_prefix(run_id)
+                self._given_up |= {each for each in removed if each.startswith(kept)}
 
     def _note_end(self, key: bytes, before: bytes | None, after: bytes | None) -> None:
         run_id = key[len(state.END) :].decode()
@@ -336,7 +348,7 @@ class Checks:
         # Without a step's name: an event that waits for a version which has a step for it.
         places = [(envelope.run_id, envelope.event_id, name) for name in (step, "")]
         keys = [key(*each) for each in places for key in (state.frozen_key, state.parked_key)]
-        parked = any(key in kept for key in keys)
+        parked = any(key in kept or key in self._given_up for key in keys)
         # Between the request to resume and its answer, work that waits is still where it was.
         return parked or (gone and end is not None)
 

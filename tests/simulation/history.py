@@ -23,9 +23,9 @@ from simulation.themes import themed
 from simulation.worker import TOPICS, Disk, Worker
 from simulation.world import BEGINNING, World
 
-#: When all runs must have ended, and when all state must be gone, in seconds of the history.
+#: When all runs must have ended, and how soon all state must be gone after it may be, in seconds.
 ENDED_BY = 200.0
-EMPTY_BY = 500.0
+EMPTY_WITHIN = 90.0
 CALLERS = 2
 #: How long a deployment takes until its workers work, in seconds.
 DEPLOYED_SECONDS = 5.0
@@ -86,8 +86,11 @@ class History:
             if self._happens(self._has_ended, ENDED_BY):
                 self._check_the_end()
                 self._remove_types()
-                if not self._happens(self.checks.state_is_empty, EMPTY_BY):
+                kept = 1.5 * self.plan.dedupe_seconds
+                by = self.world.now - BEGINNING + kept + EMPTY_WITHIN
+                if not self._happens(self.checks.state_is_empty, by):
                     self.world.violate(f"the state keeps {self.checks.left()[:MOST_TOLD]}")
+                self._check_indexes()
             else:
                 self.world.violate(f"not all has ended: {self._unfinished()[:MOST_TOLD]}")
         finally:
@@ -407,6 +410,17 @@ class History:
                 call_checks.check(self.world, self.checks, call)
                 if caller.reads_streams:
                     call_checks.check_stream(self.world, self.checks, call)
+
+    def _check_indexes(self) -> None:
+        """What is forgotten is in no index any more; the last commit may be on its way to it."""
+        emptied = self._happens(
+            lambda: not any(worker.indexed() for worker in self._alive()),
+            self.world.now - BEGINNING + EMPTY_WITHIN,
+        )
+        if not emptied:
+            for worker in self._alive():
+                for key in worker.indexed()[:1]:
+                    self.world.violate(f"{worker.name} has what is forgotten in its index: {key!r}")
 
     def _owned_since(self, name: str, partition: int) -> float | None:
         worker = next(each for each in self.workers if each.name == name)

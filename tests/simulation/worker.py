@@ -17,6 +17,7 @@ from faust.types import TP
 from fleet.config.settings import Settings
 from fleet.records.topics import Topics
 from fleet.runtime import faust_consumer
+from fleet.runtime.ends_index import COMPLETE, INDEX
 from fleet.runtime.engine import SILENT_SESSIONS, Engine
 from fleet.runtime.guarded_store import StoreFailed
 from fleet.runtime.host import Host
@@ -306,10 +307,22 @@ class Worker:
             key
             for partition, task in self.engine.tasks.items()
             for key in {**self.disk[partition]._values, **changelog[partition]}
+            # The index of ends is in no changelog.
+            if not key.startswith(INDEX)
             # One that was fenced and has not heard of it yet keeps what it had.
             if task.taking
             and self.owned_since(partition) is not None
             and changelog[partition].get(key) != self.disk[partition]._values.get(key)
+        ]
+
+    def indexed(self) -> list[bytes]:
+        """Return what its tasks have in their indexes of ends."""
+        return [
+            key
+            for partition, task in self.engine.tasks.items()
+            if task.taking and self.owned_since(partition) is not None
+            for key in self.disk[partition]._values
+            if key.startswith(INDEX) and key != COMPLETE
         ]
 
     def ground(self) -> None:
@@ -322,7 +335,8 @@ class Worker:
         return sum(
             len(event.record.value or b"")
             for task in self.engine.tasks.values()
-            for event in task.inputs._open.values()
+            for events in task.inputs._open.values()
+            for event in events.values()
         )
 
     def _producer(self, partition: int) -> tuple[WireProducer, tuple[str, int, int]]:

@@ -9,7 +9,7 @@ from test_task import JOKES, START, TOPICS, Clock, World, turns
 from fleet.records.envelope import Envelope, Headers
 from fleet.records.lifecycle import Failed, Known, Resumed, Started, TimedOut
 from fleet.records.log import Outgoing
-from fleet.runtime import commits, task
+from fleet.runtime import commits, retention
 
 #: Headers that are no envelope, beside those of a start event of run `r`.
 BROKEN: dict[str, Headers] = {
@@ -80,7 +80,7 @@ async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     """A task that runs."""
     monkeypatch.setattr(commits, "GATHER_SECONDS", 0)
     monkeypatch.setattr(commits, "LATER_SECONDS", 0)
-    monkeypatch.setattr(task, "SWEEP_SECONDS", 3600)
+    monkeypatch.setattr(retention, "LOOK_SECONDS", 3600)
     made = World(Clock())
     await made.begin()
     yield made

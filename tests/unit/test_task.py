@@ -30,7 +30,7 @@ from fleet.records.lifecycle import (
 )
 from fleet.records.log import Delivered, Outgoing
 from fleet.records.topics import Topics
-from fleet.runtime import commits, task
+from fleet.runtime import commits, ends_index, retention, task
 from fleet.runtime.flights import Flight, Outcome
 from fleet.runtime.frontier import Frontier, Lost
 from fleet.runtime.log import Receipt, TaskLost
@@ -135,10 +135,13 @@ class Store(MemoryStore):
     def __init__(self) -> None:
         super().__init__()
         self.scans = asyncio.Semaphore(0)
+        self.read = 0
 
     def scan(self, prefix: bytes, after: bytes, limit: int) -> list[tuple[bytes, bytes]]:
         self.scans.release()
-        return super().scan(prefix, after, limit)
+        found = super().scan(prefix, after, limit)
+        self.read += len(found)
+        return found
 
 
 class Transaction:
@@ -370,6 +373,11 @@ class World:
         notes = [dict(each.headers)["fleet-dead-letter"] for each in self.topics[TOPICS.dead]]
         return [DeadLetter.model_validate_json(note) for note in notes]
 
+    def indexed(self) -> list[bytes]:
+        """Return the keys of the index of ends, in the local copy."""
+        keys = (key for key, _ in self.store.items(ends_index.INDEX))
+        return [key for key in keys if key != ends_index.COMPLETE]
+
     def kept(self, prefix: bytes = b"") -> list[bytes]:
         """Return the committed state's keys, without positions."""
         found = [key for key in self.state if key.startswith(prefix)]
@@ -395,7 +403,7 @@ async def turns() -> None:
 async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     monkeypatch.setattr(commits, "GATHER_SECONDS", 0)
     monkeypatch.setattr(commits, "LATER_SECONDS", 0)
-    monkeypatch.setattr(task, "SWEEP_SECONDS", 3600)
+    monkeypatch.setattr(retention, "LOOK_SECONDS", 3600)
     clock = Clock()
     monkeypatch.setattr(task, "BrokerClock", lambda _wall: clock)
     made = World(clock)
@@ -1043,21 +1051,32 @@ class TestDeadline:
         assert [type(each) for each in running.happenings("r")] == [Started, Cancelled]
 
 
-class TestSweep:
+class TestRetention:
     @pytest.fixture
     async def swept(self, world: World, monkeypatch: pytest.MonkeyPatch) -> World:
         """A world that looks for what can be forgotten all the time, with one ended run."""
-        monkeypatch.setattr(task, "SWEEP_SECONDS", 0.0005)
+        for name in ("LOOK_SECONDS", "READ_SECONDS", "TURN_SECONDS"):
+            monkeypatch.setattr(retention, name, 0.0005)
+        have_passed = Task.have_passed
+
+        def asked(self: Task, time_ms: float) -> bool:
+            world.store.scans.release()
+            return have_passed(self, time_ms)
+
+        monkeypatch.setattr(Task, "have_passed", asked)
         await world.begin()
         world.happen(Cancelled(), "r")
         await world.pump()
         return world
 
     async def look(self, world: World) -> None:
-        """Let three looks happen, of two scans each, and what they decide be committed."""
+        """Let looks happen, of a scan of each kind, and what they decide be committed.
+
+        One that waits for the inputs asks for them again and again.
+        """
         while world.store.scans._value:
             await world.store.scans.acquire()
-        for _ in range(6):
+        for _ in range(12):
             await world.store.scans.acquire()
         await turns()
 
@@ -1074,6 +1093,7 @@ class TestSweep:
         """Once every input has passed the end, nothing of the run is left."""
         await self.pass_time(swept, 7 * DAY_MS + 1, swept.charter.inputs)
         assert swept.kept() == []
+        assert swept.indexed() == []
 
     async def test_not_before(self, swept: World) -> None:
         """A repeated start of it is still recognised."""
@@ -1095,15 +1115,24 @@ class TestSweep:
         await self.pass_time(swept, 7 * DAY_MS + 1, swept.charter.inputs[1:])
         assert swept.kept() == [state.end_key("r")]
 
-    async def test_not_while_older_work_goes_on(self, swept: World) -> None:
-        """A step in flight from before the end holds the frontier, and so the entry."""
+    async def test_older_work_of_another_run_is_no_reason_to_wait(self, swept: World) -> None:
+        """A step that takes an hour sends nothing of a run that ended, so the state stays small."""
         swept.send(JokeEvent(), "other", topic=JOKES, step="count")
         await swept.pump()
         await self.pass_time(swept, 7 * DAY_MS + 1, swept.charter.inputs)
-        assert state.end_key("r") in swept.kept()
-        await swept.open("count other")
-        await self.look(swept)
         assert state.end_key("r") not in swept.kept()
+
+    async def test_a_run_without_a_start_is_kept_while_it_works(self, swept: World) -> None:
+        """What its step gives, days later, would be kept for ever."""
+        swept.send(JokeEvent(), "early", topic=JOKES, step="count")
+        await swept.pump()
+        await self.pass_time(swept, 7 * DAY_MS + 1, swept.charter.inputs)
+        assert swept.kept(state.SEEN) == [state.seen_key("early")]
+        await swept.open("count early")
+        for _ in range(retention.LOOKS):
+            await self.pass_time(swept, 1, swept.charter.inputs)
+        assert swept.kept() == []
+        assert swept.indexed() == []
 
     async def test_a_run_that_began_anew_is_not_forgotten(self, swept: World) -> None:
         """Its old end is forgotten, in a commit that takes long, and the id is used again."""
@@ -1121,14 +1150,52 @@ class TestSweep:
     async def test_many_are_forgotten_a_few_at_a_time(
         self, swept: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """A look goes on where the last one stopped, and begins again at the end."""
-        monkeypatch.setattr(task, "SWEEP_ENTRIES", 4)
+        """A turn goes on where the last one stopped."""
+        monkeypatch.setattr(retention, "TURN_ENTRIES", 4)
         for number in range(10):
             swept.happen(Cancelled(), f"r{number}")
         await swept.pump()
-        for _ in range(5):
-            await self.pass_time(swept, 7 * DAY_MS + 1, swept.charter.inputs)
+        await self.pass_time(swept, 7 * DAY_MS + 1, swept.charter.inputs)
         assert swept.kept() == []
+        assert swept.indexed() == []
+
+    async def test_an_end_that_was_read_late_is_forgotten_too(
+        self, swept: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It is older than what a look has come to; some looks begin with the oldest again."""
+        monkeypatch.setattr(retention, "LOOKS", 3)
+        await self.pass_time(swept, 7 * DAY_MS + 1, swept.charter.inputs)
+        swept.happen(Cancelled(), "late", appended_ms=EPOCH_MS)
+        await swept.pump()
+        for _ in range(3):
+            await self.pass_time(swept, 1, swept.charter.inputs)
+        assert swept.kept() == []
+
+    async def test_what_is_not_due_is_not_looked_at(self, swept: World) -> None:
+        """A look reads what is due and one turn more, however much is kept."""
+        for number in range(3_000):
+            swept.happen(Cancelled(), f"r{number}")
+        await swept.pump()
+        read = swept.store.read
+        await self.look(swept)
+        # Twelve scans were waited for, and some more may have followed.
+        assert swept.store.read - read <= 24 * retention.TURN_ENTRIES
+
+    async def test_ends_of_an_earlier_version_are_indexed_once(self, world: World) -> None:
+        """A local copy that has no index is read through when its task begins."""
+        await world.begin()
+        world.happen(Cancelled(), "r")
+        world.send(JokeEvent(), "early", topic=JOKES)
+        await world.pump()
+        indexed = world.indexed()
+        assert len(indexed) == 2
+        for key in (*indexed, ends_index.COMPLETE):
+            del world.store._values[key]
+        await ends_index.complete(world.store)
+        assert world.indexed() == indexed
+        scans = world.store.scans._value
+        await ends_index.complete(world.store)
+        assert world.store.scans._value == scans
 
 
 class TestLeftovers:

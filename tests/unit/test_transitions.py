@@ -332,7 +332,7 @@ class TestEnd:
         """Afterwards the id is as good as new, and other runs have lost nothing."""
         self.fill(group)
         group.happens(terminal)
-        group.transitions.forget(group.draft, "r")
+        group.transitions.forget(group.draft, "r", frozen=terminal.kind != Completed.kind)
         assert group.keys() == [b"c\0other\0a", b"k\0other\0e\0s"]
         assert group.start("s9") is Admission.RUN
 

@@ -2,9 +2,14 @@
 
 from typing import Any
 
+from fleet.runtime import ends_index
+from fleet.runtime.ends_index import Entry
+from fleet.runtime.flights import Flights
+from fleet.runtime.retention import Retention
 from fleet.runtime.slots import Slots
 from fleet.runtime.task import Task
 from fleet.runtime.uncommitted import Uncommitted
+from fleet.workflow import state
 from simulation.mutations.registry import instead_of
 
 
@@ -35,3 +40,39 @@ def _steps_that_were_held_back_are_not_begun(self: Any, commit: Any) -> None:
 @instead_of(Slots, "give_back")
 def _slots_are_not_given_back(self: Any) -> None:
     self.hand_out()
+
+
+@instead_of(ends_index, "extended")
+def _ends_are_not_indexed(view: Any, changes: Any) -> Any:
+    del view
+    return changes
+
+
+_of = Entry.of
+
+
+@instead_of(ends_index, "extended")
+def _what_is_forgotten_stays_in_the_index(view: Any, changes: Any) -> Any:
+    del view
+    found = {
+        _of(key, value).key: b""
+        for key, value in changes.items()
+        if value is not None and key.startswith((state.END, state.SEEN))
+    }
+    return {**changes, **found}
+
+
+_due_of = Retention._due_of
+
+
+@instead_of(Retention, "_due_of")
+async def _forgetting_does_not_keep_up(self: Any, kind: Any) -> Any:
+    due = await _due_of(self, kind)
+    self._after.clear()
+    return due[:20]
+
+
+@instead_of(Flights, "has")
+def _runs_without_a_start_are_forgotten_while_they_work(self: Any, run_id: str) -> bool:
+    del self, run_id
+    return False
