@@ -32,6 +32,8 @@ DONE = b"d\0"
 FROZEN = b"k\0"
 PARKED = b"w\0"
 
+#: Up to so many changes are looked through one by one.
+FEW_CHANGES = 32
 #: What an entry takes besides its value, about, in bytes: key, objects.
 _ENTRY_BYTES = 200
 
@@ -101,7 +103,7 @@ class View(Protocol):
 class Overlay:
     """Changes over a view: reads see them, and the view below stays as it is.
 
-    For a few changes, as of one attempt; see `LargeOverlay`.
+    Most attempts change little, so a few changes are not sorted; more are. See `LargeOverlay`.
     """
 
     def __init__(self, below: View) -> None:
@@ -144,19 +146,22 @@ class Overlay:
             self.delete(key)
 
     def _changed(self, prefix: bytes) -> Iterable[bytes]:
+        if isinstance(self.changes, SortedDict):
+            found: Iterable[bytes] = self.changes.irange(prefix, prefix + b"\xff")
+            return found
+        if len(self.changes) > FEW_CHANGES:
+            # What follows looks at what is under a prefix, however many there are.
+            self.changes = SortedDict(self.changes)
+            return self._changed(prefix)
         return [key for key in self.changes if key.startswith(prefix)]
 
 
 class LargeOverlay(Overlay):
-    """An overlay that finds what is under a prefix among thousands of changes."""
+    """An overlay that is sorted from the first change on: thousands are to come."""
 
     def __init__(self, below: View) -> None:
         super().__init__(below)
         self.changes: SortedDict[bytes, bytes | None] = SortedDict()
-
-    def _changed(self, prefix: bytes) -> Iterable[bytes]:
-        found: Iterable[bytes] = self.changes.irange(prefix, prefix + b"\xff")
-        return found
 
 
 class MemoryState:

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic_core import from_json, to_json
 
 from fleet.workflow.errors import ContextStateError, NotAvailableYet
-from fleet.workflow.state import Overlay
+from fleet.workflow.state import FEW_CHANGES, MemoryState, Overlay
 
 _MISSING = object()
 
@@ -106,12 +106,34 @@ def apply(state: Overlay, changes: Mapping[bytes, bytes | None], prefix: bytes) 
     Of two attempts that ran at once, one may have set `a` and the other `a.b`. The one that ends
     later wins: a value is never at a path and below it.
     """
+    # Many changes are put among what is there, which is read once, and not looked up one by one.
+    there = _There(state, prefix) if len(changes) > FEW_CHANGES else state
     for key, value in changes.items():
         if value is None:
-            state.delete(key)
+            there.delete(key)
         else:
-            _clear_way(state, key, len(prefix))
-            state.put(key, value)
+            _clear_way(there, key, len(prefix))
+            there.put(key, value)
+
+
+class _There(Overlay):
+    """What is under a prefix of a state, read once; changes reach the state, too."""
+
+    def __init__(self, state: Overlay, prefix: bytes) -> None:
+        there = MemoryState()
+        there.write(dict(state.items(prefix)))
+        super().__init__(there)
+        self._state = state
+
+    def put(self, key: bytes, value: bytes) -> None:
+        """Set *key* to *value*."""
+        super().put(key, value)
+        self._state.put(key, value)
+
+    def delete(self, key: bytes) -> None:
+        """Remove *key*."""
+        super().delete(key)
+        self._state.delete(key)
 
 
 def begin(state: Overlay, values: str, prefix: bytes) -> None:

@@ -2,7 +2,7 @@
 
 import copy
 import random
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -354,3 +354,69 @@ def test_any_history_is_that_of_a_plain_dictionary(seed: int) -> None:
             committed.write(draft.changes)
             expected = model
         assert Attempt(committed).whole == expected.whole
+
+
+class Counted(MemoryState):
+    """Counts how often it is asked, and what it hands out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+        self.handed_out = 0
+
+    def get(self, key: bytes) -> bytes | None:
+        self.asked += 1
+        return super().get(key)
+
+    def items(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        self.asked += 1
+        for entry in super().items(prefix):
+            self.handed_out += 1
+            yield entry
+
+
+class Key(bytes):
+    """A key that counts how often it is compared with a prefix."""
+
+    compared = 0
+
+    def startswith(self, *arguments: Any) -> bool:
+        Key.compared += 1
+        return super().startswith(*arguments)
+
+
+class TestMany:
+    """A step that sets thousands of values costs what they cost, and not their square."""
+
+    COUNT = 16_000
+
+    def test_each_set_asks_the_state_a_few_times(self) -> None:
+        """Twice for a path of two parts, and nothing is handed out that is not below it."""
+        state = Counted()
+        attempt = Attempt(state)
+        for number in range(self.COUNT):
+            attempt.set(f"items.{number}", number)
+        assert state.asked <= 3 * self.COUNT
+        assert state.handed_out == 0
+        assert len(attempt.whole["items"]) == self.COUNT
+
+    def test_a_set_looks_at_few_of_the_other_changes(self) -> None:
+        """Beyond a few they are sorted."""
+        overlay = Overlay(MemoryState())
+        Key.compared = 0
+        for number in range(self.COUNT):
+            overlay.delete_all(b"a\0%d." % number)
+            overlay.put(Key(b"a\0%d" % number), b"")
+        assert Key.compared <= 1_000
+
+    def test_a_result_with_many_changes_reads_the_context_once(self) -> None:
+        """And what is at a path above or below a new value goes, as with few changes."""
+        state = Counted()
+        state.write({RUN + b"a.b": b"1", RUN + b"c": b"2", RUN + b"k": b"3", b"other": b"4"})
+        committed = Overlay(state)
+        changes = {RUN + b"x.%d" % number: b"0" for number in range(self.COUNT)}
+        changes |= {RUN + b"a": b"5", RUN + b"c.d": b"6"}
+        store.apply(committed, changes, RUN)
+        assert state.asked == 1
+        gone = {RUN + b"a.b": None, RUN + b"c": None}
+        assert dict(committed.changes) == changes | gone
