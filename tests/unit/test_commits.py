@@ -232,3 +232,34 @@ async def test_whoever_listens_hears_of_every_commit(loop: Loop) -> None:
         loop.put(b"b")
         await loop.commits.finish()
     assert loop.told == [(1, 2), (2, 1)]
+
+
+async def test_whoever_gives_up_waiting_leaves_no_hurry() -> None:
+    """A rebalance waits for a commit for a limited time; the loop gathers again afterwards."""
+    loop = Loop()
+    async with loop.running():
+        loop.log.proceed.clear()
+        loop.put(b"a")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await loop.commits.finish()
+
+        assert not loop.commits._hurrying
+        loop.log.proceed.set()
+
+
+@pytest.mark.parametrize("turns", range(5))
+async def test_a_loop_that_is_cancelled_ends(turns: int) -> None:
+    """Also where its wait for something urgent is over in the same turn."""
+    loop = Loop()
+    committing = asyncio.create_task(loop.commits.run())
+    loop.commits.later()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    loop.commits.now()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    committing.cancel()
+
+    ended, _ = await asyncio.wait({committing}, timeout=1)
+    assert ended == {committing}
