@@ -47,8 +47,10 @@ class Progress:
         host: Host,
         position: Callable[[TP], int | None],
         excused: Callable[[], bool],
+        clients: Clients | None = None,
     ) -> None:
         self._host = host
+        self._clients = clients
         self._position = position
         self._excused = excused
         self._reader: Any = None
@@ -116,7 +118,8 @@ class Progress:
 
     async def _connected(self) -> Any:
         if self._reader is None:
-            self._reader = Clients(self._host.settings).reader()
+            clients = self._clients or Clients(self._host.settings)
+            self._reader = clients.reader()
             await self._reader.start()
         return self._reader
 

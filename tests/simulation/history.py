@@ -223,6 +223,8 @@ class History:
         )
         worker.connection.breaks = self.plan.wire.breaks
         self.world.note(worker.name, f"starts {self._version or ''}")
+        again = Fault(at=0.0, kind="kill", worker=0, seconds=1.0)
+        worker.on_end = partial(self._replace, worker, again)
         self.workers.append(worker)
 
     def _deploy(self, deployment: Deployment) -> None:

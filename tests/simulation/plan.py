@@ -110,6 +110,8 @@ class Opening:
     #: Chance that a call of a loader's reader fails, and that it takes seconds.
     reader_fails: float = 0.0
     reader_hangs: float = 0.0
+    #: Chance that such a call never ends.
+    reader_stands: float = 0.0
     #: Chance that taking a transactional id takes seconds.
     init_slow: float = 0.0
     #: Chance that a reader or a task's producer never stops.
@@ -302,11 +304,13 @@ def _pause(seed: int) -> tuple[Fault, ...]:
 def _opening(seed: int) -> Opening:
     random = Random(f"opening {seed}")
     kinds = [kind for kind in ("reader", "deaf", "disk", "slow") if random.random() < 0.12]
+    stands = random.random() < 0.05
     return Opening(
         reader_fails=random.choice((0.02, 0.2)) if "reader" in kinds else 0.0,
         reader_hangs=random.choice((0.0, 0.05)) if "reader" in kinds else 0.0,
         deaf=random.choice((0.2, 1.0)) if "deaf" in kinds else 0.0,
         disk_breaks=random.choice((0.0005, 0.005, 0.02)) if "disk" in kinds else 0.0,
+        reader_stands=0.02 if stands else 0.0,
         init_slow=random.choice((0.2, 1.0)) if "slow" in kinds else 0.0,
         reopen_seconds=random.choice((15.0, 15.0, 3.0, 0.1)) if random.random() < 0.5 else 15.0,
     )

@@ -2,9 +2,9 @@
 What goes wrong while a worker opens its partitions: clients that fail, disks that break.
 
 Each call of a loader's reader, and connecting a task's producer, may raise what aiokafka raises
-without an answer, may be answered late, or, of `stop`, never. Taking an id may take seconds. Each
-operation of a local store may fail, and what failed once stays broken until its folder is removed,
-as a corrupt file does.
+without an answer, may be answered late, or never. Taking an id may take seconds. Each operation of
+a local store may fail, and what failed once stays broken until its folder is removed, as a corrupt
+file does.
 """
 
 import asyncio
@@ -15,6 +15,9 @@ from simulation.plan import HEALED, Opening
 from simulation.world import BEGINNING, World
 
 _ERRORS = (KafkaConnectionError, KafkaTimeoutError, NodeNotReadyError, OSError)
+
+#: What of aiokafka has no time limit.
+_MAY_STAND = ("position", "getmany")
 
 
 class Broken(Exception):
@@ -33,6 +36,9 @@ class Troubles:
         """Come before *call* of a client: raise, or take long."""
         if call == "stop" and self._strikes(self._plan.deaf):
             self._world.note(self._name, "a client never stops")
+            await asyncio.Event().wait()
+        if call in _MAY_STAND and self._strikes(self._plan.reader_stands):
+            self._world.note(self._name, f"a client stands still: {call}")
             await asyncio.Event().wait()
         if self._strikes(self._plan.reader_fails):
             self._world.note(self._name, f"a client fails: {call}")

@@ -23,6 +23,7 @@ from fleet.runtime.guarded_store import StoreFailed
 from fleet.runtime.host import Host
 from fleet.runtime.lost_tasks import LostTasks
 from fleet.runtime.memory import MemoryStore
+from fleet.runtime.progress import Progress, Stalled
 from simulation.assigning import Membership
 from simulation.broker import Broker
 from simulation.clients import Clients
@@ -38,6 +39,8 @@ from simulation.wire import WireProducer
 from simulation.world import Loop, World
 
 TOPICS = Topics("sim", "simulated", "main")
+#: What FLEET_STALL_SECONDS is here, where something may stand still for ever.
+STALL_SECONDS = 60.0
 _DAY_SECONDS = 86_400
 
 
@@ -220,9 +223,10 @@ class Worker:
         self.connection.on_reading, self.connection.slow = troubles.of_client, troubles.slows
         # Where computing takes no time nothing is held up, and one loop is simulated faster.
         thread = SimulatedThread(world, self.loop) if compute.callback else None
+        self._clients: Any = Clients(self.connection, thread)
         backend = Backend(
             world,
-            Clients(self.connection, thread),
+            self._clients,
             disk,
             partitions,
             world.random.uniform(-1, 1),
@@ -235,6 +239,7 @@ class Worker:
             slots=slots,
             window_bytes=window_bytes,
             drain_seconds=drain_seconds,
+            stall_seconds=STALL_SECONDS if opening.reader_stands else 0,
             dedupe_days=dedupe_seconds / _DAY_SECONDS,
             resume_days=1.5 * dedupe_seconds / _DAY_SECONDS,
         )
@@ -248,6 +253,8 @@ class Worker:
             Membership(name, self.host.topics, fausts=version.fausts) if version else None
         )
         self._lost = LostTasks(self.host, self.loop.time)
+        #: Called when it has ended itself, for its supervisor.
+        self.on_end: Callable[[], None] = lambda: None
         self._tasks: list[asyncio.Task[None]] = []
         self._do(self._run())
 
@@ -354,6 +361,20 @@ class Worker:
         await self.host.open(Path())
         for work in (self._belong(), self._take_records(), self._watch(), self._follow()):
             self._tasks.append(self.loop.create_task(work))
+        self._tasks.append(self.loop.create_task(self._watch_progress()))
+
+    def _position(self, tp: TP) -> int | None:
+        return self._positions.get(tp)
+
+    async def _watch_progress(self) -> None:
+        """End the process where it does not get on, as Faust does with what its services raise."""
+        progress = Progress(self.host, self._position, lambda: False, self._clients)
+        try:
+            await progress.run()
+        except Stalled as stalled:
+            self._world.note(self.name, f"ends: {stalled}")
+            self.kill()
+            self.on_end()
 
     async def _leave(self) -> None:
         if self._stopping:
@@ -380,11 +401,12 @@ class Worker:
             generation, assigned = await self._join()
             self._without[-1] = self._without[-1][0], self.loop.time()
             self.partitions = frozenset(tp.partition for tp in assigned if tp.topic == TOPICS.runs)
+            # What it lost before has to be found out in there.
+            self.assigned = self.loop.time()
             await self.host.assign(assigned)
             if not self._stopping:
                 self._group.own(self.name, generation, self.engine.tasks)
             self._lost.replaced()
-            self.assigned = self.loop.time()
             offsets = await self._ask("offsets", lambda: dict(self._group.offsets))
             self._positions = {tp: offsets.get(tp, 0) for tp in assigned}
             self._generation, self._rebalancing = generation, False

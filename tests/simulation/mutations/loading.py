@@ -10,6 +10,7 @@ from fleet.runtime import stopping
 from fleet.runtime.engine import Engine
 from fleet.runtime.guarded_store import GuardedStore, StoreFailed
 from fleet.runtime.opening import Opening
+from fleet.runtime.progress import Progress
 from simulation.mutations.registry import instead_of
 
 # -- readers --------------------------------------------------------------------------------------
@@ -29,6 +30,12 @@ def _a_broker_that_does_not_answer_ends_the_worker(self: Any, failure: Exception
     if not isinstance(failure, StoreFailed):
         raise failure
     _note(self, failure)
+
+
+@instead_of(Progress, "_loading")
+def _nobody_looks_whether_loads_get_on(self: Any) -> tuple[()]:
+    del self
+    return ()
 
 
 # -- who may take an id ---------------------------------------------------------------------------
