@@ -10,43 +10,11 @@ waits for the interpreter's lock, which is passed on every few milliseconds.
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from fleet.runtime.transactional_producer import Appended, Batches, TransactionalProducer
 
 T = TypeVar("T")
-
-
-class Producer(Protocol):
-    """What a log needs: a `TransactionalProducer`, or one that is elsewhere."""
-
-    async def start(self) -> None:
-        """Connect and take the transactional id: whoever had it is fenced."""
-        ...
-
-    async def stop(self) -> None:
-        """Disconnect."""
-        ...
-
-    def create_batch(self) -> Any:
-        """Return an empty batch; see `aiokafka.AIOKafkaProducer.create_batch`."""
-        ...
-
-    async def transact(self, batches: Batches) -> list[Appended]:
-        """See `TransactionalProducer.transact`."""
-        ...
-
-    async def append(self, batches: Batches) -> list[Appended]:
-        """See `TransactionalProducer.append`."""
-        ...
-
-    async def append_more(self, batches: Batches) -> list[Appended]:
-        """See `TransactionalProducer.append_more`."""
-        ...
-
-    async def end(self, *, commit: bool) -> None:
-        """See `TransactionalProducer.end`."""
-        ...
 
 
 class ProducerThread:
@@ -95,7 +63,7 @@ class ThreadedProducer:
         self._producer: TransactionalProducer | None = None
 
     async def start(self) -> None:
-        """See `Producer.start`."""
+        """See `TransactionalProducer.start`."""
         self._thread.enter()
         self._entered = True
         await self._thread.run(self._start())
@@ -106,7 +74,7 @@ class ThreadedProducer:
         await self._producer.start()
 
     async def stop(self) -> None:
-        """See `Producer.stop`."""
+        """See `TransactionalProducer.stop`."""
         if not self._entered:
             return
         try:
@@ -120,23 +88,23 @@ class ThreadedProducer:
             await self._producer.stop()
 
     def create_batch(self) -> Any:
-        """See `Producer.create_batch`."""
+        """See `TransactionalProducer.create_batch`."""
         return self.inside.create_batch()
 
     async def transact(self, batches: Batches) -> list[Appended]:
-        """See `Producer.transact`."""
+        """See `TransactionalProducer.transact`."""
         return await self.apart(lambda producer: producer.transact(batches))
 
     async def append(self, batches: Batches) -> list[Appended]:
-        """See `Producer.append`."""
+        """See `TransactionalProducer.append`."""
         return await self.apart(lambda producer: producer.append(batches))
 
     async def append_more(self, batches: Batches) -> list[Appended]:
-        """See `Producer.append_more`."""
+        """See `TransactionalProducer.append_more`."""
         return await self.apart(lambda producer: producer.append_more(batches))
 
     async def end(self, *, commit: bool) -> None:
-        """See `Producer.end`."""
+        """See `TransactionalProducer.end`."""
         await self.apart(lambda producer: producer.end(commit=commit))
 
     async def apart(self, work: Callable[[TransactionalProducer], Awaitable[T]]) -> T:

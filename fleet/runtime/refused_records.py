@@ -15,8 +15,7 @@ from aiokafka.errors import KafkaError
 
 from fleet.records.log import Outgoing
 from fleet.runtime.producer_errors import BatchesRefused
-from fleet.runtime.producer_thread import Producer
-from fleet.runtime.transactional_producer import Appended
+from fleet.runtime.transactional_producer import Appended, TransactionalProducer, Undecided
 
 #: A batch, and the records in it.
 Packed = tuple[Any, list[Outgoing]]
@@ -32,11 +31,11 @@ def by_topic(records: Sequence[Outgoing]) -> dict[str, list[Outgoing]]:
 
 
 class Search:
-    """Appends in a transaction of its own what the broker takes; whoever runs it ends that."""
+    """Appends in a transaction of its own what the broker takes, and commits it if that is all."""
 
     def __init__(
         self,
-        producer: Producer,
+        producer: TransactionalProducer,
         partition: int,
         packed: Callable[[Sequence[Outgoing]], list[Packed]],
     ) -> None:
@@ -47,7 +46,10 @@ class Search:
         self._culprits: Culprits = []
 
     async def run(self, records: Sequence[Outgoing]) -> tuple[list[Appended], Culprits]:
-        """Return what was appended, and what was refused alone; raises what `append` does."""
+        """Return what was appended, and what was refused alone: then nothing is committed.
+
+        Raises what `TransactionalProducer.transact` does.
+        """
         tps = {
             TopicPartition(topic, self._partition): all_
             for topic, all_ in by_topic(records).items()
@@ -61,7 +63,14 @@ class Search:
         for tp, of_topic in tps.items():
             for batch, inside in self._packed(of_topic):
                 await self._try(tp, batch, inside)
+        await self._end()
         return self._acknowledged, self._culprits
+
+    async def _end(self) -> None:
+        try:
+            await self._producer.end(commit=not self._culprits)
+        except KafkaError as failure:
+            raise Undecided from failure
 
     def _blame(self, tps: dict[TopicPartition, list[Outgoing]], forbidden: BatchesRefused) -> None:
         for tp, reason in forbidden.reasons.items():

@@ -17,7 +17,7 @@ and takes a new epoch before the next one: the broker refuses what comes from th
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.client import CoordinationType
@@ -78,6 +78,7 @@ FATAL = (
     TransactionalIdAuthorizationFailed,
 )
 
+T = TypeVar("T")
 Batches = Mapping[TopicPartition, Sequence[Any]]
 
 
@@ -131,6 +132,10 @@ class TransactionalProducer:
     def create_batch(self) -> Any:
         """Return an empty batch; see `aiokafka.AIOKafkaProducer.create_batch`."""
         return self._producer.create_batch()
+
+    async def apart(self, work: Callable[["TransactionalProducer"], Awaitable[T]]) -> T:
+        """Do *work* with this producer where its loop is: here."""
+        return await work(self)
 
     async def transact(self, batches: Batches) -> list[Appended]:
         """Append everything in one transaction and commit it.

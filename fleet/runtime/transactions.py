@@ -97,13 +97,16 @@ class KafkaLog:
 
         Raises RecordsRefused, with those that it does not take, and commits nothing.
         """
-        search = Search(self._producer, self._partition, self._packed)
         try:
-            acknowledged, culprits = await search.run(records)
+            # As a whole in the producers' thread: the transaction is open meanwhile.
+            acknowledged, culprits = await self._producer.apart(
+                lambda producer: Search(producer, self._partition, self._packed).run(records)
+            )
+        except Undecided as unknown:
+            raise TaskLost(self._name, repr(unknown.__cause__)) from unknown
         except KafkaError as failure:
             await self._abort(failure)
             raise _Aborted(f"transaction of {self._name} aborted: {failure!r}") from failure
-        await self._end(commit=not culprits)
         if culprits:
             raise RecordsRefused(culprits)
         return self._receipt(acknowledged)

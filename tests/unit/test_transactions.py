@@ -1,6 +1,6 @@
 """A task's log, with a producer that answers as the test says."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -52,6 +52,9 @@ class Producer:
 
     def create_batch(self) -> Batch:
         return Batch()
+
+    async def apart(self, work: Callable[[Any], Awaitable[Any]]) -> Any:
+        return await work(self)
 
     async def transact(self, batches: Mapping[TopicPartition, Sequence[Batch]]) -> list[Appended]:
         if self.failures:
