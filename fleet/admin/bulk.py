@@ -110,7 +110,8 @@ async def run(batch: Batch, progress: Progress) -> None:
 
     Raises InputRefused, OutputTaken, OutputRefused, NobodyAnswers, and what `connect` raises.
     """
-    keys = bulk_input.check(batch.input, batch.workflow)
+    calls.check(batch.timeout_seconds)
+    keys = bulk_input.check(batch.input, batch.workflow, batch.name)
     progress.total = len(keys)
     with bulk_output.opened(batch.output) as results:
         progress.skip(sum(key in results.done for key in keys))

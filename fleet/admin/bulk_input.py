@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from fleet.records import limits
 from fleet.records.errors import FleetError
 from fleet.records.events import Event, UnencodableEvent
 from fleet.runtime.workflow import Workflow
@@ -87,15 +88,20 @@ def items(path: Path, workflow: type[Workflow]) -> Iterator[Item]:
         yield _item(number, line, workflow, seen)
 
 
-def check(path: Path, workflow: type[Workflow]) -> Collection[str]:
-    """Return the keys of all items; raise InputRefused where a line gives none."""
+def check(path: Path, workflow: type[Workflow], name: str | None = None) -> Collection[str]:
+    """Return the keys of all items; raise InputRefused where a line gives none, or no run id.
+
+    *name* is the first part of each run's id.
+    """
     seen: Counter[bytes] = Counter()
     lines_by_key: dict[str, int] = {}
     bad: list[BadLine] = []
     more = 0
     for number, line in _lines(path):
         try:
-            _keep(_item(number, line, workflow, seen), lines_by_key)
+            item = _item(number, line, workflow, seen)
+            _keep(item, lines_by_key)
+            _check_run_id(item, name)
         except BadLine as wrong:
             more += len(bad) == _LISTED
             bad += [wrong] if len(bad) < _LISTED else []
@@ -108,6 +114,11 @@ def _keep(item: Item, lines_by_key: dict[str, int]) -> None:
     first = lines_by_key.setdefault(item.key, item.line)
     if first != item.line:
         raise BadLine(item.line, f"its id {item.key!r} is that of line {first}")
+
+
+def _check_run_id(item: Item, name: str | None) -> None:
+    if problem := limits.run_id_problem(item.run_id(name, 1)):
+        raise BadLine(item.line, problem)
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:

@@ -14,6 +14,7 @@ from fleet.records.events import Event
 from fleet.runtime.connection import Connection, connect
 from fleet.runtime.handler import WorkflowHandler
 from fleet.runtime.workflow import Workflow
+from fleet.workflow import call_checks
 from fleet.workflow.errors import WorkflowConfigurationError, WorkflowRuntimeError
 
 #: After a run's end: how long to wait for the rest of its stream, in seconds.
@@ -58,6 +59,7 @@ async def result(
     the stream. Raises RunFailed, CallRefused, BrokerUnreachable, TopicsMissing, TopicsMismatched,
     and what else may end a run: WorkflowTimeoutError, WorkflowCancelledByUser, RunConflict.
     """
+    check(call.timeout_seconds, call.run_id)
     async with connect(call.workflow, timeout=call.timeout_seconds) as flow:
         handler = _started(flow, call)
         begun(call.run_id)
@@ -70,6 +72,16 @@ async def result(
             if handler.is_done():
                 await asyncio.wait([showing], timeout=_STREAM_SECONDS)
             showing.cancel()
+
+
+def check(timeout_seconds: float | None, run_id: str | None = None) -> None:
+    """Raise CallRefused for what no run can be given."""
+    try:
+        call_checks.timeout(timeout_seconds)
+        if run_id is not None:
+            call_checks.run_id(run_id)
+    except WorkflowConfigurationError as refused:
+        raise CallRefused(str(refused)) from None
 
 
 async def outcome(handler: WorkflowHandler) -> Any:

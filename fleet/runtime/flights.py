@@ -251,7 +251,8 @@ class Flights:
             if flight.stopped:
                 # It caught its cancellation and goes on; somebody else may run the step by now.
                 raise asyncio.CancelledError
-            attempt_id = attempt_id or secrets.token_hex(8)
+            # When it began orders attempts: one of an owner before may show something only later.
+            attempt_id = attempt_id or f"{round(flight.started * 1000):x}.{secrets.token_hex(8)}"
             writing = self._stream.write(work, attempt_id, len(written), event)
             written.append(asyncio.ensure_future(writing))
             # Awaited with the result; a step that failed has its own error to tell.

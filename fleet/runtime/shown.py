@@ -1,8 +1,8 @@
 """
 What a run's steps show, as its reader gets it: each event once and in order, of the newest attempt.
 
-A stream record is numbered within its attempt. So a record that is read again is recognised, and
-one that is missing is noticed.
+A stream record is numbered within its attempt, whose id begins with when it began. So a record that
+is read again is recognised, and one that is missing is noticed.
 """
 
 from dataclasses import dataclass, field
@@ -42,9 +42,14 @@ class Shown:
     def _is_current(self, attempts: _Attempts, attempt: str) -> bool:
         if attempt in attempts.older:
             return False
-        if attempt != attempts.current:
-            attempts.older.add(attempts.current)
-            attempts.current, attempts.following = attempt, None
+        if attempt == attempts.current:
+            return True
+        if _began(attempt) < _began(attempts.current):
+            # Of an owner before, which was held up.
+            attempts.older.add(attempt)
+            return False
+        attempts.older.add(attempts.current)
+        attempts.current, attempts.following = attempt, None
         return True
 
     def _is_new(self, attempts: _Attempts, number: int, envelope: Envelope) -> bool:
@@ -61,3 +66,11 @@ class Shown:
             )
         attempts.following = number + 1
         return True
+
+
+def _began(attempt: str) -> int:
+    """Return when an attempt began, in unix milliseconds; 0 where its id does not say it."""
+    try:
+        return int(attempt.partition(".")[0], 16) if "." in attempt else 0
+    except ValueError:
+        return 0

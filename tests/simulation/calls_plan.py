@@ -48,6 +48,8 @@ class Calling:
     unreadable: frozenset[str] = frozenset()
     #: When records of the stream are written again, as by a client that heard no answer.
     copied_at: tuple[float, ...] = ()
+    #: Events that are sent from outside while requests fail: when, by whom, to which run.
+    advised: tuple[tuple[float, int, str], ...] = ()
     #: Whether a request that fails may have been met.
     in_doubt: bool = False
 
@@ -95,7 +97,20 @@ def make(seed: int, runs: "Sequence[RunPlan]", *, once: bool) -> Calling:
         late=tuple(late),
         unreadable=frozenset({"run0"} if random.random() < 0.2 else ()),
         copied_at=tuple(random.uniform(5, 20) for _ in range(random.choice((0, 0, 10)))),
+        advised=() if once else _advised(random, faults, runs),
         in_doubt=not once,
+    )
+
+
+def _advised(
+    random: Random, faults: tuple[CallerFault, ...], runs: "Sequence[RunPlan]"
+) -> tuple[tuple[float, int, str], ...]:
+    return tuple(
+        (fault.at + random.uniform(0, min(fault.seconds, 10)), fault.caller, run.run_id)
+        for fault in faults
+        for run in runs
+        if fault.kind == "errors"
+        for _ in range(2)
     )
 
 

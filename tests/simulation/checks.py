@@ -43,6 +43,8 @@ _GRAPH = GrownFlow.graph()
 _FROM_OUTSIDE = ("listen", "heed")
 _EVENTS = {TOPICS.event(name) for name in _GRAPH.accepting}
 _START = TOPICS.event(_GRAPH.start.type_name())
+#: How far the clocks of two workers may be apart, in seconds.
+CLOCK_SECONDS = 2.5
 
 
 class Checks:
@@ -263,13 +265,18 @@ class Checks:
                     self._completing.add(headers["fleet-run-id"].decode())
 
     def is_shown_over(self, by: int) -> bool:
-        """Whether another attempt of its step, of an owner before, showed something only later."""
-        key, shown = self._attempts[by - 1].key, False
+        """Whether another attempt of its step showed something only later.
+
+        Not one that began long before: clocks of workers tell those apart.
+        """
+        own, shown = self._attempts[by - 1], False
         for record in self._broker.topic(TOPICS.stream):
             other = from_json(record.value or b"").get("by", 0)
             shown = shown or other == by
-            if shown and other and other != by and self._attempts[other - 1].key == key:
-                return True
+            if shown and other and other != by:
+                attempt = self._attempts[other - 1]
+                if attempt.key == own.key and attempt.began > own.began - CLOCK_SECONDS:
+                    return True
         return False
 
     def _is_late_result(self, record: Record, by: int) -> bool:

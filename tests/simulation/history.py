@@ -140,6 +140,8 @@ class History:
             order = Order(parts=call.parts, fails=fails.get(call.run_id, ""))
             run = self.callers[call.caller].run
             self.world.after(call.at, partial(run, call.run_id, order, call.timeout_seconds))
+        for at, number, run_id in calling.advised:
+            self.world.after(at, partial(self.callers[number].advise, run_id))
         for fault in calling.faults:
             self.world.after(fault.at, partial(self.callers[fault.caller].suffer, fault))
         for at in calling.copied_at:

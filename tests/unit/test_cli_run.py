@@ -201,6 +201,8 @@ def test_a_result_that_is_text_is_printed_as_it_is() -> None:
         (["joke", "topci=cats"], 2, "JokeFlow takes no topci"),
         (["joke", "topic=cats"], 4, "no Kafka broker answers at 127.0.0.1:1"),
         (["joke", "topic=cats", "--timeout", "-1"], 2, "--timeout"),
+        (["joke", "topic=cats", "--timeout", "1.7e308"], 2, "use None for no limit"),
+        (["joke", "topic=cats", "--run-id", "E" * 256], 2, "at most 255 bytes"),
         ([], 2, "Missing argument 'WORKFLOW'"),
     ],
 )

@@ -22,6 +22,11 @@ def test_a_new_attempt_begins_again() -> None:
     assert shown("a-0", "a-1", "b-0", "a-2", "b-1", "a-0") == ["a-0", "a-1", "b-0", "b-1"]
 
 
+def test_an_attempt_that_began_before_is_older_whenever_it_shows_something() -> None:
+    """Its worker was cut off, and what it wrote arrives after what its successor wrote."""
+    assert shown("2.b-0", "1.a-0", "2.b-1", "1.a-1") == ["2.b-0", "2.b-1"]
+
+
 def test_a_gap_is_noticed(caplog: pytest.LogCaptureFixture) -> None:
     """What is there is shown, and the log says what is missing."""
     assert shown("a-0", "a-3", "a-4") == ["a-0", "a-3", "a-4"]
@@ -40,7 +45,7 @@ def test_who_comes_late_misses_the_beginning(caplog: pytest.LogCaptureFixture) -
     assert caplog.text == ""
 
 
-@pytest.mark.parametrize("foreign", ["a", "", "a-", "a-x", "-"])
+@pytest.mark.parametrize("foreign", ["a", "", "a-", "a-x", "-", "x.y-z"])
 def test_what_has_no_number_is_not_shown(foreign: str) -> None:
     """Anybody may write to a topic."""
     assert shown("a-0", foreign, "a-1") == ["a-0", "a-1"]

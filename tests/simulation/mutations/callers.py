@@ -5,6 +5,7 @@ from typing import Any
 
 from fleet.records.envelope import Envelope
 from fleet.records.log import Outgoing
+from fleet.runtime import shown
 from fleet.runtime.caller import Caller
 from fleet.runtime.reader import KafkaLink
 from fleet.runtime.shown import Shown
@@ -113,6 +114,12 @@ def _older_attempts_are_shown(self: Any, attempts: Any, attempt: str) -> bool:
     if attempt != attempts.current:
         attempts.current, attempts.following = attempt, None
     return True
+
+
+@instead_of(shown, "_began")
+def _attempts_count_in_the_order_in_which_they_show(attempt: str) -> int:
+    del attempt
+    return 0
 
 
 @instead_of(Caller, "_succeed")
