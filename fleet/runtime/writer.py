@@ -25,13 +25,12 @@ from aiokafka.errors import (
 from fleet.records.log import Outgoing
 from fleet.runtime import logs
 from fleet.runtime.broker import BATCH_BYTES, Clients
+from fleet.runtime.stopping import stop_client
 from fleet.workflow.errors import WorkflowRuntimeError
 
 _log = logs.get_logger("writer")
 #: Between two attempts to append a record, in seconds.
 RETRY_SECONDS = 0.2
-#: How long a producer that is stopped may take for what it has not sent yet, in seconds.
-_STOP_SECONDS = 10.0
 #: Raised where a record cannot be put into a batch by a producer that is sound.
 _PASSING = (KafkaTimeoutError, UnknownTopicOrPartitionError)
 #: The broker, or aiokafka in its name, does not take such a record however often it is sent.
@@ -86,7 +85,7 @@ class Writer:
     async def stop(self) -> None:
         """Disconnect. What was handed over and not sent is sent first, if that is soon done."""
         if self._producer is not None:
-            await _stop(self._producer)
+            await stop_client(self._producer.stop)
         for each in self._ending:
             each.cancel()
 
@@ -157,18 +156,7 @@ class Writer:
         return self._clients.producer(enable_idempotence=True, max_batch_size=BATCH_BYTES)
 
     def _end_soon(self, producer: Any) -> None:
-        task = asyncio.get_running_loop().create_task(_stop(producer))
+        """Stop a producer when all is sent that it was handed: somebody waits for that."""
+        task = asyncio.get_running_loop().create_task(producer.stop())
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
-
-
-async def _stop(producer: Any) -> None:
-    """Stop a producer, at the latest by closing its connections: it waits for what is unsent."""
-    stopping = asyncio.get_running_loop().create_task(producer.stop())
-    try:
-        done, _ = await asyncio.wait([stopping], timeout=_STOP_SECONDS)
-        if not done:
-            await producer.client.close()
-    finally:
-        stopping.cancel()
-        await asyncio.gather(stopping, return_exceptions=True)
