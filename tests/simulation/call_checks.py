@@ -11,7 +11,7 @@ from fleet.workflow.errors import (
     WorkflowTimeoutError,
 )
 from simulation.caller import Call
-from simulation.checks import Checks
+from simulation.checks import CLOCK_SECONDS, Checks
 from simulation.flow import Done, Token
 from simulation.world import World
 
@@ -63,6 +63,7 @@ def check_stream(world: World, checks: Checks, call: Call) -> None:
         first = 0 if is_first else numbers[0]
         if numbers != list(range(first, first + len(numbers))):
             world.violate(f"{name} saw {numbers} of attempt {by}")
+    _check_newest(world, checks, call)
     has_result = call.handler.exception() is None
     results = [event for event in call.shown if isinstance(event, Done)]
     if results != ([call.handler.result()] if has_result else []):
@@ -71,6 +72,19 @@ def check_stream(world: World, checks: Checks, call: Call) -> None:
         world.violate(f"{name} saw {call.shown[-1]} after the result")
     if has_result and is_first:
         _check_complete(world, checks, call, seen)
+
+
+def _check_newest(world: World, checks: Checks, call: Call) -> None:
+    """Nothing of an older attempt comes after something of a newer one."""
+    newest: dict[str, float] = {}
+    for event in call.shown:
+        if isinstance(event, Token):
+            attempt = checks.attempt(event.by)
+            began = newest.setdefault(attempt.key, attempt.began)
+            newest[attempt.key] = max(began, attempt.began)
+            # Clocks of workers tell apart what is so far apart.
+            if attempt.began < began - CLOCK_SECONDS:
+                world.violate(f"a reader of {call.run_id} saw the older attempt {event.by}")
 
 
 def _check_complete(world: World, checks: Checks, call: Call, seen: dict[int, list[int]]) -> None:

@@ -50,6 +50,8 @@ class Calling:
     copied_at: tuple[float, ...] = ()
     #: Events that are sent from outside while requests fail: when, by whom, to which run.
     advised: tuple[tuple[float, int, str], ...] = ()
+    #: How much longer it takes to be told the end of a partition, in seconds.
+    slow_ends: float = 0.0
     #: Whether a request that fails may have been met.
     in_doubt: bool = False
 
@@ -98,6 +100,7 @@ def make(seed: int, runs: "Sequence[RunPlan]", *, once: bool) -> Calling:
         unreadable=frozenset({"run0"} if random.random() < 0.2 else ()),
         copied_at=tuple(random.uniform(5, 20) for _ in range(random.choice((0, 0, 10)))),
         advised=() if once else _advised(random, faults, runs),
+        slow_ends=random.choice((0.0, 0.3, 0.5)),
         in_doubt=not once,
     )
 

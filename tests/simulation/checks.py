@@ -264,6 +264,10 @@ class Checks:
                 if headers["fleet-type"] == Completed.kind.encode():
                     self._completing.add(headers["fleet-run-id"].decode())
 
+    def attempt(self, number: int) -> Attempt:
+        """Return an attempt by its number."""
+        return self._attempts[number - 1]
+
     def is_shown_over(self, by: int) -> bool:
         """Whether another attempt of its step showed something only later.
 

@@ -150,6 +150,7 @@ class History:
         for caller in self.callers:
             caller.reads_streams = bool(calling.tokens)
             caller.connection.in_doubt = calling.in_doubt
+            caller.connection.slow = partial(_slow_ends, calling.slow_ends)
 
     def _prepare_wire(self, faults: plan.Wire) -> None:
         for at in faults.moved_at:
@@ -435,6 +436,10 @@ class History:
         if worker.is_blind(partition):
             self.world.violate(f"{name} works on {partition}, which it lost before it was assigned")
         return worker.owned_since(partition)
+
+
+def _slow_ends(seconds: float, request: str) -> float:
+    return seconds if request == "ends" else 0.0
 
 
 def simulate(seed: int) -> Verdict:
