@@ -139,11 +139,6 @@ def _what_comes_while_looking_back_counts(
     waiting.held, waiting.end_from = None, offset
 
 
-@instead_of(Caller, "_be_patient")
-def _a_caller_waits_for_ever(*_: Any) -> None:
-    """However long nobody answers."""
-
-
 @instead_of(Shown, "is_next")
 def _what_is_shown_is_lost(self: Any, envelope: Envelope) -> bool:
     del self
