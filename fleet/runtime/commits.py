@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from fleet.runtime.ledger import Ledger
-from fleet.runtime.log import Log
+from fleet.runtime.log import Log, Receipt, RecordsRefused
+from fleet.workflow.transitions import Draft
 
 #: Longest pause between the end of one commit and the next while work keeps coming, in seconds.
 GATHER_SECONDS = 0.025
@@ -40,11 +41,13 @@ class Commits:
         ledger: Ledger,
         positions: Callable[[], Mapping[bytes, bytes]],
         committed: Callable[[Committed], None],
+        refused: Callable[[Draft, RecordsRefused], None] | None = None,
     ) -> None:
         self._log = log
         self._ledger = ledger
         self._positions = positions
         self._committed = committed
+        self._refused = refused
         self._something = asyncio.Event()
         self._urgent = asyncio.Event()
         self._running = False
@@ -111,7 +114,7 @@ class Commits:
         draft = self._ledger.seal()
         draft.state.changes.update(positions)
         began = _now()
-        receipt = await self._log.commit(draft.records, draft.state.changes)
+        receipt = await self._append(draft)
         self._ended = _now()
         # As long as the commit took: a lone run is hardly held up, and where the broker or this
         # process is busy, fewer and larger transactions are what helps.
@@ -120,6 +123,15 @@ class Commits:
         values = [record.value for record in draft.records] + [*draft.state.changes.values()]
         size = sum(len(value) for value in values if value is not None)
         self._committed(Committed(receipt.appended_ms, len(values), size, self._ended - began))
+
+    async def _append(self, draft: Draft) -> Receipt:
+        while True:
+            try:
+                return await self._log.commit(draft.records, draft.state.changes)
+            except RecordsRefused as refused:
+                if self._refused is None:
+                    raise
+                self._refused(draft, refused)
 
 
 def _now() -> float:

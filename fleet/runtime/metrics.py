@@ -41,6 +41,8 @@ OUTCOMES = tuple(each.kind for each in (Completed, Failed, Cancelled, TimedOut))
 REASONS = (
     "failed",
     "too_large",
+    "refused",
+    "crashes_worker",
     "undecodable",
     "unknown_type",
     "broken_envelope",

@@ -20,9 +20,9 @@ from fleet.records import envelope as envelopes
 from fleet.records import lifecycle
 from fleet.records.envelope import BrokenEnvelope, Envelope
 from fleet.records.lifecycle import StepRecord
-from fleet.records.log import Delivered
+from fleet.records.log import Delivered, Outgoing
 from fleet.records.topics import Topics
-from fleet.runtime import ends_index
+from fleet.runtime import ends_index, logs
 from fleet.runtime.budget import Budgets
 from fleet.runtime.clock import BrokerClock
 from fleet.runtime.commits import Commits, Committed
@@ -31,14 +31,14 @@ from fleet.runtime.flights import Flight, Flights, Outcome, StreamWriter
 from fleet.runtime.frontier import Delivery
 from fleet.runtime.inputs import Inputs
 from fleet.runtime.ledger import Ledger, StateStore
-from fleet.runtime.log import Log, TaskLost
+from fleet.runtime.log import Log, RecordsRefused, TaskLost
 from fleet.runtime.observing import Guarded, Observer
 from fleet.runtime.other_versions import OtherVersions
 from fleet.runtime.pulse import Pulse
 from fleet.runtime.retention import Retention
 from fleet.runtime.slots import Slots
 from fleet.runtime.uncommitted import Uncommitted
-from fleet.workflow import state
+from fleet.workflow import refused, state
 from fleet.workflow.errors import WorkflowRuntimeError
 from fleet.workflow.graph import Graph
 from fleet.workflow.outcomes import Raised, Returned
@@ -46,7 +46,9 @@ from fleet.workflow.parked import Parked
 from fleet.workflow.runs import Admission
 from fleet.workflow.sizes import RecordTooLarge
 from fleet.workflow.steps import Step
-from fleet.workflow.transitions import Due, Ended, GoesOn, Transitions, Work
+from fleet.workflow.transitions import Draft, Due, Ended, GoesOn, Transitions, Work
+
+_log = logs.get_logger("task")
 
 #: Delivered and not done, per input topic, before a task takes no more of it.
 WINDOW_RECORDS = 10_000
@@ -100,7 +102,9 @@ class Task:
         self.flights = Flights(
             charter.workflow, charter.slots, charter.stream, self.ledger, owner=self
         )
-        self.commits = Commits(log, self.ledger, self.inputs.positions, self._committed)
+        self.commits = Commits(
+            log, self.ledger, self.inputs.positions, self._committed, self._refused
+        )
         self._log = log
         self._observer = Guarded(charter.observer)
         self._transitions = Transitions(charter.graph, charter.topics)
@@ -501,6 +505,17 @@ class Task:
         # Also of other tasks: what this one held is theirs now.
         self.charter.slots.hand_out()
         self._observer.committed(commit.records, commit.size, commit.seconds)
+
+    def _refused(self, draft: Draft, found: RecordsRefused) -> None:
+        """Let what the broker refuses be the failure of the attempts that made it."""
+        topics = self.charter.topics
+        for culprit in refused.take_out(draft, topics, found.refused, self._left_out):
+            self._transitions.refused(draft, self.ledger, culprit)
+            work = culprit.work
+            self._observer.dead_letter(work.record, culprit.reason, culprit.error, work.step.name)
+
+    def _left_out(self, what: str, record: Outgoing, reason: Exception) -> None:
+        _log.error(what, task=self.name, topic=record.topic, error=repr(reason))
 
     async def _supervised(self, loop: Callable[[], Coroutine[Any, Any, None]]) -> None:
         try:

@@ -28,11 +28,12 @@ from fleet.records.lifecycle import (
 )
 from fleet.records.log import Delivered, Outgoing
 from fleet.records.topics import Topics
-from fleet.workflow import outcomes, parked, runs, sizes, state, store
+from fleet.workflow import outcomes, parked, refused, runs, sizes, state, store
 from fleet.workflow.errors import UnroutableEvent
 from fleet.workflow.graph import Graph
 from fleet.workflow.outcomes import Raised, Returned, Sent
 from fleet.workflow.parked import Parked
+from fleet.workflow.refused import Culprit, Result
 from fleet.workflow.runs import Admission, End, Place, Run
 from fleet.workflow.state import Overlay, View
 from fleet.workflow.steps import Step
@@ -61,6 +62,8 @@ class Draft:
     records: list[Outgoing] = field(default_factory=list)
     #: How many steps have ended with it.
     steps: int = 0
+    #: What attempts have returned, in order.
+    results: list[Result] = field(default_factory=list)
     #: Of how many of the records the size is known, and what it is, in bytes.
     _measured: int = 0
     _size: int = 0
@@ -203,8 +206,8 @@ class Transitions:
         part = Overlay(draft.state)
         store.apply(part, outcome.changes, state.context_prefix(work.envelope.run_id))
         # From here on nothing can be refused, so the draft has all of the result or nothing.
-        draft.state.changes.update(part.changes)
-        draft.records.extend(records)
+        refused.add(draft, Result(work, records, part.changes))
+        draft.state.written += part.written
 
     def raised(
         self, draft: Draft, work: Work, outcome: Raised, attempt: int, reason: str = "failed"
@@ -256,9 +259,18 @@ class Transitions:
             epoch=envelope.epoch,
             parent_id=envelope.parent_id,
         ).headers()
-        draft.records.append(
-            Outgoing(self.topics.history, envelope.run_id.encode(), step.encode(), headers)
-        )
+        record = Outgoing(self.topics.history, envelope.run_id.encode(), step.encode(), headers)
+        draft.records.append(record)
+        if draft.results and draft.results[-1].work is work:
+            draft.results[-1].history = record
+
+    def refused(self, draft: Draft, view: View, culprit: Culprit) -> None:
+        """Let an attempt fail whose result the broker has refused, in the commit it was in.
+
+        *view* tells what its run has come to since.
+        """
+        work = culprit.work._replace(envelope=self.adopt(view, culprit.work.envelope))
+        self.raised(draft, work, Raised(culprit.error), attempt=1, reason=culprit.reason)
 
     def happened(
         self, draft: Draft, record: Delivered, envelope: Envelope, happening: Lifecycle

@@ -1,0 +1,194 @@
+"""Records that the broker refuses: their attempt fails, the rest of the commit is committed."""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+
+import pytest
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, TopicAuthorizationFailedError
+from test_task import JOKES, TOPICS, Clock, Log, World, turns
+
+from fleet.records.lifecycle import Completed, Failed
+from fleet.records.log import Outgoing
+from fleet.runtime import commits, task
+from fleet.runtime.log import Receipt, RecordsRefused
+from fleet.workflow import state
+
+Refuses = Callable[[Outgoing], bool]
+
+
+class Refusing:
+    """A log before a broker that refuses some records."""
+
+    def __init__(self, log: Log, refuses: Refuses, error: KafkaError) -> None:
+        self._log = log
+        self._refuses = refuses
+        self._error = error
+        self.refusals = 0
+
+    async def commit(
+        self, records: Sequence[Outgoing], changes: Mapping[bytes, bytes | None]
+    ) -> Receipt:
+        changelog = [Outgoing(TOPICS.state, key, value, []) for key, value in changes.items()]
+        refused = [each for each in [*records, *changelog] if self._refuses(each)]
+        if refused:
+            self.refusals += 1
+            raise RecordsRefused([(each, self._error) for each in refused])
+        return await self._log.commit(records, changes)
+
+    async def close(self) -> None:
+        await self._log.close()
+
+
+@pytest.fixture
+async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    """A task that runs."""
+    monkeypatch.setattr(commits, "GATHER_SECONDS", 0)
+    monkeypatch.setattr(commits, "LATER_SECONDS", 0)
+    monkeypatch.setattr(task, "SWEEP_SECONDS", 3600)
+    made = World(Clock())
+    await made.begin()
+    yield made
+    for each in made.made:
+        await each.close()
+
+
+def refuse(world: World, refuses: Refuses, error: KafkaError | None = None) -> Refusing:
+    """Let the broker refuse records from now on."""
+    log = Refusing(world.log, refuses, error or MessageSizeTooLargeError())
+    world.task.commits._log = log
+    return log
+
+
+async def generated(world: World, *run_ids: str) -> None:
+    """Start runs and let their first steps return, in one commit."""
+    for run_id in run_ids:
+        world.start(run_id, topic=run_id)
+    await world.pump()
+    for run_id in run_ids:
+        world.flow.gate.open(f"generate {run_id}")
+    await turns()
+    await world.pump()
+
+
+async def completes(world: World, run_id: str) -> None:
+    """A run whose joke was made ends as it should."""
+    await world.open(f"count {run_id}", f"critique {run_id}")
+    assert isinstance(world.end(run_id), Completed)
+
+
+@pytest.mark.parametrize("topic", [JOKES, TOPICS.state], ids=["event", "context"])
+async def test_the_attempt_fails_and_its_neighbours_are_committed(world: World, topic: str) -> None:
+    """Of the attempt nothing is visible but its failure; no other step is begun again."""
+    prefix = state.context_prefix("bad") if topic == TOPICS.state else b"bad"
+    refuse(world, lambda each: each.topic == topic and each.key.startswith(prefix))
+    await generated(world, "good", "bad", "fine")
+
+    end = world.end("bad")
+    assert isinstance(end, Failed)
+    assert (end.step, end.failure.type) == ("generate", "RecordRefused")
+    assert topic in end.failure.message
+    (letter,) = world.letters()
+    assert (letter.reason, letter.step) == ("too_large", "generate")
+    assert [each.key for each in world.topics[JOKES]] == [b"good", b"fine"]
+    assert not world.kept(state.context_prefix("bad"))
+    assert sorted(each.outcome for each in world.history()) == ["raised", "returned", "returned"]
+    assert world.flow.gate.entered.count("generate good") == 1
+    for run_id in ("good", "fine"):
+        await completes(world, run_id)
+    await world.restart()
+    assert world.kept(state.FROZEN) == [state.frozen_key("bad", "start bad", "generate")]
+    assert world.lost == []
+
+
+async def test_another_reason_is_named(world: World) -> None:
+    """The letter says what to look for: not only sizes are refused."""
+    error = TopicAuthorizationFailedError(JOKES)
+    refuse(world, lambda each: each.topic == JOKES, error)
+    await generated(world, "bad")
+    (letter,) = world.letters()
+    assert letter.reason == "refused"
+    assert "TopicAuthorizationFailed" in letter.failure.message
+
+
+async def test_a_result_that_is_refused_ends_its_run(world: World) -> None:
+    """The caller hears of it instead of waiting."""
+    await generated(world, "r")
+    refuse(world, lambda each: b"StopEvent" in (each.value or b"") and each.topic == TOPICS.runs)
+    await world.open("count r", "critique r")
+    end = world.end("r")
+    assert isinstance(end, Failed)
+    assert end.step == "critique"
+    assert world.lost == []
+
+
+@pytest.mark.parametrize(
+    ("topic", "records"), [(TOPICS.history, 0), (TOPICS.dead, 0)], ids=["history", "dead"]
+)
+async def test_what_only_tells_is_left_out(world: World, topic: str, records: int) -> None:
+    """Steps and ends are committed without their history and dead letters."""
+    refuse(world, lambda each: each.topic == topic)
+    await generated(world, "good", "bad")
+    world.start("broken", topic="bad")
+    await world.pump()
+    await world.open("generate broken")
+    await world.open("count broken", "critique broken")
+    assert isinstance(world.end("broken"), Failed)
+    await completes(world, "good")
+    assert len(world.topics[topic]) == records
+    assert world.lost == []
+
+
+async def test_a_large_dead_letter_is_cut_short(world: World) -> None:
+    """Its note stays: it says where the original is."""
+    refuse(world, lambda each: each.topic == TOPICS.dead and bool(each.value))
+    world.start("broken", topic="bad")
+    await world.pump()
+    await world.open("generate broken")
+    await world.open("count broken", "critique broken")
+    (letter,) = world.letters()
+    assert letter.reason == "failed"
+
+
+async def test_a_long_failure_is_cut_short(world: World) -> None:
+    """A run ends with less of a stack rather than not at all."""
+    refuse(world, lambda each: each.topic == TOPICS.runs and b"Traceback" in (each.value or b""))
+    world.start("broken", topic="bad")
+    await world.pump()
+    await world.open("generate broken")
+    await world.open("count broken", "critique broken")
+    end = world.end("broken")
+    assert isinstance(end, Failed)
+    assert (end.failure.type, end.failure.stack) == ("LookupError", "")
+
+
+async def test_without_its_positions_a_task_is_lost(world: World) -> None:
+    """What cannot be left out ends the task, with an error that names the topic."""
+    refuse(world, lambda each: each.key.startswith(state.POSITION))
+    world.start("r")
+    await world.pump()
+    (failure,) = world.lost
+    assert TOPICS.state in str(failure)
+
+
+async def test_the_same_path_written_twice_in_one_commit(world: World) -> None:
+    """The attempt whose value is refused is taken out, and the older value is the run's."""
+    path = state.context_prefix("r") + b"seen.generate"
+    world.start("r", topic="x")
+    world.send(world.flow.graph().types["StartEvent"](topic="y"), "r", event_id="2", parent_id="1")
+    await world.pump()
+    refused: list[bytes] = []
+
+    def second(each: Outgoing) -> bool:
+        # Both write the same bytes, so it is the last one that is refused, once.
+        if each.topic == TOPICS.state and each.key == path and not refused:
+            refused.append(each.key)
+            return True
+        return False
+
+    refuse(world, second)
+    world.flow.gate.open("generate r")
+    await turns()
+    await world.pump()
+    assert world.state.get(path) == b'"r"' or isinstance(world.end("r"), Failed)
+    assert len(world.topics[JOKES]) == 1
+    assert len(world.letters()) == 1
+    assert world.lost == []
