@@ -104,6 +104,12 @@ class Settings(BaseSettings):
         description="Events that a worker has taken and not finished, in bytes. More allows more "
         "steps at once on large events, and takes up to three times as much memory.",
     )
+    crash_limit: int = Field(
+        3,
+        ge=0,
+        description="A step is not run again, and its run fails, when so many workers have died "
+        "while it was run again after a worker's death. 0: it is always run again.",
+    )
     drain_seconds: FiniteFloat = Field(
         20, ge=0, description="How long a stopping worker lets running steps finish, in seconds."
     )

@@ -28,6 +28,7 @@ from fleet.runtime.opening import Opening, Site
 from fleet.runtime.other_versions import unread_topics
 from fleet.runtime.pulse import Pulse
 from fleet.runtime.slots import Slots
+from fleet.runtime.suspects import Quarantine
 from fleet.runtime.task import Charter, Task
 from fleet.runtime.transactions import KafkaLog
 from fleet.runtime.writer import Writer
@@ -94,6 +95,7 @@ class Engine:
             budgets=Budgets.of(settings.window_bytes),
             stream=self._stream,
             observer=self.metrics,
+            quarantine=Quarantine(settings.crash_limit),
             wall=self._backend.wall,
             dedupe_days=settings.dedupe_days,
             resume_days=settings.resume_days,

@@ -9,6 +9,7 @@ import asyncio
 import secrets
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -50,6 +51,10 @@ class Owner(Protocol):
 
     async def sure(self) -> None:
         """Return once a step may begin."""
+        ...
+
+    def permit(self, work: Work) -> AbstractAsyncContextManager[None] | None:
+        """Return what a step has to wait for and to hold while it runs; mostly nothing."""
         ...
 
     def landed(self, flight: "Flight", outcome: Outcome) -> None:
@@ -213,12 +218,15 @@ class Flights:
             self._waiting.pop(lane, None)
 
     async def _fly(self, flight: Flight) -> None:
-        await self._owner.sure()
-        flight.started = self._owner.now()
         outcome: Outcome
         # Here and no deeper: a GeneratorExit goes round whoever is not the task's outermost.
         try:
-            outcome = await self._result(flight)
+            permit = self._owner.permit(flight.work)
+            if permit is None:
+                outcome = await self._result(flight)
+            else:
+                async with permit:
+                    outcome = await self._result(flight)
         except BaseException as failure:
             # A cancellation, too, that we did not ask for: some libraries raise one when a
             # connection breaks, others cancel the task that called them.
@@ -227,10 +235,14 @@ class Flights:
                 raise
             outcome = Raised(failure)
         if not flight.stopped:
+            # One that was not permitted has not begun.
+            flight.started = flight.started or self._owner.now()
             self._remove(flight)
             self._owner.landed(flight, outcome)
 
     async def _result(self, flight: Flight) -> Outcome:
+        await self._owner.sure()
+        flight.started = self._owner.now()
         context, written = self._context(flight)
         if flight.decoded_as is not None:
             _decode(flight, flight.decoded_as)

@@ -10,8 +10,9 @@ the changelog.
 import asyncio
 import math
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from collections.abc import Set as AbstractSet
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,6 +38,7 @@ from fleet.runtime.other_versions import OtherVersions
 from fleet.runtime.pulse import Pulse
 from fleet.runtime.retention import Retention
 from fleet.runtime.slots import Slots
+from fleet.runtime.suspects import CrashesWorker, Quarantine, Suspects
 from fleet.runtime.uncommitted import Uncommitted
 from fleet.workflow import refused, state
 from fleet.workflow.errors import WorkflowRuntimeError
@@ -72,6 +74,8 @@ class Charter:
     budgets: Budgets = field(default_factory=lambda: Budgets.of(settings.WINDOW_BYTES))
     #: In memory nobody else can own a partition.
     pulse: Pulse = field(default_factory=lambda: Pulse(math.inf, time.monotonic))
+    #: In memory a state does not outlive its process.
+    quarantine: Quarantine = field(default_factory=Quarantine)
     #: The local clock, in unix seconds.
     wall: Callable[[], float] = time.time
 
@@ -102,9 +106,8 @@ class Task:
         self.flights = Flights(
             charter.workflow, charter.slots, charter.stream, self.ledger, owner=self
         )
-        self.commits = Commits(
-            log, self.ledger, self.inputs.positions, self._committed, self._refused
-        )
+        self.commits = Commits(log, self.ledger, self._positions, self._committed, self._refused)
+        self._suspects = Suspects(charter.quarantine, self.ledger, self.commits.now)
         self._log = log
         self._observer = Guarded(charter.observer)
         self._transitions = Transitions(charter.graph, charter.topics)
@@ -168,6 +171,7 @@ class Task:
             ),
         ]
         self._deadlines.start()
+        self._suspects.begin(self.clock.now_ms())
         for key, value in list(self.ledger.items(state.PARKED)):
             self._take_up(key, Parked.decode(value))
         # What loading has found out, also where no record ever comes.
@@ -183,6 +187,7 @@ class Task:
     async def settle(self, seconds: float) -> None:
         """Let running steps finish within *seconds* and commit, whoever owns the task then."""
         await self.flights.wait(seconds)
+        self._suspects.forgive()
         await self.commits.finish()
 
     async def sure(self) -> None:
@@ -193,6 +198,7 @@ class Task:
         """Commit, so that a task whose partition somebody else has had meanwhile learns it."""
         if self._taking:
             self.frontiers[self.charter.topics.runs].dirty = True
+            self._suspects.mark()
             await self.commits.finish()
 
     async def close(self) -> None:
@@ -274,6 +280,7 @@ class Task:
             # With its run, what is parked was frozen or removed.
             if not work.parked:
                 self._freeze_or_drop(work)
+        self._suspects.ended(ended.run_id)
         self._deadlines.drop(ended.run_id)
         self._observer.run_ended(ended.outcome, ended.seconds)
 
@@ -419,8 +426,8 @@ class Task:
                 return outcome
             except BaseException as refused:  # noqa: BLE001 - the boundary: encoding is user code
                 outcome = Raised(refused)
-        reason = "too_large" if issubclass(type(outcome.error), RecordTooLarge) else "failed"
-        self._transitions.raised(draft, work, outcome, attempt=1, reason=reason)
+        reason, attempts = _judged(outcome.error)
+        self._transitions.raised(draft, work, outcome, attempt=attempts, reason=reason)
         self._observer.dead_letter(work.record, reason, outcome.error, work.step.name)
         return outcome
 
@@ -446,6 +453,7 @@ class Task:
         self._step_done(work)
 
     def _step_done(self, work: Work) -> None:
+        self._suspects.done(work)
         if work.parked:
             self.ledger.open.state.delete(work.parked)
         else:
@@ -498,7 +506,17 @@ class Task:
 
     # -- commits ------------------------------------------------------------------------------
 
+    def permit(self, work: Work) -> AbstractAsyncContextManager[None] | None:
+        """Return what a step has to wait for, where it may have ended a process."""
+        return self._suspects.permit(work)
+
+    def _positions(self) -> Mapping[bytes, bytes]:
+        # The next thing is the seal of the draft.
+        self._suspects.sealed()
+        return self.inputs.positions()
+
     def _committed(self, commit: Committed) -> None:
+        self._suspects.committed()
         self.clock.observe(commit.appended_ms)
         self.inputs.committed()
         self.uncommitted.count()
@@ -552,3 +570,13 @@ class Task:
     def now(self) -> float:
         """Return the broker's time in unix seconds."""
         return self.clock.now_ms() / 1000
+
+
+def _judged(error: BaseException) -> tuple[str, int]:
+    """Return a failed step's reason as its dead letter has it, and the number of its attempts."""
+    # Not isinstance, which asks the exception itself.
+    if issubclass(type(error), RecordTooLarge):
+        return "too_large", 1
+    if type(error) is CrashesWorker:
+        return "crashes_worker", error.deaths
+    return "failed", 1

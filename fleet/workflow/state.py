@@ -15,6 +15,8 @@ format: the changelog keeps it for as long as runs last.
     k <run id> <event id> <step>  frozen work of a run that ended without a result
     w <run id> <event id> <step>  parked work of a run that goes on; done when it has run
     t <kind> <time> <run id>      what is forgotten when; only in local copies, see `ends_index`
+    m running                     the process that has the task; gone when it stops as it should
+    x <run id> <event id> <step>  how often a step was begun since a process died with it
 """
 
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
@@ -31,6 +33,8 @@ CONTEXT = b"c\0"
 DONE = b"d\0"
 FROZEN = b"k\0"
 PARKED = b"w\0"
+RUNNING = b"m\0running"
+SUSPECT = b"x\0"
 
 #: Up to so many changes are looked through one by one.
 FEW_CHANGES = 32
@@ -86,6 +90,16 @@ def parked_prefix(run_id: str) -> bytes:
 def parked_key(run_id: str, event_id: str, step: str) -> bytes:
     """Return the key of one parked step of a run."""
     return b"%b%b\0%b" % (parked_prefix(run_id), event_id.encode(), step.encode())
+
+
+def suspect_prefix(run_id: str) -> bytes:
+    """Return the first part of the keys of a run's steps that may have ended a process."""
+    return b"%b%b\0" % (SUSPECT, run_id.encode())
+
+
+def suspect_key(run_id: str, event_id: str, step: str) -> bytes:
+    """Return the key of one step that may have ended a process."""
+    return b"%b%b\0%b" % (suspect_prefix(run_id), event_id.encode(), step.encode())
 
 
 class View(Protocol):

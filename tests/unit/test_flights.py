@@ -102,6 +102,9 @@ class Owner:
     async def sure(self) -> None:
         """A step may begin at any time."""
 
+    def permit(self, work: Work) -> None:
+        """A step waits for nothing."""
+
     def landed(self, flight: Flight, outcome: Outcome) -> None:
         if self.refuses is not None:
             raise self.refuses

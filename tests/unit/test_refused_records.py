@@ -6,6 +6,7 @@ import pytest
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, TopicAuthorizationFailedError
 from test_task import JOKES, TOPICS, Clock, Log, World, turns
 
+from fleet import StartEvent
 from fleet.records.lifecycle import Completed, Failed
 from fleet.records.log import Outgoing
 from fleet.runtime import commits, task
@@ -173,7 +174,7 @@ async def test_the_same_path_written_twice_in_one_commit(world: World) -> None:
     """The attempt whose value is refused is taken out, and the older value is the run's."""
     path = state.context_prefix("r") + b"seen.generate"
     world.start("r", topic="x")
-    world.send(world.flow.graph().types["StartEvent"](topic="y"), "r", event_id="2", parent_id="1")
+    world.send(StartEvent(topic="y"), "r", event_id="2", parent_id="1")
     await world.pump()
     refused: list[bytes] = []
 

@@ -1,0 +1,201 @@
+"""
+Steps that end their process: found, counted, and set aside.
+
+A step that calls `os._exit`, or takes all memory, ends every worker that runs it. So a task leaves
+a mark while it runs, and removes it when it stops as it should. Where a mark of another process is
+found, that process died, and each event that it may have had in flight is *counted* before it is
+run again: the count is committed first, and goes with the result. A step that was counted and whose
+worker died again is a suspect, and has few others beside it; the last time it runs alone. A step
+with FLEET_CRASH_LIMIT such deaths is not run any more: its run fails.
+
+Where nobody died, none of this costs anything.
+"""
+
+import asyncio
+import secrets
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from fleet.workflow import state
+from fleet.workflow.errors import WorkflowRuntimeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fleet.runtime.ledger import Ledger
+    from fleet.workflow.transitions import Work
+
+#: How many suspects of a worker run at once before the last time.
+FEW = 32
+
+
+class CrashesWorker(WorkflowRuntimeError):
+    """Raised for a step that is not run again: its worker died each time."""
+
+    def __init__(self, step: str, deaths: int) -> None:
+        self.deaths = deaths
+        super().__init__(
+            f"step {step} crashes its worker: the process died {deaths} times while it ran; look "
+            "for what ends a process (os._exit, memory, a crash in native code), then "
+            "`fleet dead redrive`"
+        )
+
+
+@dataclass(frozen=True)
+class Quarantine:
+    """What the tasks of one worker share."""
+
+    #: Deaths after which a step is not run again; 0: it is always run again.
+    limit: int = 0
+    #: Of this process and no other.
+    process: bytes = field(default_factory=lambda: secrets.token_hex(8).encode())
+    few: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(FEW))
+    alone: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
+
+
+class Suspects:
+    """The steps of one task that may have ended a process."""
+
+    def __init__(
+        self, quarantine: Quarantine, ledger: "Ledger", commit: "Callable[[], object]"
+    ) -> None:
+        self.quarantine = quarantine
+        self._ledger = ledger
+        self._commit = commit
+        #: Times that each step was begun since somebody died, by its run and its entry's key.
+        self._counts: dict[str, dict[bytes, int]] = {}
+        #: Broker time; what was appended until then may have been in flight when a process died.
+        self._until_ms = 0.0
+        #: Our own mark is in the log.
+        self._marked = not quarantine.limit
+        self._unsealed: list[asyncio.Future[None]] = []
+        self._sealed: list[asyncio.Future[None]] = []
+
+    # -- the mark -----------------------------------------------------------------------------
+
+    def begin(self, now_ms: float) -> None:
+        """Look for the mark of a process that died, and leave our own."""
+        if not self.quarantine.limit:
+            return
+        mark = self._ledger.get(state.RUNNING)
+        counted = dict(self._ledger.items(state.SUSPECT))
+        if mark is not None and mark != self.quarantine.process:
+            self._until_ms = now_ms
+            for key, value in counted.items():
+                self._counts.setdefault(_run_of(key), {})[key] = int(value)
+        else:
+            # Nobody died: it was stopped, or it is this very process.
+            for key in counted:
+                self._ledger.open.state.delete(key)
+        self.mark()
+
+    def mark(self) -> None:
+        """Leave our mark, in the next commit."""
+        if self.quarantine.limit:
+            self._ledger.open.state.put(state.RUNNING, self.quarantine.process)
+            self._commit()
+
+    def forgive(self) -> None:
+        """Remove the mark and what was counted of this run of the process: it ends alive."""
+        if self.quarantine.limit:
+            self._ledger.open.state.delete(state.RUNNING)
+            for counts in self._counts.values():
+                for key in counts:
+                    self._ledger.open.state.delete(key)
+
+    # -- steps --------------------------------------------------------------------------------
+
+    def permit(self, work: "Work") -> AbstractAsyncContextManager[None] | None:
+        """Return what a step has to wait for, and to hold while it runs; None where nothing."""
+        if self._marked and work.record.appended_ms > self._until_ms:
+            return None
+        return _Permit(self, work)
+
+    def count_of(self, work: "Work") -> int:
+        """Return how often a process died while this step was counted."""
+        return self._counts.get(work.envelope.run_id, {}).get(_key(work), 0)
+
+    async def counted(self, work: "Work") -> None:
+        """Return when it is in the log that a step begins once more."""
+        if work.record.appended_ms <= self._until_ms:
+            key, count = _key(work), self.count_of(work) + 1
+            self._counts.setdefault(work.envelope.run_id, {})[key] = count
+            self._ledger.open.state.put(key, b"%d" % count)
+        committed = asyncio.get_running_loop().create_future()
+        self._unsealed.append(committed)
+        self._commit()
+        await committed
+
+    def done(self, work: "Work") -> None:
+        """Forget a step that ended, or will not be run."""
+        if not self._counts:
+            return
+        run_id, key = work.envelope.run_id, _key(work)
+        counts = self._counts.get(run_id, {})
+        if counts.pop(key, None) is not None:
+            self._ledger.open.state.delete(key)
+        if not counts:
+            self._counts.pop(run_id, None)
+
+    def ended(self, run_id: str) -> None:
+        """Forget the steps of a run that ended."""
+        for key in self._counts.pop(run_id, ()):
+            self._ledger.open.state.delete(key)
+
+    # -- commits ------------------------------------------------------------------------------
+
+    def sealed(self) -> None:
+        """Note that what was decided until now is being committed."""
+        self._sealed += self._unsealed
+        self._unsealed = []
+
+    def committed(self) -> None:
+        """Note that it is in the log."""
+        # The mark was decided before any commit could be sealed.
+        self._marked = True
+        waiting, self._sealed = self._sealed, []
+        for each in waiting:
+            if not each.done():
+                each.set_result(None)
+
+
+class _Permit(AbstractAsyncContextManager[None]):
+    """Of one attempt: counts it, and holds its place among the suspects."""
+
+    def __init__(self, suspects: Suspects, work: "Work") -> None:
+        self._suspects = suspects
+        self._work = work
+        self._place: asyncio.Semaphore | None = None
+
+    async def __aenter__(self) -> None:
+        quarantine = self._suspects.quarantine
+        deaths = self._suspects.count_of(self._work)
+        if deaths >= quarantine.limit:
+            raise CrashesWorker(self._work.step.name, deaths)
+        if deaths:
+            place = quarantine.alone if deaths + 1 >= quarantine.limit else quarantine.few
+            await place.acquire()
+            self._place = place
+        try:
+            await self._suspects.counted(self._work)
+        except BaseException:
+            self._leave()
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
+        if self._place is not None:
+            self._place.release()
+            self._place = None
+
+
+def _key(work: "Work") -> bytes:
+    envelope = work.envelope
+    return state.suspect_key(envelope.run_id, envelope.event_id, work.step.name)
+
+
+def _run_of(key: bytes) -> str:
+    return key[len(state.SUSPECT) :].split(b"\0")[0].decode()

@@ -1,0 +1,208 @@
+"""A step that ends its process is counted and set aside; its neighbours go on."""
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+
+import pytest
+from test_task import TOPICS, Clock, World, turns
+
+from fleet.records.lifecycle import Completed, Failed
+from fleet.runtime import commits, task
+from fleet.runtime.suspects import Quarantine
+from fleet.workflow import state
+
+LIMIT = 3
+
+
+@pytest.fixture
+async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    """A task that counts; its process can die."""
+    monkeypatch.setattr(commits, "GATHER_SECONDS", 0)
+    monkeypatch.setattr(commits, "LATER_SECONDS", 0)
+    monkeypatch.setattr(task, "SWEEP_SECONDS", 3600)
+    clock = Clock()
+    monkeypatch.setattr(task, "BrokerClock", lambda _wall: clock)
+    made = World(clock)
+    await made.crash()
+    await _another_process(made)
+    yield made
+    for each in made.made:
+        await each.close()
+
+
+async def _another_process(world: World, limit: int = LIMIT) -> None:
+    """End the process without a word, and begin another."""
+    world.clock.ms += 1_000
+    world.charter = replace(world.charter, quarantine=Quarantine(limit))
+    await world.restart()
+    await settled(world)
+
+
+async def settled(world: World) -> None:
+    """Let commits and what waits for them happen."""
+    for _ in range(5):
+        await turns()
+        await world.pump()
+
+
+def begun(world: World, run_id: str) -> int:
+    return world.flow.gate.entered.count(f"generate {run_id}")
+
+
+async def died(world: World, times: int) -> list[int]:
+    """Let the process die again and again; return how often `bad` was begun by each."""
+    found = []
+    for _ in range(times):
+        await _another_process(world)
+        found.append(begun(world, "bad"))
+    return found
+
+
+async def test_a_step_that_ends_its_process_is_set_aside(world: World) -> None:
+    """Once uncounted, then as often as the limit says; then its run fails, and can be resumed."""
+    world.start("bad", topic="x")
+    await settled(world)
+    assert begun(world, "bad") == 1
+
+    assert await died(world, 5) == [1, 1, 1, 0, 0]
+
+    end = world.end("bad")
+    assert isinstance(end, Failed)
+    assert (end.step, end.failure.type, end.attempt) == ("generate", "CrashesWorker", LIMIT)
+    (letter,) = world.letters()
+    assert letter.reason == "crashes_worker"
+    assert world.kept(state.SUSPECT) == []
+    assert world.kept(state.FROZEN) == [state.frozen_key("bad", "start bad", "generate")]
+
+
+async def test_neighbours_complete_and_are_begun_a_few_times(world: World) -> None:
+    """They have others beside them, and only the last chance is alone."""
+    names = [f"good{number}" for number in range(5)]
+    for name in ("bad", *names):
+        world.start(name, topic="x")
+    await settled(world)
+    for _ in range(LIMIT):
+        await _another_process(world)
+        if begun(world, "bad"):
+            continue
+        for name in names:
+            if f"generate {name}" in world.flow.gate.waiting:
+                await world.open(f"generate {name}")
+    await _another_process(world)
+    for name in names:
+        while world.end(name) is None:
+            for place in list(world.flow.gate.waiting):
+                world.flow.gate.open(place)
+            await settled(world)
+        assert isinstance(world.end(name), Completed)
+    assert [each.reason for each in world.letters()] == ["crashes_worker"]
+
+
+async def test_the_last_time_a_suspect_runs_alone(world: World) -> None:
+    """Then a death says which of them it was."""
+    for name in ("bad", "good"):
+        world.start(name, topic="x")
+    await settled(world)
+    await died(world, LIMIT - 1)
+    assert begun(world, "bad") + begun(world, "good") == 2
+    await _another_process(world)
+    assert begun(world, "bad") + begun(world, "good") == 1
+
+
+async def test_a_count_is_committed_before_its_step_begins(world: World) -> None:
+    """Else a step that ends its process at once would never be counted."""
+    world.start("bad", topic="x")
+    await settled(world)
+    world.hold = True
+    await _another_process(world)
+    assert begun(world, "bad") == 0
+    assert world.log.pending is not None
+    world.hold = False
+    world.log.decide()
+    await settled(world)
+    assert begun(world, "bad") == 1
+    (key,) = world.kept(state.SUSPECT)
+    assert world.state[key] == b"1"
+
+
+async def test_the_mark_is_committed_before_the_first_step_begins(world: World) -> None:
+    """A worker that dies at once leaves it, too."""
+    world.hold = True
+    await _another_process(world)
+    world.start("r", topic="x")
+    await world.pump()
+    assert begun(world, "r") == 0
+    world.hold = False
+    assert world.log.pending is not None
+    assert world.log.pending.changes[state.RUNNING] == world.charter.quarantine.process
+    world.log.decide()
+    await settled(world)
+    assert begun(world, "r") == 1
+
+
+async def _drained(world: World) -> None:
+    await world.task.drain(0)
+
+
+async def _revoked(world: World) -> None:
+    await world.task.settle(0)
+
+
+@pytest.mark.parametrize("ends", [_drained, _revoked])
+async def test_who_stops_as_it_should_is_not_counted(
+    world: World, ends: Callable[[World], object]
+) -> None:
+    """Rolling restarts condemn nobody, however many there are."""
+    world.start("slow", topic="x")
+    await settled(world)
+    for _ in range(3 * LIMIT):
+        await ends(world)  # type: ignore[misc]
+        await _another_process(world)
+        assert begun(world, "slow") == 1
+        assert world.kept(state.SUSPECT) == []
+
+
+async def test_a_task_that_is_opened_again_by_its_process_is_not_counted(world: World) -> None:
+    """Nobody died: its log was lost."""
+    world.start("slow", topic="x")
+    await settled(world)
+    await _another_process(world)
+    assert len(world.kept(state.SUSPECT)) == 1
+    for _ in range(3 * LIMIT):
+        await world.restart()
+        await settled(world)
+        assert begun(world, "slow") == 1
+        assert world.kept(state.SUSPECT) == []
+
+
+async def test_what_comes_later_is_not_counted(world: World) -> None:
+    """Only what may have been in flight when the process died waits for a commit."""
+    await _another_process(world)
+    world.clock.ms += 1_000
+    world.start("new", topic="x")
+    await world.pump()
+    assert begun(world, "new") == 1
+    assert world.kept(state.SUSPECT) == []
+
+
+async def test_counts_go_with_their_runs(world: World) -> None:
+    """A run that ends meanwhile leaves nothing."""
+    world.start("bad", topic="x")
+    await settled(world)
+    await _another_process(world)
+    assert len(world.kept(state.SUSPECT)) == 1
+    world.happen(Failed(step="", event_id="e", failure=_FAILURE), "bad")
+    await settled(world)
+    assert world.kept(state.SUSPECT) == []
+
+
+async def test_without_a_limit_nothing_is_counted(world: World) -> None:
+    """FLEET_CRASH_LIMIT=0."""
+    world.start("bad", topic="x")
+    for _ in range(2 * LIMIT):
+        await _another_process(world, limit=0)
+        assert begun(world, "bad") == 1
+    assert world.topics[TOPICS.dead] == []
+
+
+_FAILURE = {"module": "builtins", "type": "ValueError", "message": ""}
