@@ -63,10 +63,11 @@ class Suspects:
         self.quarantine = quarantine
         self._ledger = ledger
         self._commit = commit
-        #: Times that each step was begun since somebody died, by its run and its entry's key.
-        self._counts: dict[str, dict[bytes, int]] = {}
+        #: Deaths with each counted step, by its run and its entry's key.
+        self._deaths: dict[str, dict[bytes, int]] = {}
         #: Broker time; what was appended until then may have been in flight when a process died.
         self._until_ms = 0.0
+        self._somebody_died = False
         #: Our own mark is in the log.
         self._marked = not quarantine.limit
         self._unsealed: list[asyncio.Future[None]] = []
@@ -74,20 +75,27 @@ class Suspects:
 
     # -- the mark -----------------------------------------------------------------------------
 
-    def begin(self, now_ms: float) -> None:
-        """Look for the mark of a process that died, and leave our own."""
+    def restore(self) -> None:
+        """Look in the loaded state for the mark of a process that died, and for what it counted."""
         if not self.quarantine.limit:
             return
         mark = self._ledger.get(state.RUNNING)
-        counted = dict(self._ledger.items(state.SUSPECT))
-        if mark is not None and mark != self.quarantine.process:
-            self._until_ms = now_ms
-            for key, value in counted.items():
-                self._counts.setdefault(_run_of(key), {})[key] = int(value)
-        else:
-            # Nobody died: it was stopped, or it is this very process.
-            for key in counted:
+        # This very process may have it, whose log was lost: then nobody died.
+        self._somebody_died = mark is not None and mark != self.quarantine.process
+        for key, value in list(self._ledger.items(state.SUSPECT)):
+            deaths, running = map(int, value.split())
+            deaths += running if self._somebody_died else 0
+            if not deaths:
                 self._ledger.open.state.delete(key)
+                continue
+            self._deaths.setdefault(_run_of(key), {})[key] = deaths
+            # It does not run now, and who dies next did not die with it.
+            self._ledger.open.state.put(key, b"%d 0" % deaths)
+
+    def begin(self, now_ms: float) -> None:
+        """Leave our own mark; what was appended until now may have been in flight before."""
+        if self._somebody_died:
+            self._until_ms = now_ms
         self.mark()
 
     def mark(self) -> None:
@@ -96,32 +104,37 @@ class Suspects:
             self._ledger.open.state.put(state.RUNNING, self.quarantine.process)
             self._commit()
 
-    def forgive(self) -> None:
-        """Remove the mark and what was counted of this run of the process: it ends alive."""
+    def unmark(self) -> None:
+        """Remove the mark: whoever comes next knows that this process did not die."""
         if self.quarantine.limit:
             self._ledger.open.state.delete(state.RUNNING)
-            for counts in self._counts.values():
-                for key in counts:
-                    self._ledger.open.state.delete(key)
 
     # -- steps --------------------------------------------------------------------------------
 
     def permit(self, work: "Work") -> AbstractAsyncContextManager[None] | None:
         """Return what a step has to wait for, and to hold while it runs; None where nothing."""
-        if self._marked and work.record.appended_ms > self._until_ms:
+        if self._marked and not self._is_counted(work):
             return None
         return _Permit(self, work)
 
-    def count_of(self, work: "Work") -> int:
+    def _is_counted(self, work: "Work") -> bool:
+        return work.record.appended_ms <= self._until_ms or (
+            bool(self._deaths) and self.deaths(work) > 0
+        )
+
+    def deaths(self, work: "Work") -> int:
         """Return how often a process died while this step was counted."""
-        return self._counts.get(work.envelope.run_id, {}).get(_key(work), 0)
+        return self._deaths.get(work.envelope.run_id, {}).get(_key(work), 0)
 
     async def counted(self, work: "Work") -> None:
         """Return when it is in the log that a step begins once more."""
-        if work.record.appended_ms <= self._until_ms:
-            key, count = _key(work), self.count_of(work) + 1
-            self._counts.setdefault(work.envelope.run_id, {})[key] = count
-            self._ledger.open.state.put(key, b"%d" % count)
+        if self._is_counted(work):
+            key, deaths = _key(work), self.deaths(work)
+            self._deaths.setdefault(work.envelope.run_id, {})[key] = deaths
+            self._ledger.open.state.put(key, b"%d 1" % deaths)
+        else:
+            # The commit with the mark may be under way; after an empty one nobody would hear.
+            self.mark()
         committed = asyncio.get_running_loop().create_future()
         self._unsealed.append(committed)
         self._commit()
@@ -129,18 +142,18 @@ class Suspects:
 
     def done(self, work: "Work") -> None:
         """Forget a step that ended, or will not be run."""
-        if not self._counts:
+        if not self._deaths:
             return
         run_id, key = work.envelope.run_id, _key(work)
-        counts = self._counts.get(run_id, {})
-        if counts.pop(key, None) is not None:
+        known = self._deaths.get(run_id, {})
+        if known.pop(key, None) is not None:
             self._ledger.open.state.delete(key)
-        if not counts:
-            self._counts.pop(run_id, None)
+        if not known:
+            self._deaths.pop(run_id, None)
 
     def ended(self, run_id: str) -> None:
         """Forget the steps of a run that ended."""
-        for key in self._counts.pop(run_id, ()):
+        for key in self._deaths.pop(run_id, ()):
             self._ledger.open.state.delete(key)
 
     # -- commits ------------------------------------------------------------------------------
@@ -170,7 +183,7 @@ class _Permit(AbstractAsyncContextManager[None]):
 
     async def __aenter__(self) -> None:
         quarantine = self._suspects.quarantine
-        deaths = self._suspects.count_of(self._work)
+        deaths = self._suspects.deaths(self._work)
         if deaths >= quarantine.limit:
             raise CrashesWorker(self._work.step.name, deaths)
         if deaths:

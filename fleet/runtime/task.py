@@ -158,6 +158,7 @@ class Task:
     def restore(self) -> None:
         """Read positions and deadlines from the loaded state."""
         self.inputs.restore(self.charter.inputs)
+        self._suspects.restore()
         for due in self._transitions.deadlines(self.ledger):
             self._deadlines.add(due.run_id, due.deadline_ms)
 
@@ -187,7 +188,7 @@ class Task:
     async def settle(self, seconds: float) -> None:
         """Let running steps finish within *seconds* and commit, whoever owns the task then."""
         await self.flights.wait(seconds)
-        self._suspects.forgive()
+        self._suspects.unmark()
         await self.commits.finish()
 
     async def sure(self) -> None:

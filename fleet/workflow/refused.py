@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _ABSENT = b"\0absent"
 
 
-class RecordRefused(WorkflowRuntimeError):
+class ResultRefused(WorkflowRuntimeError):
     """Raised for a step whose result has a record that the broker does not take."""
 
     def __init__(self, topic: str, reason: str) -> None:
@@ -60,7 +60,7 @@ class Culprit(NamedTuple):
     """A result that was taken out, and why."""
 
     work: "Work"
-    error: RecordRefused
+    error: ResultRefused
     reason: str
 
 
@@ -89,7 +89,7 @@ def take_out(
         if result is not None:
             if result in draft.results:
                 _remove(draft, result)
-                error = RecordRefused(record.topic, repr(reason))
+                error = ResultRefused(record.topic, repr(reason))
                 culprits.append(Culprit(result.work, error, _word(reason)))
         elif not _shorten(draft, topics, record):
             if not _leave_out(draft, topics, record):

@@ -16,7 +16,7 @@ format: the changelog keeps it for as long as runs last.
     w <run id> <event id> <step>  parked work of a run that goes on; done when it has run
     t <kind> <time> <run id>      what is forgotten when; only in local copies, see `ends_index`
     m running                     the process that has the task; gone when it stops as it should
-    x <run id> <event id> <step>  how often a step was begun since a process died with it
+    x <run id> <event id> <step>  deaths of processes with a step, and whether it is begun again
 """
 
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping

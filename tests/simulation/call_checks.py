@@ -47,7 +47,8 @@ def _is_end(call: Call, end: Lifecycle) -> bool:
             return isinstance(end, Cancelled)
         case WorkflowTimeoutError():
             return isinstance(end, TimedOut)
-    return isinstance(end, Failed) and str(error) == end.failure.message
+    # Of a type that the caller has, or in words.
+    return isinstance(end, Failed) and str(error).endswith(end.failure.message)
 
 
 def check_stream(world: World, checks: Checks, call: Call) -> None:

@@ -13,6 +13,7 @@ from pydantic_core import from_json
 from fleet.records import envelope as envelopes
 from fleet.records import lifecycle
 from fleet.records.envelope import Envelope, idempotency_key
+from fleet.records.errors import FleetError
 from fleet.records.lifecycle import (
     Completed,
     Failed,
@@ -30,6 +31,7 @@ from fleet.workflow.runs import End
 from simulation.broker import Broker
 from simulation.flow import SHOWING, Attempt, Laboratory
 from simulation.grown import GrownFlow
+from simulation.plan import RunPlan
 from simulation.producers import Record, Transaction
 from simulation.worker import TOPICS
 from simulation.world import World
@@ -367,8 +369,12 @@ class Checks:
         log = self._broker.at(TP(TOPICS.runs, partition))
         found, self._read[partition] = log.read(self._read.get(partition, 0), len(log.entries))
         for record in found:
-            envelope = envelopes.parse(record.headers)
-            happening = lifecycle.decode(envelope.type, record.value or b"")
+            try:
+                envelope = envelopes.parse(record.headers)
+                happening = lifecycle.decode(envelope.type, record.value or b"")
+            except FleetError:
+                # Somebody else has written it.
+                continue
             self._note_answer(record)
             self._note_resuming(envelope, happening)
             is_old = envelope.epoch < self.epoch(envelope.run_id)
@@ -459,6 +465,13 @@ class Checks:
             attempt = self._attempts[by - 1]
             if self._effective.get(attempt.key, by) != by:
                 self._world.violate(f"{run_id} ends with attempt {by}, which is not committed")
+
+    def suspects_are_right(self, run: RunPlan) -> None:
+        """Nobody is taken for a step that ends its process but the one that does."""
+        end = self.ends[run.run_id]
+        condemned = isinstance(end, Failed) and end.failure.type == "CrashesWorker"
+        if condemned is not (run.raises == "kill"):
+            self._world.violate(f"{run.run_id} ends with {end}")
 
     def state_is_empty(self) -> bool:
         """Whether nothing is kept but positions."""

@@ -9,9 +9,15 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from pydantic import field_validator
+
 from fleet import Context, Event, StartEvent, StopEvent, step
 from fleet.workflow.definition import Definition
+from simulation.poisoned import Panic, Poisons
 from simulation.world import World
+
+#: The validator of a part does not return from this number.
+POISON = 666
 
 
 class Order(StartEvent):
@@ -24,6 +30,13 @@ class Part(Event):
     number: int
     fails: str
     by: int
+
+    @field_validator("number")
+    @classmethod
+    def _is_no_poison(cls, number: int) -> int:
+        if number == POISON:
+            raise Panic(number)
+        return number
 
 
 class Whole(Event):
@@ -83,6 +96,8 @@ class Laboratory:
     unreadable: frozenset[str] = frozenset()
     #: Runs of which no step fails any more.
     mended: set[str] = field(default_factory=set)
+    #: What failing steps do.
+    poisons: Poisons = field(default_factory=lambda: Poisons({}))
     #: Hears of each attempt as it begins.
     on_attempt: Callable[[Attempt], None] = lambda _: None
 
@@ -149,7 +164,7 @@ class SimulatedFlow(Definition, workflow="simulated"):
         if name in SHOWING:
             await self._show(ctx, number)
         if fails == name and ctx.run_id not in laboratory.mended:
-            raise LookupError(f"attempt {number}")
+            await laboratory.poisons.strike(ctx.run_id, key, self._worker, number)
         return number
 
     async def _show(self, ctx: Context, by: int) -> None:

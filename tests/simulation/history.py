@@ -16,9 +16,11 @@ from simulation.broker import Broker
 from simulation.caller import CallerProcess
 from simulation.checks import Checks
 from simulation.deploys import Deployment, Mix, Version
-from simulation.flow import Laboratory, Order
+from simulation.flow import Laboratory, Order, Part
 from simulation.group import Group
 from simulation.plan import Fault, Plan
+from simulation.poisoned import MESSAGE_TOO_LARGE, Poisons, poisoned
+from simulation.producers import Content
 from simulation.themes import themed
 from simulation.worker import TOPICS, Disk, Worker
 from simulation.world import BEGINNING, World
@@ -64,7 +66,11 @@ class History:
         self.world = World(made.seed)
         self.broker = Broker(self.world)
         self.broker.refusal = made.refusal
-        self.laboratory = Laboratory(self.world, made.longest)
+        raises = {run.run_id: run.raises for run in made.runs if run.raises}
+        self.laboratory = Laboratory(
+            self.world, made.longest, poisons=Poisons(raises, on_kill=self._crash)
+        )
+        self.broker.refuses = self._refuses
         self.laboratory.tokens = made.calling.tokens
         self.laboratory.unreadable = made.calling.unreadable
         self.checks = Checks(self.world, self.broker, self.laboratory, made.partitions)
@@ -218,6 +224,7 @@ class History:
             slots=self.plan.slots,
             drain_seconds=self.plan.drain_seconds,
             dedupe_seconds=self.plan.dedupe_seconds,
+            crash_limit=self.plan.crash_limit,
             compute=self.plan.compute,
             batch_records=4 if self.plan.crowd is None else CROWD_BATCH,
             window_bytes=WINDOW_BYTES,
@@ -301,6 +308,27 @@ class History:
             self.world.note(worker.name, "is killed")
             worker.kill()
             self._replace(worker, fault)
+
+    def _crash(self, name: str) -> None:
+        # Once before anybody knew, and once more for each of the others that stop as they should.
+        stops = sum(fault.kind == "stop" for fault in self.plan.faults)
+        most = max(self.laboratory.poisons.kills.values())
+        if most > self.plan.crash_limit + 1 + stops:
+            self.world.violate(f"a step has ended {most} workers")
+        worker = next(each for each in self.workers if each.name == name)
+        # Another process may wait for the same folder, where this one was told to stop.
+        disk = self.world.random.choice(("kept", "kept", "lost")) if not worker.stopping else "lost"
+        seconds = self.world.random.uniform(0.2, 3)
+        self._kill(worker, Fault(at=0, kind="kill", worker=0, seconds=seconds, disk=disk))
+
+    def _refuses(self, tp: TP, records: list[Content]) -> int:
+        """Whatever the events of some runs hold, the broker does not take them."""
+        mended = self.laboratory.mended
+        raises = {k: v for k, v in self.laboratory.poisons.raises.items() if k not in mended}
+        refused = tp.topic == TOPICS.event(Part.type_name()) and any(
+            raises.get((key or b"").decode()) == "refused" for key, _, _ in records
+        )
+        return MESSAGE_TOO_LARGE if refused else 0
 
     def _at_request(self, worker: Worker, fault: Fault, harm: Callable[[], None]) -> None:
         left = fault.count
@@ -410,6 +438,8 @@ class History:
                 self.world.violate(f"the local state of {worker.name} is another: {other}")
         for run_id in self.checks.ends:
             self.checks.result_is_right(run_id)
+        for run in self.plan.runs:
+            self.checks.suspects_are_right(run)
         for caller in self.callers:
             for call in caller.calls:
                 call_checks.check(self.world, self.checks, call)
@@ -444,7 +474,7 @@ def _slow_ends(seconds: float, request: str) -> float:
 
 def simulate(seed: int) -> Verdict:
     """Run the history of a seed."""
-    made = calls_plan.called(themed(plan.make(seed)), plan.LONG)
+    made = poisoned(calls_plan.called(themed(plan.make(seed)), plan.LONG))
     ids = Random(f"ids {seed}")
     uncommitted = made.crowd.uncommitted if made.crowd else budget.UNCOMMITTED_STEPS
     with (

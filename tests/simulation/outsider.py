@@ -3,10 +3,10 @@
 from faust.types import TP
 
 from fleet.records.envelope import Envelope
-from fleet.records.lifecycle import Cancelled, Resumed
+from fleet.records.lifecycle import Cancelled, Resumed, Started
 from fleet.runtime.reader import partition_of
 from simulation.broker import Broker
-from simulation.flow import Advice, Order, Part
+from simulation.flow import POISON, Advice, Order, Part
 from simulation.grown import Hint
 from simulation.plan import Crowd
 from simulation.worker import TOPICS
@@ -32,10 +32,28 @@ def copy_shown(broker: Broker, partitions: int) -> None:
 def poison(broker: Broker, run_id: str, partitions: int, kind: str) -> None:
     """Write a record whose value, type or envelope cannot be read."""
     tp = TP(TOPICS.event(Part.type_name()), partition_of(run_id, partitions))
+    key, value = run_id.encode(), _VALUES.get(kind, b"{}")
     name = "Nothing" if kind == "type" else Part.type_name()
-    envelope = Envelope(run_id=run_id, event_id=f"poison of {run_id}", type=name)
-    headers = [] if kind == "envelope" else envelope.headers()
-    broker.produce(tp, [(run_id.encode(), b"{}", headers)])
+    event_id = f"poison of {run_id}" + ("!" * 300 if kind == "long" else "")
+    envelope = Envelope(run_id=run_id, event_id=event_id, type=name)
+    headers = [] if kind == "envelope" else [*envelope.headers(), *_HEADERS.get(kind, ())]
+    if kind in ("lifecycle", "started"):
+        tp = TP(TOPICS.runs, tp.partition)
+        headers = envelope._replace(type=_KINDS[kind]).headers()
+    broker.produce(tp, [(b"another" if kind == "key" else key, value, headers)])
+
+
+_KINDS = {"lifecycle": "nothing", "started": Started.kind}
+_HEADERS = {
+    "timeout": [("fleet-timeout-seconds", b"1e999")],
+    "epoch": [("fleet-epoch", b"9" * 4_000)],
+}
+_VALUES: dict[str, bytes | None] = {
+    "tombstone": None,
+    "deep": b"[" * 10_000,
+    "validator": b'{"number": %d, "fails": "", "by": 0}' % POISON,
+    "started": b'{"start_event_id": "x", "timeout_seconds": 1e300}',
+}
 
 
 def resume(broker: Broker, run_id: str, partitions: int, epoch: int) -> None:

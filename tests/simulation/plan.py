@@ -44,6 +44,8 @@ class RunPlan:
     #: When somebody asks for the run to be resumed, and when what makes it fail is mended.
     resumed_at: tuple[float, ...] = ()
     mended_at: float = 0.0
+    #: What its failing step does; see `poisoned`.
+    raises: str = ""
 
 
 @dataclass(frozen=True)
@@ -155,6 +157,8 @@ class Plan:
     mix: Mix | None = None
     opening: Opening = field(default_factory=Opening)
     calling: Calling = NO_TROUBLE
+    #: FLEET_CRASH_LIMIT; 0 where no step ends its process.
+    crash_limit: int = 0
 
     @property
     def is_calm(self) -> bool:

@@ -186,6 +186,7 @@ class Worker:
         slots: int,
         drain_seconds: float,
         dedupe_seconds: float,
+        crash_limit: int,
         compute: Compute,
         batch_records: int,
         window_bytes: int,
@@ -215,7 +216,7 @@ class Worker:
         #: From when to when it has had no assignment, in unix seconds; the last is open.
         self._without: list[tuple[float, float]] = [(0.0, math.inf)]
         self._stay = asyncio.Event()
-        self._stopping = False
+        self.stopping = False
         self._rebalancing = True
         #: When tasks were told how far they have read.
         self._noted = 0.0
@@ -240,6 +241,7 @@ class Worker:
             window_bytes=window_bytes,
             drain_seconds=drain_seconds,
             stall_seconds=STALL_SECONDS if opening.reader_stands else 0,
+            crash_limit=crash_limit,
             dedupe_days=dedupe_seconds / _DAY_SECONDS,
             resume_days=1.5 * dedupe_seconds / _DAY_SECONDS,
         )
@@ -377,10 +379,10 @@ class Worker:
             self.on_end()
 
     async def _leave(self) -> None:
-        if self._stopping:
+        if self.stopping:
             return
         self._world.note(self.name, "drains")
-        self._stopping = True
+        self.stopping = True
         await self.host.drain()
         while self._rebalancing and not self.loop.dead:  # noqa: ASYNC110 - as the real one does
             await asyncio.sleep(0.05)
@@ -404,7 +406,7 @@ class Worker:
             # What it lost before has to be found out in there.
             self.assigned = self.loop.time()
             await self.host.assign(assigned)
-            if not self._stopping:
+            if not self.stopping:
                 self._group.own(self.name, generation, self.engine.tasks)
             self._lost.replaced()
             offsets = await self._ask("offsets", lambda: dict(self._group.offsets))

@@ -85,7 +85,7 @@ async def test_the_attempt_fails_and_its_neighbours_are_committed(world: World, 
 
     end = world.end("bad")
     assert isinstance(end, Failed)
-    assert (end.step, end.failure.type) == ("generate", "RecordRefused")
+    assert (end.step, end.failure.type) == ("generate", "ResultRefused")
     assert topic in end.failure.message
     (letter,) = world.letters()
     assert (letter.reason, letter.step) == ("too_large", "generate")

@@ -122,7 +122,7 @@ async def test_a_count_is_committed_before_its_step_begins(world: World) -> None
     await settled(world)
     assert begun(world, "bad") == 1
     (key,) = world.kept(state.SUSPECT)
-    assert world.state[key] == b"1"
+    assert world.state[key] == b"0 1"
 
 
 async def test_the_mark_is_committed_before_the_first_step_begins(world: World) -> None:
@@ -206,3 +206,17 @@ async def test_without_a_limit_nothing_is_counted(world: World) -> None:
 
 
 _FAILURE = {"module": "builtins", "type": "ValueError", "message": ""}
+
+
+async def test_a_step_that_waits_for_a_mark_under_way_begins(world: World) -> None:
+    """Nothing else is to be committed then, and it must not wait for ever."""
+    await world.task.drain(0)
+    world.hold = True
+    await _another_process(world)
+    assert world.log.pending is not None
+    world.start("r", topic="x")
+    await world.pump()
+    world.hold = False
+    world.log.decide()
+    await settled(world)
+    assert begun(world, "r") == 1

@@ -1,6 +1,6 @@
 """The engine with one guard taken out at a time; a module per kind of guard."""
 
-from simulation.mutations import bounds, callers, engine, group, loading, wire
+from simulation.mutations import bounds, callers, engine, group, loading, poison, wire
 from simulation.mutations.registry import Mutation, every, first_seed
 
 __all__ = [
@@ -12,5 +12,6 @@ __all__ = [
     "first_seed",
     "group",
     "loading",
+    "poison",
     "wire",
 ]

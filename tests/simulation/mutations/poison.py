@@ -1,0 +1,140 @@
+"""The boundaries around user code and foreign bytes, and what sets a crashing step aside."""
+
+import asyncio
+from typing import Any
+
+from fleet.records.envelope import Envelope
+from fleet.records.events import UndecodableEvent
+from fleet.records.log import Delivered
+from fleet.runtime.commits import Commits
+from fleet.runtime.flights import Flight, Flights, Outcome
+from fleet.runtime.suspects import CrashesWorker, Suspects, _Permit
+from fleet.runtime.task import Task
+from fleet.workflow import refused
+from fleet.workflow.outcomes import Raised
+from fleet.workflow.transitions import Work
+from simulation.mutations.registry import instead_of
+
+# -- user code ------------------------------------------------------------------------------------
+
+
+@instead_of(Flights, "_fly", near=6)
+async def _only_what_is_expected_of_a_step_is_caught(self: Any, flight: Flight) -> None:
+    try:
+        outcome: Outcome = await self._result(flight)
+    except (Exception, asyncio.CancelledError, SystemExit) as failure:  # noqa: BLE001 - as it was
+        outcome = Raised(failure)
+    if not flight.stopped:
+        self._remove(flight)
+        self._owner.landed(flight, outcome)
+
+
+@instead_of(Flights, "_fly", near=6)
+async def _a_step_that_cancels_itself_never_lands(self: Any, flight: Flight) -> None:
+    result = self._result
+
+    async def attempt() -> Outcome:
+        try:
+            found: Outcome = await result(flight)
+        except asyncio.CancelledError as cancelled:
+            task = asyncio.current_task()
+            assert task is not None
+            if not task.cancelling():
+                return Raised(cancelled)
+            flight.stopped = True
+            raise
+        return found
+
+    try:
+        outcome = await attempt()
+    except BaseException as failure:  # noqa: BLE001 - as the real one
+        outcome = Raised(failure)
+    if not flight.stopped:
+        self._remove(flight)
+        self._owner.landed(flight, outcome)
+
+
+@instead_of(Task, "_is_ending", near=204)
+def _a_timeout_of_the_commit_loop_looks_like_the_end(self: Any, _outcome: Outcome) -> bool:
+    return any(loop.cancelling() for loop in self._loops)
+
+
+@instead_of(Task, "_decoded", near=6)
+def _validators_raise_what_they_should(
+    self: Any, record: Delivered, envelope: Envelope, steps: Any
+) -> list[Work]:
+    try:
+        event = self.charter.graph.types[envelope.type].decode(record.value or b"")
+    except UndecodableEvent as undecodable:
+        self._reject(record, envelope, "undecodable", undecodable)
+        return []
+    return [Work(record, envelope, event, step) for step in steps]
+
+
+# -- what the broker refuses ----------------------------------------------------------------------
+
+
+@instead_of(Commits, "_append", near=6)
+async def _a_refused_record_stops_the_partition(self: Any, draft: Any) -> Any:
+    return await self._log.commit(draft.records, draft.state.changes)
+
+
+_remove = refused._remove
+
+
+@instead_of(refused, "_remove", near=6)
+def _a_refused_attempt_stays_in_the_history(draft: Any, result: Any) -> None:
+    history, result.history = result.history, None
+    _remove(draft, result)
+    assert history is not None
+
+
+# -- steps that end their process -----------------------------------------------------------------
+
+
+_permit = Suspects.permit
+
+
+@instead_of(Suspects, "counted", near=13)
+async def _a_death_is_not_counted(_self: Any, _work: Work) -> None:
+    await asyncio.sleep(0)
+
+
+@instead_of(Suspects, "deaths", near=13)
+def _every_death_is_the_first(_self: Any, _work: Work) -> int:
+    return 0
+
+
+@instead_of(Suspects, "permit", near=13)
+def _the_mark_is_not_waited_for(self: Any, work: Work) -> Any:
+    self._marked = True
+    return _permit(self, work)
+
+
+@instead_of(Suspects, "done", near=13)
+def _counts_stay(_self: Any, _work: Work) -> None:
+    """Nothing is forgotten."""
+
+
+@instead_of(Suspects, "ended", near=153)
+def _counts_outlive_their_run(_self: Any, _run_id: str) -> None:
+    """Nothing is forgotten."""
+
+
+_restore = Suspects.restore
+
+
+@instead_of(Suspects, "restore", near=13)
+def _a_suspect_that_waits_is_taken_for_one_that_runs(self: Any) -> None:
+    _restore(self)
+    for deaths in self._deaths.values():
+        for key, count in deaths.items():
+            self._ledger.open.state.put(key, b"%d 1" % count)
+
+
+@instead_of(_Permit, "__aenter__", near=13)
+async def _suspects_run_together(self: Any) -> None:
+    deaths = self._suspects.deaths(self._work)
+    if deaths >= self._suspects.quarantine.limit:
+        raise CrashesWorker(self._work.step.name, deaths)
+    await self._suspects.counted(self._work)
