@@ -192,8 +192,8 @@ class DeadLetter(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
-    #: One of a few words: undecodable, unknown_type, failed, too_large, broken_envelope,
-    #: unknown_lifecycle.
+    #: One of a few words: undecodable, unknown_type, failed, too_large, refused, crashes_worker,
+    #: broken_envelope, unknown_lifecycle.
     reason: str
     step: str
     attempts: int

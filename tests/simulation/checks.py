@@ -468,7 +468,7 @@ class Checks:
 
     def suspects_are_right(self, run: RunPlan) -> None:
         """Nobody is taken for a step that ends its process but the one that does."""
-        end = self.ends[run.run_id]
+        end = self.ends.get(run.run_id)
         condemned = isinstance(end, Failed) and end.failure.type == "CrashesWorker"
         if condemned is not (run.raises == "kill"):
             self._world.violate(f"{run.run_id} ends with {end}")

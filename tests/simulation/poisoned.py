@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import NoReturn
 
+from simulation.calls_plan import NO_TROUBLE
 from simulation.plan import Call, Fault, Plan, RunPlan
 
 #: FLEET_CRASH_LIMIT where workers die of a step.
@@ -95,7 +96,7 @@ def _strike(kind: str, number: int) -> NoReturn:
 
 def poisoned(plan: Plan) -> Plan:
     """Return the plan of a seed with its poison, if it has any."""
-    if plan.mix is not None or plan.crowd is not None:
+    if plan.mix is not None or plan.crowd is not None or plan.calling != NO_TROUBLE:
         return plan
     random = Random(f"poison {plan.seed}")
     match plan.seed % 20:
