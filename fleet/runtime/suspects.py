@@ -66,7 +66,7 @@ class Suspects:
         #: Deaths with each counted step, by its run and its entry's key.
         self._deaths: dict[str, dict[bytes, int]] = {}
         #: Broker time; what was appended until then may have been in flight when a process died.
-        self._until_ms = 0.0
+        self._until_ms = -1.0
         self._somebody_died = False
         #: Our own mark is in the log.
         self._marked = not quarantine.limit

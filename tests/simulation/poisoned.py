@@ -32,6 +32,8 @@ FOREIGN = (
 RAISES = ("panic", "exit", "interrupt", "generator", "speechless", "cancel", "cancelled", "refused")
 #: Steps whose event is not done before them; `note` may come after the run's end.
 _KILLING = ("begin", "shape", "end")
+#: Compute of a step from which on a history is about crowded workers.
+BUSY_SECONDS = 0.005
 #: Broker's error for a record that is too large.
 MESSAGE_TOO_LARGE = 10
 
@@ -96,7 +98,8 @@ def _strike(kind: str, number: int) -> NoReturn:
 
 def poisoned(plan: Plan) -> Plan:
     """Return the plan of a seed with its poison, if it has any."""
-    if plan.mix is not None or plan.crowd is not None or plan.calling != NO_TROUBLE:
+    busy = plan.compute.step > BUSY_SECONDS or plan.crowd is not None
+    if plan.mix is not None or busy or plan.calling != NO_TROUBLE:
         return plan
     random = Random(f"poison {plan.seed}")
     match plan.seed % 20:

@@ -9,7 +9,7 @@ from test_task import JOKES, TOPICS, Clock, Log, World, turns
 from fleet import StartEvent
 from fleet.records.lifecycle import Completed, Failed
 from fleet.records.log import Outgoing
-from fleet.runtime import commits, task
+from fleet.runtime import commits
 from fleet.runtime.log import Receipt, RecordsRefused
 from fleet.workflow import state
 
@@ -44,7 +44,6 @@ async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     """A task that runs."""
     monkeypatch.setattr(commits, "GATHER_SECONDS", 0)
     monkeypatch.setattr(commits, "LATER_SECONDS", 0)
-    monkeypatch.setattr(task, "SWEEP_SECONDS", 3600)
     made = World(Clock())
     await made.begin()
     yield made

@@ -19,7 +19,6 @@ async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     """A task that counts; its process can die."""
     monkeypatch.setattr(commits, "GATHER_SECONDS", 0)
     monkeypatch.setattr(commits, "LATER_SECONDS", 0)
-    monkeypatch.setattr(task, "SWEEP_SECONDS", 3600)
     clock = Clock()
     monkeypatch.setattr(task, "BrokerClock", lambda _wall: clock)
     made = World(clock)
