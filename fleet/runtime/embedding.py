@@ -8,6 +8,7 @@ loop then.
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -118,7 +119,25 @@ async def _start(app: Any) -> None:
             app.conf.datadir.mkdir(parents=True, exist_ok=True)
             await app.start()
             faust_transport.check_consumer(app)
-            await _with_the_loop(app.stop)
+            running = asyncio.create_task(_until_cancelled(app), name=f"app {app.conf.id}")
+            await _with_the_loop(partial(_ended, running))
+
+
+async def _until_cancelled(app: Any) -> None:
+    """Stop *app* when the loop's tasks are cancelled, as `asyncio.run` does at its end.
+
+    Faust's supervisor of agents may lose its cancellation then and start the agents again, and
+    `asyncio.run` waits for it for ever. A supervisor that is stopped ends.
+    """
+    try:
+        await asyncio.Event().wait()
+    finally:
+        await app.stop()
+
+
+async def _ended(running: "asyncio.Task[None]") -> None:
+    running.cancel()
+    await asyncio.wait({running})
 
 
 async def _with_the_loop(stop: Callable[[], Awaitable[object]]) -> None:
