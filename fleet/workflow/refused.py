@@ -84,8 +84,10 @@ def take_out(
     *note* hears of each record that is only left out. Raises Unexpendable for one that can not be.
     """
     culprits = []
+    # Several records of one result may be refused: it is taken out with the first of them.
+    results = list(draft.results)
     for record, reason in refused:
-        result = _whose(draft, topics, record)
+        result = _whose(results, topics, record)
         if result is not None:
             if result in draft.results:
                 _remove(draft, result)
@@ -98,14 +100,12 @@ def take_out(
     return culprits
 
 
-def _whose(draft: "Draft", topics: Topics, refused: Outgoing) -> Result | None:
+def _whose(results: Sequence[Result], topics: Topics, refused: Outgoing) -> Result | None:
     if refused.topic == topics.state:
         # The last one that has set it: its value is what was to be written.
-        having = (each for each in reversed(draft.results) if refused.key in each.changes)
+        having = (each for each in reversed(results) if refused.key in each.changes)
         return next(having, None)
-    return next(
-        (each for each in draft.results if any(own is refused for own in each.records)), None
-    )
+    return next((each for each in results if any(own is refused for own in each.records)), None)
 
 
 def _remove(draft: "Draft", result: Result) -> None:

@@ -99,6 +99,21 @@ async def test_the_attempt_fails_and_its_neighbours_are_committed(world: World, 
     assert world.lost == []
 
 
+async def test_several_records_of_one_attempt_are_one_failure(world: World) -> None:
+    """Its event and its context are refused together: one letter, and the task goes on."""
+    context = state.context_prefix("bad")
+    refuse(
+        world,
+        lambda each: (each.topic == JOKES and each.key == b"bad") or each.key.startswith(context),
+    )
+    await generated(world, "good", "bad")
+
+    assert isinstance(world.end("bad"), Failed)
+    assert len(world.letters()) == 1
+    await completes(world, "good")
+    assert world.lost == []
+
+
 async def test_another_reason_is_named(world: World) -> None:
     """The letter says what to look for: not only sizes are refused."""
     error = TopicAuthorizationFailedError(JOKES)
