@@ -21,7 +21,7 @@ from fleet.runtime.budget import Budgets
 from fleet.runtime.gauges import GAUGES
 from fleet.runtime.guarded_store import GuardedStore
 from fleet.runtime.loading import Loader
-from fleet.runtime.log_check import InputCheck, StateLost, forget_state, remains
+from fleet.runtime.log_check import InputCheck, LogReplaced, StateLost, forget_state, remains
 from fleet.runtime.memory import stream_record
 from fleet.runtime.metrics import Metrics
 from fleet.runtime.opening import Opening, Site
@@ -105,6 +105,8 @@ class Engine:
         self.metrics.reads(self.inputs)
         #: The consumer group, whose offsets tell of a state that was lost; set by who hosts us.
         self.group = topics.engine_id
+        #: The id of the state topic that was loaded; empty where the broker tells none.
+        self.state_log_id = ""
         self.partitions = 0
         #: Hears what makes it impossible to go on; set by whoever hosts the engine.
         self.on_failure: Callable[[BaseException], object] = _raise_later
@@ -265,6 +267,7 @@ class Engine:
 
     async def _load(self, task: Task, loader: Loader, store: GuardedStore) -> int:
         records = await loader.load_state(self.topics.state, store)
+        self._check_state_log(store.log_id)
         knows_state = await self._check_state(task, store)
         task.restore()
         self._check_partitions(task)
@@ -286,6 +289,17 @@ class Engine:
         before = int(count)
         if before != self.partitions:
             raise PartitionsChanged(self.topics.engine_id, before, self.partitions)
+
+    def _check_state_log(self, log_id: str) -> None:
+        """Raise LogReplaced where an earlier task was loaded from another topic."""
+        if self.state_log_id and log_id and self.state_log_id != log_id:
+            raise LogReplaced(self.topics.state, self.state_log_id, log_id)
+        self.state_log_id = log_id
+
+    @property
+    def clients(self) -> Clients:
+        """Makes clients of its broker."""
+        return self._backend.clients
 
     async def _check_state(self, task: Task, store: GuardedStore) -> bool:
         """Tell whether there is state; raise StateLost where there was some."""

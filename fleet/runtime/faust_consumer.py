@@ -15,11 +15,13 @@ from aiokafka.errors import ConsumerStoppedError, IllegalStateError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
+from fleet.records.errors import FleetError
 from fleet.runtime.agent_feed import AgentFeed
 from fleet.runtime.faust_records import NativeRecords
 from fleet.runtime.faust_thread import ConsumerThread
 from fleet.runtime.hooks import hook, uncalled
 from fleet.runtime.host_check import HostChanged
+from fleet.runtime.log_watch import LogWatch
 from fleet.runtime.lost_tasks import LostTasks
 from fleet.runtime.membership import InstanceTaken, Refusals
 from fleet.runtime.progress import Progress
@@ -341,10 +343,17 @@ class Consumer(driver.Consumer):
         else:
             self._refusals.note(failure)
 
-    async def give_way(self, taken: InstanceTaken) -> None:
-        """End at once: somebody else has our partitions."""
+    async def give_way(self, reason: FleetError) -> None:
+        """End at once and commit nothing more: what tasks know is not theirs, or not true."""
         await self.host.assign(())
-        await self.crash(taken)
+        await self.crash(reason)
+
+    @faust.Service.task
+    async def _watch_logs(self) -> None:
+        try:
+            await LogWatch(self.host, self.host.engines[0].clients).run()
+        except FleetError as other:
+            await self.give_way(other)
 
     @faust.Service.task
     async def _watch_progress(self) -> None:
@@ -363,5 +372,6 @@ class Consumer(driver.Consumer):
         ends: Mapping[TP, tuple[int, int]] = await self._thread.stable_ends(self.host.live)
         for tp, (position, stable_end) in ends.items():
             task = self.host.task(tp)
-            if task is not None:
-                task.reaches(tp.topic, position, stable_end)
+            # What was revoked meanwhile may have another task by now, which has not read so far.
+            if task is not None and tp in self.host.live:
+                task.reaches(tp.topic, position, stable_end, self.host.begins.get(tp, 0))

@@ -36,14 +36,14 @@ class Lost(NamedTuple):
 
     #: Offsets that were delivered to a predecessor, which left them unfinished.
     pending: tuple[int, ...]
-    #: Offsets that were never delivered: from this one up to that one, which is not among them.
-    #: Some of them may be transaction markers, which are no records.
-    unread: tuple[int, int]
+    #: Offsets that were never delivered: each range from its first up to its second, which is not
+    #: in it. Some of them may be transaction markers, which are no records.
+    unread: tuple[tuple[int, int], ...]
 
     @property
     def records(self) -> int:
         """How many records that is, at most."""
-        return len(self.pending) + self.unread[1] - self.unread[0]
+        return len(self.pending) + sum(end - begin for begin, end in self.unread)
 
 
 @dataclass(slots=True)
@@ -65,10 +65,15 @@ class Frontier:
     #: unix milliseconds. -1: none, or one that nobody has noted.
     last_offset: int = -1
     last_ms: int = 0
+    #: Offsets that were passed over without a record: from the first up to the second, which is not
+    #: in it. Those since the log's beginning was asked for the last time, and those before.
+    _gap: tuple[int, int] = (0, 0)
+    _asked: tuple[int, int] = (0, 0)
 
     def deliver(self, offset: int) -> Delivery:
         """Note a delivered record; return what it is to this task."""
         if offset >= self.next:
+            self._skip(offset)
             self.next = offset + 1
             self._pending[offset] = True
             return Delivery.NEW
@@ -83,27 +88,51 @@ class Frontier:
         self.dirty = True
 
     def passed(self, position: int) -> None:
-        """Note that everything below *position* was delivered; the last offsets are no records.
+        """Note that everything below *position* was delivered.
 
-        Without that they would look like unread records when retention removes them.
+        The last offsets may be no records. If `next` did not move over them, they would look like
+        unread ones when retention removes them.
         """
         if position > self.next:
+            self._skip(position)
             self.next = position
             self.dirty = True
 
-    def cut(self, begin: int) -> Lost | None:
-        """Let go of what is below *begin*, where the log begins, and is still to be delivered."""
+    def _skip(self, offset: int) -> None:
+        if offset > self.next:
+            self._gap = _span(self._gap, (self.next, offset))
+
+    def ask(self) -> None:
+        """Note that the log's beginning is asked for: the answer judges what was skipped so far."""
+        self._asked, self._gap = _span(self._asked, self._gap), (0, 0)
+
+    def skipped(self, begin: int) -> Lost | None:
+        """Return what was skipped before `ask` and is not in a log that begins at *begin*.
+
+        A consumer whose position is not in the log any more goes on where that begins. What it has
+        skipped elsewhere are no records.
+        """
+        (first, end), self._asked = self._asked, (0, 0)
+        self.dirty = self.dirty or first < end
+        lost = Lost((), ((first, min(end, begin)),))
+        return lost if first < min(end, begin) else None
+
+    def cut(self, begin: int, *, read: bool = False) -> Lost | None:
+        """Let go of what is below *begin*, where the log begins, and is still to be delivered.
+
+        With *read* that is only what a predecessor had: everything else was.
+        """
         gone = tuple(
             offset for offset, begun in self._pending.items() if offset < begin and not begun
         )
-        lost = Lost(gone, (self.next, max(self.next, begin)))
-        if not lost.records:
+        unread = ((self.next, begin),) if begin > self.next and not read else ()
+        if not gone and not unread:
             return None
         for offset in gone:
             del self._pending[offset]
-        self.next = lost.unread[1]
+        self.next = self.next if read else max(self.next, begin)
         self.dirty = True
-        return lost
+        return Lost(gone, unread)
 
     @property
     def pending(self) -> int:
@@ -126,6 +155,8 @@ class Frontier:
         position: list[object] = [self.next, list(self._pending)]
         if self.log_id or self.last_offset >= 0:
             position += [self.log_id, self.last_offset, self.last_ms]
+            gap = _span(self._asked, self._gap)
+            position += gap if gap[0] < gap[1] else ()
         return to_json(position)
 
     @classmethod
@@ -135,7 +166,8 @@ class Frontier:
         following, pending, *log = from_json(value)
         frontier = cls.restored(following, pending)
         if log:
-            frontier.log_id, frontier.last_offset, frontier.last_ms = log[:3]
+            frontier.log_id, frontier.last_offset, frontier.last_ms, *gap = log
+            frontier._gap = (gap[0], gap[1]) if gap else (0, 0)  # noqa: SLF001 - of this class
         return frontier
 
     @classmethod
@@ -144,3 +176,10 @@ class Frontier:
         frontier = cls(next=following, _pending=dict.fromkeys(sorted(pending), False))
         frontier.committed = frontier.lowest
         return frontier
+
+
+def _span(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
+    """Return the range that has both, of which either may be empty."""
+    if one[0] == one[1] or other[0] == other[1]:
+        return one if one[0] < one[1] else other
+    return min(one[0], other[0]), max(one[1], other[1])

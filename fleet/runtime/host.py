@@ -34,6 +34,8 @@ class Host:
         #: Partitions that were sought to their task's frontier since they were assigned. Only
         #: their records are taken, so a task sees every record from its frontier on.
         self.live: set[TP] = set()
+        #: The first offset of each input partition, as last seen; see `log_watch`.
+        self.begins: dict[TP, int] = {}
         self.opened = False
         #: No task begins any more: the process is on its way out.
         self._draining = False

@@ -76,7 +76,18 @@ class Inputs:
 
     def cut(self, topic: str, begin: int) -> Lost | None:
         """Let go of what the log of *topic*, which begins at *begin*, does not have any more."""
-        lost = self.frontiers[topic].cut(begin)
+        return self._unmarked(topic, self.frontiers[topic].cut(begin))
+
+    def passed(self, topic: str, position: int, begin: int) -> Lost | None:
+        """Note that all of *topic* below *position* was delivered; see `Frontier.passed`.
+
+        Return what is gone of a predecessor's, in a log that begins at *begin*.
+        """
+        frontier = self.frontiers[topic]
+        frontier.passed(position)
+        return self._unmarked(topic, frontier.cut(min(begin, position), read=True))
+
+    def _unmarked(self, topic: str, lost: Lost | None) -> Lost | None:
         for offset in lost.pending if lost else ():
             self._ledger.open.state.delete_all(state.done_prefix(topic, offset))
         return lost

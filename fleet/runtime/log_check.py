@@ -12,7 +12,7 @@ What retention has removed is gone whatever is done. It is said and counted, and
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from fleet.records.errors import FleetError
 from fleet.runtime import logs
@@ -85,7 +85,15 @@ class Found:
     end: int
 
 
-def judge(topic: str, partition: int, known: Frontier, found: Found) -> FleetError | None:
+class Known(NamedTuple):
+    """What a task knows of an input partition: its topic's id, and up to where it was read."""
+
+    log_id: str
+    next: int
+    task: "Task | None" = None
+
+
+def judge(topic: str, partition: int, known: Known, found: Found) -> FleetError | None:
     """Return why *known* is no position in what was found, if it is none."""
     if known.log_id and found.log_id and known.log_id != found.log_id:
         return LogReplaced(topic, known.log_id, found.log_id)
@@ -110,17 +118,22 @@ class InputCheck:
         """
         found = await self._find()
         for topic, each in found.items():
-            failure = judge(topic, self._task.partition, self._frontier(topic), each)
+            frontier = self._frontier(topic)
+            known = Known(frontier.log_id, frontier.next)
+            failure = judge(topic, self._task.partition, known, each)
             self._settle(topic, each, failure)
         for topic, failure in (await self._compare(found)).items():
             self._settle(topic, found[topic], failure)
         for topic, each in found.items():
             self._note(topic, each)
+            self._task.skipped(topic, each.begin)
             if knows_state:
                 self._task.cut(topic, each.begin)
 
     async def _find(self) -> dict[str, Found]:
         topics = list(self._task.frontiers)
+        for frontier in self._task.frontiers.values():
+            frontier.ask()
         ids = await self._loader.log_ids(topics)
         begins, ends = await self._loader.begins(topics), await self._loader.ends(topics)
         return {topic: Found(ids.get(topic, ""), begins[topic], ends[topic]) for topic in topics}

@@ -35,6 +35,9 @@ _SIZE_BUCKETS = tuple(float(4**power) for power in range(5, 13))
 _STALL_BUCKETS = (0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300)
 
 
+#: How many lost offsets a log line names.
+_MOST_OFFSETS = 20
+
 #: Of a run.
 OUTCOMES = tuple(each.kind for each in (Completed, Failed, Cancelled, TimedOut))
 #: Of a dead letter.
@@ -294,9 +297,8 @@ class Metrics:
             topic=topic,
             partition=partition,
             records_at_most=lost.records,
-            unread_from=lost.unread[0],
-            unread_before=lost.unread[1],
-            unfinished=len(lost.pending),
+            unread=[f"{begin}-{end - 1}" for begin, end in lost.unread],
+            unfinished=[str(offset) for offset in lost.pending[:_MOST_OFFSETS]],
             reason="retention removed them before they were processed; see docs/promise.md",
         )
 

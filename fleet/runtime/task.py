@@ -29,7 +29,7 @@ from fleet.runtime.clock import BrokerClock
 from fleet.runtime.commits import Commits, Committed
 from fleet.runtime.deadlines import Deadlines
 from fleet.runtime.flights import Flight, Flights, Outcome, StreamWriter
-from fleet.runtime.frontier import Delivery
+from fleet.runtime.frontier import Delivery, Lost
 from fleet.runtime.inputs import Inputs
 from fleet.runtime.ledger import Ledger, StateStore
 from fleet.runtime.log import Log, RecordsRefused, TaskLost
@@ -233,13 +233,27 @@ class Task:
             done = self.inputs.marked(record) if delivery is Delivery.AGAIN else frozenset[str]()
             self._route(record, found, done)
 
-    def reaches(self, topic: str, position: int, end: int) -> None:
-        """Note how far *topic* is read now, and where it ends: both as offsets."""
+    def reaches(self, topic: str, position: int, end: int, begin: int = 0) -> None:
+        """Note how far *topic* is read now, and where it begins and ends: all as offsets.
+
+        Everything below *position* was delivered: nothing that was read is on its way.
+        """
+        self._note_lost(topic, self.inputs.passed(topic, position, begin))
+        if self.frontiers[topic].dirty:
+            self.commits.later()
         self.inputs.reaches(topic, end - position, self.clock.now_ms())
 
     def cut(self, topic: str, begin: int) -> None:
         """Let go of what *topic*, which begins at *begin*, does not have any more."""
-        lost = self.inputs.cut(topic, begin)
+        self._note_lost(topic, self.inputs.cut(topic, begin))
+
+    def skipped(self, topic: str, begin: int) -> None:
+        """Hear where *topic* begins, which was asked for: what was skipped below that is lost."""
+        self._note_lost(topic, self.frontiers[topic].skipped(begin))
+        if self.frontiers[topic].dirty:
+            self.commits.later()
+
+    def _note_lost(self, topic: str, lost: Lost | None) -> None:
         if lost is not None:
             self._observer.records_lost(topic, self.partition, lost)
             self.commits.later()

@@ -139,6 +139,19 @@ TOPICS = ("StartEvent", "runs", "inbox", "main.state")
 
 
 @pytest.mark.parametrize("name", TOPICS)
+async def test_a_topic_made_anew_under_a_running_worker_ends_it(fleet: Fleet, name: str) -> None:
+    """The sentence names the topic, and what to do."""
+    worker = fleet.worker()
+    await fleet.run("a", "b")
+
+    await fleet.replace(fleet.topic(name))
+
+    said = await ended(worker)
+    assert f"{fleet.topic(name)} was deleted and created again" in said
+    assert "FLEET_ACCEPT_LOGS=" in said
+
+
+@pytest.mark.parametrize("name", TOPICS)
 async def test_a_topic_made_anew_between_two_workers_is_refused(fleet: Fleet, name: str) -> None:
     """The next worker does not read on by offsets of another log, however long that is by now."""
     worker = fleet.worker()

@@ -97,6 +97,8 @@ class Checks:
         self._given_up: set[bytes] = set()
         self._buried: set[tuple[str, int, int]] = set()
         self._read: dict[int, int] = {}
+        #: The logs are others now, so nothing of them tells anything.
+        self.over = False
         broker.on_commit.append(self._on_commit)
         laboratory.on_attempt = self._on_attempt
 
@@ -109,15 +111,19 @@ class Checks:
 
     def offset(self, tp: TP, offset: int) -> None:
         """An offset that the group commits: nothing below it may be undone."""
+        if self.over:
+            return
         self._read_runs(tp.partition)
         for record in self._broker.at(tp).read(0, len(self._broker.at(tp).entries))[0]:
-            if record.offset < offset and not self._is_settled(record):
+            if record.offset < offset and not self.is_settled(record):
                 self._world.violate(
                     f"offset {offset} of {tp} is beyond unfinished {record.offset} of "
                     f"{(record.key or b'').decode()}"
                 )
 
     def _on_attempt(self, attempt: Attempt) -> None:
+        if self.over:
+            return
         partition = partition_of(attempt.run_id, self._partitions)
         self._read_runs(partition)
         owned_since = self.owned_since(attempt.worker, partition)
@@ -145,7 +151,7 @@ class Checks:
 
     def _on_commit(self, transaction: Transaction) -> None:
         records = [record for part in transaction.parts.values() for record in part]
-        if not records:
+        if not records or self.over:
             return
         partition = records[0].partition
         self._read_runs(partition)
@@ -324,12 +330,13 @@ class Checks:
         done = (set(range(old_next, new_next)) | old_pending) - new_pending
         for offset in sorted(done):
             record = log.visible(offset)
-            if record is not None and not self._is_settled(record, records):
+            if record is not None and not self.is_settled(record, records):
                 self._world.violate(f"{tp} {offset} is said to be done and is not")
 
     # -- what is done -----------------------------------------------------------------------------
 
-    def _is_settled(self, record: Record, now: list[Record] | None = None) -> bool:
+    def is_settled(self, record: Record, now: list[Record] | None = None) -> bool:
+        """Whether everything that a record asks for is done."""
         if record.topic not in _EVENTS and record.topic != TOPICS.inbox:
             return True
         if (record.topic, record.partition, record.offset) in self._buried:
@@ -440,7 +447,7 @@ class Checks:
             f"{topic} {record.partition} {record.offset} is not done"
             for topic in sorted(_EVENTS | {TOPICS.inbox})
             for record in self._broker.topic(topic)
-            if not self._is_settled(record)
+            if not self.is_settled(record)
         ]
 
     def began_with(self, run_id: str) -> int | None:

@@ -21,6 +21,7 @@ from simulation.group import Group
 from simulation.plan import Fault, Plan
 from simulation.poisoned import MESSAGE_TOO_LARGE, Poisons, poisoned
 from simulation.producers import Content
+from simulation.replacing import Replacing, undisturbed
 from simulation.themes import themed
 from simulation.worker import TOPICS, Disk, Worker
 from simulation.world import BEGINNING, World
@@ -82,6 +83,7 @@ class History:
         self.callers: list[CallerProcess] = []
         self._disks: list[Disk] = []
         self._number = 0
+        self._replacing = Replacing(self)
         #: Of workers that are started now; None where all are of one version.
         self._version = made.mix.first if made.mix is not None else None
 
@@ -94,9 +96,11 @@ class History:
                 self._remove_types()
                 kept = 1.5 * self.plan.dedupe_seconds
                 by = self.world.now - BEGINNING + kept + EMPTY_WITHIN
-                if not self._happens(self.checks.state_is_empty, by):
+                whole = not self._replacing.damaged
+                if whole and not self._happens(self.checks.state_is_empty, by):
                     self.world.violate(f"the state keeps {self.checks.left()[:MOST_TOLD]}")
-                self._check_indexes()
+                if whole:
+                    self._check_indexes()
             else:
                 self.world.violate(f"not all has ended: {self._unfinished()[:MOST_TOLD]}")
         finally:
@@ -115,7 +119,7 @@ class History:
 
     def _prepare(self) -> None:
         for _ in range(self.plan.workers):
-            self._start(Disk())
+            self.start(Disk())
         self.callers = [
             CallerProcess(f"caller{each}", self.world, self.broker, self.plan.partitions)
             for each in range(CALLERS)
@@ -129,6 +133,7 @@ class History:
             self.world.after(self.plan.crowd.at, come)
         for at in self.plan.compacted_at:
             self.world.after(at, self._compact)
+        self._replacing.prepare()
         for fault in self.plan.faults:
             self.world.after(fault.at, partial(self._inject, fault))
         self._prepare_wire(self.plan.wire)
@@ -209,7 +214,8 @@ class History:
         self.world.note("operator", f"resumes {run_id} as {epoch}")
         outsider.resume(self.broker, run_id, self.plan.partitions, epoch)
 
-    def _start(self, disk: Disk) -> None:
+    def start(self, disk: Disk) -> None:
+        """Start a worker."""
         self._number += 1
         if disk not in self._disks:
             self._disks.append(disk)
@@ -227,10 +233,13 @@ class History:
             crash_limit=self.plan.crash_limit,
             compute=self.plan.compute,
             batch_records=4 if self.plan.crowd is None else CROWD_BATCH,
+            accept_logs=self._replacing.accepted,
             window_bytes=WINDOW_BYTES,
             version=self._version,
             opening=self.plan.opening,
         )
+        worker.on_refusal = self._replacing.refused
+        vars(worker.engine.metrics)["records_lost"] = self._replacing.lost
         worker.connection.breaks = self.plan.wire.breaks
         self.world.note(worker.name, f"starts {self._version or ''}")
         again = Fault(at=0.0, kind="kill", worker=0, seconds=1.0)
@@ -241,7 +250,7 @@ class History:
         """Replace workers of other versions, one after the other."""
         self.world.note("operator", f"deploys {deployment.version}")
         self._version = deployment.version
-        others = [each for each in self._alive() if each.version != deployment.version]
+        others = [each for each in self.alive() if each.version != deployment.version]
         for number, worker in enumerate(others[: deployment.count]):
             self.world.after(number * deployment.seconds, partial(self._replace_gently, worker))
 
@@ -262,13 +271,14 @@ class History:
 
     # -- faults -----------------------------------------------------------------------------------
 
-    def _alive(self) -> list[Worker]:
+    def alive(self) -> list[Worker]:
+        """Return the workers that have not ended."""
         return [worker for worker in self.workers if not worker.ended]
 
     def _inject(self, fault: Fault) -> None:
-        alive = self._alive()
+        alive = self.alive()
         if fault.kind == "join":
-            self._start(Disk())
+            self.start(Disk())
         elif fault.kind == "rebalance":
             self.group.rebalance()
         elif fault.kind == "fence":
@@ -349,14 +359,15 @@ class History:
                 # It is still stopping.
                 self.world.after(1.0, start)
                 return
-            free = [disk for disk in self._disks if not any(each.open for each in disk.values())]
+            used = [each.disk for each in self.alive()]
+            free = [disk for disk in self._disks if not any(disk is each for each in used)]
             others = [disk for disk in free if disk is not worker.disk]
             if fault.disk == "lost" or worker.disk not in free:
-                self._start(Disk())
+                self.start(Disk())
             elif fault.disk == "other" and others:
-                self._start(others[-1])
+                self.start(others[-1])
             else:
-                self._start(worker.disk)
+                self.start(worker.disk)
 
         self.world.after(fault.seconds, start)
 
@@ -383,11 +394,13 @@ class History:
         # Each task may take one batch more than it needed to.
         tasks = self.plan.partitions
         most = WINDOW_BYTES + tasks * (WINDOW_SHARE_BYTES + CROWD_BATCH * (crowd.size + 500))
-        for worker in self._alive():
+        for worker in self.alive():
             if worker.held_bytes() > most:
                 self.world.violate(f"{worker.name} holds {worker.held_bytes()} bytes of events")
 
     def _has_ended(self) -> bool:
+        if self._replacing.happened:
+            return self._replacing.is_over()
         self.checks.read()
         mix = self.plan.mix
         healed = plan.HEALED if mix is None else mix.deployments[-1].at + DEPLOYED_SECONDS
@@ -396,22 +409,27 @@ class History:
         return self.world.now > over and not self._unfinished()
 
     def _unfinished(self) -> list[str]:
+        if self._replacing.happened:
+            return self._replacing.unfinished()
+        lost = self._replacing.excused()
         runs = {run.run_id for run in self.plan.runs}
         runs |= {call.run_id for call in self.plan.calling.late}
         unended = {run_id for run_id in runs - self.checks.ends.keys() if self._may_begin(run_id)}
-        found = [f"{run_id} goes on" for run_id in sorted(unended)]
+        found = [f"{run_id} goes on" for run_id in sorted(unended - lost)]
         for caller in self.callers:
             found += [
-                f"nobody told {call.run_id}" for call in caller.calls if not call.handler.is_done()
+                f"nobody told {call.run_id}"
+                for call in caller.calls
+                if not call.handler.is_done() and call.run_id not in lost
             ]
             found += [
                 f"the stream of {call.run_id} goes on"
                 for call in caller.calls
-                if caller.reads_streams and not call.stream_ended
+                if caller.reads_streams and not call.stream_ended and call.run_id not in lost
             ]
-        found += self.checks.undone()
-        found += self.checks.unanswered()
-        for worker in self._alive():
+        found += [each for each in self.checks.undone() if not lost]
+        found += [each for each in self.checks.unanswered() if not lost]
+        for worker in self.alive():
             for partition, task in worker.engine.tasks.items():
                 found += [
                     f"{worker.name} has not done {topic} {partition} {frontier.lowest}"
@@ -432,16 +450,20 @@ class History:
         return run_id in self.checks.begun or not all(given_up) or not calls
 
     def _check_the_end(self) -> None:
-        for worker in self._alive():
+        if self._replacing.happened:
+            return
+        self._replacing.check_the_end()
+        lost = self._replacing.excused()
+        for worker in self.alive():
             other = worker.differs_from(self.checks.state)
             if other:
                 self.world.violate(f"the local state of {worker.name} is another: {other}")
-        for run_id in self.checks.ends:
+        for run_id in self.checks.ends.keys() - lost:
             self.checks.result_is_right(run_id)
         for run in self.plan.runs:
             self.checks.suspects_are_right(run)
         for caller in self.callers:
-            for call in caller.calls:
+            for call in (each for each in caller.calls if each.run_id not in lost):
                 call_checks.check(self.world, self.checks, call)
                 if caller.reads_streams:
                     call_checks.check_stream(self.world, self.checks, call)
@@ -449,11 +471,11 @@ class History:
     def _check_indexes(self) -> None:
         """What is forgotten is in no index any more; the last commit may be on its way to it."""
         emptied = self._happens(
-            lambda: not any(worker.indexed() for worker in self._alive()),
+            lambda: not any(worker.indexed() for worker in self.alive()),
             self.world.now - BEGINNING + EMPTY_WITHIN,
         )
         if not emptied:
-            for worker in self._alive():
+            for worker in self.alive():
                 for key in worker.indexed()[:1]:
                     self.world.violate(f"{worker.name} has what is forgotten in its index: {key!r}")
 
@@ -474,7 +496,7 @@ def _slow_ends(seconds: float, request: str) -> float:
 
 def simulate(seed: int) -> Verdict:
     """Run the history of a seed."""
-    made = poisoned(calls_plan.called(themed(plan.make(seed)), plan.LONG))
+    made = poisoned(undisturbed(calls_plan.called(themed(plan.make(seed)), plan.LONG)))
     ids = Random(f"ids {seed}")
     uncommitted = made.crowd.uncommitted if made.crowd else budget.UNCOMMITTED_STEPS
     with (

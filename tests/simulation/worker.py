@@ -15,12 +15,14 @@ from typing import Any
 from faust.types import TP
 
 from fleet.config.settings import Settings
+from fleet.records.errors import FleetError
 from fleet.records.topics import Topics
 from fleet.runtime import faust_consumer
 from fleet.runtime.ends_index import COMPLETE, INDEX
 from fleet.runtime.engine import SILENT_SESSIONS, Engine
 from fleet.runtime.guarded_store import StoreFailed
 from fleet.runtime.host import Host
+from fleet.runtime.log_watch import LogWatch
 from fleet.runtime.lost_tasks import LostTasks
 from fleet.runtime.memory import MemoryStore
 from fleet.runtime.progress import Progress, Stalled
@@ -192,6 +194,7 @@ class Worker:
         window_bytes: int,
         version: Version | None = None,
         opening: Opening,
+        accept_logs: str = "",
     ) -> None:
         self.name = name
         #: None where all workers are of one version.
@@ -244,11 +247,16 @@ class Worker:
             crash_limit=crash_limit,
             dedupe_days=dedupe_seconds / _DAY_SECONDS,
             resume_days=1.5 * dedupe_seconds / _DAY_SECONDS,
+            accept_logs=accept_logs,
         )
         flow = FLOWS[version.flow if version else "plain"]
         steps = flow(laboratory, name, lambda: self.loop.spend(compute.step))
         self.engine = Engine(steps, TOPICS, settings, backend)
-        self.engine.on_failure = lambda failure: world.violate(f"{name} gives up: {failure!r}")
+        #: Hears that it cannot go on.
+        self.on_refusal: Callable[[Worker, BaseException], None] = lambda _worker, failure: (
+            world.violate(f"{name} gives up: {failure!r}")
+        )
+        self.engine.on_failure = lambda failure: self.on_refusal(self, failure)
         self.host = Host()
         self.host.add(self.engine)
         self._membership = (
@@ -361,7 +369,11 @@ class Worker:
 
     async def _run(self) -> None:
         await self.host.open(Path())
-        for work in (self._belong(), self._take_records(), self._watch(), self._follow()):
+        loops = (
+            *(self._belong(), self._take_records(), self._watch(), self._follow()),
+            self._watch_logs(),
+        )
+        for work in loops:
             self._tasks.append(self.loop.create_task(work))
         self._tasks.append(self.loop.create_task(self._watch_progress()))
 
@@ -482,7 +494,7 @@ class Worker:
             task, position = self.host.task(tp), self._positions.get(tp)
             end = self.connection.broker.at(tp).end
             if task is not None and position is not None:
-                task.reaches(tp.topic, position, end)
+                task.reaches(tp.topic, position, end, self.host.begins.get(tp, 0))
 
     async def _go_live(self) -> None:
         if not self.host.beat():
@@ -498,6 +510,13 @@ class Worker:
             self.loop.spend(len(part) * self._compute.record)
             self.host.deliver(tp, part)
             await asyncio.sleep(0)
+
+    async def _watch_logs(self) -> None:
+        try:
+            await LogWatch(self.host, self.engine.clients).run()
+        except FleetError as other:
+            await self.host.assign(())
+            self.on_refusal(self, other)
 
     async def _watch(self) -> None:
         while True:

@@ -1,6 +1,6 @@
 """The engine with one guard taken out at a time; a module per kind of guard."""
 
-from simulation.mutations import bounds, callers, engine, group, loading, poison, wire
+from simulation.mutations import bounds, callers, engine, group, loading, poison, replaced, wire
 from simulation.mutations.registry import Mutation, every, first_seed
 
 __all__ = [
@@ -13,5 +13,6 @@ __all__ = [
     "group",
     "loading",
     "poison",
+    "replaced",
     "wire",
 ]

@@ -1,0 +1,100 @@
+"""Guards against logs that are replaced or cut underneath the workers."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from fleet.records.errors import FleetError
+from fleet.runtime import loading, log_check, log_watch
+from fleet.runtime.engine import Engine
+from fleet.runtime.frontier import Frontier, Lost
+from fleet.runtime.inputs import Inputs
+from fleet.runtime.log_check import Found, InputCheck, Known
+from fleet.runtime.log_watch import LogWatch
+from fleet.runtime.task import Task
+from simulation.mutations.registry import instead_of
+
+_judge, _unusable = log_check.judge, loading._unusable
+_begin_anew = Inputs.begin_anew
+
+
+@instead_of(log_check, "judge")
+def _topics_are_known_by_their_names(
+    topic: str, partition: int, known: Known, found: Found
+) -> FleetError | None:
+    return _judge(topic, partition, known._replace(log_id=""), found)
+
+
+@instead_of(InputCheck, "_compare")
+async def _the_last_record_is_not_compared(
+    self: Any, _found: Mapping[str, Found]
+) -> dict[str, FleetError]:
+    del self
+    await asyncio.sleep(0)
+    return {}
+
+
+@instead_of(LogWatch, "look")
+async def _nobody_looks_at_the_logs_of_a_running_worker(self: Any) -> None:
+    del self
+    await asyncio.sleep(0)
+
+
+@instead_of(log_watch, "judge")
+def _a_running_worker_compares_state_topics_only(*_: object) -> None:
+    return None
+
+
+@instead_of(LogWatch, "_states")
+def _a_running_worker_compares_inputs_only(self: Any) -> tuple[()]:
+    del self
+    return ()
+
+
+@instead_of(Engine, "_lost_state")
+async def _a_state_that_was_lost_is_a_new_one(self: Any, _task: Task) -> str:
+    del self
+    await asyncio.sleep(0)
+    return ""
+
+
+@instead_of(loading, "_unusable")
+def _a_folder_of_another_topic_is_used(store: Any, _log_id: str, end: int, now: float) -> str:
+    return _unusable(store, store.log_id, end, now)
+
+
+@instead_of(Task, "cut")
+def _what_is_gone_is_waited_for(self: Any, _topic: str, _begin: int) -> None:
+    del self
+
+
+@instead_of(Frontier, "skipped")
+def _what_was_skipped_is_no_record(self: Any, _begin: int) -> None:
+    del self
+
+
+_cut = Frontier.cut
+
+
+@instead_of(Frontier, "ask")
+def _what_was_skipped_is_forgotten_when_the_beginning_is_asked_for(self: Any) -> None:
+    self._gap = 0, 0
+
+
+@instead_of(Frontier, "cut")
+def _what_a_predecessor_left_is_waited_for(
+    self: Any, begin: int, *, read: bool = False
+) -> Lost | None:
+    return None if read else _cut(self, begin)
+
+
+@instead_of(Frontier, "passed")
+def _markers_are_taken_for_unread_records(self: Any, _position: int) -> None:
+    del self
+
+
+@instead_of(Inputs, "begin_anew")
+def _an_accepted_log_is_read_from_the_old_position(
+    self: Any, topic: str, log_id: str, _begin: int
+) -> None:
+    self.frontiers[topic].log_id = log_id
