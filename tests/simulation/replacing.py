@@ -118,7 +118,7 @@ class Replacing:
     # -- what happens -----------------------------------------------------------------------------
 
     def _replace(self, damage: Damage) -> None:
-        topics = [*self._inputs(), TOPICS.state]
+        topics = [*self._inputs(), *[TOPICS.state] * 4]
         topic = topics[damage.topic % len(topics)]
         if not (self._has_offsets() if topic == TOPICS.state else self._known(topic)):
             return

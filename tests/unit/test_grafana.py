@@ -37,7 +37,9 @@ OTHERS = {
 GRAFANAS = {"__rate_interval": "1m", "__range": "1h"}
 OVER_TIME = {"rate", "increase"}
 #: Why these ask for a counter itself.
-BARE_COUNTERS = {"FleetDeadLetters": "a counter that has just appeared has no increase yet"}
+BARE_COUNTERS = dict.fromkeys(
+    ("FleetDeadLetters", "FleetRecordsLost"), "a counter that has just appeared has no increase yet"
+)
 EXPRESSIONS = panel_expressions() + rule_expressions()
 PANELS = [
     pytest.param(panel, id=f"{name}: {panel['title']}")
@@ -246,6 +248,7 @@ def test_the_alerts_are_those_that_were_promised() -> None:
         "FleetLagGrowing",
         "FleetFrontierStuck",
         "FleetDeadLetters",
+        "FleetRecordsLost",
         "FleetRunsFailing",
         "FleetStepSlow",
         "FleetWorkerFlapping",

@@ -1086,7 +1086,7 @@ class TestRetention:
         await self.look(world)
         world.clock.ms += 0.5
         for topic in topics:
-            world.task.reaches(topic, 1, 1)
+            world.task.reaches(topic, world.positions[topic], world.positions[topic])
         await self.look(world)
 
     async def test_an_ended_run_is_forgotten_when_its_time_is_over(self, swept: World) -> None:
@@ -1104,7 +1104,7 @@ class TestRetention:
         """A commit that was under way when the end was read may have appended more of the run."""
         swept.clock.ms += 7 * DAY_MS + 1
         for topic in swept.charter.inputs:
-            swept.task.reaches(topic, 1, 1)
+            swept.task.reaches(topic, swept.positions[topic], swept.positions[topic])
         await self.look(swept)
         assert swept.kept() == [state.end_key("r")]
         await self.pass_time(swept, 1, swept.charter.inputs)
