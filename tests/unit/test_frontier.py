@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from fleet.runtime.frontier import Delivery, Frontier
+from fleet.runtime.frontier import Delivery, Frontier, Lost
 
 
 def delivered(*offsets: int) -> Frontier:
@@ -174,3 +174,46 @@ def test_any_history_loses_nothing_and_repeats_nothing(seed: int) -> None:
         partition.check()
     assert partition.done == set(partition.offsets)
     assert partition.frontier.lowest == max(partition.offsets) + 1
+
+
+class TestLosses:
+    def test_what_is_gone_below_the_beginning_is_let_go_of(self) -> None:
+        """Pending offsets of a predecessor and unread ones are lost, and hold nothing up."""
+        restored = Frontier.restored(10, [3, 8])
+
+        assert restored.cut(12) == Lost(pending=(3, 8), unread=((10, 12),))
+        assert (restored.lowest, restored.next, restored.pending) == (12, 12, 0)
+        assert restored.cut(12) is None
+
+    def test_what_a_worker_has_in_hand_is_not_lost(self) -> None:
+        """A record that was delivered here is finished here, whether the log has it or not."""
+        frontier = delivered(0, 1)
+
+        assert frontier.cut(2) is None
+        assert frontier.pending == 2
+
+    def test_offsets_that_were_skipped_are_judged_by_a_later_beginning(self) -> None:
+        """Skipped offsets that the log still has are markers; those it has not are lost."""
+        for begin, lost in ((0, None), (3, Lost((), ((1, 3),))), (9, Lost((), ((1, 5),)))):
+            frontier = delivered(0, 5)
+            frontier.ask()
+            assert frontier.skipped(begin) == lost
+
+    def test_a_gap_that_was_not_judged_outlives_its_worker(self) -> None:
+        """It is part of the position, so the next worker judges it."""
+        restored = Frontier.decode(_known(delivered(0, 5)).encode())
+        restored.ask()
+
+        assert restored.skipped(3) == Lost((), ((1, 3),))
+
+    def test_a_position_names_its_log(self) -> None:
+        """Also one that nobody has read in yet; records of older versions name none."""
+        restored = Frontier.decode(Frontier(log_id="id", last_offset=4, last_ms=7).encode())
+
+        assert (restored.log_id, restored.last_offset, restored.last_ms) == ("id", 4, 7)
+        assert Frontier.decode(b"[5,[3]]") == Frontier.restored(5, [3])
+
+
+def _known(frontier: Frontier) -> Frontier:
+    frontier.log_id = "id"
+    return frontier

@@ -7,7 +7,7 @@ from typing import Any
 from fleet.records.errors import FleetError
 from fleet.runtime import loading, log_check, log_watch
 from fleet.runtime.engine import Engine
-from fleet.runtime.frontier import Frontier, Lost
+from fleet.runtime.frontier import Frontier
 from fleet.runtime.inputs import Inputs
 from fleet.runtime.log_check import Found, InputCheck, Known
 from fleet.runtime.log_watch import LogWatch
@@ -63,7 +63,7 @@ def _a_folder_of_another_topic_is_used(store: Any, _log_id: str, end: int, now: 
     return _unusable(store, store.log_id, end, now)
 
 
-@instead_of(Task, "cut")
+@instead_of(Task, "cut", near=1_500)
 def _what_is_gone_is_waited_for(self: Any, _topic: str, _begin: int) -> None:
     del self
 
@@ -73,19 +73,9 @@ def _what_was_skipped_is_no_record(self: Any, _begin: int) -> None:
     del self
 
 
-_cut = Frontier.cut
-
-
 @instead_of(Frontier, "ask")
 def _what_was_skipped_is_forgotten_when_the_beginning_is_asked_for(self: Any) -> None:
     self._gap = 0, 0
-
-
-@instead_of(Frontier, "cut")
-def _what_a_predecessor_left_is_waited_for(
-    self: Any, begin: int, *, read: bool = False
-) -> Lost | None:
-    return None if read else _cut(self, begin)
 
 
 @instead_of(Frontier, "passed")
