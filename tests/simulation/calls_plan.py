@@ -70,7 +70,7 @@ def called(plan: "Plan", long: float) -> "Plan":
     calling = make(plan.seed, plan.runs, once=once)
     over = max((each.at + each.seconds for each in calling.faults), default=0.0)
     # A start that was held back must not come when its run is forgotten.
-    dedupe = plan.dedupe_seconds if once else max(plan.dedupe_seconds, over + long)
+    dedupe = max(plan.dedupe_seconds, over if once else over + long)
     return replace(plan, calling=calling, dedupe_seconds=dedupe)
 
 
