@@ -85,8 +85,9 @@ class Replacing:
     def __init__(self, history: "History") -> None:
         self._history = history
         made = history.plan
-        # Histories of crowds and of mixed versions are long, and have enough to do.
-        self._damage = damage(made.seed) if made.crowd is None and made.mix is None else None
+        # Histories of crowds, mixed versions and poison have enough to do.
+        busy = made.crowd or made.mix or made.crash_limit or any(run.raises for run in made.runs)
+        self._damage = None if busy else damage(made.seed)
         #: A log is another one now: of the rest of the history only this is judged.
         self.happened = False
         #: The id of the log that is accepted.
