@@ -159,7 +159,8 @@ class SimulatedFlow(Definition, workflow="simulated"):
         world.note(self._worker, f"attempt {number}: {name} of {ctx.run_id}")
         laboratory.on_attempt(attempt)
         self._compute()
-        if world.random.random() < 0.8:
+        at_once = fails == name and laboratory.poisons.is_at_once(ctx.run_id)
+        if not at_once and world.random.random() < 0.8:
             await asyncio.sleep(world.random.uniform(0, laboratory.longest))
         if name in SHOWING:
             await self._show(ctx, number)

@@ -61,10 +61,14 @@ class Poisons:
     #: Ends the process of a worker.
     on_kill: Callable[[str], None] = lambda _worker: None
 
+    def is_at_once(self, run_id: str) -> bool:
+        """Whether the run's failing step does it before anything else."""
+        return self.raises.get(run_id) == "kill at once"
+
     async def strike(self, run_id: str, key: str, worker: str, number: int) -> None:
         """Do what this run's failing step does."""
         kind = self.raises.get(run_id, "")
-        if kind == "kill":
+        if kind.startswith("kill"):
             self.kills[key] += 1
             self.on_kill(worker)
             await asyncio.Event().wait()
@@ -118,7 +122,7 @@ def _crashing(random: Random, plan: Plan) -> Plan:
         # One event that kills. With several of them a neighbour may be there each time.
         calls=(replace(runs[killer].calls[0], parts=1),),
         fails=random.choice(_KILLING),
-        raises="kill",
+        raises=random.choice(("kill", "kill at once")),
         timeout_seconds=None,
         cancelled_at=(),
         copied_at=(),

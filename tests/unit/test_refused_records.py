@@ -66,6 +66,7 @@ async def generated(world: World, *run_ids: str) -> None:
     for run_id in run_ids:
         world.flow.gate.open(f"generate {run_id}")
     await turns()
+    await world.task.commits.finish()
     await world.pump()
 
 
