@@ -242,13 +242,14 @@ class Consumer(driver.Consumer):
 
     @hook
     async def commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
-        """Commit offsets, but not while the group is being joined.
+        """Commit offsets, but not while the group is being joined, and not after a crash.
 
         The broker answers one request of a connection after the other. A commit that is sent after
         a join is answered when that is through and the commit's generation is of the past; and
         aiokafka then takes the new one for invalid, and joins again, and so on without an end.
+        A crash ends the consumer's thread, too, so nobody would answer, and stopping would hang.
         """
-        if self._joining:
+        if self._joining or self.crashed:
             return False
         done: bool = await super().commit(topics, start_new_transaction)
         return done

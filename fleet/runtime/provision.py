@@ -21,8 +21,11 @@ from fleet.config.settings import Settings
 from fleet.records.errors import FleetError
 from fleet.records.topics import Topics
 from fleet.records.topics import audit as audit_name
+from fleet.runtime import logs
 from fleet.runtime.broker import BrokerUnreachable, client_arguments
 from fleet.workflow.graph import Graph
+
+_log = logs.get_logger("provision")
 
 #: What each topic must take in one batch, in bytes: the largest record that a step may send, with
 #: what is around it. A record that the broker refuses would hold up its partition for ever.
@@ -168,6 +171,13 @@ async def ensure(topics: Topics, graph: Graph, settings: Settings) -> int:
     if made.missing and not settings.is_local:
         raise TopicsMissing((topic.name for topic in made.missing), topics.workflow)
     if made.missing:
+        if made.has_some:
+            # One that was deleted: a worker that knows it finds another id, and says what to do.
+            _log.warning(
+                "topics_created",
+                topics=[topic.name for topic in made.missing],
+                reason="other topics of the workflow are there: these are new, or were deleted",
+            )
         await apply(made, settings)
         # Somebody else may have created some of them at the same time, with another count.
         made = await plan(topics, graph, settings)
