@@ -50,5 +50,6 @@ class Pulse:
 
     async def sure(self) -> None:
         """Return once this process may begin something."""
-        if not self.beat():
+        # Again after the wait: it may have been stopped, or in doubt anew, before its turn came.
+        while not self.beat():
             await self._sure.wait()

@@ -52,3 +52,24 @@ async def test_after_a_silence_nothing_begins_until_it_is_confirmed() -> None:
 
     await beginning
     assert pulse.beat()
+
+
+async def test_what_was_let_go_asks_again_when_its_turn_comes() -> None:
+    """Between the confirmation and its turn the process may be stopped, or another doubt come."""
+    pulse, clock = make_pulse()
+    pulse.doubt()
+    beginning = asyncio.create_task(pulse.sure())
+    await asyncio.sleep(0)
+
+    pulse.confirmed(pulse.doubts)
+    clock.now += 11
+    await asyncio.sleep(0)
+    assert not beginning.done()
+
+    pulse.confirmed(pulse.doubts)
+    pulse.doubt()
+    await asyncio.sleep(0)
+    assert not beginning.done()
+
+    pulse.confirmed(pulse.doubts)
+    await beginning
