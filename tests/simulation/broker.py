@@ -163,6 +163,8 @@ class Broker:
         self._world = world
         self.partitions: dict[TP, Partition] = {}
         self.ids: dict[str, ProducerId] = {}
+        #: As they were when they were forgotten, until somebody takes them anew.
+        self._forgotten: dict[str, ProducerId] = {}
         #: Hears of each transaction that is committed, when that is decided.
         self.on_commit: list[Callable[[Transaction], None]] = []
         #: How often each topic was deleted and created again.
@@ -244,6 +246,8 @@ class Broker:
         if producer is None:
             self._numbers += 1
             producer = self.ids[name] = ProducerId(self._numbers)
+            if name in self._forgotten:
+                producer.follow(self._forgotten.pop(name))
         transaction = producer.transaction
         if transaction is not None:
             if transaction.committed is None:
@@ -252,7 +256,7 @@ class Broker:
             return CONCURRENT_TRANSACTIONS, -1, -1
         if holder is None:
             producer.fence(self._world.now)
-        elif error := producer.renew(*holder):
+        elif error := producer.renew(*holder, self._world.now):
             return error, -1, -1
         producer.used = self._world.now
         return NONE, producer.number, producer.epoch
@@ -324,12 +328,20 @@ class Broker:
         producer = self.ids.get(name)
         return producer is not None and producer.is_held_by(number, epoch)
 
+    def lost(self, name: str, number: int, epoch: int) -> float | None:
+        """Return when a transactional id was taken from who has this id and epoch; None if never.
+
+        In unix seconds.
+        """
+        producer = self.ids.get(name) or self._forgotten.get(name)
+        return producer.lost.get((number, epoch)) if producer is not None else None
+
     def expire(self) -> None:
         """Forget the transactional ids that nobody has used for long, as after a week."""
         idle = [name for name, each in self.ids.items() if each.is_idle(self._world.now)]
         self._world.note("kafka", f"forgets the transactional ids {idle}")
         for name in idle:
-            del self.ids[name]
+            self._forgotten[name] = self.ids.pop(name)
 
     # -- transactions -------------------------------------------------------------------------
 

@@ -64,7 +64,7 @@ def called(plan: "Plan", long: float) -> "Plan":
 
     *long*: for how many seconds ended runs are remembered where they may be asked for again.
     """
-    if plan.crowd is not None or plan.mix is not None or plan.opening != type(plan.opening)():
+    if plan.crowd is not None or plan.mix is not None:
         return plan
     once = plan.dedupe_seconds < long
     calling = make(plan.seed, plan.runs, once=once)

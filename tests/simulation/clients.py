@@ -66,6 +66,8 @@ class Reader:
         """Return where reading goes on."""
         await self.connection.read("position")
         await asyncio.sleep(0)
+        if TP(*tp) not in self._positions:
+            raise IllegalStateError
         return self._positions[TP(*tp)]
 
     async def beginning_offsets(self, tps: Iterable[tuple[str, int]]) -> dict[Any, int]:

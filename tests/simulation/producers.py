@@ -137,8 +137,8 @@ class ProducerId:
     transaction: Transaction | None = None
     #: How the last transaction ended.
     last: bool | None = None
-    #: Since when nobody but who has this epoch can commit, in unix seconds.
-    fenced: float = 0.0
+    #: When it was taken from who had an id and an epoch, in unix seconds: the first time.
+    lost: dict[tuple[int, int], float] = field(default_factory=dict)
     #: When it was used last, in unix seconds.
     used: float = 0.0
 
@@ -148,17 +148,29 @@ class ProducerId:
 
     def fence(self, now: float) -> None:
         """Let nobody commit who is there by now."""
+        self._take((self.number, self.epoch), now)
+        self._take(self.previous, now)
         self.epoch += 1
         self.previous = None
-        self.fenced = now
 
-    def renew(self, number: int, epoch: int) -> int:
+    def renew(self, number: int, epoch: int, now: float) -> int:
         """Give whoever has this id and epoch a new one; return an error."""
         if self.epoch < 0 or (number, epoch) == (self.number, self.epoch):
+            if self.epoch < 0 and self.previous != (number, epoch):
+                self._take(self.previous, now)
             self.previous = number, epoch
             self.epoch += 1
             return NONE
         return NONE if (number, epoch) == self.previous else INVALID_EPOCH
+
+    def follow(self, forgotten: "ProducerId") -> None:
+        """Be there in the place of one that was forgotten, which somebody may still have."""
+        self.lost = forgotten.lost
+        self.previous = forgotten.number, forgotten.epoch
+
+    def _take(self, holder: tuple[int, int] | None, now: float) -> None:
+        if holder is not None:
+            self.lost.setdefault(holder, now)
 
     def judge(self, number: int, epoch: int) -> int:
         """Return the error of a request of this id and epoch."""

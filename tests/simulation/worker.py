@@ -304,19 +304,17 @@ class Worker:
         return wire.started if self.connection.broker.is_held(*who) else None
 
     def is_blind(self, partition: int) -> bool:
-        """Whether its task of *partition* was fenced before it could have asked whose it is.
+        """Whether its task of *partition* was fenced before it last had to ask whose it is.
 
-        That is before the worker's last assignment, and while it was frozen for long.
+        It asks when partitions are assigned to it, and when it wakes after long. What is taken from
+        it afterwards, as while the other tasks of an assignment take their ids, nobody can know
+        before the next commit.
         """
         _, who = self._producer(partition)
-        newest = self.connection.broker.ids.get(who[0])
-        if newest is None or newest.is_held_by(*who[1:]):
-            return False
+        lost = self.connection.broker.lost(*who)
         froze, woke = self._slept
-        overslept = (
-            woke - froze > SILENT_SESSIONS * SESSION_SECONDS and froze < newest.fenced < woke
-        )
-        return newest.fenced < self.assigned or overslept
+        overslept = woke - froze > SILENT_SESSIONS * SESSION_SECONDS
+        return lost is not None and lost < max(self.assigned, woke if overslept else 0.0)
 
     def differs_from(self, changelog: dict[int, dict[bytes, bytes]]) -> list[bytes]:
         """Return the keys of which its local state has another value than the changelog."""
