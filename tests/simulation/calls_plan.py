@@ -64,7 +64,8 @@ def called(plan: "Plan", long: float) -> "Plan":
 
     *long*: for how many seconds ended runs are remembered where they may be asked for again.
     """
-    if plan.crowd is not None or plan.mix is not None:
+    # Seed 1873 does not end with both, and a reader of seed 5032 misses an event.
+    if plan.crowd is not None or plan.mix is not None or plan.opening != type(plan.opening)():
         return plan
     once = plan.dedupe_seconds < long
     calling = make(plan.seed, plan.runs, once=once)
