@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from fleet.records.errors import FleetError
+from fleet.records.log import Delivered
 from fleet.runtime import logs
 from fleet.runtime.ends_index import INDEX
 from fleet.runtime.frontier import Frontier
@@ -146,15 +147,27 @@ class InputCheck:
             if found[topic].begin <= frontier.last_offset < found[topic].end
         }
         records = await self._loader.first(known) if known else {}
-        failures: dict[str, FleetError] = {}
-        for topic, offset in known.items():
-            record, last_ms = records.get(topic), self._frontier(topic).last_ms
-            if record is None or (record.offset, record.appended_ms) != (offset, last_ms):
-                evidence = f"has another record at offset {offset} than the one that was read"
-                failures[topic] = LogShrunk(
-                    topic, self._task.partition, evidence, found[topic].log_id
-                )
-        return failures
+        others = {
+            topic: offset
+            for topic, offset in known.items()
+            if not self._is_last(topic, records.get(topic))
+        }
+        # Retention may have removed it since the beginning was asked for.
+        begins = await self._loader.begins(others) if others else {}
+        return {
+            topic: self._differs(topic, offset, found[topic].log_id)
+            for topic, offset in others.items()
+            if begins[topic] <= offset
+        }
+
+    def _is_last(self, topic: str, record: Delivered | None) -> bool:
+        last = self._frontier(topic)
+        there = (record.offset, record.appended_ms) if record is not None else None
+        return there == (last.last_offset, last.last_ms)
+
+    def _differs(self, topic: str, offset: int, log_id: str) -> FleetError:
+        evidence = f"has another record at offset {offset} than the one that was read"
+        return LogShrunk(topic, self._task.partition, evidence, log_id)
 
     def _settle(self, topic: str, found: Found, failure: FleetError | None) -> None:
         if failure is None:

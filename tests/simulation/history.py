@@ -416,6 +416,7 @@ class History:
         runs |= {call.run_id for call in self.plan.calling.late}
         unended = {run_id for run_id in runs - self.checks.ends.keys() if self._may_begin(run_id)}
         found = [f"{run_id} goes on" for run_id in sorted(unended - lost)]
+        found += self._replacing.unsaid()
         for caller in self.callers:
             found += [
                 f"nobody told {call.run_id}"
@@ -452,7 +453,6 @@ class History:
     def _check_the_end(self) -> None:
         if self._replacing.happened:
             return
-        self._replacing.check_the_end()
         lost = self._replacing.excused()
         for worker in self.alive():
             other = worker.differs_from(self.checks.state)

@@ -241,13 +241,14 @@ class Replacing:
         lost = [each for each in self._removed if each.topic == starts or not settled(each)]
         return {(record.key or b"").decode() for record in lost}
 
-    def check_the_end(self) -> None:
-        """What was removed before it was done was said to be."""
-        for record in self._removed:
-            tp = TP(record.topic, record.partition)
-            said = (tp, record.offset) in self._told
-            if not said and not self._history.checks.is_settled(record):
-                self._history.world.violate(f"{tp} {record.offset} is lost without a word")
+    def unsaid(self) -> list[str]:
+        """Return what was removed before it was done and that nobody has said to be lost."""
+        return [
+            f"{record.topic} {record.partition} {record.offset} is lost without a word"
+            for record in self._removed
+            if (TP(record.topic, record.partition), record.offset) not in self._told
+            and not self._history.checks.is_settled(record)
+        ]
 
     # -- after it was noticed ---------------------------------------------------------------------
 
