@@ -75,8 +75,13 @@ class State:
         return len(self._sizes), self.size
 
 
-async def measure(broker: str, folder: Path, rate: int, seconds: float, window: float) -> Growth:
-    """Let *rate* runs a second end for *seconds*, remembered for *window* seconds."""
+async def measure(
+    broker: str, folder: Path, rate: int, seconds: float, window: float, least: int = 0
+) -> Growth:
+    """Let *rate* runs a second end for *seconds*, remembered for *window* seconds.
+
+    On a busy machine it takes longer: until *least* runs have ended.
+    """
     settings = Settings(broker=broker, prefix=f"ends{uuid4().hex[:8]}", partitions=1)
     topics = Topics(settings.prefix, EndsFlow.workflow_name, EndsFlow.group_name)
     worker = WorkerProcess(
@@ -92,7 +97,7 @@ async def measure(broker: str, folder: Path, rate: int, seconds: float, window: 
     state = State()
     reading = asyncio.create_task(_read(settings, topics.state, state))
     try:
-        return await _measured(settings, topics, state, rate, seconds, worker)
+        return await _measured(settings, topics, state, rate, seconds, least, worker)
     finally:
         reading.cancel()
         await asyncio.gather(reading, return_exceptions=True)
@@ -105,6 +110,7 @@ async def _measured(
     state: State,
     rate: int,
     seconds: float,
+    least: int,
     worker: WorkerProcess,
 ) -> Growth:
     # It complains of topics that are not there yet.
@@ -118,7 +124,7 @@ async def _measured(
             await asyncio.sleep(1)
         began, started, half = time.monotonic(), 1, (0, 0)
         told = 0.0
-        while (passed := time.monotonic() - began) < seconds:
+        while (passed := time.monotonic() - began) < seconds or state.ended < least:
             wanted = int(passed * rate)
             await _start(producer, topics, started, wanted - started + 1)
             started = max(started, wanted + 1)
@@ -128,7 +134,7 @@ async def _measured(
                 told = passed
                 _tell(passed, state, worker)
             await asyncio.sleep(_BEAT_SECONDS)
-        _tell(seconds, state, worker)
+        _tell(passed, state, worker)
         return Growth(half, state.now(), started, state.ended)
     finally:
         await producer.stop()

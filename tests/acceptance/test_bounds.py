@@ -7,7 +7,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from ends_flow import EndsFlow
-from ends_growth import MOST_GROWTH, measure
+from ends_growth import measure
 from workers import WorkerProcess
 
 from fleet.config.settings import Settings
@@ -21,14 +21,18 @@ pytestmark = pytest.mark.kafka
 EVENTS, EVENT_BYTES = 2_000, 400_000
 MOST_RESIDENT_BYTES = 600 * 1024 * 1024
 PARTITIONS = 8
+LEAST_ENDED = 9_000
 
 
 @pytest.mark.timeout(300)
 async def test_forgetting_keeps_up_with_ending(kafka_broker: Broker, tmp_path: Path) -> None:
-    """300 runs a second on one partition; the long form is a script."""
-    growth = await measure(kafka_broker.address, tmp_path, rate=300, seconds=60, window=10)
-    assert growth.ended > 0.9 * growth.started
-    assert growth.ratio <= MOST_GROWTH
+    """300 runs a second on one partition: most of them are gone; the long form is a script."""
+    growth = await measure(
+        kafka_broker.address, tmp_path, rate=300, seconds=60, window=10, least=LEAST_ENDED
+    )
+    entries, _ = growth.end
+    # Of a minute at this rate, 100 forgotten a second would leave three quarters.
+    assert entries < growth.ended / 2
 
 
 @pytest.mark.timeout(300)
