@@ -505,8 +505,13 @@ async def commit_to_the_end(kafka: Kafka) -> None:
 
 
 async def ran_with_offsets_beyond(kafka: Kafka) -> list[str]:
-    """Start a worker whose group has "read" a run that nobody has run; return what it runs."""
+    """Start a worker whose group has "read" a run that nobody has run; return what it runs.
+
+    Another one was there before: a group with offsets and without a state is refused.
+    """
     async with calling(kafka) as caller:
+        async with serving(kafka):
+            await caller.run(StartEvent(topic="x"), "first", 60)
         caller.run(StartEvent(topic="x"), "early", 60)
         await start_of(kafka, "early")
         await commit_to_the_end(kafka)
@@ -596,14 +601,17 @@ async def test_a_result_that_no_record_holds_fails_its_run_alone(kafka: Kafka) -
     assert behind == "x"
 
 
-async def test_without_the_size_check_a_partition_that_stands_still_is_seen(
+async def test_without_the_size_check_the_broker_refuses_the_record_alone(
     kafka: Kafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The broker refuses the record, and with it each commit that it is in."""
+    """The record is found among those of its commit: its run fails, and the others go on."""
     monkeypatch.setattr(sizes, "MAX_VALUE_BYTES", 10_000_000)
     monkeypatch.setattr(sizes, "MAX_RECORD_BYTES", 10_000_000)
 
-    assert await ends_with_a_large_one(kafka, IMPATIENT) == ("nothing", "nothing")
+    large, behind = await ends_with_a_large_one(kafka, PATIENT)
+
+    assert "MessageSizeTooLargeError" in str(large)
+    assert behind == "x"
 
 
 async def test_topics_that_take_less_than_a_record_are_refused(kafka: Kafka) -> None:
