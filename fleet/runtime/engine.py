@@ -152,6 +152,7 @@ class Engine:
         wanted = self._wanted = frozenset(partitions)
         # Another worker may have had a partition since the last assignment.
         self.charter.pulse.doubt()
+        self._ground(self.tasks.keys() - wanted)
         async with self._changing:
             await self._confirm(self.tasks[each] for each in sorted(wanted & self.tasks.keys()))
             there = self.tasks.keys() | self.openings.keys()
@@ -163,6 +164,15 @@ class Engine:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(ASSIGN_SECONDS):
                 await asyncio.gather(*(each.tried.wait() for each in opened))
+
+    def _ground(self, gone: Iterable[int]) -> None:
+        """Let nothing begin in partitions that are another worker's now.
+
+        At once, not when their tasks are closed: what waits there would begin as soon as the tasks
+        that stay know whose they are.
+        """
+        for partition in gone:
+            self.tasks[partition].flights.stop()
 
     def revoked(self) -> None:
         """Take no transactional id until the next assignment: a rebalance begins."""

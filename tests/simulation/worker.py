@@ -321,12 +321,12 @@ class Worker:
         return [
             key
             for partition, task in self.engine.tasks.items()
+            # One that was fenced and has not heard of it yet keeps what it had; one whose state
+            # failed may have none.
+            if task.taking and self.owned_since(partition) is not None
             for key in {**self.disk[partition]._values, **changelog[partition]}
             # The index of ends is in no changelog.
             if not key.startswith(INDEX)
-            # One that was fenced and has not heard of it yet keeps what it had.
-            if task.taking
-            and self.owned_since(partition) is not None
             and changelog[partition].get(key) != self.disk[partition]._values.get(key)
         ]
 

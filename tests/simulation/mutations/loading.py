@@ -81,6 +81,11 @@ async def _ownership_is_certain_while_it_is_confirmed(self: Any, partitions: Any
         await _assign(self, partitions)
 
 
+@instead_of(Engine, "_ground", near=315)
+def _what_waits_in_partitions_that_are_gone_begins(self: Any, gone: Any) -> None:
+    del self, gone
+
+
 @instead_of(Engine, "_begin")
 def _a_task_that_is_loaded_through_a_rebalance_begins_at_once(
     self: Any, task: Any, opened: Any
