@@ -166,7 +166,9 @@ class Connection:
                 self.world.after(self._delay(), lambda: self._answer(asked, moved))
             else:
                 for tp in positions:
-                    self.broker.at(tp).waiting.append(look)
+                    waiting = self.broker.at(tp).waiting
+                    if look not in waiting:
+                        waiting.append(look)
 
         deadline = self.world.now + seconds
         self.world.after(self._delay(), look)
