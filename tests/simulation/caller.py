@@ -106,7 +106,7 @@ class CallerProcess:
     # -- as a reader, before the caller -----------------------------------------------------------
 
     def take(self, record: Delivered) -> None:
-        """Take a record: nothing of `runs` is passed over, and nothing comes again."""
+        """Take a record: none of a partition comes again."""
         tp = TP(record.topic, record.partition)
         expected = self._taken.get(tp, 0)
         if record.offset < expected:
