@@ -149,10 +149,8 @@ class Engine:
         Return when each new one has taken its transactional id or has failed to, at the latest
         after ASSIGN_SECONDS: it tries on by itself then, and the others take records meanwhile.
         """
-        wanted = self._wanted = frozenset(partitions)
-        # Another worker may have had a partition since the last assignment.
-        self.charter.pulse.doubt()
-        self._ground(self.tasks.keys() - wanted)
+        self.expect(partitions)
+        wanted = self._wanted
         async with self._changing:
             await self._confirm(self.tasks[each] for each in sorted(wanted & self.tasks.keys()))
             there = self.tasks.keys() | self.openings.keys()
@@ -164,6 +162,16 @@ class Engine:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(ASSIGN_SECONDS):
                 await asyncio.gather(*(each.tried.wait() for each in opened))
+
+    def expect(self, partitions: Iterable[int]) -> None:
+        """Take note of an assignment at once: until it is confirmed nothing begins.
+
+        A turn of the loop later is too late where hundreds of steps are about to begin.
+        """
+        self._wanted = frozenset(partitions)
+        # Another worker may have had a partition since the last assignment.
+        self.charter.pulse.doubt()
+        self._ground(self.tasks.keys() - self._wanted)
 
     def _ground(self, gone: Iterable[int]) -> None:
         """Let nothing begin in partitions that are another worker's now.

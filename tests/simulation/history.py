@@ -174,8 +174,10 @@ class History:
             self.world.after(deployment.at, partial(self._deploy, deployment))
         if mix.cancelled_at is not None:
             for run in self.plan.runs:
-                cancel = partial(self.callers[0].cancel, run.run_id)
-                self.world.after(mix.cancelled_at, cancel)
+                # Not one that begins when its cancel may be forgotten: it would begin rightly.
+                if min(call.at for call in run.calls) < mix.cancelled_at:
+                    cancel = partial(self.callers[0].cancel, run.run_id)
+                    self.world.after(mix.cancelled_at, cancel)
         for at, number in mix.hints:
             run = self.plan.runs[number % len(self.plan.runs)]
             # What comes long before its run is forgotten where ended runs are.
