@@ -13,13 +13,13 @@ from fleet.workflow import state
 from simulation.mutations.registry import instead_of
 
 
-@instead_of(Uncommitted, "full")
+@instead_of(Uncommitted, "full", near=109)
 def _what_is_not_committed_has_no_bound(self: Any) -> bool:
     del self
     return False
 
 
-@instead_of(Task, "takes")
+@instead_of(Task, "takes", near=204)
 def _the_window_counts_no_bytes(self: Any, topic: str) -> bool:
     frontier = self.frontiers.get(topic)
     return bool(self._taking and (frontier is None or frontier.pending < 10_000))
@@ -28,7 +28,7 @@ def _the_window_counts_no_bytes(self: Any, topic: str) -> bool:
 _committed = Task._committed
 
 
-@instead_of(Task, "_committed")
+@instead_of(Task, "_committed", near=109)
 def _steps_that_were_held_back_are_not_begun(self: Any, commit: Any) -> None:
     slots, self.charter.slots.hand_out = self.charter.slots, lambda: None
     try:

@@ -32,7 +32,7 @@ async def _a_producer_with_a_hole_is_kept(self: Any) -> None:
 _append = Writer.append
 
 
-@instead_of(Writer, "append")
+@instead_of(Writer, "append", near=526)
 async def _an_event_in_doubt_is_written_again(
     self: Any, record: Outgoing, partition: int, *, repeatable: bool
 ) -> None:
@@ -53,7 +53,7 @@ async def _a_start_in_doubt_is_given_up(
 _follow_wanted = KafkaLink._follow_wanted
 
 
-@instead_of(KafkaLink, "_follow_wanted")
+@instead_of(KafkaLink, "_follow_wanted", near=119)
 async def _positions_are_taken_before_the_ends_are_asked_for(self: Any) -> None:
     before = dict(self._positions)
     new = self._wanted - self._followed
@@ -63,7 +63,7 @@ async def _positions_are_taken_before_the_ends_are_asked_for(self: Any) -> None:
         self._place()
 
 
-@instead_of(KafkaLink, "follow")
+@instead_of(KafkaLink, "follow", near=133)
 async def _a_partition_that_cannot_be_followed_is_not_tried_again(self: Any, run_id: str) -> None:
     partition = self._partition(run_id)
     self._open[partition] += 1
@@ -82,7 +82,7 @@ async def _a_consumer_that_failed_is_kept(self: Any) -> None:
     await _reconnect(self)
 
 
-@instead_of(KafkaLink, "_reconnect")
+@instead_of(KafkaLink, "_reconnect", near=254)
 async def _a_new_consumer_reads_from_the_end(self: Any) -> None:
     await _reconnect(self)
     broker = self._consumer.connection.broker
@@ -122,7 +122,7 @@ def _attempts_count_in_the_order_in_which_they_show(attempt: str) -> int:
     return 0
 
 
-@instead_of(Caller, "_succeed")
+@instead_of(Caller, "_succeed", near=219)
 def _a_result_type_may_raise(self: Any, waiting: Any, name: str, value: bytes) -> None:
     event = self._decoded(name, value)
     self._close(waiting, event=event, result=self._definition.result_of(event))

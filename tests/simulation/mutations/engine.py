@@ -174,7 +174,7 @@ def _the_local_copy_claims_more_than_it_has(self: Any, state_offset: int) -> Non
     self.sealed = None
 
 
-@instead_of(loading, "_unusable", near=5050)
+@instead_of(loading, "_unusable")
 def _old_local_copies_are_gone_on_with(store: Any, end: int, now: float) -> str:
     del store, end, now
     return ""
@@ -224,12 +224,12 @@ async def _tasks_of_partitions_that_are_gone_stay(self: Any, partitions: Any) ->
     await asyncio.gather(*(each.tried.wait() for each in opened))
 
 
-@instead_of(Pulse, "sure", near=980)
+@instead_of(Pulse, "sure", near=252)
 async def _whoever_wakes_up_begins_at_once(self: Any) -> None:
     del self
 
 
-@instead_of(Pulse, "beat", near=590)
+@instead_of(Pulse, "beat")
 def _nobody_notices_a_silence(self: Any) -> bool:
     del self
     return True
@@ -238,13 +238,13 @@ def _nobody_notices_a_silence(self: Any) -> bool:
 _begin_task = Task.begin
 
 
-@instead_of(Task, "begin", near=6640)
+@instead_of(Task, "begin", near=233)
 def _a_task_that_is_loaded_through_a_silence_begins_at_once(self: Any) -> None:
     _begin_task(self)
     self.charter.pulse.confirmed(self.charter.pulse.doubts)
 
 
-@instead_of(Task, "confirm", near=410)
+@instead_of(Task, "confirm")
 async def _tasks_that_stay_do_not_look_who_owns_them(self: Any) -> None:
     del self
 
@@ -350,7 +350,7 @@ def _runs_without_a_start_are_not_kept(self: Any, draft: Draft, record: Any, env
     del self, draft, record, envelope
 
 
-@instead_of(Inputs, "have_passed", near=3130)
+@instead_of(Inputs, "have_passed")
 def _ends_are_forgotten_before_all_is_read(self: Any, time_ms: int) -> bool:
     del self, time_ms
     return True
@@ -399,18 +399,18 @@ def _parked_work_goes_on_when_its_run_ends(changes: Any, run_id: str) -> None:
     del changes, run_id
 
 
-@instead_of(transitions, "_with_epoch", near=1100)
+@instead_of(transitions, "_with_epoch", near=176)
 def _events_keep_their_epoch(envelope: Any, run: Any) -> Any:
     del run
     return envelope
 
 
-@instead_of(Transitions, "_take_late", near=510)
+@instead_of(Transitions, "_take_late")
 def _a_result_that_comes_too_late_is_dropped(self: Any, *_: Any) -> None:
     del self
 
 
-@instead_of(runs, "conclude")
+@instead_of(runs, "conclude", near=500)
 def _ends_of_older_epochs_count(run: Any, end: Any, terminal: Any, place: Any) -> Any:
     return _conclude(run and run.model_copy(update={"epoch": 0}), end, terminal, place)
 

@@ -56,7 +56,7 @@ def _what_is_held_outlives_its_run(self: Any, *_: Any) -> None:
     del self
 
 
-@instead_of(engine, "unread_topics", near=33)
+@instead_of(engine, "unread_topics", near=443)
 async def _ends_are_forgotten_before_another_version_has_read_all(
     *_: Any,
 ) -> frozenset[str]:

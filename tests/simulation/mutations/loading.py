@@ -32,7 +32,7 @@ def _a_broker_that_does_not_answer_ends_the_worker(self: Any, failure: Exception
     _note(self, failure)
 
 
-@instead_of(Progress, "_loading")
+@instead_of(Progress, "_loading", near=319)
 def _nobody_looks_whether_loads_get_on(self: Any) -> tuple[()]:
     del self
     return ()
@@ -61,13 +61,13 @@ class _Open(asyncio.Lock):
         """Do nothing."""
 
 
-@instead_of(Engine, "__init__")
+@instead_of(Engine, "__init__", near=510)
 def _tasks_are_opened_and_closed_at_the_same_time(self: Any, *given: Any, **named: Any) -> None:
     _init(self, *given, **named)
     self._changing = _Open()
 
 
-@instead_of(Engine, "assign")
+@instead_of(Engine, "assign", near=284)
 async def _ownership_is_certain_while_it_is_confirmed(self: Any, partitions: Any) -> None:
     doubt, left = self.charter.pulse.doubt, 1
 
@@ -86,7 +86,7 @@ def _what_waits_in_partitions_that_are_gone_begins(self: Any, gone: Any) -> None
     del self, gone
 
 
-@instead_of(Engine, "_begin")
+@instead_of(Engine, "_begin", near=233)
 def _a_task_that_is_loaded_through_a_rebalance_begins_at_once(
     self: Any, task: Any, opened: Any
 ) -> None:

@@ -18,7 +18,7 @@ from simulation.mutations.registry import instead_of
 # -- user code ------------------------------------------------------------------------------------
 
 
-@instead_of(Flights, "_fly", near=77)
+@instead_of(Flights, "_fly")
 async def _only_what_is_expected_of_a_step_is_caught(self: Any, flight: Flight) -> None:
     try:
         outcome: Outcome = await self._result(flight)
@@ -29,7 +29,7 @@ async def _only_what_is_expected_of_a_step_is_caught(self: Any, flight: Flight) 
         self._owner.landed(flight, outcome)
 
 
-@instead_of(Flights, "_fly", near=457)
+@instead_of(Flights, "_fly")
 async def _a_step_that_cancels_itself_never_lands(self: Any, flight: Flight) -> None:
     result = self._result
 
@@ -54,12 +54,12 @@ async def _a_step_that_cancels_itself_never_lands(self: Any, flight: Flight) -> 
         self._owner.landed(flight, outcome)
 
 
-@instead_of(Task, "_is_ending", near=46)
+@instead_of(Task, "_is_ending")
 def _a_timeout_of_the_commit_loop_looks_like_the_end(self: Any, _outcome: Outcome) -> bool:
     return any(loop.cancelling() for loop in self._loops)
 
 
-@instead_of(Task, "_decoded", near=6)
+@instead_of(Task, "_decoded")
 def _validators_raise_what_they_should(
     self: Any, record: Delivered, envelope: Envelope, steps: Any
 ) -> list[Work]:
@@ -82,7 +82,7 @@ async def _a_refused_record_stops_the_partition(self: Any, draft: Any) -> Any:
 _remove = refused._remove
 
 
-@instead_of(refused, "_remove", near=297)
+@instead_of(refused, "_remove")
 def _a_refused_attempt_stays_in_the_history(draft: Any, result: Any) -> None:
     history, result.history = result.history, None
     _remove(draft, result)
@@ -95,28 +95,28 @@ def _a_refused_attempt_stays_in_the_history(draft: Any, result: Any) -> None:
 _permit = Suspects.permit
 
 
-@instead_of(Suspects, "counted", near=53)
+@instead_of(Suspects, "counted")
 async def _a_death_is_not_counted(_self: Any, _work: Work) -> None:
     await asyncio.sleep(0)
 
 
-@instead_of(Suspects, "deaths", near=53)
+@instead_of(Suspects, "deaths")
 def _every_death_is_the_first(_self: Any, _work: Work) -> int:
     return 0
 
 
-@instead_of(Suspects, "permit", near=653)
+@instead_of(Suspects, "permit")
 def _the_mark_is_not_waited_for(self: Any, work: Work) -> Any:
     self._marked = True
     return _permit(self, work)
 
 
-@instead_of(Suspects, "done", near=53)
+@instead_of(Suspects, "done")
 def _counts_stay(_self: Any, _work: Work) -> None:
     """Nothing is forgotten."""
 
 
-@instead_of(Suspects, "ended", near=153)
+@instead_of(Suspects, "ended", near=113)
 def _counts_outlive_their_run(_self: Any, _run_id: str) -> None:
     """Nothing is forgotten."""
 
@@ -124,7 +124,7 @@ def _counts_outlive_their_run(_self: Any, _run_id: str) -> None:
 _restore = Suspects.restore
 
 
-@instead_of(Suspects, "restore", near=53)
+@instead_of(Suspects, "restore")
 def _a_suspect_that_waits_is_taken_for_one_that_runs(self: Any) -> None:
     _restore(self)
     for deaths in self._deaths.values():
@@ -132,7 +132,7 @@ def _a_suspect_that_waits_is_taken_for_one_that_runs(self: Any) -> None:
             self._ledger.open.state.put(key, b"%d 1" % count)
 
 
-@instead_of(_Permit, "__aenter__", near=53)
+@instead_of(_Permit, "__aenter__")
 async def _suspects_run_together(self: Any) -> None:
     deaths = self._suspects.deaths(self._work)
     if deaths >= self._suspects.quarantine.limit:

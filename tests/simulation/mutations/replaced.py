@@ -18,14 +18,14 @@ _judge, _unusable = log_check.judge, loading._unusable
 _begin_anew = Inputs.begin_anew
 
 
-@instead_of(log_check, "judge")
+@instead_of(log_check, "judge", near=607)
 def _topics_are_known_by_their_names(
     topic: str, partition: int, known: Known, found: Found
 ) -> FleetError | None:
     return _judge(topic, partition, known._replace(log_id=""), found)
 
 
-@instead_of(InputCheck, "_compare")
+@instead_of(InputCheck, "_compare", near=104)
 async def _the_last_record_is_not_compared(
     self: Any, _found: Mapping[str, Found]
 ) -> dict[str, FleetError]:
@@ -40,25 +40,25 @@ async def _nobody_looks_at_the_logs_of_a_running_worker(self: Any) -> None:
     await asyncio.sleep(0)
 
 
-@instead_of(log_watch, "judge")
+@instead_of(log_watch, "judge", near=578)
 def _a_running_worker_compares_state_topics_only(*_: object) -> None:
     return None
 
 
-@instead_of(LogWatch, "_states")
+@instead_of(LogWatch, "_states", near=102)
 def _a_running_worker_compares_inputs_only(self: Any) -> tuple[()]:
     del self
     return ()
 
 
-@instead_of(Engine, "_lost_state")
+@instead_of(Engine, "_lost_state", near=102)
 async def _a_state_that_was_lost_is_a_new_one(self: Any, _task: Task) -> str:
     del self
     await asyncio.sleep(0)
     return ""
 
 
-@instead_of(loading, "_unusable")
+@instead_of(loading, "_unusable", near=469)
 def _a_folder_of_another_topic_is_used(store: Any, _log_id: str, end: int, now: float) -> str:
     return _unusable(store, store.log_id, end, now)
 
@@ -68,22 +68,22 @@ def _what_is_gone_is_waited_for(self: Any, _topic: str, _begin: int) -> None:
     del self
 
 
-@instead_of(Frontier, "skipped")
+@instead_of(Frontier, "skipped", near=144)
 def _what_was_skipped_is_no_record(self: Any, _begin: int) -> None:
     del self
 
 
-@instead_of(Frontier, "ask")
+@instead_of(Frontier, "ask", near=144)
 def _what_was_skipped_is_forgotten_when_the_beginning_is_asked_for(self: Any) -> None:
     self._gap = 0, 0
 
 
-@instead_of(Frontier, "passed")
+@instead_of(Frontier, "passed", near=144)
 def _markers_are_taken_for_unread_records(self: Any, _position: int) -> None:
     del self
 
 
-@instead_of(Inputs, "begin_anew")
+@instead_of(Inputs, "begin_anew", near=681)
 def _an_accepted_log_is_read_from_the_old_position(
     self: Any, topic: str, log_id: str, _begin: int
 ) -> None:

@@ -48,7 +48,7 @@ async def _an_epoch_is_not_ended(self: Any, *, commit: bool) -> None:
     await _end(self, commit=commit)
 
 
-@instead_of(KafkaLog, "_receipt")
+@instead_of(KafkaLog, "_receipt", near=295)
 def _a_duplicate_moves_the_state_to_nowhere(self: Any, acknowledged: Any) -> Receipt:
     found = _receipt(self, acknowledged)
     last = [each.offset for each in acknowledged if each.topic == self._state_topic]
@@ -58,7 +58,7 @@ def _a_duplicate_moves_the_state_to_nowhere(self: Any, acknowledged: Any) -> Rec
 _abort = KafkaLog._abort
 
 
-@instead_of(KafkaLog, "_abort")
+@instead_of(KafkaLog, "_abort", near=154)
 async def _an_expired_id_is_tried_for_ever(self: Any, failure: Any) -> None:
     if not isinstance(failure, InvalidProducerIdMapping):
         await _abort(self, failure)
