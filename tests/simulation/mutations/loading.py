@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
-from unittest.mock import patch
 
 from fleet.runtime import stopping
 from fleet.runtime.engine import Engine
@@ -40,7 +39,7 @@ def _nobody_looks_whether_loads_get_on(self: Any) -> tuple[()]:
 
 # -- who may take an id ---------------------------------------------------------------------------
 
-_init, _assign, _begin = Engine.__init__, Engine.assign, Engine._begin
+_init, _begin = Engine.__init__, Engine._begin
 
 
 @instead_of(Opening, "_take_id")
@@ -67,18 +66,10 @@ def _tasks_are_opened_and_closed_at_the_same_time(self: Any, *given: Any, **name
     self._changing = _Open()
 
 
-@instead_of(Engine, "assign", near=284)
-async def _ownership_is_certain_while_it_is_confirmed(self: Any, partitions: Any) -> None:
-    doubt, left = self.charter.pulse.doubt, 1
-
-    def doubt_later() -> None:
-        nonlocal left
-        left -= 1
-        if left < 0:
-            doubt()
-
-    with patch.object(self.charter.pulse, "doubt", doubt_later):
-        await _assign(self, partitions)
+@instead_of(Engine, "expect", near=284)
+def _ownership_is_certain_while_it_is_confirmed(self: Any, partitions: Any) -> None:
+    self._wanted = frozenset(partitions)
+    self._ground(self.tasks.keys() - self._wanted)
 
 
 @instead_of(Engine, "_ground", near=315)
