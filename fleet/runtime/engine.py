@@ -7,8 +7,9 @@ with its steps in flight; one whose partition went elsewhere, or whose log was l
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from pathlib import Path
+from typing import Any
 
 from fleet.config.settings import Settings
 from fleet.records.errors import FleetError
@@ -143,14 +144,19 @@ class Engine:
         await self._stream.close()
         self._backend.close()
 
-    async def assign(self, partitions: Iterable[int]) -> None:
+    def assign(self, partitions: Iterable[int]) -> Coroutine[Any, Any, None]:
         """Own exactly these partitions: close the others' tasks, open new ones.
 
-        Return when each new one has taken its transactional id or has failed to, at the latest
+        Until it is confirmed nothing begins, from the call on and not from the first await: a turn
+        of the loop later is too late where hundreds of steps are about to begin. What is awaited
+        returns when each new one has taken its transactional id or has failed to, at the latest
         after ASSIGN_SECONDS: it tries on by itself then, and the others take records meanwhile.
         """
-        self.expect(partitions)
-        wanted = self._wanted
+        wanted = frozenset(partitions)
+        self._expect(wanted)
+        return self._assign(wanted)
+
+    async def _assign(self, wanted: frozenset[int]) -> None:
         async with self._changing:
             await self._confirm(self.tasks[each] for each in sorted(wanted & self.tasks.keys()))
             there = self.tasks.keys() | self.openings.keys()
@@ -163,15 +169,11 @@ class Engine:
             async with asyncio.timeout(ASSIGN_SECONDS):
                 await asyncio.gather(*(each.tried.wait() for each in opened))
 
-    def expect(self, partitions: Iterable[int]) -> None:
-        """Take note of an assignment at once: until it is confirmed nothing begins.
-
-        A turn of the loop later is too late where hundreds of steps are about to begin.
-        """
-        self._wanted = frozenset(partitions)
+    def _expect(self, wanted: frozenset[int]) -> None:
+        self._wanted = wanted
         # Another worker may have had a partition since the last assignment.
         self.charter.pulse.doubt()
-        self._ground(self.tasks.keys() - self._wanted)
+        self._ground(self.tasks.keys() - wanted)
 
     def _ground(self, gone: Iterable[int]) -> None:
         """Let nothing begin in partitions that are another worker's now.

@@ -119,13 +119,12 @@ class Host:
         assigned = list(assigned)
         leads = set(assigned)
         self._owned = [tp for tp in assigned if self.owns(tp.topic) and self._lead(tp) in leads]
-        wanted = {
-            engine: {tp.partition for tp in leads if tp.topic == engine.topics.runs}
-            for engine in self.engines
-        }
-        for engine, partitions in wanted.items():
-            engine.expect(partitions)
-        await asyncio.gather(*(engine.assign(each) for engine, each in wanted.items()))
+        await asyncio.gather(
+            *(
+                engine.assign({tp.partition for tp in leads if tp.topic == engine.topics.runs})
+                for engine in self.engines
+            )
+        )
 
     def _lead(self, tp: TP) -> TP:
         """Return the partition of `runs` by which *tp* is owned."""

@@ -20,9 +20,6 @@ class RecordingEngine:
     def __init__(self) -> None:
         self.tasks: dict[int, Any] = {}
 
-    def expect(self, partitions: Iterable[int]) -> None:
-        """Hear of the assignment before it is taken."""
-
     async def assign(self, partitions: Iterable[int]) -> None:
         self.tasks = dict.fromkeys(partitions, object())
 

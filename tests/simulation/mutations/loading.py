@@ -66,10 +66,10 @@ def _tasks_are_opened_and_closed_at_the_same_time(self: Any, *given: Any, **name
     self._changing = _Open()
 
 
-@instead_of(Engine, "expect", near=284)
-def _ownership_is_certain_while_it_is_confirmed(self: Any, partitions: Any) -> None:
-    self._wanted = frozenset(partitions)
-    self._ground(self.tasks.keys() - self._wanted)
+@instead_of(Engine, "_expect", near=284)
+def _ownership_is_certain_while_it_is_confirmed(self: Any, wanted: Any) -> None:
+    self._wanted = wanted
+    self._ground(self.tasks.keys() - wanted)
 
 
 @instead_of(Engine, "_ground", near=315)
