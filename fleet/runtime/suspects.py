@@ -67,7 +67,7 @@ class Suspects:
         self._deaths: dict[str, dict[bytes, int]] = {}
         #: Broker time; what was appended until then may have been in flight when a process died.
         self._until_ms = -1.0
-        self._somebody_died = False
+        self._predecessor_died = False
         #: Our own mark is in the log.
         self._marked = not quarantine.limit
         self._unsealed: list[asyncio.Future[None]] = []
@@ -81,10 +81,10 @@ class Suspects:
             return
         mark = self._ledger.get(state.RUNNING)
         # This very process may have it, whose log was lost: then nobody died.
-        self._somebody_died = mark is not None and mark != self.quarantine.process
+        self._predecessor_died = mark is not None and mark != self.quarantine.process
         for key, value in list(self._ledger.items(state.SUSPECT)):
             deaths, running = map(int, value.split())
-            deaths += running if self._somebody_died else 0
+            deaths += running if self._predecessor_died else 0
             if not deaths:
                 self._ledger.open.state.delete(key)
                 continue
@@ -94,7 +94,7 @@ class Suspects:
 
     def begin(self, now_ms: float) -> None:
         """Leave our own mark; what was appended until now may have been in flight before."""
-        if self._somebody_died:
+        if self._predecessor_died:
             self._until_ms = now_ms
         self.mark()
 
