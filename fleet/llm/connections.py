@@ -60,11 +60,14 @@ class Connections:
 
     @contextmanager
     def lease(self) -> Iterator["AsyncOpenAI"]:
-        """Lend a client for one call."""
+        """Lend a client for one call; an error that the address may have caused names it."""
         lane = self._free_lane()
         lane.calls += 1
         try:
             yield lane.client
+        except Exception as failure:
+            name_address(failure)
+            raise
         finally:
             lane.calls -= 1
 
@@ -92,6 +95,18 @@ class Connections:
             lanes, self._lanes = self._lanes, []
             for lane in lanes:
                 await lane.client.close()
+
+
+def name_address(failure: Exception) -> None:
+    """Add to an error of openai where the call went: "Connection error." helps nobody."""
+    openai, _ = _libraries()
+    if not isinstance(failure, openai.APIConnectionError | openai.NotFoundError):
+        return
+    cause = failure.__cause__
+    why = f" ({type(cause).__qualname__}: {cause})" if cause is not None else ""
+    address = failure.request.url.copy_with(userinfo=b"")
+    text = f"{failure.message.rstrip('.')}{why}; called was {address}, see OPENAI_BASE_URL"
+    failure.message, failure.args = text, (text, *failure.args[1:])
 
 
 def _start(guard: AsyncGenerator[None, None]) -> None:

@@ -358,7 +358,11 @@ class Engine:
             await task.close()
 
     def _task_lost(self, task: Task, reason: BaseException) -> None:
-        _log.warning("task_lost", task=task.name, reason=repr(reason))
+        if task.partition in self._wanted:
+            _log.warning("task_lost", task=task.name, reason=repr(reason))
+        else:
+            # In a rebalance another worker may have it before this one has heard the outcome.
+            _log.info("task_taken_over", task=task.name)
 
 
 def _raise_later(failure: BaseException) -> None:

@@ -22,6 +22,7 @@ from fleet.runtime.faust_thread import ConsumerThread
 from fleet.runtime.hooks import hook, uncalled
 from fleet.runtime.host_check import HostChanged
 from fleet.runtime.log_watch import LogWatch
+from fleet.runtime.loop_watch import LoopWatch
 from fleet.runtime.lost_tasks import LostTasks
 from fleet.runtime.membership import InstanceTaken, Refusals
 from fleet.runtime.progress import Progress
@@ -359,6 +360,11 @@ class Consumer(driver.Consumer):
     @faust.Service.task
     async def _watch_progress(self) -> None:
         await Progress(self.host, self._thread.position_now, self._is_recovering).run()
+
+    @faust.Service.task
+    async def _watch_loop(self) -> None:
+        # Of all engines the first, where the app carries several: the step's name tells them apart.
+        await LoopWatch(self.host.engines[0].metrics.loop_blocked).run()
 
     def _is_recovering(self) -> bool:
         # For how long is for whoever has tables of a size to know.

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from fleet.records.events import Event
+from fleet.runtime.current_step import CURRENT_STEP, CurrentStep
 from fleet.runtime.slots import Slots
 from fleet.workflow.context import Context
 from fleet.workflow.errors import StepTimeoutError, UnexpectedResult
@@ -242,6 +243,7 @@ class Flights:
 
     async def _result(self, flight: Flight) -> Outcome:
         await self._owner.sure()
+        CURRENT_STEP.set(CurrentStep(flight.work.step.name, flight.work.envelope.run_id))
         flight.started = self._owner.now()
         context, written = self._context(flight)
         if flight.decoded_as is not None:

@@ -10,7 +10,20 @@ from typing import Any, Literal
 
 import structlog
 
+from fleet.runtime.current_step import CURRENT_STEP
+
+
+def _add_step(_logger: Any, _method: str, line: dict[str, Any]) -> dict[str, Any]:
+    """Add the step and the run to a line that the code of a step writes."""
+    current = CURRENT_STEP.get()
+    if current is not None:
+        line.setdefault("step", current.step)
+        line.setdefault("run_id", current.run_id)
+    return line
+
+
 _shared: list[Any] = [
+    _add_step,
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,
     structlog.processors.TimeStamper(fmt="iso", utc=True),

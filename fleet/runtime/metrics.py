@@ -101,6 +101,11 @@ RECORDS_LOST = Counter(
     "Records that retention removed before they were done, by input topic; at most so many.",
     (*GROUP, "topic"),
 )
+LOOP_BLOCKED = Counter(
+    "fleet_event_loop_blocked_seconds_total",
+    "For how long a step blocked the worker's event loop, by step; empty where it was no step.",
+    (*GROUP, "step"),
+)
 COMMIT_DURATION = Histogram(
     "fleet_commit_duration_seconds",
     "How long a transaction took, from its first record to the broker's answer.",
@@ -301,6 +306,10 @@ class Metrics:
             unfinished=[str(offset) for offset in lost.pending[:_MOST_OFFSETS]],
             reason="retention removed them before they were processed; see docs/promise.md",
         )
+
+    def loop_blocked(self, step: str, seconds: float) -> None:
+        """Count that *step* blocked the event loop for *seconds*."""
+        LOOP_BLOCKED.labels(*self.labels, step).inc(seconds)
 
     def loaded(self, seconds: float) -> None:
         """Observe how long a task took to be loaded."""

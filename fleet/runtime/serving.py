@@ -107,6 +107,9 @@ def app_options(settings: Settings) -> dict[str, Any]:
         "topic_partitions": settings.partitions,
         "topic_disable_leader": True,
         "logging_config": logging_config(settings.log_format),
+        # What stands in for sys.stdout would have no file: `subprocess.run(stdout=sys.stdout)` in a
+        # step would fail. What a step prints goes to stdout as it is, and log lines to stderr.
+        "worker_redirect_stdouts": False,
         "Worker": Worker,
         "PartitionAssignor": Assignor,
         # Faust would scan the package of the module for agents, and import what it finds there.

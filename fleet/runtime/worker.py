@@ -37,6 +37,8 @@ class Worker(faust.Worker):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        # Faust's command asks for it always, whatever the setting says.
+        self.redirect_stdouts = self.app.conf.worker_redirect_stdouts
         # Here and not later: Faust's banner shows the port.
         faust_web.choose_port(self.app)
         _raise_open_files()

@@ -163,7 +163,8 @@ class Deployed:
         )
         found.wrong += [f"{work} was begun {n} times" for work, n in attempts.items() if n > 1]
         for worker in self._everybody:
-            lost = worker.output().count("task_lost")
-            if lost:
-                found.wrong.append(f"{worker.log.name} lost {lost} tasks to another owner")
+            lost = [line for line in worker.output().splitlines() if "task_lost" in line]
+            found.wrong += [
+                f"{worker.log.name} lost a task to another owner: {each}" for each in lost
+            ]
         return found

@@ -251,6 +251,7 @@ def test_the_alerts_are_those_that_were_promised() -> None:
         "FleetRecordsLost",
         "FleetRunsFailing",
         "FleetStepSlow",
+        "FleetEventLoopBlocked",
         "FleetWorkerFlapping",
         "FleetExporterDown",
     }

@@ -123,6 +123,25 @@ class TestErrors:
             await llm.complete(JOKE)
         assert server.counts.report()["requests"] == 1
 
+    async def test_an_address_where_nobody_listens_is_named(self) -> None:
+        """Not only "Connection error.": where to, why, and which variable says so."""
+        llm = LLM(base_url="http://user:secret@127.0.0.1:9/v1", max_retries=0)
+        with pytest.raises(
+            openai.APIConnectionError,
+            match=r"^Connection error \(ConnectError: .+\); called was "
+            r"http://127\.0\.0\.1:9/v1/chat/completions, see OPENAI_BASE_URL$",
+        ) as caught:
+            await llm.complete(JOKE)
+        assert caught.value.message == str(caught.value)
+
+    async def test_a_path_that_the_server_does_not_know_is_named(self, server: ScriptedLLM) -> None:
+        """A base URL without /v1 answers 404; the text has the address."""
+        llm = LLM(base_url=server.base_url.removesuffix("/v1"), max_retries=0)
+        with pytest.raises(
+            openai.NotFoundError, match=r"404.*called was http://.*completions, see"
+        ):
+            await llm.complete(JOKE)
+
     async def test_the_timeout_ends_a_hanging_call(self, server: ScriptedLLM) -> None:
         """A model that says nothing is given up after the timeout."""
         server.script.change({"faults": [Fault(kind="hang")]})
