@@ -45,10 +45,6 @@ class Backend(Protocol):
         """Return what a consumer group has committed of a partition number, where it has."""
         ...
 
-    def wall(self) -> float:
-        """Return the local clock, in unix seconds."""
-        ...
-
     def monotonic(self) -> float:
         """Return a clock that never goes back and never stands still, in seconds."""
         ...
@@ -89,10 +85,6 @@ class KafkaBackend:
     ) -> Mapping[str, int]:
         """Ask the broker; raises KafkaError."""
         return await membership.offsets(self._settings, group, topics, partition)
-
-    def wall(self) -> float:
-        """Return the system's clock."""
-        return time.time()
 
     def monotonic(self) -> float:
         """Return the system's clock since it started."""

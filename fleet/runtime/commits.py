@@ -23,8 +23,8 @@ LATER_SECONDS = 0.1
 class Committed(NamedTuple):
     """A commit that was acknowledged."""
 
-    #: Broker time, in unix milliseconds; 0 where the log has none.
-    appended_ms: int
+    #: Broker time by topic, in unix milliseconds; empty where the log has none.
+    times: Mapping[str, int]
     #: With the changes of the state.
     records: int
     #: Of the values, in bytes.
@@ -119,10 +119,10 @@ class Commits:
         # As long as the commit took: a lone run is hardly held up, and where the broker or this
         # process is busy, fewer and larger transactions are what helps.
         self._pause = min(GATHER_SECONDS, self._ended - began)
-        self._ledger.settle(receipt.state_offset)
+        self._ledger.settle(receipt)
         values = [record.value for record in draft.records] + [*draft.state.changes.values()]
         size = sum(len(value) for value in values if value is not None)
-        self._committed(Committed(receipt.appended_ms, len(values), size, self._ended - began))
+        self._committed(Committed(receipt.times, len(values), size, self._ended - began))
 
     async def _append(self, draft: Draft) -> Receipt:
         while True:

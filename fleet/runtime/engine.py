@@ -97,7 +97,7 @@ class Engine:
             stream=self._stream,
             observer=self.metrics,
             quarantine=Quarantine(settings.crash_limit),
-            wall=self._backend.wall,
+            monotonic=self._backend.monotonic,
             dedupe_days=settings.dedupe_days,
             resume_days=settings.resume_days,
             pulse=Pulse(SILENT_SESSIONS * settings.session_seconds, self._backend.monotonic),
@@ -286,7 +286,7 @@ class Engine:
             task.broken(failure)
 
     async def _load(self, task: Task, loader: Loader, store: GuardedStore) -> int:
-        records = await loader.load_state(self.topics.state, store)
+        records = await loader.load_state(self.topics.state, store, task.ask_time)
         self._check_state_log(store.log_id)
         knows_state = await self._check_state(task, store)
         task.restore()

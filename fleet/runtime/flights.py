@@ -42,7 +42,11 @@ class Owner(Protocol):
     """Whose steps they are."""
 
     def now(self) -> float:
-        """Return the time in unix seconds."""
+        """Return the time of a clock that nobody sets, in seconds."""
+        ...
+
+    def broker_ms(self, moment: float) -> float:
+        """Return what the broker's time was at a moment of that clock, in unix milliseconds."""
         ...
 
     @property
@@ -72,6 +76,7 @@ class Flight:
     """One step that runs or waits to."""
 
     work: Work
+    #: Of the owner's clock, as `started`, until it has landed.
     queued: float
     task: asyncio.Task[None] | None = None
     started: float = 0.0
@@ -266,7 +271,8 @@ class Flights:
                 # It caught its cancellation and goes on; somebody else may run the step by now.
                 raise asyncio.CancelledError
             # When it began orders attempts: one of an owner before may show something only later.
-            attempt_id = attempt_id or f"{round(flight.started * 1000):x}.{secrets.token_hex(8)}"
+            began_ms = round(self._owner.broker_ms(flight.started))
+            attempt_id = attempt_id or f"{began_ms:x}.{secrets.token_hex(8)}"
             writing = self._stream.write(work, attempt_id, len(written), event)
             written.append(asyncio.ensure_future(writing))
             # Awaited with the result; a step that failed has its own error to tell.

@@ -55,10 +55,12 @@ class GuardedStore:
         except Exception as failure:
             raise self._failed("scan", failure) from failure
 
-    def write(self, changes: Mapping[bytes, bytes | None], state_offset: int) -> None:
+    def write(
+        self, changes: Mapping[bytes, bytes | None], state_offset: int, appended_ms: int = 0
+    ) -> None:
         """Apply a commit's changes, all or none."""
         try:
-            self._store.write(changes, state_offset)
+            self._store.write(changes, state_offset, appended_ms)
         except Exception as failure:
             raise self._failed("write", failure) from failure
 
@@ -90,10 +92,10 @@ class GuardedStore:
         self._store.log_id = log_id
 
     @property
-    def written(self) -> float:
-        """When a changelog offset was last written, in unix seconds."""
+    def appended_ms(self) -> int:
+        """When the newest of it was appended to the changelog, in unix milliseconds."""
         try:
-            return self._store.written
+            return self._store.appended_ms
         except Exception as failure:
             raise self._failed("get", failure) from failure
 

@@ -9,6 +9,7 @@ before: local state is never ahead of the log.
 from collections.abc import Iterator, Mapping
 from typing import Protocol
 
+from fleet.runtime.log import Receipt
 from fleet.workflow.state import LargeOverlay, View
 from fleet.workflow.transitions import Draft
 
@@ -21,8 +22,14 @@ class StateStore(View, Protocol):
         """About how large it is, in bytes."""
         ...
 
-    def write(self, changes: Mapping[bytes, bytes | None], state_offset: int) -> None:
-        """Apply a commit's changes, all or none; *state_offset* is the changelog's next offset."""
+    def write(
+        self, changes: Mapping[bytes, bytes | None], state_offset: int, appended_ms: int = 0
+    ) -> None:
+        """Apply a commit's changes, all or none.
+
+        *state_offset* is the changelog's next offset, 0 where it is as it was; *appended_ms* is
+        when the broker appended them, in unix milliseconds, 0 where that is not known.
+        """
         ...
 
     def scan(self, prefix: bytes, after: bytes, limit: int) -> list[tuple[bytes, bytes]]:
@@ -61,9 +68,9 @@ class Ledger:
         self.open = Draft(LargeOverlay(self.sealed.state))
         return self.sealed
 
-    def settle(self, state_offset: int) -> None:
+    def settle(self, receipt: Receipt) -> None:
         """Bring the sealed draft, which is committed, into the store."""
         assert self.sealed is not None
-        self.store.write(self.sealed.state.changes, state_offset)
+        self.store.write(self.sealed.state.changes, receipt.state_offset, receipt.appended_ms)
         self.open.state.below = self.store
         self.sealed = None

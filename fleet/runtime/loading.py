@@ -5,8 +5,7 @@ Both are read with `read_committed` up to the last stable offset noted at the st
 producer has been started before, so whatever a predecessor had under way is decided by then.
 """
 
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Protocol, Self
 
 from aiokafka import TopicPartition
@@ -23,9 +22,12 @@ _POLL_MS = 200
 _FETCH_WAIT_MS = 20
 _RETRY_MS = 10
 #: Age from which a local copy is not gone on with, in seconds: half of the time for which Kafka
-#: keeps tombstones in a compacted topic (`delete.retention.ms`, a day).
+#: keeps tombstones in a compacted topic (`delete.retention.ms`, a day). By the broker's clock.
 STALE_SECONDS = 12 * 3600.0
 _BATCH_RECORDS = 2_000
+#: Offsets from a copy's own to the end of a log to which nothing was appended since: its last
+#: record, which is read again, and the marker of its transaction.
+_NOTHING_NEW = 2
 
 
 class LocalStore(StateStore, Protocol):
@@ -37,8 +39,8 @@ class LocalStore(StateStore, Protocol):
         ...
 
     @property
-    def written(self) -> float:
-        """When a changelog offset was last written, in unix seconds; 0 for a new copy."""
+    def appended_ms(self) -> int:
+        """When the newest of it was appended, in unix milliseconds; 0 where that is not known."""
         ...
 
     #: The id of the topic that it is a copy of, which is kept with each offset; empty where the
@@ -53,11 +55,8 @@ class LocalStore(StateStore, Protocol):
 class Loader:
     """A reader of one partition number, in no consumer group."""
 
-    def __init__(
-        self, clients: Clients, partition: int, wall: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, clients: Clients, partition: int) -> None:
         self._clients = clients
-        self._wall = wall
         self._partition = partition
         #: Offsets before the end of what is being read.
         self.remaining = 0
@@ -78,13 +77,21 @@ class Loader:
     async def __aexit__(self, *_: object) -> None:
         await stop_reader(self._consumer)
 
-    async def load_state(self, topic: str, store: LocalStore) -> int:
-        """Bring *store* up to the changelog's end; return how many records were read."""
+    async def load_state(
+        self, topic: str, store: LocalStore, ask_time: Callable[[], Awaitable[int]]
+    ) -> int:
+        """Bring *store* up to the changelog's end; return how many records were read.
+
+        *ask_time* appends to the changelog and returns when that was, in unix milliseconds.
+        """
         tp = TopicPartition(topic, self._partition)
         # First: what is made again after this is noticed by who watches the logs.
         log_id = (await self.log_ids([topic])).get(topic, "")
         end = await self._end(tp)
-        reason = _unusable(store, log_id, end, self._wall())
+        reason = _unusable(store, log_id, end)
+        if not reason and store.state_offset and end - store.state_offset > _NOTHING_NEW:
+            reason = _outdated(store, await ask_time())
+            end = await self._end(tp)
         if reason:
             _log.warning("state_discarded", topic=topic, partition=self._partition, reason=reason)
             store.reset()
@@ -94,7 +101,8 @@ class Loader:
         def apply(records: list[Any]) -> None:
             nonlocal count
             count += len(records)
-            store.write({each.key: each.value for each in records}, records[-1].offset + 1)
+            changes = {each.key: each.value for each in records}
+            store.write(changes, records[-1].offset + 1, records[-1].timestamp)
 
         await self._read(tp, store.state_offset, end, apply)
         return count
@@ -164,14 +172,19 @@ class Loader:
         self.remaining, self.place = 0, (tp.topic, end)
 
 
-def _unusable(store: LocalStore, log_id: str, end: int, now: float) -> str:
+def _outdated(store: LocalStore, now_ms: int) -> str:
+    """Return why a copy must not be gone on with to whose log something was appended since."""
+    if now_ms - store.appended_ms > STALE_SECONDS * 1000:
+        return "what was deleted since may have left the log without a trace"
+    return ""
+
+
+def _unusable(store: LocalStore, log_id: str, end: int) -> str:
     """Return why a local copy must not be gone on with; empty where it may."""
     if store.state_offset and log_id and store.log_id != log_id:
         return f"it is a copy of another topic: {store.log_id or 'no id'}, and this is {log_id}"
     if store.state_offset > end:
         return f"it is at offset {store.state_offset} and the log ends at {end}: made anew?"
-    if store.state_offset and now - store.written > STALE_SECONDS:
-        return "what was deleted since may have left the log without a trace"
     return ""
 
 

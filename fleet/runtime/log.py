@@ -5,7 +5,7 @@ Kafka, the in-process log and a simulated one stand behind the same two methods.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from aiokafka.errors import KafkaError
@@ -45,10 +45,12 @@ class RecordsRefused(FleetError):
 class Receipt:
     """What the log says about a commit."""
 
-    #: The broker's append time, in unix milliseconds; 0 where it is not known.
+    #: The append time of the changes, in unix milliseconds; 0 where it is not known.
     appended_ms: int
     #: The changelog's offset after the last change.
     state_offset: int
+    #: The append time by topic, where it is known.
+    times: Mapping[str, int] = field(default_factory=dict)
 
 
 class Log(Protocol):

@@ -34,6 +34,11 @@ class MemoryBroker:
         self._next: dict[str, int] = defaultdict(int)
         self._readers: dict[str, list[Reader]] = defaultdict(list)
         self._kept: dict[str, dict[int, Delivered]] = {}
+        self._began_ms = (time.time() - time.monotonic()) * 1000
+
+    def now_ms(self) -> int:
+        """Return its time, in unix milliseconds: nobody who sets the machine's clock sets this."""
+        return round(self._began_ms + time.monotonic() * 1000)
 
     def subscribe(self, topic: str, reader: Reader, *, keep: bool = False) -> None:
         """Hand every later record of *topic* to *reader*; *keep* them, too."""
@@ -48,7 +53,7 @@ class MemoryBroker:
             topic=topic,
             partition=0,
             offset=self._next[topic],
-            appended_ms=round(time.time() * 1000),
+            appended_ms=self.now_ms(),
             key=record.key,
             value=record.value,
             headers=record.headers,
@@ -87,7 +92,8 @@ class MemoryLog:
         """Append everything; there is nothing that could fail in between."""
         for record in records:
             self._broker.append(record)
-        return Receipt(appended_ms=0, state_offset=0)
+        now_ms = self._broker.now_ms()
+        return Receipt(now_ms, 0, {record.topic: now_ms for record in records})
 
     async def close(self) -> None:
         """Do nothing: the log holds nothing."""
@@ -101,7 +107,9 @@ class MemoryStore(MemoryState):
         """About how large it is, in bytes: its keys and values."""
         return sum(len(key) + len(value) for key, value in self.items(b""))
 
-    def write(self, changes: Mapping[bytes, bytes | None], state_offset: int = 0) -> None:
+    def write(
+        self, changes: Mapping[bytes, bytes | None], state_offset: int = 0, appended_ms: int = 0
+    ) -> None:
         """Apply a commit's changes."""
         super().write(ends_index.extended(self, changes))
 

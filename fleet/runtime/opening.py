@@ -19,6 +19,7 @@ from fleet.runtime import logs
 from fleet.runtime.backend import Backend
 from fleet.runtime.guarded_store import GuardedStore, StoreFailed
 from fleet.runtime.loading import Loader
+from fleet.runtime.log import TaskLost
 from fleet.runtime.rocks import StateStillOpen
 from fleet.runtime.task import Task
 from fleet.runtime.transactions import KafkaLog
@@ -112,6 +113,11 @@ class Opening:
             return None
         try:
             return await self._loaded(log)
+        except TaskLost as lost:
+            # Somebody has taken the id meanwhile. It is opened again as any lost task is.
+            assert self._task is not None, "a task asks, and no opening"
+            self._task.broken(lost)
+            return None
         finally:
             if self._task is None:
                 await log.close()
@@ -156,7 +162,7 @@ class Opening:
             self._store = GuardedStore(self._site.backend.store(self.partition))
         # A new one each time: what half a load has told a task is not to be told twice.
         task = self._task = self._site.task(self.partition, log, self._store)
-        self._loader = Loader(self._site.backend.clients, self.partition, self._site.backend.wall)
+        self._loader = Loader(self._site.backend.clients, self.partition)
         async with self._loader:
             self.records += await self._site.load(task, self._loader, self._store)
         self.trouble = ""

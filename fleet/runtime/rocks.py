@@ -6,7 +6,6 @@ changelog's offset is in the same batch as the changes it stands for.
 """
 
 import shutil
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,8 @@ from fleet.runtime.guarded_store import StoreFailed
 
 _log = logs.get_logger("rocks")
 
-#: Changelog offset from which loading goes on, when it was written, in unix seconds, and the id of
-#: the changelog's topic. The empty key sorts first and no state has it.
+#: Changelog offset from which loading goes on, when the newest of it was appended, in unix
+#: milliseconds, and the id of the changelog's topic. The empty key sorts first and no state has it.
 _OFFSET_KEY = b""
 
 
@@ -70,7 +69,9 @@ class RocksStore:
         """Return at most *limit* entries under *prefix* whose keys are greater than *after*."""
         return self._range(prefix, after + b"\0", limit)
 
-    def write(self, changes: Mapping[bytes, bytes | None], state_offset: int) -> None:
+    def write(
+        self, changes: Mapping[bytes, bytes | None], state_offset: int, appended_ms: int = 0
+    ) -> None:
         """Apply a commit's changes and the changelog offset, all or none."""
         batch = WriteBatch(raw_mode=True)
         for key, value in ends_index.extended(self, changes).items():
@@ -79,7 +80,7 @@ class RocksStore:
             else:
                 batch.put(key, value)
         if state_offset:
-            place = b"%d %d %b" % (state_offset, time.time(), self.log_id.encode())
+            place = b"%d %d %b" % (state_offset, appended_ms, self.log_id.encode())
             batch.put(_OFFSET_KEY, place.rstrip())
         self._db.write(batch)
 
@@ -98,8 +99,8 @@ class RocksStore:
         self._log_id = log_id
 
     @property
-    def written(self) -> float:
-        """When a changelog offset was last written, in unix seconds; 0 for a new folder."""
+    def appended_ms(self) -> int:
+        """When the newest of it was appended, in unix milliseconds; 0 where that is not known."""
         return self._place()[1]
 
     @property
@@ -129,10 +130,10 @@ class RocksStore:
         if self._db.get(_OFFSET_KEY) is None:
             self._db[ends_index.COMPLETE] = b""
 
-    def _place(self) -> tuple[int, float, str]:
+    def _place(self) -> tuple[int, int, str]:
         offset, _, rest = (self._db.get(_OFFSET_KEY) or b"0").partition(b" ")
-        written, _, log_id = rest.partition(b" ")
-        return int(offset), float(written or 0), log_id.decode()
+        appended_ms, _, log_id = rest.partition(b" ")
+        return int(offset), int(appended_ms or 0), log_id.decode()
 
     def _range(self, prefix: bytes, start: bytes, limit: int | None) -> list[tuple[bytes, bytes]]:
         reading = ReadOptions()

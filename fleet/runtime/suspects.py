@@ -12,6 +12,7 @@ Where nobody died, none of this costs anything.
 """
 
 import asyncio
+import math
 import secrets
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -92,10 +93,13 @@ class Suspects:
             # It does not run now, and who dies next did not die with it.
             self._ledger.open.state.put(key, b"%d 0" % deaths)
 
-    def begin(self, now_ms: float) -> None:
-        """Leave our own mark; what was appended until now may have been in flight before."""
+    def begin(self) -> None:
+        """Leave our own mark; what was appended until now may have been in flight before.
+
+        What time it is now the commit of the mark tells.
+        """
         if self._predecessor_died:
-            self._until_ms = now_ms
+            self._until_ms = math.inf
         self.mark()
 
     def mark(self) -> None:
@@ -163,8 +167,9 @@ class Suspects:
         self._sealed += self._unsealed
         self._unsealed = []
 
-    def committed(self) -> None:
-        """Note that it is in the log."""
+    def committed(self, now_ms: float) -> None:
+        """Note that it is in the log, by *now_ms* in broker time."""
+        self._until_ms = min(self._until_ms, now_ms)
         # The mark was decided before any commit could be sealed.
         self._marked = True
         waiting, self._sealed = self._sealed, []

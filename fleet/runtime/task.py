@@ -76,8 +76,8 @@ class Charter:
     pulse: Pulse = field(default_factory=lambda: Pulse(math.inf, time.monotonic))
     #: In memory a state does not outlive its process.
     quarantine: Quarantine = field(default_factory=Quarantine)
-    #: The local clock, in unix seconds.
-    wall: Callable[[], float] = time.time
+    #: A local clock that nobody sets, in seconds.
+    monotonic: Callable[[], float] = time.monotonic
 
     @property
     def inputs(self) -> list[str]:
@@ -99,7 +99,7 @@ class Task:
         self.charter = charter
         self.partition = partition
         self.ledger = Ledger(store)
-        self.clock = BrokerClock(charter.wall)
+        self.clock = BrokerClock(charter.monotonic, charter.topics.runs)
         self.inputs = Inputs(self.ledger, charter.budgets.window.account())
         self.uncommitted = Uncommitted(self.ledger, charter.budgets)
         self.frontiers = self.inputs.frontiers
@@ -160,7 +160,7 @@ class Task:
         self.inputs.restore(self.charter.inputs)
         self._suspects.restore()
         for due in self._transitions.deadlines(self.ledger):
-            self._deadlines.add(due.run_id, due.deadline_ms)
+            self._deadlines.restore(due.run_id, due.deadline_ms)
 
     def begin(self) -> None:
         """Take records, run steps, commit."""
@@ -172,11 +172,28 @@ class Task:
             ),
         ]
         self._deadlines.start()
-        self._suspects.begin(self.clock.now_ms())
+        self._suspects.begin()
         for key, value in list(self.ledger.items(state.PARKED)):
             self._take_up(key, Parked.decode(value))
-        # What loading has found out, also where no record ever comes.
+        # What loading has found out, also where no record ever comes, and what time it is.
+        if self._needs_time():
+            self.frontiers[self.charter.topics.runs].dirty = True
         self.commits.later()
+
+    def _needs_time(self) -> bool:
+        """Whether something waits for a time, and no commit has told what time it is."""
+        kept = self.ledger.store.scan(ends_index.INDEX, ends_index.COMPLETE, 1)
+        return not self.clock.known and bool(len(self._deadlines) or kept)
+
+    async def ask_time(self) -> int:
+        """Return the broker's time, in unix milliseconds, of an append of ours; raises TaskLost.
+
+        What is appended changes nothing: it deletes what is not there.
+        """
+        began = self.charter.monotonic()
+        receipt = await self._log.commit([], {state.NOTHING: None})
+        self.clock.observe(receipt.times, self.charter.monotonic() - began)
+        return receipt.appended_ms
 
     async def drain(self, seconds: float) -> None:
         """Take nothing new, let running steps finish within *seconds*, commit what finished."""
@@ -221,6 +238,7 @@ class Task:
 
     def deliver(self, record: Delivered) -> None:
         """Take one record; each is delivered in the order of its partition, without gaps."""
+        self.clock.has_been(record.appended_ms)
         delivery = self.inputs.deliver(record)
         if delivery is Delivery.KNOWN:
             return
@@ -416,7 +434,7 @@ class Task:
         """Take what an attempt ended with."""
         if not self._alive or self._is_ending(outcome):
             return
-        finished = self.now()
+        finished = self._dated(flight)
         outcome = self._take(flight, outcome)
         self._observer.step_finished(flight, outcome, finished)
         self._transitions.note(
@@ -425,6 +443,13 @@ class Task:
         self._step_done(flight.work)
         self.ledger.open.steps += 1
         self.commits.now()
+
+    def _dated(self, flight: Flight) -> float:
+        """Give an attempt's times as the broker has them, in unix seconds; return that of now."""
+        flight.queued, flight.started = (
+            self.clock.at_ms(moment) / 1000 for moment in (flight.queued, flight.started)
+        )
+        return self.now_ms() / 1000
 
     def _is_ending(self, outcome: Outcome) -> bool:
         """Tell whether a step was cancelled with all tasks of the loop: the process ends."""
@@ -528,11 +553,14 @@ class Task:
     def _positions(self) -> Mapping[bytes, bytes]:
         # The next thing is the seal of the draft.
         self._suspects.sealed()
+        self._deadlines.sealed()
         return self.inputs.positions()
 
     def _committed(self, commit: Committed) -> None:
-        self._suspects.committed()
-        self.clock.observe(commit.appended_ms)
+        if self.clock.observe(commit.times, commit.seconds):
+            self._deadlines.time_is_another()
+        self._deadlines.committed()
+        self._suspects.committed(self.now_ms())
         self.inputs.committed()
         self.uncommitted.count()
         # Also of other tasks: what this one held is theirs now.
@@ -582,9 +610,18 @@ class Task:
         """Return the broker's time in unix milliseconds."""
         return self.clock.now_ms()
 
+    @property
+    def knows_time(self) -> bool:
+        """Whether a commit has told the broker's time."""
+        return self.clock.known
+
     def now(self) -> float:
-        """Return the broker's time in unix seconds."""
-        return self.clock.now_ms() / 1000
+        """Return the time of a clock that nobody sets, in seconds."""
+        return self.charter.monotonic()
+
+    def broker_ms(self, moment: float) -> float:
+        """Return what the broker's time was at a moment of that clock, in unix milliseconds."""
+        return self.clock.at_ms(moment)
 
 
 def _judged(error: BaseException) -> tuple[str, int]:

@@ -141,7 +141,6 @@ class KafkaLog:
             raise TaskLost(self._name, repr(fatal)) from fatal
 
     def _receipt(self, acknowledged: list[Appended]) -> Receipt:
-        appended = max((each.timestamp for each in acknowledged), default=0)
         # Of a duplicate the broker may not know where it is; then the last known place will do.
         state = [
             each.offset
@@ -150,7 +149,8 @@ class KafkaLog:
         ]
         # Not the exact next offset, which the batch's length would give, but one that is in the
         # log: loading from here reads the last batch again, and applying it twice changes nothing.
-        return Receipt(max(appended, 0), max(state, default=0))
+        times = {each.topic: each.timestamp for each in acknowledged if each.timestamp > 0}
+        return Receipt(times.get(self._state_topic, 0), max(state, default=0), times)
 
 
 def _added(batch: Any, record: Outgoing) -> bool:

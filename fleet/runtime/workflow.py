@@ -191,6 +191,7 @@ def _in_memory(workflow: Workflow) -> Caller:
     caller = Caller(type(workflow), topics, _MemoryLink(broker, topics))
     task = Task(charter, 0, MemoryLog(broker), MemoryStore(), lambda _, why: caller.fail_all(why))
     task.restore()
+    task.clock.observe({topics.runs: broker.now_ms()}, 0)
     for topic in charter.inputs:
         broker.subscribe(topic, task.deliver, keep=topic == topics.runs)
     broker.subscribe(topics.runs, caller.take, keep=True)

@@ -16,6 +16,7 @@ format: the changelog keeps it for as long as runs last.
     w <run id> <event id> <step>  parked work of a run that goes on; done when it has run
     t <kind> <time> <run id>      what is forgotten when; only in local copies, see `ends_index`
     m running                     the process that has the task; gone when it stops as it should
+    m nothing                     never there: what deletes it is appended to learn the time
     x <run id> <event id> <step>  deaths of processes with a step, and whether it is begun again
 """
 
@@ -34,6 +35,7 @@ DONE = b"d\0"
 FROZEN = b"k\0"
 PARKED = b"w\0"
 RUNNING = b"m\0running"
+NOTHING = b"m\0nothing"
 SUSPECT = b"x\0"
 
 #: Up to so many changes are looked through one by one.

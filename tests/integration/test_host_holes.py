@@ -302,6 +302,11 @@ class Kept(RocksStore):
         """Keep what is there."""
 
 
+async def no_time() -> int:
+    """Whoever asks for the time here would write to the log."""
+    raise AssertionError
+
+
 async def loaded_ahead(kafka: Kafka, kind: type[RocksStore]) -> dict[bytes, bytes]:
     """Load a log of two records into a folder that is at offset 50 of a log that was before."""
     topic = await kafka.topic("state")
@@ -311,7 +316,7 @@ async def loaded_ahead(kafka: Kafka, kind: type[RocksStore]) -> dict[bytes, byte
     store.write({b"old": b"junk"}, 50)
     try:
         async with Loader(Clients(kafka.settings), 0) as loader:
-            await loader.load_state(topic, store)
+            await loader.load_state(topic, store, no_time)
         return entries(store)
     finally:
         store.close()
@@ -336,7 +341,7 @@ async def test_a_folder_of_another_log_that_is_longer_is_made_anew(kafka: Kafka)
         await log.commit([], {b"a": b"1", b"b": b"2"})
     try:
         async with Loader(Clients(kafka.settings), 0) as loader:
-            await loader.load_state(topic, store)
+            await loader.load_state(topic, store, no_time)
         assert entries(store) == {b"a": b"1", b"b": b"2"}
     finally:
         store.close()
@@ -365,7 +370,7 @@ async def loaded_beside_aborted(kafka: Kafka, clients: Clients) -> list[bytes]:
         await opened(log, Outgoing(topic, b"open", b"1", []))
         try:
             async with Loader(clients, 0) as loader:
-                await loader.load_state(topic, store)
+                await loader.load_state(topic, store, no_time)
             return list(entries(store))
         finally:
             store.close()

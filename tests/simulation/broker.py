@@ -169,6 +169,8 @@ class Broker:
         self.on_commit: list[Callable[[Transaction], None]] = []
         #: How often each topic was deleted and created again.
         self._made: Counter[str] = Counter()
+        #: What the clock of a node shows, in unix seconds.
+        self.clock: Callable[[int], float] = lambda _node: world.now
         #: Hears of each transaction that it gives up on.
         self.on_timeout: Callable[[], None] = lambda: None
         #: Chance of an error that only this transaction suffers from.
@@ -208,6 +210,10 @@ class Broker:
     def leader(self, tp: TP) -> int:
         """Return the node that leads a partition; NOBODY while there is none."""
         return self._leaders.get(tp, len(tp.topic) % NODES)
+
+    def time_of(self, tp: TP) -> float:
+        """Return what the clock of a partition's leader shows, in unix seconds."""
+        return self.clock(max(self.leader(tp), 0))
 
     def coordinator(self, name: str) -> int:
         """Return the node that coordinates a transactional id; NOBODY while there is none."""
@@ -299,11 +305,18 @@ class Broker:
         self, tp: TP, records: list[Content], transaction: Transaction | None = None
     ) -> tuple[int, int]:
         """Append records; return the first offset and the append time, in unix milliseconds."""
-        partition, appended_ms = self.at(tp), round(self._world.now * 1000)
+        partition, appended_ms = self.at(tp), round(self.time_of(tp) * 1000)
         first = len(partition.entries)
         for number, (key, value, headers) in enumerate(records):
             record = Record(
-                tp.topic, tp.partition, first + number, appended_ms, key, value, headers
+                tp.topic,
+                tp.partition,
+                first + number,
+                appended_ms,
+                key,
+                value,
+                headers,
+                self._world.now,
             )
             partition.append(record, transaction)
             if transaction is not None:

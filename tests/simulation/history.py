@@ -1,5 +1,6 @@
 """One history, from its seed to a verdict."""
 
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from faust.types import TP
 
 from fleet.runtime import budget, loading, lost_tasks
 from fleet.workflow.errors import RunUnheard
-from simulation import call_checks, calls_plan, outsider, plan, wire
+from simulation import call_checks, calls_plan, clock_checks, clocks, outsider, plan, wire
 from simulation.broker import Broker
 from simulation.caller import CallerProcess
 from simulation.checks import Checks
@@ -21,7 +22,7 @@ from simulation.group import Group
 from simulation.plan import Fault, Plan
 from simulation.poisoned import MESSAGE_TOO_LARGE, Poisons, poisoned
 from simulation.producers import Content
-from simulation.replacing import Replacing, undisturbed
+from simulation.replacing import Replacing, damage, undisturbed
 from simulation.themes import themed
 from simulation.worker import TOPICS, Disk, Worker
 from simulation.world import BEGINNING, World
@@ -67,6 +68,7 @@ class History:
         self.world = World(made.seed)
         self.broker = Broker(self.world)
         self.broker.refusal = made.refusal
+        self.broker.clock = lambda node: made.clocks.node(node).at(self.world.now)
         raises = {run.run_id: run.raises for run in made.runs if run.raises}
         self.laboratory = Laboratory(
             self.world, made.longest, poisons=Poisons(raises, on_kill=self._crash)
@@ -96,7 +98,8 @@ class History:
                 self._remove_types()
                 kept = 1.5 * self.plan.dedupe_seconds
                 by = self.world.now - BEGINNING + kept + EMPTY_WITHIN
-                whole = not self._replacing.damaged
+                # A clock that was set back keeps what is kept for longer.
+                whole = not (self._replacing.damaged or self.plan.clocks.nodes)
                 if whole and not self._happens(self.checks.state_is_empty, by):
                     self.world.violate(f"the state keeps {self.checks.left()[:MOST_TOLD]}")
                 if whole:
@@ -236,6 +239,7 @@ class History:
             compute=self.plan.compute,
             batch_records=4 if self.plan.crowd is None else CROWD_BATCH,
             accept_logs=self._replacing.accepted,
+            clock=self.plan.clocks.worker(self._number),
             window_bytes=WINDOW_BYTES,
             version=self._version,
             opening=self.plan.opening,
@@ -268,8 +272,9 @@ class History:
     def _compact(self) -> None:
         self.world.note("kafka", "compacts the changelogs")
         for partition in range(self.plan.partitions):
-            log = self.broker.at(TP(TOPICS.state, partition))
-            log.compact(before_ms=(self.world.now - self.plan.tombstone_seconds) * 1000)
+            tp = TP(TOPICS.state, partition)
+            before = self.broker.time_of(tp) - self.plan.tombstone_seconds
+            self.broker.at(tp).compact(before_ms=before * 1000)
 
     # -- faults -----------------------------------------------------------------------------------
 
@@ -464,6 +469,7 @@ class History:
             self.checks.result_is_right(run_id)
         for run in self.plan.runs:
             self.checks.suspects_are_right(run)
+        clock_checks.check(self.world, self.broker, self.plan)
         for caller in self.callers:
             for call in (each for each in caller.calls if each.run_id not in lost):
                 call_checks.check(self.world, self.checks, call)
@@ -498,7 +504,8 @@ def _slow_ends(seconds: float, request: str) -> float:
 
 def simulate(seed: int) -> Verdict:
     """Run the history of a seed."""
-    made = poisoned(undisturbed(calls_plan.called(themed(plan.make(seed)), plan.LONG)))
+    called = calls_plan.called(themed(plan.make(seed)), plan.LONG)
+    made = clocks.clocked(poisoned(undisturbed(called)), busy=damage(seed) is not None)
     ids = Random(f"ids {seed}")
     uncommitted = made.crowd.uncommitted if made.crowd else budget.UNCOMMITTED_STEPS
     with (
@@ -511,4 +518,6 @@ def simulate(seed: int) -> Verdict:
         # Work that is resumed begins in the order of its events' ids.
         patch.object(uuid, "uuid4", lambda: uuid.UUID(int=ids.getrandbits(128))),
     ):
-        return History(made).run()
+        history = History(made)
+        with patch.object(time, "time", history.world.wall):
+            return history.run()

@@ -5,6 +5,7 @@ from random import Random
 
 from simulation import deploys
 from simulation.calls_plan import NO_TROUBLE, Calling
+from simulation.clocks import ALL_RIGHT, Clocks
 from simulation.deploys import Mix
 
 #: After this no fault begins, in seconds of the history.
@@ -159,6 +160,7 @@ class Plan:
     calling: Calling = NO_TROUBLE
     #: FLEET_CRASH_LIMIT; 0 where no step ends its process.
     crash_limit: int = 0
+    clocks: Clocks = ALL_RIGHT
 
     @property
     def is_calm(self) -> bool:

@@ -54,6 +54,8 @@ class Record:
     key: bytes | None
     value: bytes | None
     headers: list[tuple[str, bytes]]
+    #: When it was appended in the world's time, in unix seconds, which nobody in it knows.
+    true: float = 0.0
 
 
 @dataclass(eq=False, slots=True)

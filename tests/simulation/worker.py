@@ -29,6 +29,7 @@ from fleet.runtime.progress import Progress, Stalled
 from simulation.assigning import Membership
 from simulation.broker import Broker
 from simulation.clients import Clients
+from simulation.clocks import TRUE, Clock
 from simulation.connection import Connection
 from simulation.deploys import Version
 from simulation.flow import Laboratory
@@ -52,7 +53,7 @@ class Store(MemoryStore):
     def __init__(self) -> None:
         super().__init__()
         self.state_offset = 0
-        self.written = 0.0
+        self.appended_ms = 0
         self.open = False
         self.log_id = ""
         #: Hears of how many changes are written.
@@ -82,13 +83,13 @@ class Store(MemoryStore):
         self.operate("scan")
         return super().scan(prefix, after, limit)
 
-    def write(self, changes: Any, state_offset: int = 0) -> None:
+    def write(self, changes: Any, state_offset: int = 0, appended_ms: int = 0) -> None:
         """Apply changes."""
         self.operate("write")
         self.on_write(len(changes))
         super().write(changes)
         if state_offset:
-            self.state_offset, self.written = state_offset, asyncio.get_running_loop().time()
+            self.state_offset, self.appended_ms = state_offset, appended_ms
 
     def reset(self) -> None:
         """Remove everything."""
@@ -115,7 +116,6 @@ class Backend:
         clients: Clients,
         disk: Disk,
         partitions: int,
-        skew: float,
         on_write: Callable[[int], None],
         group: Group,
         troubles: Troubles,
@@ -124,7 +124,6 @@ class Backend:
         self._world = world
         self._disk = disk
         self._partitions = partitions
-        self._skew = skew
         self._on_write = on_write
         self._group = group
         self._troubles = troubles
@@ -160,10 +159,6 @@ class Backend:
         committed = self._group.offsets
         return {each: at for each in topics if (at := committed.get(TP(each, partition), 0)) > 0}
 
-    def wall(self) -> float:
-        """Return this machine's clock."""
-        return self._world.now + self._skew
-
     def monotonic(self) -> float:
         """Return the world's time."""
         return self._world.now
@@ -195,6 +190,7 @@ class Worker:
         version: Version | None = None,
         opening: Opening,
         accept_logs: str = "",
+        clock: Clock = TRUE,
     ) -> None:
         self.name = name
         #: None where all workers are of one version.
@@ -202,6 +198,9 @@ class Worker:
         self.disk = disk
         self.loop = Loop(world, name)
         self.loop.callback_seconds = compute.callback
+        self.loop.wall = lambda: clock.at(world.now)
+        # What it once chose by: other histories stay as they were.
+        world.random.random()
         self._compute = compute
         #: How many records of a partition it takes at once.
         self._batch_records = batch_records
@@ -233,7 +232,6 @@ class Worker:
             self._clients,
             disk,
             partitions,
-            world.random.uniform(-1, 1),
             lambda changes: self.loop.spend(changes * compute.change),
             group,
             troubles,

@@ -43,6 +43,12 @@ class World:
         self._all_loops: list[Loop] = []
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._number = 0
+        #: The loop whose callback runs.
+        self._turning: Loop | None = None
+
+    def wall(self) -> float:
+        """Return what `time.time` says in the process that asks, in unix seconds."""
+        return self._turning.wall() if self._turning is not None else self.now
 
     def note(self, who: str, what: str) -> None:
         """Add a line to the trace."""
@@ -91,7 +97,9 @@ class World:
             heapq.heappop(self._events)[2]()
         elif ready:
             self.turns += 1
-            ready[int(self.random.random() * len(ready))].turn()
+            self._turning = ready[int(self.random.random() * len(ready))]
+            self._turning.turn()
+            self._turning = None
         else:
             self._pass_time()
 
@@ -126,6 +134,8 @@ class Loop(asyncio.BaseEventLoop):
         #: What each callback takes, and until when the last one does, in seconds.
         self.callback_seconds = 0.0
         self.busy_until = 0.0
+        #: The clock of its machine, in unix seconds.
+        self.wall: Callable[[], float] = lambda: world.now
         self._world = world
         self._clock_resolution = 1e-9
         world.add(self)

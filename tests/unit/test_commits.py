@@ -36,7 +36,7 @@ class Log:
         self.at_once -= 1
         if self.failure is not None:
             raise self.failure
-        return Receipt(appended_ms=len(self.commits), state_offset=0)
+        return Receipt(0, 0, {"runs": len(self.commits)})
 
     async def close(self) -> None:
         """Nothing is held."""
@@ -54,7 +54,7 @@ class Loop:
         self.commits = Commits(self.log, self.ledger, lambda: self.positions, self._hear)
 
     def _hear(self, commit: Committed) -> None:
-        self.told.append((commit.appended_ms, commit.records))
+        self.told.append((commit.times["runs"], commit.records))
 
     def put(self, key: bytes, *, record: bool = False) -> None:
         """Decide something."""

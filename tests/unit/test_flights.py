@@ -99,6 +99,9 @@ class Owner:
     def now(self) -> float:
         return asyncio.get_running_loop().time()
 
+    def broker_ms(self, moment: float) -> float:
+        return moment * 1000
+
     async def sure(self) -> None:
         """A step may begin at any time."""
 

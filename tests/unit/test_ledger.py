@@ -3,6 +3,7 @@
 import pytest
 
 from fleet.runtime.ledger import Ledger
+from fleet.runtime.log import Receipt
 from fleet.runtime.memory import MemoryStore
 
 
@@ -45,7 +46,7 @@ def test_the_store_changes_only_when_the_commit_is_settled(store: MemoryStore) -
     sealed = ledger.seal()
     ledger.open.state.put(b"b", b"2")
     assert contents(store) == {b"a": b"0", b"b": b"0"}
-    ledger.settle(state_offset=1)
+    ledger.settle(Receipt(0, 1))
     assert dict(sealed.state.changes) == {b"a": b"1"}
     assert contents(store) == {b"a": b"1", b"b": b"0"}
     assert contents(ledger) == {b"a": b"1", b"b": b"2"}
@@ -58,7 +59,7 @@ def test_records_belong_to_the_draft_that_they_were_added_to(store: MemoryStore)
     ledger.seal()
     assert ledger.open is not first
     assert ledger.sealed is first
-    ledger.settle(0)
+    ledger.settle(Receipt(0, 0))
     assert ledger.sealed is None
 
 
@@ -70,7 +71,7 @@ def test_a_draft_that_was_open_during_a_commit_can_be_sealed_after_it(store: Mem
         ledger.open.state.put(b"n%d" % number, b"")
         ledger.seal()
         ledger.open.state.delete(b"b")
-        ledger.settle(number)
+        ledger.settle(Receipt(0, number))
     assert contents(store) == {b"a": b"4"} | {b"n%d" % number: b"" for number in range(5)}
 
 
@@ -80,7 +81,7 @@ def test_commits_leave_nothing_behind(store: MemoryStore) -> None:
     for _ in range(3_000):
         ledger.open.state.put(b"a", b"1")
         ledger.seal()
-        ledger.settle(0)
+        ledger.settle(Receipt(0, 0))
     assert ledger.get(b"b") == b"0"
     assert ledger.open.state.below is store
 
@@ -99,7 +100,7 @@ def test_a_view_that_was_taken_before_a_commit_shows_the_present(store: MemorySt
     view = ledger
     ledger.open.state.put(b"a", b"1")
     ledger.seal()
-    ledger.settle(0)
+    ledger.settle(Receipt(0, 0))
     ledger.open.state.put(b"a", b"2")
     assert view.get(b"a") == b"2"
 

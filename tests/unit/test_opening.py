@@ -73,7 +73,6 @@ class Place:
         self.discarded = 0
         backend: Any = SimpleNamespace(
             clients=SimpleNamespace(reader=lambda **_options: Reader()),
-            wall=lambda: 0.0,
             store=self._store,
             discard=self._discard,
         )

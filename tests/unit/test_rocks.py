@@ -92,7 +92,7 @@ def test_a_store_that_fails_says_so_before_anybody_hears_the_error(tmp_path: Pat
         lambda: store.scan(b"", b"", 1),
         lambda: store.write({b"a": b"2"}, 8),
         lambda: store.state_offset,
-        lambda: store.written,
+        lambda: store.appended_ms,
         store.reset,
     ):
         with pytest.raises(StoreFailed):

@@ -20,7 +20,7 @@ async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     monkeypatch.setattr(commits, "GATHER_SECONDS", 0)
     monkeypatch.setattr(commits, "LATER_SECONDS", 0)
     clock = Clock()
-    monkeypatch.setattr(task, "BrokerClock", lambda _wall: clock)
+    monkeypatch.setattr(task, "BrokerClock", lambda *_: clock)
     made = World(clock)
     await made.crash()
     await _another_process(made)

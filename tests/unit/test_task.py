@@ -121,12 +121,20 @@ class Clock:
 
     def __init__(self) -> None:
         self.ms = float(EPOCH_MS)
+        self.known = True
 
     def now_ms(self) -> float:
         return self.ms
 
-    def observe(self, appended_ms: int) -> None:
+    def at_ms(self, _moment: float) -> float:
+        return self.ms
+
+    def has_been(self, appended_ms: float) -> None:
         """Take nothing: the test says what time it is."""
+
+    def observe(self, _times: Mapping[str, int], _seconds: float) -> bool:
+        """Take nothing, and let timers be set anew."""
+        return True
 
 
 class Store(MemoryStore):
@@ -405,7 +413,7 @@ async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     monkeypatch.setattr(commits, "LATER_SECONDS", 0)
     monkeypatch.setattr(retention, "LOOK_SECONDS", 3600)
     clock = Clock()
-    monkeypatch.setattr(task, "BrokerClock", lambda _wall: clock)
+    monkeypatch.setattr(task, "BrokerClock", lambda *_: clock)
     made = World(clock)
     yield made
     for each in made.made:

@@ -1,12 +1,23 @@
 """The engine with one guard taken out at a time; a module per kind of guard."""
 
-from simulation.mutations import bounds, callers, engine, group, loading, poison, replaced, wire
+from simulation.mutations import (
+    bounds,
+    callers,
+    clocks,
+    engine,
+    group,
+    loading,
+    poison,
+    replaced,
+    wire,
+)
 from simulation.mutations.registry import Mutation, every, first_seed
 
 __all__ = [
     "Mutation",
     "bounds",
     "callers",
+    "clocks",
     "engine",
     "every",
     "first_seed",

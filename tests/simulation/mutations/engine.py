@@ -168,15 +168,14 @@ def _what_is_being_committed_is_not_seen(self: Any) -> Draft:
 
 
 @instead_of(Ledger, "settle")
-def _the_local_copy_claims_more_than_it_has(self: Any, state_offset: int) -> None:
-    self.store.write(self.sealed.state.changes, state_offset + 3)
+def _the_local_copy_claims_more_than_it_has(self: Any, receipt: Receipt) -> None:
+    self.store.write(self.sealed.state.changes, receipt.state_offset + 3, receipt.appended_ms)
     self.open.state.below = self.store
     self.sealed = None
 
 
-@instead_of(loading, "_unusable")
-def _old_local_copies_are_gone_on_with(store: Any, end: int, now: float) -> str:
-    del store, end, now
+@instead_of(loading, "_outdated")
+def _old_local_copies_are_gone_on_with(_store: Any, _now_ms: int) -> str:
     return ""
 
 

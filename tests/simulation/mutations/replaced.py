@@ -59,8 +59,8 @@ async def _a_state_that_was_lost_is_a_new_one(self: Any, _task: Task) -> str:
 
 
 @instead_of(loading, "_unusable", near=469)
-def _a_folder_of_another_topic_is_used(store: Any, _log_id: str, end: int, now: float) -> str:
-    return _unusable(store, store.log_id, end, now)
+def _a_folder_of_another_topic_is_used(store: Any, _log_id: str, end: int) -> str:
+    return _unusable(store, store.log_id, end)
 
 
 @instead_of(Task, "cut", near=1_500)

@@ -1,5 +1,6 @@
 """The guards of transactions over connections that break and brokers that fail."""
 
+from dataclasses import replace
 from typing import Any
 
 from aiokafka.errors import InvalidProducerIdMapping
@@ -52,7 +53,7 @@ async def _an_epoch_is_not_ended(self: Any, *, commit: bool) -> None:
 def _a_duplicate_moves_the_state_to_nowhere(self: Any, acknowledged: Any) -> Receipt:
     found = _receipt(self, acknowledged)
     last = [each.offset for each in acknowledged if each.topic == self._state_topic]
-    return Receipt(found.appended_ms, max(last, default=0))
+    return replace(found, state_offset=max(last, default=0))
 
 
 _abort = KafkaLog._abort

@@ -1,0 +1,51 @@
+"""When runs may end by their deadlines: the broker's clock decides, and no worker's."""
+
+from typing import TYPE_CHECKING
+
+from faust.types import TP
+
+from fleet.records import envelope as envelopes
+from fleet.records import lifecycle
+from fleet.records.errors import FleetError
+from fleet.records.lifecycle import Started, TimedOut
+from simulation.broker import Broker
+from simulation.plan import Plan
+from simulation.worker import TOPICS
+from simulation.world import World
+
+if TYPE_CHECKING:
+    from simulation.producers import Record
+
+#: How far from its deadline a run may end: early, and late where no worker died, in seconds.
+EARLY_SECONDS, LATE_SECONDS = 0.1, 3.0
+
+
+def check(world: World, broker: Broker, plan: Plan) -> None:
+    """No run is timed out before its deadline, and none goes on long after it.
+
+    Where the broker's clock was set meanwhile, its time and the true one differ: then either may
+    be meant.
+    """
+    if not plan.clocks.nodes:
+        return
+    late = LATE_SECONDS + 2 * plan.longest + sum(20 + each.seconds for each in plan.faults)
+    late += 0 if plan.is_calm else 30
+    for partition in range(plan.partitions):
+        started: dict[str, tuple[Started, Record]] = {}
+        for record in broker.at(TP(TOPICS.runs, partition)).records():
+            try:
+                envelope = envelopes.parse(record.headers)
+                happening = lifecycle.decode(envelope.type, record.value or b"")
+            except FleetError:
+                continue
+            if isinstance(happening, Started):
+                started.setdefault(envelope.run_id, (happening, record))
+            elif happening.terminal and envelope.run_id in started:
+                begun, base = started.pop(envelope.run_id)
+                passed = (record.timestamp - base.timestamp) / 1000, record.true - base.true
+                timeout = begun.timeout_seconds or 0.0
+                said = f"{envelope.run_id} ends after {passed} of {timeout} s: {happening.kind}"
+                if isinstance(happening, TimedOut) and max(passed) < timeout - EARLY_SECONDS:
+                    world.violate(f"too early: {said}")
+                if timeout and min(passed) > timeout + late:
+                    world.violate(f"too late: {said}")

@@ -1,0 +1,43 @@
+"""Whose clock decides when runs end."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from fleet.runtime.clock import BrokerClock
+from fleet.runtime.deadlines import Deadlines
+from fleet.runtime.task import Task
+from simulation.mutations.registry import instead_of
+
+_init, _observe = BrokerClock.__init__, BrokerClock.observe
+
+
+@instead_of(BrokerClock, "__init__")
+def _time_passes_by_the_workers_clock(self: Any, _monotonic: Any, reference: str) -> None:
+    _init(self, time.time, reference)
+
+
+@instead_of(BrokerClock, "observe")
+def _any_brokers_clock_will_do(self: Any, times: Mapping[str, int], seconds: float) -> bool:
+    return _observe(self, {self._reference: max(times.values(), default=0)}, seconds)
+
+
+@instead_of(BrokerClock, "observe")
+def _the_broker_is_heard_once(self: Any, times: Mapping[str, int], seconds: float) -> bool:
+    return not self.known and _observe(self, times, seconds)
+
+
+@instead_of(Deadlines, "add")
+def _a_deadline_counts_before_its_commit(self: Any, run_id: str, deadline_ms: int) -> None:
+    self.restore(run_id, deadline_ms)
+
+
+@instead_of(Deadlines, "time_is_another")
+def _a_timer_keeps_what_it_was_set_to(self: Any) -> None:
+    del self
+
+
+@instead_of(Task, "_needs_time")
+def _nobody_asks_what_time_it_is(self: Any) -> bool:
+    del self
+    return False

@@ -1,0 +1,112 @@
+"""Broker time on a worker: measured by a clock that nobody sets, corrected by append times."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import fleet
+from fleet.runtime.clock import BrokerClock
+
+RUNS, OTHER = "fleet.joke.runs", "fleet.joke.main.state"
+
+
+class Machine:
+    """A clock that the test moves, in seconds."""
+
+    def __init__(self) -> None:
+        self.seconds = 1_000.0
+        self.clock = BrokerClock(lambda: self.seconds, RUNS)
+
+
+@pytest.fixture
+def machine() -> Machine:
+    return Machine()
+
+
+def test_time_passes_from_what_a_commit_told(machine: Machine) -> None:
+    """The broker's time, and then as many seconds as the monotonic clock has counted."""
+    assert not machine.clock.known
+    assert machine.clock.observe({RUNS: 50_000}, 0)
+    assert machine.clock.known
+    machine.seconds += 7
+    assert machine.clock.now_ms() == 57_000
+
+
+def test_what_the_length_of_a_commit_explains_is_no_other_time(machine: Machine) -> None:
+    """A record is appended at some time during its commit."""
+    machine.clock.observe({RUNS: 50_000}, 0)
+    machine.seconds += 10
+    assert not machine.clock.observe({RUNS: 58_000}, 3)
+    assert machine.clock.now_ms() == 60_000
+
+
+def test_what_it_does_not_explain_is(machine: Machine) -> None:
+    """Forward as far as needed, and back."""
+    machine.clock.observe({RUNS: 50_000}, 0)
+    machine.seconds += 10
+    assert machine.clock.observe({RUNS: 3_660_000}, 3)
+    assert machine.clock.now_ms() == 3_660_000
+    machine.seconds += 10
+    assert machine.clock.observe({RUNS: 70_000}, 3)
+    assert machine.clock.now_ms() == 73_000
+
+
+def test_other_partitions_count_only_until_runs_has_told(machine: Machine) -> None:
+    """Deadlines are counted from append times of `runs`; another broker has another clock."""
+    assert machine.clock.observe({OTHER: 9_000_000}, 0)
+    assert machine.clock.now_ms() == 9_000_000
+    assert machine.clock.observe({OTHER: 9_000_000, RUNS: 50_000}, 1)
+    assert machine.clock.now_ms() == 50_000
+    assert not machine.clock.observe({OTHER: 9_000_000}, 0)
+    assert machine.clock.now_ms() == 50_000
+
+
+def test_a_time_that_nobody_knows_is_none(machine: Machine) -> None:
+    """A duplicate's place and time may be forgotten."""
+    assert not machine.clock.observe({}, 0)
+    assert not machine.clock.observe({RUNS: -1}, 0)
+    assert not machine.clock.known
+
+
+def test_what_was_read_is_a_guess_until_something_is_known(machine: Machine) -> None:
+    """It is at least as late as the newest record says."""
+    machine.clock.has_been(40_000)
+    machine.clock.has_been(30_000)
+    assert (machine.clock.known, machine.clock.now_ms()) == (False, 40_000)
+    machine.clock.observe({RUNS: 20_000}, 0)
+    machine.clock.has_been(40_000)
+    assert machine.clock.now_ms() == 20_000
+
+
+#: Where a wall clock is read, and what for. It decides nothing about runs.
+WALL = {
+    # When an in-process log began: from then on its monotonic clock counts.
+    "fleet/runtime/memory.py",
+    # For people: what is shown, and when an operator did something.
+    "fleet/admin/audit.py",
+    "fleet/admin/dead_topic.py",
+    "fleet/admin/lag.py",
+    "fleet/admin/lag_command.py",
+    "fleet/admin/runs.py",
+    "fleet/admin/times.py",
+    # Of scripted answers and a broker for development.
+    "fleet/dev/kafka.py",
+    "fleet/dev/llm_journal.py",
+    "fleet/dev/llm_protocol.py",
+}
+CLOCKS = {("time", "time"), ("time", "time_ns"), ("datetime", "now"), ("datetime", "utcnow")}
+
+
+def test_nothing_that_decides_reads_a_wall_clock() -> None:
+    """Every module that asks the machine what time it is is known here, with its reason."""
+    root = Path(fleet.__file__).parents[1]
+    reading = {
+        path.relative_to(root).as_posix()
+        for path in (root / "fleet").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and (node.value.id, node.attr) in CLOCKS
+    }
+    assert reading == WALL
