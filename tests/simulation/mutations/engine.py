@@ -187,12 +187,12 @@ async def _positions_are_taken_after_the_draft(self: Any) -> None:
     await asyncio.sleep(0.003)
     draft.state.changes.update(self._positions())
     receipt = await self._log.commit(draft.records, draft.state.changes)
-    self._ledger.settle(receipt.state_offset)
-    self._committed(Committed(receipt.appended_ms, len(draft.records), 0, 0.0))
+    self._ledger.settle(receipt)
+    self._committed(Committed(receipt.times, len(draft.records), 0, 0.0))
 
 
 @instead_of(Loader, "load_state")
-async def _the_changelog_is_not_read(self: Any, topic: str, store: Any) -> int:
+async def _the_changelog_is_not_read(self: Any, topic: str, store: Any, _ask: Any) -> int:
     del self, topic, store
     return 0
 
