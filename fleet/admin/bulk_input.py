@@ -18,8 +18,9 @@ from typing import Any, NoReturn
 
 from fleet.records import limits
 from fleet.records.errors import FleetError
-from fleet.records.events import Event, UnencodableEvent
+from fleet.records.events import Event, UnencodableEvent, encoded
 from fleet.runtime.workflow import Workflow
+from fleet.workflow import definition
 from fleet.workflow.errors import WorkflowConfigurationError
 
 #: Bad lines that are listed; a file of the wrong kind has nothing else.
@@ -133,15 +134,15 @@ def _item(number: int, line: bytes, workflow: type[Workflow], seen: Counter[byte
     fields = _fields(number, line)
     given = fields.get("id")
     # A start event that declares an `id` gets it, too.
-    if "id" in fields and "id" not in workflow.graph().start.model_fields:
+    if "id" in fields and "id" not in definition.graph(workflow).start.model_fields:
         del fields["id"]
     digest = _digest(fields)
     seen[digest] += 1
     text = digest.hex()
     own = text if seen[digest] == 1 else f"{text}-{seen[digest]}"
     try:
-        event = workflow.make_start_event(None, fields)
-        event.encode()
+        event = definition.start_event(workflow, None, fields)
+        encoded(event)
     except (WorkflowConfigurationError, UnencodableEvent) as refused:
         raise BadLine(number, str(refused)) from None
     return Item(number, own if given is None else _id(number, given), event, text)

@@ -14,7 +14,7 @@ from fleet.records.events import Event
 from fleet.runtime.connection import Connection, connect
 from fleet.runtime.handler import WorkflowHandler
 from fleet.runtime.workflow import Workflow
-from fleet.workflow import call_checks
+from fleet.workflow import call_checks, definition
 from fleet.workflow.errors import WorkflowConfigurationError, WorkflowRuntimeError
 
 #: After a run's end: how long to wait for the rest of its stream, in seconds.
@@ -115,5 +115,5 @@ async def _show(
 ) -> None:
     async for event in handler.stream_events():
         # The result closes the stream; it is not for those who watch.
-        if not workflow.graph().is_result(event):
+        if not definition.graph(workflow).is_result(event):
             show(event)

@@ -19,6 +19,7 @@ from fleet.config.settings import Settings
 from fleet.joke import JokeFlow
 from fleet.records.errors import FleetError
 from fleet.runtime import provision
+from fleet.workflow import definition
 
 T = TypeVar("T")
 
@@ -98,7 +99,9 @@ class _Demo:
         """Start what is missing, make the run, show its result and what to do next."""
         broker = await self._broker()
         settings = self._settings.model_copy(update={"broker": broker.address})
-        partitions = await provision.ensure(demo_run.topics(settings), JokeFlow.graph(), settings)
+        partitions = await provision.ensure(
+            demo_run.topics(settings), definition.graph(JokeFlow), settings
+        )
         worker = await self._worker(broker, await self._model())
         run = JokeRun(topic, settings, partitions, worker.process)
         try:

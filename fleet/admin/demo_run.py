@@ -15,6 +15,7 @@ from fleet.config.settings import Settings
 from fleet.dev.processes import Process
 from fleet.joke import JokeEvent, JokeFlow
 from fleet.records.errors import FleetError
+from fleet.records.events import decoded, type_name
 from fleet.records.lifecycle import StepRecord
 from fleet.records.log import Delivered
 from fleet.records.topics import Topics
@@ -110,7 +111,7 @@ class _Show:
         self._joke = ""
         self._is_written = False
         #: Names of the topics that `take` knows.
-        self.reads = (topics.history, topics.event(JokeEvent.type_name()))
+        self.reads = (topics.history, topics.event(type_name(JokeEvent)))
 
     def take(self, record: Delivered) -> None:
         """Take a record of one of these topics; between topics there is no order."""
@@ -119,9 +120,9 @@ class _Show:
             step = StepRecord.decode(value)
             self._screen.line(_line(step))
             self._screen.moment("The worker is at the next step")
-            self._is_written |= JokeEvent.type_name() in step.sent
+            self._is_written |= type_name(JokeEvent) in step.sent
         else:
-            self._joke = JokeEvent.decode(value).joke
+            self._joke = decoded(JokeEvent, value).joke
         if self._joke and self._is_written:
             self._screen.line(f"\n{self._joke}\n")
             self._joke = ""

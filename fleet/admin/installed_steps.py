@@ -4,6 +4,7 @@ from importlib import metadata
 
 from fleet.admin import workflows
 from fleet.records.errors import FleetError
+from fleet.workflow import definition
 
 
 def by_group() -> dict[tuple[str, str], list[str]]:
@@ -12,7 +13,7 @@ def by_group() -> dict[tuple[str, str], list[str]]:
     for entry in metadata.entry_points(group=workflows.ENTRY_POINTS):
         try:
             workflow = workflows.find(entry.value)
-            steps = [step.name for step in workflow.graph().steps]
+            steps = [step.name for step in definition.graph(workflow).steps]
         except FleetError:
             continue
         found[workflow.workflow_name, workflow.group_name] = steps

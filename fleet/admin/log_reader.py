@@ -18,6 +18,7 @@ from fleet.runtime import provision
 from fleet.runtime.loading import delivered
 from fleet.runtime.provision import TopicsMissing
 from fleet.runtime.workflow import Workflow
+from fleet.workflow import definition
 
 _POLL_MS = 100
 #: A busy reader of everything: fewer and larger answers than a worker wants, in bytes.
@@ -52,7 +53,7 @@ class Source:
 
         Raises BrokerUnreachable, TopicsMismatched, and TopicsMissing where they are not there.
         """
-        made = await provision.plan(self.topics, self.workflow.graph(), self.settings)
+        made = await provision.plan(self.topics, definition.graph(self.workflow), self.settings)
         if made.missing:
             raise TopicsMissing((topic.name for topic in made.missing), self.topics.workflow)
         return made.partitions

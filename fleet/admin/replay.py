@@ -29,7 +29,9 @@ from fleet.admin.replay_sending import Progress, Sending
 from fleet.config import settings as configuration
 from fleet.config.settings import Settings
 from fleet.records.errors import FleetError
+from fleet.records.events import type_name
 from fleet.runtime import provision
+from fleet.workflow import definition
 from fleet.workflow.store import is_part
 
 _EMPTY = "empty"
@@ -45,10 +47,10 @@ class NotAStart(FleetError):
     exit_code = 2
 
     def __init__(self, target: Target) -> None:
-        start = target.workflow.graph().start.type_name()
+        start = type_name(definition.graph(target.workflow).start)
         name = target.name.rpartition(".")[0]
         super().__init__(
-            f"nothing was changed: {target.event.type_name()} comes in the middle of a run, and "
+            f"nothing was changed: {type_name(target.event)} comes in the middle of a run, and "
             "the context that its steps had kept by then is gone. Replay what the runs began with "
             f"(`fleet replay {name}.{start} --run ID`), let runs that failed go on where they "
             f"stopped (`fleet dead redrive {name}`), or say what its context is to be: "

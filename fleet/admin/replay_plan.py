@@ -9,9 +9,10 @@ from fleet.admin.audit import Entry
 from fleet.admin.replay_selection import Filter, Judge
 from fleet.config.settings import Settings
 from fleet.records.errors import FleetError
-from fleet.records.events import Event
+from fleet.records.events import Event, type_name
 from fleet.records.topics import Topics
 from fleet.runtime.workflow import Workflow
+from fleet.workflow import definition
 
 #: Name of the command in audit records.
 COMMAND = "replay"
@@ -55,12 +56,12 @@ class Target:
     @property
     def is_start(self) -> bool:
         """Whether it is what runs of the workflow begin with."""
-        return self.event is self.workflow.graph().start
+        return self.event is definition.graph(self.workflow).start
 
     def topic(self, settings: Settings) -> str:
         """Return the topic of these events."""
         names = Topics(settings.prefix, self.workflow.workflow_name, self.workflow.group_name)
-        return names.event(self.event.type_name())
+        return names.event(type_name(self.event))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +122,7 @@ def target(name: str) -> Target:
     if not first or ":" in last:
         raise NoEvent(name, {})
     workflow = workflows.find(first)
-    graph = workflow.graph()
+    graph = definition.graph(workflow)
     if last not in graph.accepting:
         raise NoEvent(last, graph.accepting)
     return Target(name, workflow, graph.types[last])

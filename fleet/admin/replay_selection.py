@@ -16,7 +16,7 @@ from pydantic_core import from_json, to_json
 from fleet.records import envelope as envelopes
 from fleet.records.envelope import BrokenEnvelope, Envelope, Headers
 from fleet.records.errors import FleetError
-from fleet.records.events import Event, UndecodableEvent
+from fleet.records.events import Event, UndecodableEvent, decoded, type_name
 from fleet.records.log import Delivered
 
 #: First offset, and the one after the last, by partition.
@@ -137,16 +137,16 @@ class Judge:
     ) -> Envelope | Refused:
         if envelope.replays >= self._max_replays:
             return Refused(f"were replayed too often, {_times(envelope.replays)} (--max-replays)")
-        if envelope.type != event.type_name():
+        if envelope.type != type_name(event):
             return Refused(f"had another type ({envelope.type})")
         if self._begins and envelope.parent_id:
             return Refused(
                 "a step of a run had sent (`--context empty` begins runs with those, too)"
             )
         try:
-            event.decode(record.value or b"")
+            decoded(event, record.value or b"")
         except UndecodableEvent:
-            return Refused(f"cannot be read as {event.type_name()} now")
+            return Refused(f"cannot be read as {type_name(event)} now")
         return envelope
 
 

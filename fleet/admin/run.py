@@ -12,7 +12,7 @@ from pydantic_core import to_jsonable_python
 from fleet.admin import bulk_screen, calls, loop, options, start_fields, workflows
 from fleet.admin.bulk import Batch
 from fleet.admin.calls import Call
-from fleet.records.events import Event
+from fleet.records.events import Event, encoded, type_name
 
 
 @click.command()
@@ -168,7 +168,7 @@ def _farewell(begun: list[str]) -> str:
 
 
 def _show(event: Event) -> None:
-    _say(f"{event.type_name()} {event.encode().decode()}")
+    _say(f"{type_name(event)} {encoded(event).decode()}")
 
 
 def _say(words: str) -> None:

@@ -15,6 +15,7 @@ from fleet.records.errors import FleetError
 from fleet.records.lifecycle import Completed, StepRecord
 from fleet.records.log import Delivered
 from fleet.runtime.reader import partition_of
+from fleet.workflow import definition
 
 #: A run's first step record is not older than its `started` by more than brokers' clocks differ.
 _CLOCKS_MS = 300_000
@@ -85,7 +86,7 @@ async def story(source: Source, run_id: str, *, with_values: bool) -> Story:
     if run is None:
         raise NoSuchRun(run_id, source.topics.runs)
     found = Story(run)
-    topics, types = source.topics, sorted(source.workflow.graph().accepting)
+    topics, types = source.topics, sorted(definition.graph(source.workflow).accepting)
     since_ms = round(run.started_at * 1000) - _CLOCKS_MS if run.started_at else None
     async with LogReader(source.settings) as reader:
         await _read(reader, [topics.history, topics.dead], found, since_ms)

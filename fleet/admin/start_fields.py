@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from fleet.records.errors import FleetError
 from fleet.records.events import Event
 from fleet.runtime.workflow import Workflow
+from fleet.workflow import definition
 from fleet.workflow.errors import WorkflowConfigurationError
 
 
@@ -39,10 +40,10 @@ def start_event(workflow: type[Workflow], words: Iterable[str]) -> Event:
     Raises UnreadableField, FieldsRefused, and WorkflowValidationError where the workflow itself is
     not valid.
     """
-    start = workflow.graph().start
+    start = definition.graph(workflow).start
     fields = _fitted(start, _read(words))
     try:
-        return workflow.make_start_event(None, fields)
+        return definition.start_event(workflow, None, fields)
     except WorkflowConfigurationError as refused:
         raise FieldsRefused(refused) from None
 

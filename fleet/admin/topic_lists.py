@@ -9,6 +9,7 @@ from fleet.records.topics import Topics
 from fleet.runtime import provision
 from fleet.runtime.provision import Plan, TopicNotCreated
 from fleet.runtime.workflow import Workflow
+from fleet.workflow import definition
 
 #: Topic configurations that decide what is kept and for how long.
 KEY_CONFIGS = ("cleanup.policy", "retention.ms", "message.timestamp.type")
@@ -57,7 +58,7 @@ async def planned(workflow: type[Workflow], settings: Settings) -> Plan:
     Raises BrokerUnreachable and TopicsMismatched.
     """
     topics = _topics(workflow, settings)
-    return await provision.plan(topics, workflow.graph(), settings, with_audit=True)
+    return await provision.plan(topics, definition.graph(workflow), settings, with_audit=True)
 
 
 async def apply(plan: Plan, workflow: type[Workflow], settings: Settings) -> None:
@@ -100,7 +101,10 @@ def _line(plan: Plan, wanted: provision.Topic, purpose: str) -> Line:
 
 
 def _purposes(topics: Topics, workflow: type[Workflow]) -> dict[str, str]:
-    events = {topics.event(name): f"events of type {name}" for name in workflow.graph().accepting}
+    events = {
+        topics.event(name): f"events of type {name}"
+        for name in definition.graph(workflow).accepting
+    }
     return events | {
         topics.runs: "starts and ends of runs",
         topics.inbox: "what is sent to a run from outside",

@@ -6,7 +6,7 @@ fields are an error where an event is made (a typo is found at once) and ignored
 (a newer producer does not break an older worker).
 """
 
-from typing import Any, Self
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -41,53 +41,15 @@ class Event(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    @classmethod
-    def type_name(cls) -> str:
-        """Return the name that topics and envelopes carry for this type."""
-        return cls.__name__
-
-    def encode(self) -> bytes:
-        """Return the event as a record's value: a JSON object in UTF-8.
-
-        Raises UnencodableEvent where a field's value has no JSON.
-        """
-        try:
-            return self.__pydantic_serializer__.to_json(self)
-        except ValueError as failure:
-            raise UnencodableEvent(self.type_name(), str(failure)) from None
-
-    @classmethod
-    def decode(cls, value: bytes) -> Self:
-        """Read an event from a record's value; raise UndecodableEvent when it is none.
-
-        That is also raised where the type's own validators raise another error.
-        """
-        try:
-            return cls._read(value)
-        except Exception as failure:  # noqa: BLE001 - the boundary: validators are the user's code
-            raise UndecodableEvent(cls.type_name(), problems(failure)) from None
-
-    @classmethod
-    def _read(cls, value: bytes) -> Self:
-        # By field name, as it was written; by alias, as others may write it.
-        try:
-            return cls.model_validate_json(value, by_name=True, by_alias=True)
-        except ValidationError as failure:
-            if all(error["type"] != "extra_forbidden" for error in failure.errors()):
-                raise
-        # Only now: what is passed here overrules the models inside the event, too, and those that
-        # keep unknown fields would lose them.
-        open_ended = cls.model_config.get("extra") == "allow"
-        return cls.model_validate_json(
-            value, extra="allow" if open_ended else "ignore", by_name=True, by_alias=True
-        )
-
     def get(self, name: str, default: Any = None) -> Any:
         """Return the field *name*, or *default* where the event has none."""
         # Not getattr alone: `copy` and `json` are methods of every event.
         if name in type(self).model_fields:
             return getattr(self, name)
         return (self.model_extra or {}).get(name, default)
+
+
+E = TypeVar("E", bound=Event)
 
 
 class StartEvent(Event):
@@ -105,17 +67,49 @@ class StopEvent(Event):
     result: Any = None
 
 
-def encoded(event: Event) -> bytes:
-    """Return an event as a record's value, whatever its own `encode` does.
+# Functions and not methods: a field of a user's event may have any of these names.
 
-    Raises UnencodableEvent where that gives no bytes, and what it raises.
+
+def type_name(event: Event | type[Event]) -> str:
+    """Return the name that topics and envelopes carry for an event's type."""
+    return (event if isinstance(event, type) else type(event)).__name__
+
+
+def encoded(event: Event) -> bytes:
+    """Return an event as a record's value: a JSON object in UTF-8.
+
+    Raises UnencodableEvent where a field's value has no JSON.
     """
-    value: object = event.encode()
-    if not isinstance(value, bytes):
-        raise UnencodableEvent(
-            event.type_name(), f"encode() returned {type(value).__name__} instead of bytes"
-        )
-    return value
+    try:
+        return event.__pydantic_serializer__.to_json(event)
+    except ValueError as failure:
+        raise UnencodableEvent(type_name(event), str(failure)) from None
+
+
+def decoded(event_type: type[E], value: bytes) -> E:
+    """Read an event from a record's value; raise UndecodableEvent when it is none.
+
+    That is also raised where the type's own validators raise another error.
+    """
+    try:
+        return _read(event_type, value)
+    except Exception as failure:  # noqa: BLE001 - the boundary: validators are the user's code
+        raise UndecodableEvent(type_name(event_type), problems(failure)) from None
+
+
+def _read(event_type: type[E], value: bytes) -> E:
+    # By field name, as it was written; by alias, as others may write it.
+    try:
+        return event_type.model_validate_json(value, by_name=True, by_alias=True)
+    except ValidationError as failure:
+        if all(error["type"] != "extra_forbidden" for error in failure.errors()):
+            raise
+    # Only now: what is passed here overrules the models inside the event, too, and those that
+    # keep unknown fields would lose them.
+    open_ended = event_type.model_config.get("extra") == "allow"
+    return event_type.model_validate_json(
+        value, extra="allow" if open_ended else "ignore", by_name=True, by_alias=True
+    )
 
 
 def problems(failure: Exception) -> str:

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from fleet.records import envelope as envelopes
 from fleet.records import lifecycle
 from fleet.records.envelope import BrokenEnvelope, Envelope
-from fleet.records.events import Event, UndecodableEvent
+from fleet.records.events import Event, UndecodableEvent, decoded, encoded, type_name
 from fleet.records.lifecycle import (
     Cancelled,
     Completed,
@@ -34,7 +34,7 @@ from fleet.runtime import logs
 from fleet.runtime.foreign import FOREIGN, told
 from fleet.runtime.handler import WorkflowHandler
 from fleet.runtime.shown import Shown
-from fleet.workflow import call_checks, outcomes
+from fleet.workflow import call_checks, definition, outcomes
 from fleet.workflow.definition import Definition
 from fleet.workflow.errors import (
     EndGone,
@@ -170,9 +170,9 @@ class Caller:
     async def send_event(self, run_id: str, event: Event, step: str | None) -> None:
         """Send *event* to a run from outside a step."""
         envelope = Envelope(
-            run_id=run_id, event_id=uuid.uuid4().hex, type=event.type_name(), step=step or ""
+            run_id=run_id, event_id=uuid.uuid4().hex, type=type_name(event), step=step or ""
         )
-        record = Outgoing(self._topics.inbox, run_id.encode(), event.encode(), envelope.headers())
+        record = Outgoing(self._topics.inbox, run_id.encode(), encoded(event), envelope.headers())
         await self._send(run_id, record, repeatable=False)
 
     async def cancel_run(self, run_id: str, reason: str) -> None:
@@ -239,11 +239,11 @@ class Caller:
         envelope = Envelope(
             run_id=run_id,
             event_id=waiting.start_event_id,
-            type=event.type_name(),
+            type=type_name(event),
             timeout_seconds=waiting.timeout_seconds,
         )
-        topic = self._topics.event(event.type_name())
-        record = Outgoing(topic, run_id.encode(), event.encode(), envelope.headers())
+        topic = self._topics.event(type_name(event))
+        record = Outgoing(topic, run_id.encode(), encoded(event), envelope.headers())
         waiting.followed = True
         await self._link.follow(run_id)
         # A copy has the same event id, by which it is known as this start.
@@ -392,7 +392,7 @@ class Caller:
         """End with a result; the types that it is made of are the user's, and may raise."""
         try:
             event = self._decoded(name, value)
-            result = self._definition.result_of(event)
+            result = definition.result_of(self._definition, event)
         except UndecodableEvent as unreadable:
             self._close(waiting, error=WorkflowRuntimeError(f"the result is {unreadable}"))
         except FOREIGN as failure:
@@ -445,15 +445,15 @@ class Caller:
 
     def _decoded(self, type_name: str, value: bytes) -> Event:
         """Return the event, of its type where that is known here and takes it."""
-        known = self._definition.event_type(type_name)
+        known = definition.event_type(self._definition, type_name)
         if known is not None:
             try:
-                return known.decode(value)
+                return decoded(known, value)
             except UndecodableEvent:
                 pass
             except FOREIGN as failure:
                 _log.warning("event_type_raised", type=type_name, reason=told(failure))
-        return _Unknown.decode(value)
+        return decoded(_Unknown, value)
 
     def _work(self, waiting: _Open, work: Callable[[], Awaitable[None]]) -> None:
         """Do something for a run; if it fails, this wait is over."""

@@ -12,7 +12,7 @@ from fleet.runtime.caller import Caller
 from fleet.runtime.handler import WorkflowHandler
 from fleet.runtime.reader import KafkaLink
 from fleet.runtime.workflow import DEFAULT_TIMEOUT_SECONDS, Workflow
-from fleet.workflow import call_checks
+from fleet.workflow import call_checks, definition
 from fleet.workflow.definition import Result_co
 from fleet.workflow.errors import WorkflowConfigurationError
 
@@ -32,7 +32,7 @@ class Connection(Generic[Result_co]):
         self._caller: Caller | None = None
 
     async def __aenter__(self) -> Self:
-        graph = self._workflow.graph()
+        graph = definition.graph(self._workflow)
         partitions = await provision.ensure(self._topics, graph, self._settings)
         self._link = KafkaLink(
             self._settings,
@@ -68,7 +68,7 @@ class Connection(Generic[Result_co]):
             raise WorkflowConfigurationError(
                 f"not connected; write `async with connect({self._workflow.__name__}) as flow:`"
             )
-        event = self._workflow.make_start_event(start_event, fields)
+        event = definition.start_event(self._workflow, start_event, fields)
         return self._caller.run(event, run_id, self._timeout if timeout is None else timeout)
 
     def run_sync(

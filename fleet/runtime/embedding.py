@@ -21,6 +21,7 @@ from fleet.runtime.caller import Caller
 from fleet.runtime.engine import Engine
 from fleet.runtime.reader import KafkaLink
 from fleet.runtime.workflow_topic import EventTopics
+from fleet.workflow import definition
 from fleet.workflow.definition import Definition
 
 #: One start at a time, whichever of an app's workflows runs first.
@@ -103,7 +104,7 @@ class _EmbeddedLink:
         return self._link
 
     async def _connect(self) -> KafkaLink:
-        graph = self._workflow.graph()
+        graph = definition.graph(type(self._workflow))
         partitions = await provision.ensure(self._topics, graph, self._settings)
         await _start(self._app)
         link = KafkaLink(self._settings, self._topics, partitions)

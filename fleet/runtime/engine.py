@@ -33,7 +33,7 @@ from fleet.runtime.suspects import Quarantine
 from fleet.runtime.task import Charter, Task
 from fleet.runtime.transactions import KafkaLog
 from fleet.runtime.writer import Writer
-from fleet.workflow import state
+from fleet.workflow import definition, state
 from fleet.workflow.definition import Definition
 from fleet.workflow.transitions import Work
 
@@ -84,7 +84,7 @@ class Engine:
         self.topics = topics
         self.settings = settings
         self.tasks: dict[int, Task] = {}
-        graph = workflow.graph()
+        graph = definition.graph(type(workflow))
         self.metrics = Metrics(topics)
         self._backend = backend or KafkaBackend(settings, topics, graph)
         self._stream = KafkaStream(self._backend.clients, topics)

@@ -13,7 +13,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from fleet.records.events import Event
+from fleet.records.events import Event, decoded
 from fleet.runtime.current_step import CURRENT_STEP, CurrentStep
 from fleet.runtime.slots import Slots
 from fleet.workflow.context import Context
@@ -306,7 +306,7 @@ def _shed(flight: Flight) -> None:
 
 
 def _decode(flight: Flight, event_type: type[Event]) -> None:
-    event = event_type.decode(flight.work.record.value or b"")
+    event = decoded(event_type, flight.work.record.value or b"")
     flight.work, flight.decoded_as = flight.work._replace(event=event), None
 
 

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import islice
 
 from fleet.records.envelope import Envelope
-from fleet.records.events import Event, encoded
+from fleet.records.events import Event, encoded, type_name
 from fleet.records.log import Delivered, Outgoing
 from fleet.records.topics import Topics
 from fleet.runtime import ends_index
@@ -146,7 +146,7 @@ def stream_record(
     headers = Envelope(
         run_id=work.envelope.run_id,
         event_id=f"{attempt_id}-{number}",
-        type=event.type_name(),
+        type=type_name(event),
         epoch=work.envelope.epoch,
         parent_id=work.envelope.event_id,
         step=work.step.name,

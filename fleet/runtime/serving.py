@@ -82,7 +82,11 @@ def serve(workflow: type[Workflow] | Workflow, *, settings: Settings | None = No
     app.topics_of_workflow = topics
     engine = Engine(served, topics, chosen)
     app.host.add(engine)
-    served.events = EventTopics(app, engine, served.timeout)
+    served._fleet_events = EventTopics(  # noqa: SLF001 - out of the way of the user's names
+        app,
+        engine,
+        served._fleet_timeout,  # noqa: SLF001
+    )
     app.workflow = served
     pages.add(app)
     return app

@@ -20,6 +20,7 @@ from fleet.config import settings
 from fleet.records import envelope as envelopes
 from fleet.records import lifecycle
 from fleet.records.envelope import BrokenEnvelope, Envelope
+from fleet.records.events import decoded, type_name
 from fleet.records.lifecycle import StepRecord
 from fleet.records.log import Delivered, Outgoing
 from fleet.records.topics import Topics
@@ -112,7 +113,7 @@ class Task:
         self._observer = Guarded(charter.observer)
         self._transitions = Transitions(charter.graph, charter.topics)
         self._others = OtherVersions(charter.graph, charter.topics)
-        self._start_topic = charter.topics.event(charter.graph.start.type_name())
+        self._start_topic = charter.topics.event(type_name(charter.graph.start))
         self._lost = lost
         self._deadlines = Deadlines(self.clock, self._time_out)
         self._loops: list[asyncio.Task[None]] = []
@@ -396,11 +397,13 @@ class Task:
 
     def _decoded(self, record: Delivered, envelope: Envelope, steps: list[Step]) -> list[Work]:
         try:
-            event = self.charter.graph.types[envelope.type].decode(record.value or b"")
+            event_type, value = self.charter.graph.types[envelope.type], record.value or b""
+            # A copy for each: a step may append to a list in its own.
+            events = [decoded(event_type, value) for _ in steps]
         except BaseException as undecodable:  # noqa: BLE001 - the boundary: validators are user code
             self._reject(record, envelope, "undecodable", undecodable)
             return []
-        return [Work(record, envelope, event, step) for step in steps]
+        return [Work(record, envelope, *each) for each in zip(events, steps, strict=True)]
 
     def _joined(self, record: Delivered, envelope: Envelope, works: list[Work]) -> Envelope | None:
         """Return an event's envelope as its run takes it; None where nothing is to be run."""
@@ -484,7 +487,7 @@ class Task:
             started=flight.started,
             finished=finished,
             outcome="returned" if isinstance(outcome, Returned) else "raised",
-            sent=tuple(each.event.type_name() for each in sent[:_SENT_NAMES]),
+            sent=tuple(type_name(each.event) for each in sent[:_SENT_NAMES]),
         )
 
     def _freeze_or_drop(self, work: Work) -> None:

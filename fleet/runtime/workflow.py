@@ -24,7 +24,7 @@ from fleet.runtime.metrics import Metrics
 from fleet.runtime.slots import Slots
 from fleet.runtime.task import Charter, Task
 from fleet.runtime.workflow_topic import EventTopics, WorkflowTopic
-from fleet.workflow import call_checks
+from fleet.workflow import call_checks, definition
 from fleet.workflow.definition import Definition, Result_co
 from fleet.workflow.errors import WorkflowConfigurationError
 
@@ -67,13 +67,17 @@ class Workflow(Definition[Result_co]):
 
     def __init__(self, *, timeout: float | None = DEFAULT_TIMEOUT_SECONDS, app: Any = None) -> None:
         timeout = call_checks.timeout(timeout, "a workflow's")
-        self.graph()
-        self.timeout = timeout
-        self.app = app
-        self._embedding = _embedded(self, app, timeout) if app is not None else None
+        definition.graph(type(self))
+        self._fleet_timeout = timeout
+        self._fleet_app = app
+        self._fleet_embedding = _embedded(self, app, timeout) if app is not None else None
         #: Set where an app carries the workflow; see `topic`.
-        self.events: EventTopics | None = self._embedding.events if self._embedding else None
-        self._callers: WeakKeyDictionary[asyncio.AbstractEventLoop, Caller] = WeakKeyDictionary()
+        self._fleet_events: EventTopics | None = (
+            self._fleet_embedding.events if self._fleet_embedding else None
+        )
+        self._fleet_callers: WeakKeyDictionary[asyncio.AbstractEventLoop, Caller] = (
+            WeakKeyDictionary()
+        )
 
     def run(
         self,
@@ -90,9 +94,9 @@ class Workflow(Definition[Result_co]):
         the workflow's. Raises WorkflowConfigurationError where no start event can be made, and
         RuntimeError where no event loop runs.
         """
-        event = self.make_start_event(start_event, fields)
-        limit = self.timeout if timeout is None else timeout
-        handler = self._caller().run(event, run_id, limit)
+        event = definition.start_event(type(self), start_event, fields)
+        limit = self._fleet_timeout if timeout is None else timeout
+        handler = self._fleet_caller().run(event, run_id, limit)
         # `await JokeFlow().run(...)` drops the workflow at once, and its log would go with it.
         handler.keeps = self
         return handler
@@ -123,33 +127,33 @@ class Workflow(Definition[Result_co]):
         Raises WorkflowConfigurationError where no app carries the workflow, or no step takes such
         events.
         """
-        if self.events is None:
+        if self._fleet_events is None:
             raise WorkflowConfigurationError(
                 f"{type(self).__name__} has no topics in memory; use {type(self).__name__}(app=...)"
                 f", or `app.workflow` of `app = serve({type(self).__name__})`"
             )
-        return self.events.topic(event_type)
+        return self._fleet_events.topic(event_type)
 
     def validate(self) -> None:
         """Check the graph; raise WorkflowValidationError with every finding."""
-        self.graph()
+        definition.graph(type(self))
 
-    def _caller(self) -> Caller:
-        if self.app is not None and self.app.started and self.app.should_stop:
-            raise AppStopped(type(self).__name__, self.app.conf.id)
+    def _fleet_caller(self) -> Caller:
+        if self._fleet_app is not None and self._fleet_app.started and self._fleet_app.should_stop:
+            raise AppStopped(type(self).__name__, self._fleet_app.conf.id)
         loop = asyncio.get_running_loop()
-        caller = self._callers.get(loop)
+        caller = self._fleet_callers.get(loop)
         if caller is None:
-            for other in [each for each in self._callers if each.is_closed()]:
+            for other in [each for each in self._fleet_callers if each.is_closed()]:
                 # Its log holds it, and so both would live as long as the workflow.
-                del self._callers[other]
-            caller = self._callers[loop] = self._new_caller()
+                del self._fleet_callers[other]
+            caller = self._fleet_callers[loop] = self._fleet_new_caller()
         return caller
 
-    def _new_caller(self) -> Caller:
-        if self._embedding is not None:
+    def _fleet_new_caller(self) -> Caller:
+        if self._fleet_embedding is not None:
             unclosed_loop.watch(asyncio.get_running_loop())
-            return self._embedding.caller()
+            return self._fleet_embedding.caller()
         return _in_memory(self)
 
 
@@ -165,7 +169,7 @@ def _embedded(workflow: Workflow, app: Any, timeout: float | None) -> embedding.
         place = embedding.Embedding(workflow, app, timeout)
         carried[workflow.workflow_name] = workflow
         return place
-    there = first._embedding  # noqa: SLF001 - of the same class, in the file that makes it
+    there = first._fleet_embedding  # noqa: SLF001 - of the same class, in the file that makes it
     if type(first) is not type(workflow) or there is None:
         raise OtherCarried(workflow.workflow_name)
     return there
@@ -177,7 +181,7 @@ def _in_memory(workflow: Workflow) -> Caller:
     broker = MemoryBroker()
     limits = settings.current()
     charter = Charter(
-        graph=workflow.graph(),
+        graph=definition.graph(type(workflow)),
         topics=topics,
         # Weakly: when nobody holds the workflow or a run of it, its log closes.
         workflow=weakref.ref(workflow),

@@ -16,7 +16,7 @@ from faust.streams import current_event
 
 from fleet.records import envelope as envelopes
 from fleet.records.envelope import BrokenEnvelope, Envelope
-from fleet.records.events import Event, UndecodableEvent
+from fleet.records.events import Event, UndecodableEvent, decoded, encoded, type_name
 from fleet.runtime import logs, provision
 from fleet.runtime.engine import Engine
 from fleet.runtime.reader import partition_of
@@ -44,7 +44,7 @@ class EventSchema(faust.Schema[str, Event]):
         """Return the event; raise ValueDecodeError where the record is none."""
         try:
             envelopes.parse(message.headers)
-            return self.event_type.decode(message.value or b"")
+            return decoded(self.event_type, message.value or b"")
         except (BrokenEnvelope, UndecodableEvent) as failure:
             raise ValueDecodeError(str(failure)) from None
 
@@ -54,7 +54,7 @@ class EventSchema(faust.Schema[str, Event]):
 
     def dumps_value(self, app: Any, value: Any, *, headers: Any, **_: Any) -> Any:
         """Return the event's bytes."""
-        return value.encode(), headers
+        return encoded(value), headers
 
 
 class WorkflowTopic(faust.Topic):
@@ -95,7 +95,7 @@ class WorkflowTopic(faust.Topic):
         """
         if type(value) is not self.event_type:
             raise WorkflowConfigurationError(
-                f"{self} takes {self.event_type.type_name()}, not {type(value).__name__}"
+                f"{self} takes {type_name(self.event_type)}, not {type(value).__name__}"
             )
         envelope = self.events.envelope(value, run_id, timeout)
         promise = self.as_future_message(
@@ -147,7 +147,7 @@ class EventTopics:
         Raises WorkflowConfigurationError where no step takes such events: then there is none.
         """
         accepting = self._engine.charter.graph.accepting
-        name = event_type.type_name()
+        name = type_name(event_type)
         if name not in accepting:
             raise WorkflowConfigurationError(
                 f"{self._engine.topics.engine_id} has no topic of {name}: no step accepts it; "
@@ -162,11 +162,11 @@ class EventTopics:
 
     def envelope(self, event: Event, run_id: str | None, timeout: float | None) -> Envelope:
         """Return what is written beside *event*."""
-        name = event.type_name()
+        name = type_name(event)
         event_id = uuid.uuid4().hex
         if run_id is not None:
             call_checks.run_id(run_id)
-        if name == self._engine.charter.graph.start.type_name():
+        if name == type_name(self._engine.charter.graph.start):
             return Envelope(
                 run_id=uuid.uuid4().hex if run_id is None else run_id,
                 event_id=event_id,

@@ -6,20 +6,26 @@ workflow may name event types that are defined after it.
 """
 
 import re
+import types
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Generic
 
 from pydantic import ValidationError
 from typing_extensions import TypeVar
 
-from fleet.records.events import Event, StartEvent, StopEvent, problems
-from fleet.workflow import graph, result_type, steps
+from fleet.records.events import Event, StartEvent, problems, type_name
+from fleet.workflow import result_type, steps
 from fleet.workflow.errors import WorkflowConfigurationError, WorkflowValidationError
+from fleet.workflow.graph import Graph, build
 
 #: What Kafka allows in the name of a topic.
 _LEGAL_NAME = re.compile(r"[a-zA-Z0-9_-]+")
 #: A workflow's group where the class names none.
 DEFAULT_GROUP = "main"
+
+#: What every workflow has, and names nobody else may have.
+_NAMED_IN_BRACKETS = frozenset({"workflow_name", "group_name"})
+_TAKEN = _NAMED_IN_BRACKETS | {"run", "run_sync", "topic", "validate"}
 
 #: What `run` gives. Of a workflow that does not say it, anything.
 Result_co = TypeVar("Result_co", covariant=True, default=Any)
@@ -38,77 +44,110 @@ class Definition(Generic[Result_co]):
     workflow_name: ClassVar[str]
     #: Of the step group, as permanent: `class Cats(Workflow, group="main")`.
     group_name: ClassVar[str] = DEFAULT_GROUP
-    _namespace: ClassVar[Mapping[str, Any]] = {}
-    _graph: ClassVar[graph.Graph | None] = None
-    _result: ClassVar[result_type.ResultType] = result_type.ResultType()
+    _fleet_namespace: ClassVar[Mapping[str, Any]] = {}
+    _fleet_graph: ClassVar[Graph | None] = None
+    _fleet_result: ClassVar[result_type.ResultType] = result_type.ResultType()
 
     def __init_subclass__(
         cls, *, workflow: str | None = None, group: str | None = None, **options: Any
     ) -> None:
         """Name the workflow (default: the class's name) and its step group."""
         super().__init_subclass__(**options)
+        _refuse_taken(cls)
         cls.workflow_name = _legal(workflow or _plain_name(cls.__name__), "workflow", cls)
         cls.group_name = _legal(group or DEFAULT_GROUP, "group", cls)
-        cls._namespace = steps.enclosing_names(depth=1)
-        cls._graph = None
+        cls._fleet_namespace = steps.enclosing_names(depth=1)
+        cls._fleet_graph = None
 
-    @classmethod
-    def graph(cls) -> graph.Graph:
-        """Return the checked graph; raise WorkflowValidationError with every finding."""
-        if cls._graph is None:
-            cls._result = _result_type(cls)
-            result = cls.result_event_type or cls._result.event_type
-            built = graph.build(cls.__name__, _steps(cls), cls.start_event_type, result)
-            if findings := list(cls._result.findings(built)):
-                raise WorkflowValidationError(cls.__name__, findings)
-            cls._graph = built
-        return cls._graph
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _TAKEN:
+            raise WorkflowConfigurationError(_taken(type(self).__name__, "attribute", name))
+        super().__setattr__(name, value)
 
-    @classmethod
-    def event_type(cls, name: str) -> type[Event] | None:
-        """Return the event type called *name*, or None where this process does not know it.
 
-        One of the graph's, else one that was imported, as steps write to the stream: of several,
-        one of the workflow's own module, the one that was made last.
-        """
-        known = cls.graph().types.get(name)
-        if known is not None:
-            return known
-        found = [each for each in _subclasses(Event) if each.type_name() == name]
-        near = [each for each in found if each.__module__ == cls.__module__]
-        return next(reversed(near or found), None)
+# Functions and not methods: a step or an attribute of a user's workflow may have these names.
 
-    @classmethod
-    def make_start_event(cls, event: Event | None, fields: dict[str, Any]) -> Event:
-        """Return the start event; raise WorkflowConfigurationError where *fields* do not make it.
 
-        Give either *event* or *fields*.
-        """
-        start = cls.graph().start
-        if type(event) is StartEvent and start is not StartEvent and not fields:
-            # Fleet's own one takes any fields; the workflow's says which.
-            return _made(start, event.model_dump(), cls.__name__)
-        if event is None:
-            return _made(start, fields, cls.__name__)
-        if fields:
-            raise WorkflowConfigurationError(
-                f"{cls.__name__}.run takes a start event or its fields, not both; "
-                f"put {', '.join(fields)} into the {start.type_name()}"
-            )
-        if type(event) is not start:
-            raise WorkflowConfigurationError(
-                f"{cls.__name__} starts with {start.type_name()}, not with "
-                f"{type(event).__name__}; see the first step's annotation"
-            )
-        return event
+def graph(workflow: type[Definition]) -> Graph:
+    """Return the checked graph; raise WorkflowValidationError with every finding."""
+    if workflow._fleet_graph is None:  # noqa: SLF001 - the file that gives it
+        stated = workflow._fleet_result = _result_type(workflow)  # noqa: SLF001
+        result = workflow.result_event_type or stated.event_type
+        built = build(workflow.__name__, _steps(workflow), workflow.start_event_type, result)
+        if findings := list(stated.findings(built)):
+            raise WorkflowValidationError(workflow.__name__, findings)
+        workflow._fleet_graph = built  # noqa: SLF001
+    return workflow._fleet_graph  # noqa: SLF001
 
-    @classmethod
-    def result_of(cls, event: Event) -> Any:
-        """Return what a caller gets for the result event; raise UnfitResult."""
-        if type(event) is not StopEvent:
-            return event
-        cls.graph()
-        return cls._result.read(event.result)
+
+def event_type(workflow: type[Definition], name: str) -> type[Event] | None:
+    """Return the event type called *name*, or None where this process does not know it.
+
+    One of the graph's, else one that was imported, as steps write to the stream: of several,
+    one of the workflow's own module, the one that was made last.
+    """
+    known = graph(workflow).types.get(name)
+    if known is not None:
+        return known
+    found = [each for each in _subclasses(Event) if type_name(each) == name]
+    near = [each for each in found if each.__module__ == workflow.__module__]
+    return next(reversed(near or found), None)
+
+
+def start_event(workflow: type[Definition], event: Event | None, fields: dict[str, Any]) -> Event:
+    """Return the start event; raise WorkflowConfigurationError where *fields* do not make it.
+
+    Give either *event* or *fields*.
+    """
+    start = graph(workflow).start
+    if type(event) is StartEvent and start is not StartEvent and not fields:
+        # Fleet's own one takes any fields; the workflow's says which.
+        return _made(start, dict(event), workflow.__name__)
+    if event is None:
+        return _made(start, fields, workflow.__name__)
+    if fields:
+        raise WorkflowConfigurationError(
+            f"{workflow.__name__}.run takes a start event or its fields, not both; "
+            f"put {', '.join(fields)} into the {type_name(start)}"
+        )
+    if type(event) is not start:
+        raise WorkflowConfigurationError(
+            f"{workflow.__name__} starts with {type_name(start)}, not with "
+            f"{type(event).__name__}; see the first step's annotation"
+        )
+    return event
+
+
+def result_of(workflow: type[Definition], event: Event) -> Any:
+    """Return what a caller gets for the result event; raise UnfitResult."""
+    graph(workflow)
+    return workflow._fleet_result.of(event)  # noqa: SLF001
+
+
+def _refuse_taken(cls: type[Definition]) -> None:
+    """Refuse a step or an attribute that would hide what Fleet gives every workflow."""
+    findings = []
+    annotated = dict.fromkeys(vars(cls).get("__annotations__", ()))
+    for name, member in {**annotated, **vars(cls)}.items():
+        if name in _TAKEN and steps.is_step(member):
+            findings.append(_taken(cls.__name__, "step", name))
+        # A plain method of the name is how a subclass overrides, as anywhere in Python.
+        elif name in _TAKEN and not isinstance(member, types.FunctionType):
+            findings.append(_taken(cls.__name__, "attribute", name))
+    if findings:
+        raise WorkflowValidationError(cls.__name__, findings)
+
+
+def _taken(workflow: str, what: str, name: str) -> str:
+    if name in _NAMED_IN_BRACKETS:
+        keyword = name.removesuffix("_name")
+        return (
+            f"{what} {name} is set by Fleet; write `class {workflow}(Workflow, "
+            f"{keyword}=...)`, or rename it"
+        )
+    return (
+        f"{what} {name} would hide `{workflow}.{name}`, which Fleet gives every workflow; rename it"
+    )
 
 
 def _result_type(cls: type[Definition]) -> result_type.ResultType:
@@ -121,7 +160,7 @@ def _result_type(cls: type[Definition]) -> result_type.ResultType:
     named = cls.result_event_type
     if named is not None and stated.says_other_than(named):
         finding = (
-            f"its result is {stated}, and result_event_type is {named.type_name()}; one says it "
+            f"its result is {stated}, and result_event_type is {type_name(named)}; one says it "
             "all: remove the other"
         )
         raise WorkflowValidationError(cls.__name__, [finding])
@@ -156,7 +195,7 @@ def _members(cls: type[Definition]) -> dict[str, tuple[Any, Mapping[str, Any]]]:
     """
     members: dict[str, tuple[Any, Mapping[str, Any]]] = {}
     for klass in reversed(cls.__mro__):
-        namespace = vars(klass).get("_namespace", cls._namespace)
+        namespace = vars(klass).get("_fleet_namespace", cls._fleet_namespace)
         members |= {name: (member, namespace) for name, member in vars(klass).items()}
     return members
 
@@ -165,14 +204,14 @@ def _made(start: type[Event], fields: dict[str, Any], workflow: str) -> Event:
     unknown = [] if _takes_any(start) else [name for name in fields if not _has(start, name)]
     if unknown:
         raise WorkflowConfigurationError(
-            f"{workflow} takes no {', '.join(unknown)}; {start.type_name()} has the fields "
+            f"{workflow} takes no {', '.join(unknown)}; {type_name(start)} has the fields "
             f"{', '.join(start.model_fields) or '(none)'}"
         )
     try:
         return start(**fields)
     except ValidationError as failure:
         raise WorkflowConfigurationError(
-            f"{workflow} cannot start: {problems(failure)}; {start.type_name()} has the fields "
+            f"{workflow} cannot start: {problems(failure)}; {type_name(start)} has the fields "
             f"{', '.join(start.model_fields)}"
         ) from None
 

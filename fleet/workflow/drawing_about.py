@@ -9,6 +9,7 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from fleet.records.events import Event
+from fleet.workflow import definition
 from fleet.workflow.drawing_picture import Kind, Picture, may_end, told
 from fleet.workflow.steps import DEFAULT_NUM_WORKERS, Step
 
@@ -59,7 +60,7 @@ def about(picture: Picture, node: int) -> About:
 
 
 def _step(step: Step, picture: Picture, node: int) -> About:
-    ends = may_end(step, picture.workflow.graph())
+    ends = may_end(step, definition.graph(picture.workflow))
     returns = [each for each in picture.after(node) if picture.nodes[each].subject is not None]
     facts = (
         Fact("takes", nodes=tuple(picture.before(node))),
@@ -93,7 +94,7 @@ def _timeout(step: Step) -> str:
 
 
 def _event(event: type[Event], picture: Picture, node: int) -> About:
-    start, steps = picture.workflow.graph().start, {Kind.STEP}
+    start, steps = definition.graph(picture.workflow).start, {Kind.STEP}
     made_by = [each for each in picture.before(node) if picture.nodes[each].kind in steps]
     taken_by = [each for each in picture.after(node) if picture.nodes[each].kind in steps]
     ends = picture.nodes[node].kind is Kind.RESULT

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from fleet.records.events import Event
+from fleet.workflow import definition
 from fleet.workflow.definition import Definition
 from fleet.workflow.graph import Graph
 from fleet.workflow.steps import Step
@@ -62,7 +63,7 @@ class Picture:
 
 def of(workflow: type[Definition]) -> Picture:
     """Return the picture of *workflow*; raise WorkflowValidationError where its graph is wrong."""
-    graph = workflow.graph()
+    graph = definition.graph(workflow)
     nodes = dict(_nodes(graph))
     place = {key: number for number, key in enumerate(nodes)}
     arrows = ((place[source], place[target]) for source, target in _arrows(graph))

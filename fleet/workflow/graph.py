@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from fleet.records.events import Event, StartEvent, StopEvent
+from fleet.records.events import Event, StartEvent, StopEvent, type_name
 from fleet.workflow.errors import WorkflowValidationError
 from fleet.workflow.steps import Step
 
@@ -32,14 +32,14 @@ class Graph:
     def accepting(self) -> dict[str, tuple[Step, ...]]:
         """The steps that take an event type, by the type's name."""
         return {
-            event.type_name(): tuple(step for step in self.steps if event in step.accepts)
+            type_name(event): tuple(step for step in self.steps if event in step.accepts)
             for event in _unique(event for step in self.steps for event in step.accepts)
         }
 
     @cached_property
     def types(self) -> dict[str, type[Event]]:
         """Every event type of the workflow by name."""
-        return {event.type_name(): event for event in _all_types(self.steps)}
+        return {type_name(event): event for event in _all_types(self.steps)}
 
     @cached_property
     def step_by_name(self) -> dict[str, Step]:
@@ -80,7 +80,7 @@ def _start_type(
     if start is not None and start in consumed:
         return start
     if start is not None:
-        finding = f"no step accepts {start.type_name()}, which starts it; annotate one with it"
+        finding = f"no step accepts {type_name(start)}, which starts it; annotate one with it"
         raise WorkflowValidationError(name, [finding])
     produced = {event for step in steps for event in step.returns}
     marked = [event for event in consumed if issubclass(event, StartEvent)]
@@ -88,7 +88,7 @@ def _start_type(
     candidates = marked or unsent
     if len(candidates) == 1:
         return candidates[0]
-    shown = ", ".join(event.type_name() for event in candidates) or "none"
+    shown = ", ".join(type_name(event) for event in candidates) or "none"
     finding = (
         f"exactly one event type must start it, found {shown}; annotate one step with a "
         "StartEvent, or set start_event_type on the class"
@@ -112,29 +112,29 @@ def _findings(graph: Graph) -> Iterator[str]:
 def _names(graph: Graph) -> Iterator[str]:
     known: dict[str, type[Event]] = {}
     for event in _all_types(graph.steps):
-        other = known.setdefault(event.type_name(), event)
+        other = known.setdefault(type_name(event), event)
         if other is not event:
             yield (
-                f"two event types are called {event.type_name()} ({other.__module__} and "
+                f"two event types are called {type_name(event)} ({other.__module__} and "
                 f"{event.__module__}); rename one"
             )
-        if not _LEGAL_NAME.fullmatch(event.type_name()):
+        if not _LEGAL_NAME.fullmatch(type_name(event)):
             yield (
-                f"{event.type_name()!r} cannot be the name of an event type: it is part of a topic "
+                f"{type_name(event)!r} cannot be the name of an event type: it is part of a topic "
                 "name, so use up to 100 letters a to z, digits and '_'"
             )
-        if event.type_name() in RESERVED_TYPE_NAMES:
-            yield f"no event type may be called {event.type_name()}; rename it"
+        if type_name(event) in RESERVED_TYPE_NAMES:
+            yield f"no event type may be called {type_name(event)}; rename it"
 
 
 def _result_findings(graph: Graph) -> Iterator[str]:
     for step in graph.steps:
         for event in step.accepts:
             if event in graph.results or issubclass(event, StopEvent):
-                yield f"step {step.name} accepts {event.type_name()}, which ends the run; remove it"
+                yield f"step {step.name} accepts {type_name(event)}, which ends the run; remove it"
     returned = {event for step in graph.steps for event in step.returns}
     if not returned.intersection(graph.results):
-        expected = " or ".join(event.type_name() for event in graph.results) or "StopEvent"
+        expected = " or ".join(type_name(event) for event in graph.results) or "StopEvent"
         yield f"no step returns {expected}, so no run could end; return it from the last step"
 
 
@@ -145,13 +145,13 @@ def _unmatched(graph: Graph) -> Iterator[str]:
         for event in step.accepts:
             if event not in produced:
                 yield (
-                    f"step {step.name} accepts {event.type_name()}, which no step returns; "
+                    f"step {step.name} accepts {type_name(event)}, which no step returns; "
                     "add it to the return type of the step that sends it"
                 )
         for event in step.returns:
             if event not in consumed and event not in graph.results:
                 yield (
-                    f"step {step.name} returns {event.type_name()}, which no step accepts; "
+                    f"step {step.name} returns {type_name(event)}, which no step accepts; "
                     f"add a step that takes it, or return {_a_result(graph)}"
                 )
 
@@ -160,10 +160,10 @@ def _unreachable(graph: Graph) -> Iterator[str]:
     reached = _closure({graph.start}, graph.steps)
     for step in graph.steps:
         if not reached.intersection(step.accepts):
-            accepted = ", ".join(event.type_name() for event in step.accepts)
+            accepted = ", ".join(type_name(event) for event in step.accepts)
             yield (
                 f"[reachability] step {step.name} can never run: nothing that follows "
-                f"{graph.start.type_name()} gives {accepted}"
+                f"{type_name(graph.start)} gives {accepted}"
             )
 
 
@@ -198,7 +198,7 @@ def _closure(reached: set[type[Event]], steps: tuple[Step, ...]) -> set[type[Eve
 
 
 def _a_result(graph: Graph) -> str:
-    return graph.results[0].type_name() if graph.results else "StopEvent"
+    return type_name(graph.results[0]) if graph.results else "StopEvent"
 
 
 def _all_types(steps: tuple[Step, ...]) -> list[type[Event]]:

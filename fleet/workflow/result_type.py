@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 from pydantic_core import to_json
 
-from fleet.records.events import Event, StopEvent, problems
+from fleet.records.events import Event, StopEvent, problems, type_name
 from fleet.workflow.errors import UnfitResult
 from fleet.workflow.graph import Graph
 
@@ -60,13 +60,17 @@ class ResultType:
             if not self._covers(each):
                 yield (
                     f"its result is {self}, and a step ends it with "
-                    f"{each.type_name()}; write {_right(graph)}"
+                    f"{type_name(each)}; write {_right(graph)}"
                 )
         if self.values and StopEvent not in graph.results:
             yield (
                 f"its result is {self}, and no step returns a plain StopEvent, "
                 f"whose `.result` that would be; write {_right(graph)}"
             )
+
+    def of(self, event: Event) -> Any:
+        """Return what a caller gets for a result event; raise UnfitResult."""
+        return event if type(event) is not StopEvent else self.read(event.result)
 
     def read(self, value: Any) -> Any:
         """Return the `.result` of a plain StopEvent as the type it was; raise UnfitResult."""
@@ -157,7 +161,7 @@ def _resolved(argument: Any, klass: type) -> Any:
     """Return what a name in quotes means where *klass* was written."""
     holder = types.SimpleNamespace(__annotations__={"result": argument})
     around = vars(sys.modules[klass.__module__]) if klass.__module__ in sys.modules else {}
-    local = dict(vars(klass).get("_namespace", {}))
+    local = dict(vars(klass).get("_fleet_namespace", {}))
     resolved = typing.get_type_hints(holder, globalns=dict(around), localns=local)["result"]
     return None if resolved is type(None) else resolved
 
@@ -169,7 +173,7 @@ def _is_event(kind: Any) -> bool:
 def _right(graph: Graph) -> str:
     returned = {event for step in graph.steps for event in step.returns}
     ends = [each for each in graph.results if each in returned]
-    names = [each.type_name() for each in ends if each is not StopEvent]
+    names = [type_name(each) for each in ends if each is not StopEvent]
     plain = ["<type of .result>"] if StopEvent in ends else []
     return f"Workflow[{' | '.join(names + plain)}]"
 

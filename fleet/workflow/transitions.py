@@ -14,7 +14,7 @@ from typing import NamedTuple
 from pydantic_core import from_json
 
 from fleet.records.envelope import MAX_ID_BYTES, MAX_TIMEOUT_SECONDS, Envelope, child_id
-from fleet.records.events import Event, encoded
+from fleet.records.events import Event, encoded, type_name
 from fleet.records.lifecycle import (
     Completed,
     DeadLetter,
@@ -390,17 +390,17 @@ class Transitions:
     def _routed(self, work: Work, index: int, sent: Sent) -> Outgoing:
         envelope = work.envelope
         value = encoded(sent.event)
-        type_name = sent.event.type_name()
+        name = type_name(sent.event)
         event_id = child_id(envelope.event_id, work.step.name, index)
         if self.graph.is_result(sent.event):
-            result = Completed(step=work.step.name, event_type=type_name, event=value.decode())
-            return sizes.checked(self._lifecycle(envelope, event_id, result), type_name)
+            result = Completed(step=work.step.name, event_type=name, event=value.decode())
+            return sizes.checked(self._lifecycle(envelope, event_id, result), name)
         if not self._accepts(sent):
-            raise UnroutableEvent(work.step.name, type_name, sent.step)
+            raise UnroutableEvent(work.step.name, name, sent.step)
         child = Envelope(
             run_id=envelope.run_id,
             event_id=event_id,
-            type=type_name,
+            type=name,
             epoch=envelope.epoch,
             parent_id=envelope.event_id,
             step=sent.step or "",
@@ -408,11 +408,11 @@ class Transitions:
             traceparent=envelope.traceparent,
         )
         key = envelope.run_id.encode()
-        record = Outgoing(self.topics.event(type_name), key, value, child.headers())
-        return sizes.checked(record, type_name)
+        record = Outgoing(self.topics.event(name), key, value, child.headers())
+        return sizes.checked(record, name)
 
     def _accepts(self, sent: Sent) -> bool:
-        accepting = self.graph.accepting.get(sent.event.type_name(), ())
+        accepting = self.graph.accepting.get(type_name(sent.event), ())
         return any(sent.step in (None, step.name) for step in accepting)
 
     def _append(self, draft: Draft, envelope: Envelope, happening: Lifecycle) -> None:

@@ -15,6 +15,7 @@ from fleet.dev.kafka import Broker
 from fleet.records.envelope import Envelope
 from fleet.records.topics import Topics
 from fleet.runtime import provision
+from fleet.workflow import definition
 
 pytestmark = pytest.mark.kafka
 
@@ -44,7 +45,7 @@ async def test_large_events_that_wait_take_little_memory(
         broker=kafka_broker.address, prefix=f"large{uuid4().hex[:8]}", partitions=PARTITIONS
     )
     topics = Topics(settings.prefix, EndsFlow.workflow_name, EndsFlow.group_name)
-    await provision.ensure(topics, EndsFlow.graph(), settings)
+    await provision.ensure(topics, definition.graph(EndsFlow), settings)
     await _queue(settings, topics)
     worker = WorkerProcess(
         "ends_flow",

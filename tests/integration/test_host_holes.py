@@ -45,7 +45,7 @@ from fleet.runtime.reader import KafkaLink, partition_of
 from fleet.runtime.rocks import RocksStore
 from fleet.runtime.serving import FleetApp
 from fleet.runtime.transactions import KafkaLog
-from fleet.workflow import sizes
+from fleet.workflow import definition, sizes
 
 pytestmark = pytest.mark.kafka
 
@@ -400,7 +400,7 @@ def completed(result: str) -> Completed:
 async def heard_by_caller(kafka: Kafka, clients: Clients) -> str:
     """Abort one result of a run and commit another; return the one that its caller gets."""
     topics, settings = kafka.topics, kafka.settings
-    await provision.ensure(topics, EchoFlow.graph(), settings)
+    await provision.ensure(topics, definition.graph(EchoFlow), settings)
     link = KafkaLink(settings, topics, settings.partitions, clients)
     caller = Caller(EchoFlow, topics, link)
     await link.start(caller)
@@ -456,7 +456,7 @@ async def serving(
 @contextlib.asynccontextmanager
 async def calling(kafka: Kafka) -> AsyncIterator[Caller]:
     """A caller of the workflow, whose topics are there."""
-    partitions = await provision.ensure(kafka.topics, EchoFlow.graph(), kafka.settings)
+    partitions = await provision.ensure(kafka.topics, definition.graph(EchoFlow), kafka.settings)
     link = KafkaLink(kafka.settings, kafka.topics, partitions)
     caller = Caller(EchoFlow, kafka.topics, link)
     await link.start(caller)
@@ -501,7 +501,7 @@ async def commit_to_the_end(kafka: Kafka) -> None:
     )
     await group.start()
     try:
-        read = kafka.topics.consumed(EchoFlow.graph().accepting)
+        read = kafka.topics.consumed(definition.graph(EchoFlow).accepting)
         tps = [TopicPartition(each, 0) for each in read]
         group.assign(tps)
         await group.commit(await group.end_offsets(tps))
@@ -628,7 +628,7 @@ async def test_topics_that_take_less_than_a_record_are_refused(kafka: Kafka) -> 
     await admin.close()
 
     with pytest.raises(TopicsMismatched, match=r"echo\.runs must take records of 1,048,576 bytes"):
-        await provision.ensure(kafka.topics, EchoFlow.graph(), kafka.settings)
+        await provision.ensure(kafka.topics, definition.graph(EchoFlow), kafka.settings)
 
 
 # -- a real rebalance -----------------------------------------------------------------------------

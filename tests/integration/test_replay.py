@@ -30,6 +30,7 @@ from fleet.records.envelope import Envelope
 from fleet.records.topics import Topics
 from fleet.runtime import provision
 from fleet.runtime.reader import partition_of
+from fleet.workflow import definition
 
 pytestmark = pytest.mark.kafka
 
@@ -57,7 +58,7 @@ class Place:
 
     async def ask(self, count: int) -> None:
         """Append start events as a caller does; every tenth cannot be decoded."""
-        await provision.ensure(self.topics, PoisonFlow.graph(), self.settings)
+        await provision.ensure(self.topics, definition.graph(PoisonFlow), self.settings)
         producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap, linger_ms=5)
         await producer.start()
         try:

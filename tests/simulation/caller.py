@@ -15,7 +15,9 @@ from fleet.runtime.caller import Caller
 from fleet.runtime.handler import WorkflowHandler
 from fleet.runtime.reader import KafkaLink
 from fleet.runtime.writer import InDoubt
+from fleet.workflow import definition
 from fleet.workflow.errors import RunUnheard
+from fleet.workflow.result_type import ResultType
 from simulation.broker import Broker
 from simulation.calls_plan import CallerFault
 from simulation.clients import Clients
@@ -28,12 +30,17 @@ from simulation.world import Loop, World
 class CalledFlow(SimulatedFlow, workflow="simulated"):
     """The workflow as callers have it: of some results their type raises."""
 
-    @classmethod
-    def result_of(cls, event: Event) -> Any:
+
+class _Raising(ResultType):
+    def of(self, event: Event) -> Any:
         """Return the result, if it can be read."""
         if isinstance(event, Done) and event.unreadable:
             raise KeyError(event.by)
-        return super().result_of(event)
+        return super().of(event)
+
+
+definition.graph(CalledFlow)
+CalledFlow._fleet_result = _Raising()
 
 
 @dataclass(slots=True)

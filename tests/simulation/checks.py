@@ -14,6 +14,7 @@ from fleet.records import envelope as envelopes
 from fleet.records import lifecycle
 from fleet.records.envelope import Envelope, idempotency_key
 from fleet.records.errors import FleetError
+from fleet.records.events import type_name
 from fleet.records.lifecycle import (
     Completed,
     Failed,
@@ -26,7 +27,7 @@ from fleet.records.lifecycle import (
 )
 from fleet.runtime.guarded_store import StoreFailed
 from fleet.runtime.reader import partition_of
-from fleet.workflow import state
+from fleet.workflow import definition, state
 from fleet.workflow.runs import End
 from simulation.broker import Broker
 from simulation.flow import SHOWING, Attempt, Laboratory
@@ -40,11 +41,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 #: Of the version that knows all types.
-_GRAPH = GrownFlow.graph()
+_GRAPH = definition.graph(GrownFlow)
 #: Steps of events that come from outside, also after the end of their run.
 _FROM_OUTSIDE = ("listen", "heed")
 _EVENTS = {TOPICS.event(name) for name in _GRAPH.accepting}
-_START = TOPICS.event(_GRAPH.start.type_name())
+_START = TOPICS.event(type_name(_GRAPH.start))
 #: How far the clocks of two workers may be apart, in seconds.
 CLOCK_SECONDS = 2.5
 

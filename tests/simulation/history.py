@@ -10,6 +10,7 @@ from unittest.mock import patch
 
 from faust.types import TP
 
+from fleet.records.events import type_name
 from fleet.runtime import budget, loading, lost_tasks
 from fleet.workflow.errors import RunUnheard
 from simulation import call_checks, calls_plan, clock_checks, clocks, outsider, plan, wire
@@ -342,7 +343,7 @@ class History:
         """Whatever the events of some runs hold, the broker does not take them."""
         mended = self.laboratory.mended
         raises = {k: v for k, v in self.laboratory.poisons.raises.items() if k not in mended}
-        refused = tp.topic == TOPICS.event(Part.type_name()) and any(
+        refused = tp.topic == TOPICS.event(type_name(Part)) and any(
             raises.get((key or b"").decode()) == "refused" for key, _, _ in records
         )
         return MESSAGE_TOO_LARGE if refused else 0

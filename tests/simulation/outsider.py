@@ -3,6 +3,7 @@
 from faust.types import TP
 
 from fleet.records.envelope import Envelope
+from fleet.records.events import encoded, type_name
 from fleet.records.lifecycle import Cancelled, Resumed, Started
 from fleet.runtime.reader import partition_of
 from simulation.broker import Broker
@@ -14,7 +15,7 @@ from simulation.worker import TOPICS
 
 def copy_start(broker: Broker, run_id: str, partitions: int) -> None:
     """Write a run's first start event once more, as a client does that heard no answer."""
-    tp = TP(TOPICS.event(Order.type_name()), partition_of(run_id, partitions))
+    tp = TP(TOPICS.event(type_name(Order)), partition_of(run_id, partitions))
     for record in broker.at(tp).records():
         if record.key == run_id.encode():
             broker.produce(tp, [(record.key, record.value, record.headers)])
@@ -31,9 +32,9 @@ def copy_shown(broker: Broker, partitions: int) -> None:
 
 def poison(broker: Broker, run_id: str, partitions: int, kind: str) -> None:
     """Write a record whose value, type or envelope cannot be read."""
-    tp = TP(TOPICS.event(Part.type_name()), partition_of(run_id, partitions))
+    tp = TP(TOPICS.event(type_name(Part)), partition_of(run_id, partitions))
     key, value = run_id.encode(), _VALUES.get(kind, b"{}")
-    name = "Nothing" if kind == "type" else Part.type_name()
+    name = "Nothing" if kind == "type" else type_name(Part)
     event_id = f"poison of {run_id}" + ("!" * 300 if kind == "long" else "")
     envelope = Envelope(run_id=run_id, event_id=event_id, type=name)
     headers = [] if kind == "envelope" else [*envelope.headers(), *_HEADERS.get(kind, ())]
@@ -69,9 +70,9 @@ def crowd(broker: Broker, partitions: int, come: Crowd) -> None:
     advice = Advice(text="x" * come.size)
     for number in range(come.events):
         envelope = Envelope(
-            run_id=f"crowd{number}", event_id=f"crowd event {number}", type=Advice.type_name()
+            run_id=f"crowd{number}", event_id=f"crowd event {number}", type=type_name(Advice)
         )
-        _write(broker, partitions, TOPICS.event(Advice.type_name()), envelope, advice.encode())
+        _write(broker, partitions, TOPICS.event(type_name(Advice)), envelope, encoded(advice))
     cancelled = Cancelled(reason="crowd").encode()
     for number in range(come.cancels):
         envelope = Envelope(
@@ -89,5 +90,5 @@ def hint(broker: Broker, run_id: str, partitions: int) -> None:
     """Send a run an event of a type that only a later version of the workflow knows."""
     tp = TP(TOPICS.inbox, partition_of(run_id, partitions))
     number = sum(1 for _ in broker.at(tp).records())
-    envelope = Envelope(run_id=run_id, event_id=f"hint {number} of {run_id}", type=Hint.type_name())
-    broker.produce(tp, [(run_id.encode(), Hint(text="look").encode(), envelope.headers())])
+    envelope = Envelope(run_id=run_id, event_id=f"hint {number} of {run_id}", type=type_name(Hint))
+    broker.produce(tp, [(run_id.encode(), encoded(Hint(text="look")), envelope.headers())])

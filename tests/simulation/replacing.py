@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from faust.types import TP
 from pydantic_core import from_json
 
+from fleet.records.events import type_name
 from fleet.runtime.frontier import Lost
 from fleet.runtime.log_check import LogGone, LogReplaced, LogShrunk, StateLost
 from fleet.workflow import state
@@ -237,7 +238,7 @@ class Replacing:
 
         Who sent a start that is gone is not answered, also if another start began the run.
         """
-        settled, starts = self._history.checks.is_settled, TOPICS.event(Order.type_name())
+        settled, starts = self._history.checks.is_settled, TOPICS.event(type_name(Order))
         lost = [each for each in self._removed if each.topic == starts or not settled(each)]
         return {(record.key or b"").decode() for record in lost}
 

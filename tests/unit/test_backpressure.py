@@ -8,6 +8,7 @@ import pytest
 
 from fleet import Event, StartEvent, StopEvent, step
 from fleet.records.envelope import Envelope
+from fleet.records.events import encoded, type_name
 from fleet.records.log import Delivered, Outgoing
 from fleet.records.topics import Topics
 from fleet.runtime import budget
@@ -17,6 +18,7 @@ from fleet.runtime.memory import MemoryBroker, MemoryStore, MemoryStream
 from fleet.runtime.metrics import Metrics
 from fleet.runtime.slots import Slots
 from fleet.runtime.task import Charter, Task
+from fleet.workflow import definition
 from fleet.workflow.definition import Definition
 
 TOPICS = Topics("t", "backlog", "main")
@@ -71,7 +73,7 @@ class Rig:
     def __init__(self, slots: int, budgets: Budgets, tasks: int = 1) -> None:
         self.flow = BacklogFlow()
         charter = Charter(
-            graph=BacklogFlow.graph(),
+            graph=definition.graph(BacklogFlow),
             topics=TOPICS,
             workflow=lambda: self.flow,
             slots=Slots(slots),
@@ -93,15 +95,15 @@ class Rig:
 
     def deliver(self, task: Task, event: Event, most: int) -> int:
         """Hand on up to *most* events while the task takes them; return how many it took."""
-        topic = TOPICS.event(event.type_name())
+        topic = TOPICS.event(type_name(event))
         for number in range(most):
             if not task.takes(topic):
                 return number
             offset = self._offsets.get((task, topic), 0)
             self._offsets[task, topic] = offset + 1
             run_id = f"r{task.partition}-{offset}"
-            headers = Envelope(run_id=run_id, event_id=run_id, type=event.type_name()).headers()
-            key, value = run_id.encode(), event.encode()
+            headers = Envelope(run_id=run_id, event_id=run_id, type=type_name(event)).headers()
+            key, value = run_id.encode(), encoded(event)
             task.deliver(Delivered(topic, task.partition, offset, 1, key, value, headers))
         return most
 

@@ -9,6 +9,7 @@ from fleet.joke import JokeFlow
 from fleet.records.topics import Topics
 from fleet.runtime import provision
 from fleet.runtime.provision import Found, Plan
+from fleet.workflow import definition
 
 SETTINGS = Settings(prefix="p", partitions=3)
 NAMES = Topics("p", "joke", "main")
@@ -16,7 +17,7 @@ NAMES = Topics("p", "joke", "main")
 
 def plan(*present: str, partitions: int = 3) -> Plan:
     """Return a plan of the joke flow's topics, of which these are there."""
-    wanted = (*provision.wanted(NAMES, JokeFlow.graph(), SETTINGS), provision.audit("p"))
+    wanted = (*provision.wanted(NAMES, definition.graph(JokeFlow), SETTINGS), provision.audit("p"))
     found = {name: Found(name, partitions, {"retention.ms": "3600000"}) for name in present}
     return Plan(wanted, found, partitions)
 

@@ -151,7 +151,7 @@ def test_a_broken_module_is_told_with_its_own_line(source: str, cause: str, writ
 
 def test_what_fleet_itself_refuses_at_import_stays_as_it_is(write: Write) -> None:
     """An invalid graph already says what is wrong and what to do."""
-    source = "from fleet import Workflow\nclass Empty(Workflow): ...\nEmpty.graph()\n"
+    source = "from fleet import Workflow\nclass Empty(Workflow): ...\nEmpty()\n"
     assert refusal(write("invalid", source) + ":Empty")[0].startswith("Empty is not a valid")
 
 

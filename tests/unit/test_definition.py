@@ -21,6 +21,7 @@ from fleet import (
     WorkflowValidationError,
     step,
 )
+from fleet.workflow import definition
 from fleet.workflow.definition import Definition
 from fleet.workflow.errors import NotAvailableYet
 
@@ -114,11 +115,11 @@ class TestNames:
 class TestGraph:
     def test_the_graph_is_built_once(self) -> None:
         """Every run of the class uses the same graph."""
-        assert JokeFlow.graph() is JokeFlow.graph()
+        assert definition.graph(JokeFlow) is definition.graph(JokeFlow)
 
     def test_steps_are_in_the_order_of_the_class(self) -> None:
         """Whoever shows the graph shows it as it was written."""
-        assert [each.name for each in JokeFlow.graph().steps] == ["generate", "critique"]
+        assert [each.name for each in definition.graph(JokeFlow).steps] == ["generate", "critique"]
 
     def test_inherited_steps_are_steps(self) -> None:
         """A subclass has the steps of its bases, and may replace one by its name."""
@@ -127,11 +128,11 @@ class TestGraph:
             @step(num_workers=1)
             async def critique(self, ev: JokeEvent) -> Judgement: ...
 
-        graph = Twist.graph()
+        graph = definition.graph(Twist)
         assert [each.name for each in graph.steps] == ["generate", "critique"]
         assert graph.results == (Judgement,)
         assert graph.step_by_name["critique"].options.num_workers == 1
-        assert JokeFlow.graph().results == (StopEvent,)
+        assert definition.graph(JokeFlow).results == (StopEvent,)
 
     def test_a_step_may_come_from_a_mixin(self) -> None:
         """A class that is no workflow can hold steps for those that are."""
@@ -144,7 +145,7 @@ class TestGraph:
             @step
             async def generate(self, ev: StartEvent) -> JokeEvent: ...
 
-        assert set(Mixed.graph().step_by_name) == {"generate", "critique"}
+        assert set(definition.graph(Mixed).step_by_name) == {"generate", "critique"}
 
     def test_an_inherited_step_can_be_taken_away(self) -> None:
         """Whatever replaces a step in a subclass and is no step removes it."""
@@ -153,11 +154,11 @@ class TestGraph:
             critique = None  # type: ignore[assignment]
 
         with pytest.raises(WorkflowValidationError, match="returns JokeEvent, which no step"):
-            Short.graph()
+            definition.graph(Short)
 
     def test_event_types_may_be_defined_after_the_class(self) -> None:
         """Annotations are resolved when the graph is first used."""
-        assert Forward.graph().start is Later
+        assert definition.graph(Forward).start is Later
 
     def test_local_event_types_are_found(self) -> None:
         """Classes inside a function, as in a test or a notebook, may name each other as text."""
@@ -168,7 +169,7 @@ class TestGraph:
             @step
             async def only(self, ev: "Local") -> "StopEvent": ...
 
-        assert Flow.graph().start is Local
+        assert definition.graph(Flow).start is Local
 
     def test_an_inherited_step_sees_the_types_around_its_own_class(self) -> None:
         """Not those of the same name around the subclass, also once the base was used."""
@@ -188,8 +189,8 @@ class TestGraph:
 
         base = make()
         derived = new_class("Derived", base)
-        assert base.graph().start is not Local
-        assert derived.graph().start is base.graph().start
+        assert definition.graph(base).start is not Local
+        assert definition.graph(derived).start is definition.graph(base).start
 
     def test_a_callers_names_are_not_seen(self) -> None:
         """What a function in another module calls so does not change a workflow's types."""
@@ -207,7 +208,7 @@ class TestGraph:
             return Flow
 
         flow: type[Definition] = elsewhere["call"](make)
-        assert flow.graph().types["JokeEvent"] is JokeEvent
+        assert definition.graph(flow).types["JokeEvent"] is JokeEvent
 
     def test_own_start_and_result_events(self) -> None:
         """Events that share nothing with ours but their base can start and end a run."""
@@ -224,8 +225,8 @@ class TestGraph:
             @step
             async def only(self, ev: Begin) -> End: ...
 
-        assert Flow.graph().start is Begin
-        assert Flow.result_of(End(text="x")) == End(text="x")
+        assert definition.graph(Flow).start is Begin
+        assert definition.result_of(Flow, End(text="x")) == End(text="x")
 
     def test_every_finding_of_every_step_is_reported_at_once(self) -> None:
         """Wrong annotations of two steps are one error, which names the workflow."""
@@ -237,7 +238,7 @@ class TestGraph:
             async def two(self, ev: str) -> StopEvent: ...
 
         with pytest.raises(WorkflowValidationError, match=r"^Flow is not a valid") as caught:
-            Flow.graph()
+            definition.graph(Flow)
         assert [each.split()[:5] for each in caught.value.findings] == [
             ["step", "one", "does", "not", "say"],
             ["parameter", "ev", "of", "step", "two"],
@@ -258,7 +259,7 @@ class TestGraph:
             @traced
             async def only(self, ctx: Context, ev: StartEvent) -> StopEvent: ...
 
-        assert Flow.graph().step_by_name["only"].context_parameter == "ctx"
+        assert definition.graph(Flow).step_by_name["only"].context_parameter == "ctx"
 
     def test_a_step_that_joins_is_refused_at_once(self) -> None:
         """What this version cannot do is an error when the graph is checked, not in a run."""
@@ -268,23 +269,23 @@ class TestGraph:
             async def only(self, ev: StartEvent, other: JokeEvent) -> StopEvent: ...
 
         with pytest.raises(NotAvailableYet):
-            Flow.graph()
+            definition.graph(Flow)
 
 
 class TestStartEvent:
     def test_fields_make_the_start_event(self) -> None:
         """`run(topic=...)` makes the event that the first step takes."""
-        made = TopicFlow.make_start_event(None, {"topic": "x"})
+        made = definition.start_event(TopicFlow, None, {"topic": "x"})
         assert made == TopicStart(topic="x")
 
     def test_a_plain_start_event_takes_any_fields(self) -> None:
         """Without declared fields there is nothing to check."""
-        assert JokeFlow.make_start_event(None, {"topic": 1, "a": [2]}).get("a") == [2]
+        assert definition.start_event(JokeFlow, None, {"topic": 1, "a": [2]}).get("a") == [2]
 
     def test_an_event_is_taken_as_it_is(self) -> None:
         """`run(event)` starts with that very event."""
         event = TopicStart(topic="x")
-        assert TopicFlow.make_start_event(event, {}) is event
+        assert definition.start_event(TopicFlow, event, {}) is event
 
     def test_a_missing_field_is_named(self) -> None:
         """The error names workflow, field, event and what the event has."""
@@ -292,12 +293,12 @@ class TestStartEvent:
             WorkflowConfigurationError,
             match=r"^TopicFlow cannot start: topic: .*required; TopicStart has the fields topic, t",
         ):
-            TopicFlow.make_start_event(None, {})
+            definition.start_event(TopicFlow, None, {})
 
     def test_a_wrong_value_is_named(self) -> None:
         """The error names the field that the value is wrong for."""
         with pytest.raises(WorkflowConfigurationError, match="TopicFlow cannot start: tone: "):
-            TopicFlow.make_start_event(None, {"topic": "x", "tone": 5})
+            definition.start_event(TopicFlow, None, {"topic": "x", "tone": 5})
 
     @pytest.mark.parametrize("base", [StartEvent, Event])
     def test_an_unknown_field_is_named_where_fields_are_declared(self, base: type[Event]) -> None:
@@ -311,7 +312,7 @@ class TestStartEvent:
         with pytest.raises(
             WorkflowConfigurationError, match="takes no topik; Begin has the fields topic"
         ):
-            Flow.make_start_event(None, {"topic": "x", "topik": "y"})
+            definition.start_event(Flow, None, {"topic": "x", "topik": "y"})
 
     def test_a_start_event_that_chose_to_take_anything_does(self) -> None:
         """An Event class that allows more fields than it declares means it."""
@@ -323,7 +324,7 @@ class TestStartEvent:
             @step
             async def only(self, ev: Begin) -> StopEvent: ...
 
-        assert Flow.make_start_event(None, {"topic": "x", "more": 1}).get("more") == 1
+        assert definition.start_event(Flow, None, {"topic": "x", "more": 1}).get("more") == 1
 
     def test_an_alias_is_a_name_of_its_field(self) -> None:
         """Where a field has an alias, that is what `run` takes."""
@@ -335,20 +336,20 @@ class TestStartEvent:
             @step
             async def only(self, ev: Begin) -> StopEvent: ...
 
-        assert Flow.make_start_event(None, {"from": "a"}).get("sender") == "a"
+        assert definition.start_event(Flow, None, {"from": "a"}).get("sender") == "a"
 
     def test_event_and_fields_together_are_refused(self) -> None:
         """It would not be clear which of them counts."""
         with pytest.raises(WorkflowConfigurationError, match=r"not both; put tone into the Topic"):
-            TopicFlow.make_start_event(TopicStart(topic="x"), {"tone": "dry"})
+            definition.start_event(TopicFlow, TopicStart(topic="x"), {"tone": "dry"})
 
     def test_a_plain_start_event_is_fields_for_a_declared_one(self) -> None:
         """Fleet's StartEvent holds anything, and the workflow's own says what it takes."""
-        made = TopicFlow.make_start_event(StartEvent(topic="x"), {})
+        made = definition.start_event(TopicFlow, StartEvent(topic="x"), {})
         assert made == TopicStart(topic="x")
         for wrong in (StartEvent(), StartEvent(topic="x", topik="y")):
             with pytest.raises(WorkflowConfigurationError, match="TopicStart has the fields topic"):
-                TopicFlow.make_start_event(wrong, {})
+                definition.start_event(TopicFlow, wrong, {})
 
     @pytest.mark.parametrize("wrong", [JokeEvent(joke="x"), StopEvent(), "pirates"], ids=repr)
     def test_another_event_is_refused(self, wrong: Any) -> None:
@@ -357,23 +358,25 @@ class TestStartEvent:
             WorkflowConfigurationError,
             match=rf"TopicFlow starts with TopicStart, not with {type(wrong).__name__}",
         ):
-            TopicFlow.make_start_event(wrong, {})
+            definition.start_event(TopicFlow, wrong, {})
 
 
 class TestResult:
     def test_a_plain_stop_event_gives_its_result(self) -> None:
         """`await run(...)` is what the last step put into `result`."""
-        assert JokeFlow.result_of(StopEvent(result=[1])) == [1]
+        assert definition.result_of(JokeFlow, StopEvent(result=[1])) == [1]
 
     def test_a_subclass_comes_whole(self) -> None:
         """A result with fields of its own comes back typed."""
-        assert JokeFlow.result_of(Judgement(verdict="good")) == Judgement(verdict="good")
+        assert definition.result_of(JokeFlow, Judgement(verdict="good")) == Judgement(
+            verdict="good"
+        )
 
 
 class TestEventType:
     def test_a_type_of_the_graph_is_found(self) -> None:
         """What steps take and return is known by name."""
-        assert JokeFlow.event_type("JokeEvent") is JokeEvent
+        assert definition.event_type(JokeFlow, "JokeEvent") is JokeEvent
 
     def test_a_type_that_no_annotation_names_is_found(self) -> None:
         """Progress that a step shows has a type that the graph does not know."""
@@ -381,7 +384,7 @@ class TestEventType:
         class Progress(Event):
             percent: int
 
-        assert JokeFlow.event_type("Progress") is Progress
+        assert definition.event_type(JokeFlow, "Progress") is Progress
 
     def test_of_two_the_one_of_the_workflows_module_is_found(self) -> None:
         """Another module's event of the same name is another event."""
@@ -390,12 +393,12 @@ class TestEventType:
             """Ours."""
 
         foreign = types.new_class("Shown", (Event,), {}, lambda body: body.update(__module__="m"))
-        assert JokeFlow.event_type("Shown") is Shown
+        assert definition.event_type(JokeFlow, "Shown") is Shown
         assert foreign is not Shown
 
     def test_an_unknown_type_is_none(self) -> None:
         """Nothing is imported for a name that came from a record."""
-        assert JokeFlow.event_type("NobodyMadeThis") is None
+        assert definition.event_type(JokeFlow, "NobodyMadeThis") is None
 
 
 class TestGenericEvents:
@@ -412,7 +415,7 @@ class TestGenericEvents:
             async def last(self, ev: Box[int]) -> StopEvent: ...
 
         with pytest.raises(WorkflowValidationError, match=r"'Box\[int\]' cannot be the name"):
-            Flow.graph()
+            definition.graph(Flow)
 
 
 class TestPublicNames:

@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 
 import fleet
 from fleet.admin import cli
-from fleet.workflow import steps
+from fleet.workflow import definition, steps
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -195,7 +195,7 @@ async def test_every_example_is_python_and_its_workflows_are_valid(block: str) -
     own = dict(names, __name__="example")
     await execute(block, own)
     for workflow in workflows({each: own[each] for each in own.keys() - names.keys()}):
-        workflow.graph()
+        definition.graph(workflow)
 
 
 async def test_an_example_that_does_not_fit_together_would_be_noticed() -> None:
@@ -213,7 +213,7 @@ async def test_an_example_that_does_not_fit_together_would_be_noticed() -> None:
     )
     (lost,) = workflows({"Lost": names["Lost"]})
     with pytest.raises(fleet.WorkflowValidationError, match="Odd"):
-        lost.graph()
+        definition.graph(lost)
 
 
 # -- the rest -------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from fleet.records.envelope import Envelope, idempotency_key
 from fleet.records.log import Delivered
 from fleet.runtime.flights import Flight, Flights, Outcome
 from fleet.runtime.slots import Slots
+from fleet.workflow import definition
 from fleet.workflow.definition import Definition
 from fleet.workflow.errors import StepTimeoutError, UnexpectedResult
 from fleet.workflow.outcomes import Raised, Returned, Sent
@@ -148,7 +149,7 @@ class Deck:
         """Add one step for one event."""
         envelope = Envelope(run_id=run_id, event_id=event_id, type="StartEvent")
         record = Delivered("t", 0, 0, 0, run_id.encode(), b"{}", envelope.headers())
-        work = Work(record, envelope, StartEvent(), Flow.graph().step_by_name[name])
+        work = Work(record, envelope, StartEvent(), definition.graph(Flow).step_by_name[name])
         self.flights.add(work)
         return work
 

@@ -18,6 +18,7 @@ from fleet import (
 )
 from fleet.records import envelope as envelopes
 from fleet.records.envelope import Envelope
+from fleet.records.events import encoded, type_name
 from fleet.records.lifecycle import (
     Cancelled,
     Completed,
@@ -32,6 +33,7 @@ from fleet.records.log import Delivered, Outgoing
 from fleet.records.topics import Topics
 from fleet.runtime import caller as callers
 from fleet.runtime.caller import Caller
+from fleet.workflow import definition
 from fleet.workflow.definition import Definition
 from fleet.workflow.errors import EndGone, RunConflict
 
@@ -72,7 +74,7 @@ class Greedy(Exception):
 
 def completed(result: Any = 1) -> Completed:
     """Return a run's end with this result."""
-    event = StopEvent(result=result).encode().decode()
+    event = encoded(StopEvent(result=result)).decode()
     return Completed(step="critique", event_type="StopEvent", event=event)
 
 
@@ -153,12 +155,12 @@ class Link:
         """Hand on a record of `stream`."""
         envelope = Envelope(
             run_id="r",
-            type=event.type_name(),
+            type=type_name(event),
             parent_id=parent,
             step=name,
             event_id=f"{attempt}-{number}",
         )
-        key, value, headers = envelope.run_id.encode(), event.encode(), envelope.headers()
+        key, value, headers = envelope.run_id.encode(), encoded(event), envelope.headers()
         self.caller.take(Delivered(TOPICS.stream, 0, 0, 0, key, value, headers))
         await turns()
 
@@ -404,7 +406,7 @@ class TestEnd:
                 raise kind("missing")
             return event.get("result")
 
-        monkeypatch.setattr(JokeFlow, "result_of", raising)
+        monkeypatch.setattr(definition, "result_of", lambda _, event: raising(event))
         bad, good = await link.run("bad"), await link.run("good")
         for index, handler in enumerate((bad, good)):
             await link.reads(Started(start_event_id=link.start_id(index)), 3, handler.run_id)

@@ -47,6 +47,7 @@ from fleet.runtime.serving import FleetApp
 from fleet.runtime.slots import Slots
 from fleet.runtime.task import Charter, Task
 from fleet.runtime.transactions import KafkaLog
+from fleet.workflow import definition
 
 
 class JokeEvent(Event):
@@ -521,7 +522,7 @@ class LateFlow(Workflow, workflow="guard"):
 def charter_of(flow: Workflow, stream: Any = None) -> Charter:
     topics = Topics("fleet", "guard", "main")
     return Charter(
-        graph=flow.graph(),
+        graph=definition.graph(type(flow)),
         topics=topics,
         workflow=lambda: flow,
         slots=Slots(10),

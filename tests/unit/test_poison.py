@@ -2,10 +2,15 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
-from pydantic import field_serializer, field_validator
+from pydantic import (
+    SerializerFunctionWrapHandler,
+    field_serializer,
+    field_validator,
+    model_serializer,
+)
 from raises import KINDS
 
 from fleet import (
@@ -50,10 +55,11 @@ class Unwritten(StopEvent):
     raises: ClassVar[Raise] = ValueError
     place: str = ""
 
-    def encode(self) -> bytes:
+    @model_serializer(mode="wrap")
+    def _whole(self, handler: SerializerFunctionWrapHandler) -> Any:
         if self.place == "encode":
             raise type(self).raises()
-        return super().encode()
+        return handler(self)
 
     @field_serializer("place")
     def _written(self, place: str) -> str:

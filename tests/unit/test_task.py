@@ -15,6 +15,7 @@ from fleet import Context, Event, StartEvent, StopEvent, step
 from fleet.records import envelope as envelopes
 from fleet.records import lifecycle
 from fleet.records.envelope import Envelope, Headers
+from fleet.records.events import encoded, type_name
 from fleet.records.lifecycle import (
     Cancelled,
     Completed,
@@ -37,7 +38,7 @@ from fleet.runtime.log import Receipt, TaskLost
 from fleet.runtime.memory import MemoryStore
 from fleet.runtime.slots import Slots
 from fleet.runtime.task import Charter, Task
-from fleet.workflow import state
+from fleet.workflow import definition, state
 from fleet.workflow.definition import Definition
 from fleet.workflow.parked import Parked
 from fleet.workflow.runs import DAY_MS, End, Run
@@ -213,7 +214,7 @@ class World:
         #: Whether transactions wait for the test.
         self.hold = False
         self.charter = Charter(
-            graph=JokeFlow.graph(),
+            graph=definition.graph(JokeFlow),
             topics=TOPICS,
             workflow=lambda: self.flow,
             slots=Slots(1_000),
@@ -266,10 +267,8 @@ class World:
 
     def send(self, event: Event, run_id: str, topic: str = "", **parts: Any) -> None:
         """Append an event as somebody outside would."""
-        envelope = Envelope(
-            **{"run_id": run_id, "type": event.type_name(), "event_id": "o"} | parts
-        )
-        self.raw(topic or TOPICS.event(event.type_name()), event.encode(), envelope.headers())
+        envelope = Envelope(**{"run_id": run_id, "type": type_name(event), "event_id": "o"} | parts)
+        self.raw(topic or TOPICS.event(type_name(event)), encoded(event), envelope.headers())
 
     def happen(
         self, happening: Lifecycle, run_id: str, appended_ms: int | None = None, **parts: Any
@@ -924,7 +923,7 @@ class TestResume:
         await running.pump()
         assert running.buried == ["undecodable", "undecodable"]
         assert running.ended == ["failed", "failed"]
-        with patch.object(JokeEvent, "decode", lambda _: JokeEvent(joke="5")):
+        with patch.object(task, "decoded", lambda *_: JokeEvent(joke="5")):
             self.resume(running, 2)
             await running.pump()
         assert sorted(running.flow.gate.waiting) == ["count r", "critique r", "generate r"]
@@ -1250,8 +1249,8 @@ class TestLeftovers:
 
     async def deploy(self, world: World, *names: str) -> None:
         """Restart with a version of the workflow that has only these steps."""
-        steps = WiderFlow.graph().step_by_name
-        graph = replace(WiderFlow.graph(), steps=tuple(steps[name] for name in names))
+        steps = definition.graph(WiderFlow).step_by_name
+        graph = replace(definition.graph(WiderFlow), steps=tuple(steps[name] for name in names))
         world.charter = replace(world.charter, graph=graph)
         await world.restart()
 
@@ -1489,7 +1488,7 @@ class TestAnotherVersion:
 
     async def deploy(self, world: World, flow: type[JokeFlow]) -> None:
         """Restart with another version."""
-        world.charter = replace(world.charter, graph=flow.graph())
+        world.charter = replace(world.charter, graph=definition.graph(flow))
         world.flow = LaterFlow()
         await world.restart()
 

@@ -9,6 +9,7 @@ from fleet import Event, FleetError, StartEvent, StopEvent, step
 from fleet.records import envelope as envelopes
 from fleet.records import lifecycle
 from fleet.records.envelope import Envelope, child_id
+from fleet.records.events import decoded, encoded, type_name
 from fleet.records.lifecycle import (
     Cancelled,
     Completed,
@@ -22,7 +23,7 @@ from fleet.records.lifecycle import (
 )
 from fleet.records.log import Delivered, Outgoing
 from fleet.records.topics import Topics
-from fleet.workflow import state
+from fleet.workflow import definition, state
 from fleet.workflow.definition import Definition
 from fleet.workflow.errors import UnroutableEvent
 from fleet.workflow.outcomes import Raised, Returned, Sent
@@ -69,7 +70,7 @@ class JokeFlow(Definition):
         """Nothing is returned."""
 
 
-GRAPH = JokeFlow.graph()
+GRAPH = definition.graph(JokeFlow)
 
 
 class Group:
@@ -148,7 +149,7 @@ def delivered(
         offset=offset,
         appended_ms=appended_ms,
         key=envelope.run_id.encode(),
-        value=content.encode(),
+        value=encoded(content) if isinstance(content, Event) else content.encode(),
         headers=envelope.headers(),
     )
 
@@ -156,7 +157,7 @@ def delivered(
 def work(name: str = "critique", event: Event | None = None, **parts: Any) -> Work:
     """Return one step to be run for an event of run r."""
     event = event or JokeEvent(joke="x")
-    envelope = Envelope(**{"run_id": "r", "event_id": "e1", "type": event.type_name()} | parts)
+    envelope = Envelope(**{"run_id": "r", "event_id": "e1", "type": type_name(event)} | parts)
     record = delivered(envelope, event, offset=5)
     return Work(record, envelope, event, GRAPH.step_by_name[name])
 
@@ -438,7 +439,7 @@ class TestReturned:
         self.returned(group, Sent(result))
         (completed,) = group.written()
         assert completed == Completed(
-            step="critique", event_type=result.type_name(), event=result.encode().decode()
+            step="critique", event_type=type_name(result), event=encoded(result).decode()
         )
         assert group.end is None
 
@@ -589,7 +590,7 @@ class TestFreeze:
             "critique",
             "frozen",
         )
-        assert JokeEvent.decode(parked.value) == JokeEvent(joke="x")
+        assert decoded(JokeEvent, parked.value) == JokeEvent(joke="x")
 
     def test_two_steps_of_one_event_are_kept_apart(self, group: Group) -> None:
         """Each step of an event waits for itself."""

@@ -11,6 +11,7 @@ from fleet.runtime.reader import KafkaLink
 from fleet.runtime.shown import Shown
 from fleet.runtime.stall_watch import StallWatch
 from fleet.runtime.writer import Writer
+from fleet.workflow import definition
 from simulation.mutations.registry import instead_of
 
 # -- what is sent ---------------------------------------------------------------------------------
@@ -125,7 +126,7 @@ def _attempts_count_in_the_order_in_which_they_show(attempt: str) -> int:
 @instead_of(Caller, "_succeed", near=219)
 def _a_result_type_may_raise(self: Any, waiting: Any, name: str, value: bytes) -> None:
     event = self._decoded(name, value)
-    self._close(waiting, event=event, result=self._definition.result_of(event))
+    self._close(waiting, event=event, result=definition.result_of(self._definition, event))
 
 
 _look_back_soon = Caller._look_back_soon
