@@ -195,12 +195,6 @@ def _due_ms(appended_ms: int, timeout_seconds: float) -> int:
     return appended_ms + round(min(timeout_seconds, MAX_TIMEOUT_SECONDS) * 1000)
 
 
-def forget_after_ms(end: End, dedupe_days: float, resume_days: float) -> int:
-    """Return the broker time, in unix milliseconds, at which nothing of the run is needed."""
-    days = max(dedupe_days, resume_days) if end.frozen else dedupe_days
-    return end.ended_ms + round(days * DAY_MS)
-
-
 def _began(entry: Run | End, start: Start) -> bool:
     """Tell whether it was this very record that began the run."""
     return entry.start_event_id == start.event_id and entry.start_offset == start.offset

@@ -278,15 +278,16 @@ class Checks:
         return self._attempts[number - 1]
 
     def is_shown_over(self, by: int) -> bool:
-        """Whether another attempt of its step showed something only later.
+        """Whether another attempt of its step has shown something that readers may take for newer.
 
-        Not one that began long before: clocks of workers tell those apart.
+        Not one that began long before: clocks of workers tell those apart. Also not what began
+        later and does not count: a worker that is cut off begins steps that are not its own any
+        more, and nobody can tell before it commits.
         """
-        own, shown = self._attempts[by - 1], False
+        own = self._attempts[by - 1]
         for record in self._broker.topic(TOPICS.stream):
             other = from_json(record.value or b"").get("by", 0)
-            shown = shown or other == by
-            if shown and other and other != by:
+            if other and other != by:
                 attempt = self._attempts[other - 1]
                 if attempt.key == own.key and attempt.began > own.began - CLOCK_SECONDS:
                     return True

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 
+from simulation.calls_plan import Calling
 from simulation.plan import Call, Compute, Fault, Opening, Plan, RunPlan, Wire
 
 #: Share of the seeds that each theme has.
@@ -141,12 +142,66 @@ def _crowded_loop(random: Random, plan: Plan) -> Plan:
     )
 
 
+def _shown_late(random: Random, plan: Plan) -> Plan:
+    """What an attempt shows arrives when another worker shows its own attempt of the step."""
+    at = random.uniform(7, 12)
+    late = Fault(
+        at=at,
+        kind=random.choice(("hang", "freeze")),
+        worker=random.randrange(2),
+        seconds=random.uniform(8, 13),
+    )
+    return replace(
+        plan,
+        workers=2,
+        slots=100,
+        longest=3.0,
+        dedupe_seconds=60.0,
+        crowd=None,
+        opening=Opening(),
+        runs=tuple(_run(number, random.uniform(at - 2.5, at), random) for number in range(6)),
+        faults=(late,),
+        calling=Calling(tokens=6),
+    )
+
+
+def _requests_come_late(random: Random, plan: Plan) -> Plan:
+    """Requests of transactions fail all the time, and workers are frozen between two of them."""
+    pauses = tuple(
+        Fault(
+            at=random.uniform(5, 20),
+            kind="pause",
+            worker=random.randrange(2),
+            seconds=random.uniform(7, 12),
+            request=random.choice(("renew", "end")),
+            count=random.randint(0, 5),
+            when=random.choice(("before", "after")),
+        )
+        for _ in range(random.choice((0, 2, 4)))
+    )
+    return replace(
+        plan,
+        workers=2,
+        slots=100,
+        longest=0.5,
+        dedupe_seconds=60.0,
+        crowd=None,
+        opening=Opening(),
+        refusal=0,
+        wire=Wire(breaks=0.3, moved_at=(), away_seconds=0.0, expired_at=()),
+        runs=tuple(_run(number, random.uniform(5, 22), random, parts=3) for number in range(12)),
+        faults=pauses,
+    )
+
+
 THEMES: tuple[Callable[[Random, Plan], Plan], ...] = (
     _old_copy_returns,
     _frozen_while_loading,
     _events_outlive_their_run,
     _opened_amid_rebalances,
     _crowded_loop,
+    _shown_late,
+    _requests_come_late,
 )
 
 

@@ -16,7 +16,6 @@ from fleet.records.lifecycle import (
 from fleet.workflow import runs
 from fleet.workflow.parked import Parked
 from fleet.workflow.runs import (
-    DAY_MS,
     Admission,
     Begun,
     End,
@@ -185,17 +184,6 @@ class TestDeadline:
         """Only the start that began this run dates it."""
         other = Started(start_event_id="s2", timeout_seconds=1)
         assert runs.with_deadline(RUN, other, 10_000) is None
-
-
-class TestForget:
-    def test_a_completed_run_is_kept_for_the_dedupe_time(self) -> None:
-        """After that its id may be used again."""
-        assert runs.forget_after_ms(ended(COMPLETED), 1, 7) == 9 + DAY_MS
-
-    def test_a_frozen_run_is_kept_for_the_longer_time(self) -> None:
-        """As long as it can be resumed, and never less than a repeat is recognised."""
-        assert runs.forget_after_ms(ended(FAILED), 1, 7) == 9 + 7 * DAY_MS
-        assert runs.forget_after_ms(ended(FAILED), 3, 0.5) == 9 + 3 * DAY_MS
 
 
 class TestEntries:

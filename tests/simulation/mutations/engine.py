@@ -21,6 +21,7 @@ from fleet.runtime.loading import Loader
 from fleet.runtime.log import Receipt, TaskLost
 from fleet.runtime.lost_tasks import LostTasks
 from fleet.runtime.pulse import Pulse
+from fleet.runtime.retention import Retention
 from fleet.runtime.task import Task
 from fleet.runtime.transactional_producer import TransactionalProducer
 from fleet.runtime.transactions import KafkaLog
@@ -128,7 +129,7 @@ _step_done = Inputs.step_done
 
 @instead_of(Inputs, "step_done")
 def _steps_of_an_open_event_leave_no_mark(self: Any, record: Any, step: str) -> None:
-    event = self._open[record.topic, record.offset]
+    event = self._open[record.topic][record.offset]
     event.steps.discard(step)
     if not event.steps:
         self.close(record)
@@ -136,7 +137,8 @@ def _steps_of_an_open_event_leave_no_mark(self: Any, record: Any, step: str) -> 
 
 @instead_of(Inputs, "close")
 def _marks_stay(self: Any, record: Any) -> None:
-    self._open.pop((record.topic, record.offset))
+    event = self._open[record.topic].pop(record.offset)
+    self.window.add(-event.size)
     self.done(record)
 
 
@@ -144,7 +146,7 @@ def _marks_stay(self: Any, record: Any) -> None:
 def _marks_go_without_a_position(self: Any, record: Any, step: str) -> None:
     before = self.frontiers[record.topic].dirty
     _step_done(self, record, step)
-    if (record.topic, record.offset) in self._open:
+    if record.offset in self._open[record.topic]:
         self.frontiers[record.topic].dirty = before
 
 
@@ -355,11 +357,13 @@ def _ends_are_forgotten_before_all_is_read(self: Any, time_ms: int) -> bool:
     return True
 
 
-@instead_of(runs, "forget_after_ms", near=1820)
-def _ends_are_forgotten_at_once(end: Any, dedupe_days: float, resume_days: float) -> int:
-    del dedupe_days, resume_days
-    ended: int = end.ended_ms
-    return ended
+_init_retention = Retention.__init__
+
+
+@instead_of(Retention, "__init__")
+def _ends_are_forgotten_at_once(self: Any, *given: Any) -> None:
+    _init_retention(self, *given)
+    self._kept_ms = dict.fromkeys(self._kept_ms, 0)
 
 
 # -- resuming -------------------------------------------------------------------------------------

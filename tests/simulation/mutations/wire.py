@@ -26,7 +26,7 @@ def _the_numbers_of_a_batch_in_doubt_are_used_again(self: Any, failures: Any, _:
     raise BatchesRefused(failures)
 
 
-@instead_of(TransactionalProducer, "_coordinate")
+@instead_of(TransactionalProducer, "_coordinate", near=453)
 async def _a_request_that_was_not_answered_may_come_late(self: Any, request: Any) -> Any:
     before = self._in_doubt
     try:
