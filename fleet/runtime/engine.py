@@ -288,11 +288,11 @@ class Engine:
     async def _load(self, task: Task, loader: Loader, store: GuardedStore) -> int:
         records = await loader.load_state(self.topics.state, store, task.ask_time)
         self._check_state_log(store.log_id)
-        knows_state = await self._check_state(task, store)
+        await self._check_state(task, store)
         task.restore()
         self._check_partitions(task)
         check = InputCheck(loader, task, self.settings.accepted_logs)
-        await check.run(knows_state=knows_state)
+        await check.run()
         task.inputs.unread = await unread_topics(loader, task.ledger, self.inputs)
         position = task.frontiers[self.topics.runs].unseen
         await loader.read(self.topics.runs, position, task.deliver)
@@ -321,18 +321,17 @@ class Engine:
         """Makes clients of its broker."""
         return self._backend.clients
 
-    async def _check_state(self, task: Task, store: GuardedStore) -> bool:
-        """Tell whether there is state; raise StateLost where there was some."""
+    async def _check_state(self, task: Task, store: GuardedStore) -> None:
+        """Raise StateLost where there is no state and there was some."""
         if task.ledger.get(state.META) is not None:
-            return True
+            return
         evidence = await self._lost_state(task)
         if not evidence:
-            return False
+            return
         if not self.settings.accepted_logs & {store.log_id or self.topics.state}:
             raise StateLost(self.topics.state, task.partition, evidence, store.log_id)
         _log.warning("state_forgotten", task=task.name, reason=evidence)
         forget_state(task)
-        return False
 
     async def _lost_state(self, task: Task) -> str:
         """Return what tells that there was state; empty where nothing does."""

@@ -112,11 +112,8 @@ class InputCheck:
         self._task = task
         self._accepted = accepted
 
-    async def run(self, *, knows_state: bool) -> None:
-        """Raise LogReplaced or LogShrunk; let go of what is gone; note the ids.
-
-        Without *knows_state* the group is new here, and what was removed before it is no loss.
-        """
+    async def run(self) -> None:
+        """Raise LogReplaced or LogShrunk; let go of what is gone; note the ids."""
         found = await self._find()
         for topic, each in found.items():
             frontier = self._frontier(topic)
@@ -128,8 +125,7 @@ class InputCheck:
         for topic, each in found.items():
             self._note(topic, each)
             self._task.skipped(topic, each.begin)
-            if knows_state:
-                self._task.cut(topic, each.begin)
+            self._task.cut(topic, each.begin)
 
     async def _find(self) -> dict[str, Found]:
         topics = list(self._task.frontiers)
@@ -180,8 +176,13 @@ class InputCheck:
         self._task.inputs.begin_anew(topic, found.log_id, found.begin)
 
     def _note(self, topic: str, found: Found) -> None:
-        """Keep the id, and with it a position, also where no record was read yet."""
+        """Keep the id, and with it a position, also where no record was read yet.
+
+        A topic without a position is new to the group: what was removed before it came is no loss.
+        """
         frontier = self._frontier(topic)
+        if self._task.ledger.get(state.position_key(topic)) is None:
+            frontier.next, frontier.dirty = max(frontier.next, found.begin), True
         if found.log_id and not frontier.log_id:
             frontier.log_id, frontier.dirty = found.log_id, True
 

@@ -496,6 +496,7 @@ class History:
             self.world.violate(f"{name} has taken {partition} while a rebalance was under way")
         if worker.is_blind(partition):
             self.world.violate(f"{name} works on {partition}, which it lost before it was assigned")
+        self._replacing.goes_on(partition)
         return worker.owned_since(partition)
 
 

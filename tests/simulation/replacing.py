@@ -6,7 +6,8 @@ another log, and the promise is that a worker says so and ends, soon, while it r
 loads. When an operator has accepted the new log, runs that are started from then on complete.
 
 Or retention removes records: then what was not done is lost, and the promise is that it is said of
-each of them, and that everything else goes on.
+each of them, and that everything else goes on. What was removed before the group had any state is
+no loss, and nobody says that it is.
 """
 
 import math
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 #: Share of the seeds in which it happens.
 SHARE = 0.15
+#: Share of the seeds in which logs begin later than at 0 before there is a group.
+BEGUN_LATER_SHARE = 0.05
 #: How long a topic is not read of which records are removed then, in seconds.
 LAG_SECONDS = 7.0
 #: How old records are at least that retention removes after they were done, in seconds.
@@ -96,6 +99,12 @@ class Replacing:
         #: What retention has removed, and what workers have said that they have lost.
         self._removed: list[Record] = []
         self._told: set[tuple[TP, int]] = set()
+        #: What was removed before the group had a position in its topic: it has lost nothing.
+        self._unknown: set[tuple[TP, int]] = set()
+        #: All workers were killed then, so it is to be said before anything goes on.
+        self._is_loaded_after = False
+        #: Where logs began before there was a group.
+        self._first: dict[TP, int] = {}
         self._refusals = 0
         self._topic = ""
         self._after: CallerProcess | None = None
@@ -107,6 +116,9 @@ class Replacing:
 
     def prepare(self) -> None:
         """Let it happen when it is planned."""
+        random = Random(f"begun later {self._history.plan.seed}")
+        if random.random() < BEGUN_LATER_SHARE:
+            self._begin_later(random)
         if self._damage is not None:
             does_it = {
                 "anew": self._replace,
@@ -118,6 +130,15 @@ class Replacing:
             self._history.world.after(self._damage.at, partial(does_it, self._damage))
 
     # -- what happens -----------------------------------------------------------------------------
+
+    def _begin_later(self, random: Random) -> None:
+        """Let retention have removed what was in some topics before there is a group."""
+        for topic in self._inputs():
+            for partition in range(self._history.plan.partitions):
+                tp, count = TP(topic, partition), random.choice((0, 3))
+                self._history.broker.produce(tp, [(b"old", b"{}", [])] * count)
+                self._history.broker.at(tp).cut(count)
+                self._first[tp] = count
 
     def _replace(self, damage: Damage) -> None:
         topics = [*self._inputs(), *[TOPICS.state] * 4]
@@ -198,9 +219,13 @@ class Replacing:
                 self._kill(worker, damage.seconds)
         tp = tps[damage.topic % len(tps)]
         log = history.broker.at(tp)
+        self._is_loaded_after = not history.alive()
         begin = log.begin + math.ceil(damage.share * (log.end - log.begin))
         history.world.note("kafka", f"removes what is below {begin} of {tp}")
-        self._removed += log.cut(begin)
+        gone = log.cut(begin)
+        self._removed += gone
+        if state.position_key(tp.topic) not in history.checks.state[tp.partition]:
+            self._unknown.update((tp, each.offset) for each in gone)
 
     def _undone(self) -> list[TP]:
         """Return the partitions that have records which are not done."""
@@ -229,9 +254,17 @@ class Replacing:
         tp, world = TP(topic, partition), self._history.world
         offsets = [*lost.pending, *(each for span in lost.unread for each in range(*span))]
         world.note("worker", f"has lost {offsets} of {tp}")
+        if any(offset < self._first.get(tp, 0) for offset in offsets):
+            world.violate(f"{offsets} of {tp} are said to be lost, and were gone before the group")
         self._told.update((tp, offset) for offset in offsets)
         if self._damage is not None and self._damage.kind == "old":
             world.violate(f"{offsets} of {tp} were done, and are said to be lost")
+
+    def goes_on(self, partition: int) -> None:
+        """Hear that a step begins: what is gone of the partition was said when it was loaded."""
+        removed = [each for each in self._removed if each.partition == partition]
+        if self._is_loaded_after and (unsaid := self._unsaid(removed)):
+            self._history.world.violate(f"a worker goes on, and {unsaid[0]}")
 
     def excused(self) -> set[str]:
         """Return the runs of which something was lost.
@@ -244,10 +277,13 @@ class Replacing:
 
     def unsaid(self) -> list[str]:
         """Return what was removed before it was done and that nobody has said to be lost."""
+        return self._unsaid(self._removed)
+
+    def _unsaid(self, removed: list[Record]) -> list[str]:
         return [
             f"{record.topic} {record.partition} {record.offset} is lost without a word"
-            for record in self._removed
-            if (TP(record.topic, record.partition), record.offset) not in self._told
+            for record in removed
+            if (TP(record.topic, record.partition), record.offset) not in self._told | self._unknown
             and not self._history.checks.is_settled(record)
         ]
 

@@ -21,6 +21,7 @@ class Owner:
 
     time_ms: float
     held_back: bool = False
+    knows_time: bool = True
     forgotten: list[Entry] = field(default_factory=list)
 
     def now_ms(self) -> float:

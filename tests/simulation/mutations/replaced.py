@@ -63,9 +63,20 @@ def _a_folder_of_another_topic_is_used(store: Any, _log_id: str, end: int) -> st
     return _unusable(store, store.log_id, end)
 
 
-@instead_of(Task, "cut", near=1_500)
+@instead_of(Task, "cut", near=226)
 def _what_is_gone_is_waited_for(self: Any, _topic: str, _begin: int) -> None:
     del self
+
+
+_note_log = InputCheck._note
+
+
+@instead_of(InputCheck, "_note")
+def _what_was_gone_before_the_group_is_lost(self: Any, topic: str, found: Found) -> None:
+    frontier = self._frontier(topic)
+    before = frontier.next
+    _note_log(self, topic, found)
+    frontier.next = before
 
 
 @instead_of(Frontier, "skipped", near=144)
