@@ -23,8 +23,8 @@ from fleet.config.settings import Settings
 from fleet.records.envelope import Envelope
 from fleet.records.errors import FleetError
 from fleet.records.log import Delivered
+from fleet.records.partitions import partition_of
 from fleet.runtime.broker import BrokerUnreachable
-from fleet.runtime.reader import partition_of
 
 _BATCH = 2_000
 

@@ -27,8 +27,8 @@ from fleet.config.settings import Settings
 from fleet.records.envelope import Envelope
 from fleet.records.errors import FleetError
 from fleet.records.log import Delivered
+from fleet.records.partitions import partition_of
 from fleet.runtime.broker import BrokerUnreachable, Clients, client_arguments
-from fleet.runtime.reader import partition_of
 
 _BATCH = 500
 _CLOSE_SECONDS = 5.0

@@ -14,7 +14,7 @@ from fleet.records.envelope import BrokenEnvelope
 from fleet.records.errors import FleetError
 from fleet.records.lifecycle import Completed, StepRecord
 from fleet.records.log import Delivered
-from fleet.runtime.reader import partition_of
+from fleet.records.partitions import partition_of
 from fleet.workflow import definition
 
 #: A run's first step record is not older than its `started` by more than brokers' clocks differ.

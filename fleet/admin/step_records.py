@@ -12,8 +12,8 @@ from aiokafka import TopicPartition
 from fleet.admin.reader import Reader
 from fleet.config.settings import Settings
 from fleet.records.log import Delivered
+from fleet.records.partitions import partition_of
 from fleet.runtime.loading import delivered
-from fleet.runtime.reader import partition_of
 
 _POLL_MS = 50
 

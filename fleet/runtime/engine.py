@@ -100,6 +100,7 @@ class Engine:
             monotonic=self._backend.monotonic,
             dedupe_days=settings.dedupe_days,
             resume_days=settings.resume_days,
+            partitions=lambda: self.partitions,
             pulse=Pulse(SILENT_SESSIONS * settings.session_seconds, self._backend.monotonic),
         )
         self.inputs = frozenset(self.charter.inputs)

@@ -12,7 +12,6 @@ import contextlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, Protocol
 
 from aiokafka import TopicPartition
@@ -23,10 +22,10 @@ from aiokafka.errors import (
     UnsupportedCodecError,
     UnsupportedVersionError,
 )
-from aiokafka.partitioner import DefaultPartitioner
 
 from fleet.config.settings import Settings
 from fleet.records.log import Delivered, Outgoing
+from fleet.records.partitions import partition_of
 from fleet.records.topics import Topics
 from fleet.runtime import logs
 from fleet.runtime.broker import BrokerUnreachable, Clients, stop_reader
@@ -55,15 +54,6 @@ _HOPELESS = (
     UnsupportedCodecError,
     UnsupportedVersionError,
 )
-
-
-# A run's partition is asked for a few times, and the hash is written in Python.
-@lru_cache(maxsize=50_000)
-def partition_of(run_id: str, partitions: int) -> int:
-    """Return the partition of a run's records: Kafka's default hash of its id."""
-    every = list(range(partitions))
-    chosen: int = DefaultPartitioner()(run_id.encode(), every, every)
-    return chosen
 
 
 class LogUnreadable(WorkflowRuntimeError):

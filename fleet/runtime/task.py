@@ -23,6 +23,7 @@ from fleet.records.envelope import BrokenEnvelope, Envelope
 from fleet.records.events import decoded, type_name
 from fleet.records.lifecycle import StepRecord
 from fleet.records.log import Delivered, Outgoing
+from fleet.records.partitions import misplaced
 from fleet.records.topics import Topics
 from fleet.runtime import ends_index, logs
 from fleet.runtime.budget import Budgets
@@ -77,6 +78,8 @@ class Charter:
     pulse: Pulse = field(default_factory=lambda: Pulse(math.inf, time.monotonic))
     #: In memory a state does not outlive its process.
     quarantine: Quarantine = field(default_factory=Quarantine)
+    #: How many partitions each topic has.
+    partitions: Callable[[], int] = lambda: 1
     #: A local clock that nobody sets, in seconds.
     monotonic: Callable[[], float] = time.monotonic
 
@@ -280,9 +283,10 @@ class Task:
     def _read_envelope(self, record: Delivered) -> Envelope | None:
         try:
             envelope = envelopes.parse(record.headers)
-            if record.key == envelope.run_id.encode():
+            wrong = misplaced(record, envelope, self.charter.partitions())
+            if not wrong:
                 return envelope
-            broken = BrokenEnvelope("the record's key is not its run id")
+            broken = BrokenEnvelope(wrong)
         except BrokenEnvelope as failure:
             broken = failure
         # What is in `runs` concerns a run only once it can be read.

@@ -17,9 +17,9 @@ from faust.streams import current_event
 from fleet.records import envelope as envelopes
 from fleet.records.envelope import BrokenEnvelope, Envelope
 from fleet.records.events import Event, UndecodableEvent, decoded, encoded, type_name
+from fleet.records.partitions import partition_of
 from fleet.runtime import logs, provision
 from fleet.runtime.engine import Engine
-from fleet.runtime.reader import partition_of
 from fleet.workflow import call_checks
 from fleet.workflow.errors import WorkflowConfigurationError
 

@@ -17,8 +17,8 @@ from fleet.config.settings import Settings
 from fleet.dev.kafka import Broker
 from fleet.records.envelope import Envelope
 from fleet.records.lifecycle import DeadLetter
+from fleet.records.partitions import partition_of
 from fleet.runtime.connection import Connection
-from fleet.runtime.reader import partition_of
 
 pytestmark = pytest.mark.kafka
 
@@ -127,12 +127,21 @@ async def test_foreign_records_beside_healthy_runs(place: Place, flow: Connectio
                 headers=[*envelope.headers(), *headers],
                 partition=partition_of(run_id, PARTITIONS),
             )
+    # A start as a client writes it that chooses partitions by another hash than Kafka's.
+    envelope = Envelope(run_id="astray", event_id="astray", type="Order")
+    await producer.send_and_wait(
+        f"{place.prefix}.raising.Order",
+        key=b"astray",
+        value=b"{}",
+        headers=envelope.headers(),
+        partition=(partition_of("astray", PARTITIONS) + 1) % PARTITIONS,
+    )
     await producer.stop()
 
     await asyncio.gather(*(flow.run() for _ in range(HEALTHY)))
 
     letters = await place.letters()
-    assert len(letters) == 4 * len(foreign)
+    assert len(letters) == 4 * len(foreign) + 1
     assert {each.reason for each in letters} == {"broken_envelope"}
     assert place.worker.is_alive()
 

@@ -32,8 +32,8 @@ from workers import WorkerProcess
 from fleet import connect
 from fleet.config.settings import Settings
 from fleet.dev import kafka
+from fleet.records.partitions import partition_of
 from fleet.runtime.connection import Connection
-from fleet.runtime.reader import partition_of
 
 PARTITIONS = 8
 RUNS_PER_SECOND = 50

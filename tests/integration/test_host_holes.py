@@ -27,6 +27,7 @@ from fleet.dev.kafka import Broker
 from fleet.records.envelope import Envelope
 from fleet.records.lifecycle import Completed, Started
 from fleet.records.log import Outgoing
+from fleet.records.partitions import partition_of
 from fleet.records.topics import Topics
 from fleet.runtime import engine as engine_module
 from fleet.runtime import faust_consumer, lost_tasks, provision, transactions
@@ -41,7 +42,7 @@ from fleet.runtime.loading import Loader
 from fleet.runtime.log import Receipt, RecordsRefused, TaskLost
 from fleet.runtime.lost_tasks import LostTasks
 from fleet.runtime.provision import TopicsMismatched
-from fleet.runtime.reader import KafkaLink, partition_of
+from fleet.runtime.reader import KafkaLink
 from fleet.runtime.rocks import RocksStore
 from fleet.runtime.serving import FleetApp
 from fleet.runtime.transactions import KafkaLog

@@ -33,10 +33,10 @@ from fleet.records.lifecycle import (
     Started,
     TimedOut,
 )
+from fleet.records.partitions import partition_of
 from fleet.records.topics import Topics
 from fleet.runtime.engine import Engine
 from fleet.runtime.guarded_store import StoreFailed
-from fleet.runtime.reader import partition_of
 from fleet.workflow.state import META
 
 pytestmark = pytest.mark.kafka

@@ -27,9 +27,9 @@ from fleet.admin import cli
 from fleet.config.settings import Settings
 from fleet.dev.kafka import Broker
 from fleet.records.envelope import Envelope
+from fleet.records.partitions import partition_of
 from fleet.records.topics import Topics
 from fleet.runtime import provision
-from fleet.runtime.reader import partition_of
 from fleet.workflow import definition
 
 pytestmark = pytest.mark.kafka

@@ -25,8 +25,8 @@ from fleet.records.lifecycle import (
     Started,
     StepRecord,
 )
+from fleet.records.partitions import partition_of
 from fleet.runtime.guarded_store import StoreFailed
-from fleet.runtime.reader import partition_of
 from fleet.workflow import definition, state
 from fleet.workflow.runs import End
 from simulation.broker import Broker

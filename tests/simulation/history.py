@@ -14,6 +14,7 @@ from fleet.records.events import type_name
 from fleet.runtime import budget, loading, lost_tasks
 from fleet.workflow.errors import RunUnheard
 from simulation import call_checks, calls_plan, clock_checks, clocks, outsider, plan, wire
+from simulation.astray import astray
 from simulation.broker import Broker
 from simulation.caller import CallerProcess
 from simulation.checks import Checks
@@ -507,7 +508,7 @@ def _slow_ends(seconds: float, request: str) -> float:
 def simulate(seed: int) -> Verdict:
     """Run the history of a seed."""
     called = calls_plan.called(themed(plan.make(seed)), plan.LONG)
-    made = clocks.clocked(poisoned(undisturbed(called)), busy=damage(seed) is not None)
+    made = clocks.clocked(astray(poisoned(undisturbed(called))), busy=damage(seed) is not None)
     ids = Random(f"ids {seed}")
     uncommitted = made.crowd.uncommitted if made.crowd else budget.UNCOMMITTED_STEPS
     with (

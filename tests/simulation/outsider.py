@@ -5,7 +5,8 @@ from faust.types import TP
 from fleet.records.envelope import Envelope
 from fleet.records.events import encoded, type_name
 from fleet.records.lifecycle import Cancelled, Resumed, Started
-from fleet.runtime.reader import partition_of
+from fleet.records.partitions import partition_of
+from simulation.astray import ASTRAY
 from simulation.broker import Broker
 from simulation.flow import POISON, Advice, Order, Part
 from simulation.grown import Hint
@@ -13,12 +14,16 @@ from simulation.plan import Crowd
 from simulation.worker import TOPICS
 
 
-def copy_start(broker: Broker, run_id: str, partitions: int) -> None:
-    """Write a run's first start event once more, as a client does that heard no answer."""
+def copy_start(broker: Broker, run_id: str, partitions: int, *, shift: int = 0) -> None:
+    """Write a run's first start event once more, as a client does that heard no answer.
+
+    With a *shift* into another partition, as a client does that chooses by another hash.
+    """
     tp = TP(TOPICS.event(type_name(Order)), partition_of(run_id, partitions))
     for record in broker.at(tp).records():
         if record.key == run_id.encode():
-            broker.produce(tp, [(record.key, record.value, record.headers)])
+            other = tp._replace(partition=(tp.partition + shift) % partitions)
+            broker.produce(other, [(record.key, record.value, record.headers)])
             return
 
 
@@ -31,7 +36,10 @@ def copy_shown(broker: Broker, partitions: int) -> None:
 
 
 def poison(broker: Broker, run_id: str, partitions: int, kind: str) -> None:
-    """Write a record whose value, type or envelope cannot be read."""
+    """Write a record that cannot be read, or that is in a partition where its run is not."""
+    if kind == ASTRAY:
+        copy_start(broker, run_id, partitions, shift=1)
+        return
     tp = TP(TOPICS.event(type_name(Part)), partition_of(run_id, partitions))
     key, value = run_id.encode(), _VALUES.get(kind, b"{}")
     name = "Nothing" if kind == "type" else type_name(Part)

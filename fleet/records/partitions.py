@@ -1,0 +1,48 @@
+"""Which partition a run's records are in: of every topic of its workflow the same."""
+
+from functools import lru_cache
+
+from aiokafka.partitioner import DefaultPartitioner
+
+from fleet.records.envelope import Envelope
+from fleet.records.lifecycle import Completed, Failed, Known, Started, TimedOut
+from fleet.records.log import Delivered
+
+
+def hashed(run_id: str, partitions: int) -> int:
+    """Return the partition of a run's records: Kafka's default hash (murmur2) of its id."""
+    every = list(range(partitions))
+    chosen: int = DefaultPartitioner()(run_id.encode(), every, every)
+    return chosen
+
+
+# A run's partition is asked for a few times, and the hash is written in Python.
+partition_of = lru_cache(maxsize=50_000)(hashed)
+
+
+def misplaced(record: Delivered, envelope: Envelope, partitions: int) -> str:
+    """Say why *record* is none of the run that its headers name; empty where it is.
+
+    A client that chooses partitions by another hash (librdkafka's default is CRC32) puts records
+    where their run is not: a start would begin a second run of the same id there, unseen.
+    """
+    if record.key != envelope.run_id.encode():
+        return "the record's key is not its run id"
+    # The hash costs microseconds. What a task of ours wrote is where the task is.
+    if partitions == 1 or not _is_from_outside(envelope):
+        return ""
+    own = hashed(envelope.run_id, partitions)
+    if own == record.partition:
+        return ""
+    return (
+        f"the record is in partition {record.partition}, and its run in partition {own} by Kafka's "
+        "default hash of the key: set the producer's partitioner to murmur2 (`partitioner="
+        "murmur2_random` in librdkafka)"
+    )
+
+
+def _is_from_outside(envelope: Envelope) -> bool:
+    return not envelope.parent_id and envelope.type not in _WRITTEN_BY_TASKS
+
+
+_WRITTEN_BY_TASKS = frozenset(each.kind for each in (Started, Known, Completed, Failed, TimedOut))
