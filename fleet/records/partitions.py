@@ -29,7 +29,7 @@ def misplaced(record: Delivered, envelope: Envelope, partitions: int) -> str:
     if record.key != envelope.run_id.encode():
         return "the record's key is not its run id"
     # The hash costs microseconds. What a task of ours wrote is where the task is.
-    if partitions == 1 or not _is_from_outside(envelope):
+    if partitions <= 1 or not _is_from_outside(envelope):
         return ""
     own = hashed(envelope.run_id, partitions)
     if own == record.partition:
