@@ -1,45 +1,101 @@
 """
 Events: what flows between steps, and the only thing in a record's value.
 
-An event is a frozen pydantic model, because the same object may be handed to several steps. Unknown
-fields are an error where an event is made (a typo is found at once) and ignored where one is read
-(a newer producer does not break an older worker).
+An event is a frozen pydantic model, because what was sent does not change any more. Unknown fields
+are an error where an event is made (a typo is found at once) and ignored where one is read (a newer
+producer does not break an older worker).
+
+What is written comes back equal and of its type, or is refused where it is written: by then its
+sender can still be told. Most types promise it and cost nothing; see `field_types`.
 """
 
-from typing import Any, TypeVar
+import warnings
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+from typing_extensions import dataclass_transform
 
+from fleet.records import field_types, values
+from fleet.records.clear_text import ON_THE_WIRE
 from fleet.records.errors import FleetError
+from fleet.records.field_types import Promise
+
+if TYPE_CHECKING:
+    from pydantic._internal._model_construction import ModelMetaclass
+else:
+    ModelMetaclass = type(BaseModel)
 
 
 class UnencodableEvent(FleetError):
-    """Raised when an event holds what JSON cannot carry."""
+    """Raised when an event holds what does not come back from JSON as it is."""
 
     def __init__(self, event_type: str, reason: str) -> None:
-        super().__init__(
-            f"this {event_type} cannot be written as JSON: {reason}; put only text, numbers, "
-            "lists, dictionaries and pydantic models into events"
-        )
+        super().__init__(f"this {event_type} cannot be sent: {reason}")
 
 
 class UndecodableEvent(FleetError):
     """Raised when the bytes of a record are no event of the type that they claim."""
 
     def __init__(self, event_type: str, reason: str) -> None:
+        #: What pydantic found.
+        self.reason = reason
         super().__init__(
             f"this cannot be read as {event_type}: {reason}; send the fields that {event_type} "
             "declares, as JSON"
         )
 
 
-class Event(BaseModel):
+class FrozenEvent(FleetError, AttributeError):
+    """Raised when somebody assigns to a field of an event."""
+
+    def __init__(self, event_type: str, name: str) -> None:
+        super().__init__(
+            f"{event_type}.{name} cannot be changed: an event is frozen, and every step has a copy "
+            f"of its own; make another one: `ev.model_copy(update={{{name!r}: ...}})`"
+        )
+
+
+@dataclass_transform(
+    kw_only_default=True, frozen_default=True, field_specifiers=(Field, PrivateAttr)
+)
+class _EventMeta(ModelMetaclass):
+    """Tells type checkers that events are frozen; pydantic's own says so of no model."""
+
+    def __new__(mcs, name: str, bases: Any, namespace: Any, **options: Any) -> type:
+        with warnings.catch_warnings():
+            # A field may be called `json` or `get`: nothing here calls the method of that name.
+            warnings.filterwarnings("ignore", "Field name .* shadows an attribute", UserWarning)
+            return super().__new__(mcs, name, bases, namespace, **options)
+
+
+class Event(BaseModel, metaclass=_EventMeta):
     """Base of all events; subclass it and declare the fields.
 
-    Fields hold whatever pydantic can turn into JSON and back.
+    Fields hold whatever pydantic can turn into JSON and back; docs/types.md has a table.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # NaN and infinity have no other form in JSON; bytes need not be text.
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        ser_json_inf_nan="strings",
+        ser_json_bytes="base64",
+        val_json_bytes="base64",
+    )
+
+    if not TYPE_CHECKING:
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            try:
+                super().__setattr__(name, value)
+            except ValidationError:
+                raise FrozenEvent(type_name(self), name) from None
+
+        def __delattr__(self, name: str) -> None:
+            try:
+                super().__delattr__(name)
+            except ValidationError:
+                raise FrozenEvent(type_name(self), name) from None
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return the field *name*, or *default* where the event has none."""
@@ -56,6 +112,10 @@ class StartEvent(Event):
     """Starts a run. Takes any fields; subclass it to declare (and check) them."""
 
     model_config = ConfigDict(extra="allow")
+
+    if TYPE_CHECKING:
+
+        def __init__(self, **fields: Any) -> None: ...
 
 
 class StopEvent(Event):
@@ -75,15 +135,92 @@ def type_name(event: Event | type[Event]) -> str:
     return (event if isinstance(event, type) else type(event)).__name__
 
 
-def encoded(event: Event) -> bytes:
+class StatedResult(Protocol):
+    """What a workflow says the `.result` of its plain StopEvent is."""
+
+    def sent(self, value: Any) -> Any:
+        """Return a step's value as the stated type; raise UndecodableEvent."""
+        ...
+
+    def read(self, value: Any) -> Any:
+        """Return what was read as the stated type; raise UndecodableEvent."""
+        ...
+
+
+def promise(event_type: type[Event]) -> Promise:
+    """Return what the types of the fields promise of their values."""
+    known: Promise | None = event_type.__dict__.get("__fleet_promise__")
+    if known is None:
+        known = field_types.promise(event_type)
+        if event_type.__pydantic_complete__:
+            event_type.__fleet_promise__ = known  # type: ignore[attr-defined]
+    return known
+
+
+def encoded(event: Event, result: StatedResult | None = None) -> bytes:
     """Return an event as a record's value: a JSON object in UTF-8.
 
-    Raises UnencodableEvent where a field's value has no JSON.
+    *result* is what the workflow says of a plain StopEvent's `.result`. Raises UnencodableEvent,
+    with the field, where something would not come back equal and of its type.
     """
+    promised = promise(type(event))
+    if promised.findings:
+        raise UnencodableEvent(type_name(event), promised.findings[0])
     try:
-        return event.__pydantic_serializer__.to_json(event)
-    except ValueError as failure:
-        raise UnencodableEvent(type_name(event), str(failure)) from None
+        value, sure = _written(event, "error"), promised.kept(event)
+    except ValueError:
+        # A value is not of its field's type, or has no JSON at all.
+        value, sure = _written_at_all(event), False
+    stated = result if type(event) is StopEvent else None
+    if stated is not None or not sure:
+        _check(event, value, stated)
+    return value
+
+
+def _written(event: Event, on_doubt: Literal["error", "none"], **only: Any) -> bytes:
+    return event.__pydantic_serializer__.to_json(
+        event, by_alias=False, round_trip=True, warnings=on_doubt, context=ON_THE_WIRE, **only
+    )
+
+
+def _written_at_all(event: Event) -> bytes:
+    try:
+        return _written(event, "none")
+    except (ValueError, AttributeError) as failure:
+        reason = str(failure).splitlines()[0].removeprefix("Error serializing to JSON: ")
+        raise UnencodableEvent(
+            type_name(event), f"{_unwritable(event)}{reason}; {_JSON_HAS}"
+        ) from None
+
+
+_JSON_HAS = "put only text, numbers, lists, dictionaries and pydantic models into events"
+
+
+def _unwritable(event: Event) -> str:
+    """Return the name of the field that cannot be written, as the beginning of a sentence."""
+    for name in (*type(event).model_fields, *(event.__pydantic_extra__ or ())):
+        try:
+            _written(event, "none", include={name})
+        except (ValueError, AttributeError):
+            return f"{name}: "
+    return ""
+
+
+def _check(event: Event, value: bytes, stated: StatedResult | None) -> None:
+    """Raise UnencodableEvent where *value* is not read as *event*."""
+    try:
+        before, after = event, decoded(type(event), value)
+    except UndecodableEvent as failure:
+        raise UnencodableEvent(
+            type_name(event),
+            f"it could not be read again: {failure.reason}; put in what its fields declare",
+        ) from None
+    if stated is not None:
+        before = before.model_copy(update={"result": stated.sent(before.get("result"))})
+        after = after.model_copy(update={"result": stated.read(after.get("result"))})
+    changed = values.difference(before, after)
+    if changed is not None:
+        raise UnencodableEvent(type_name(event), str(changed))
 
 
 def decoded(event_type: type[E], value: bytes) -> E:

@@ -394,7 +394,7 @@ class Caller:
             event = self._decoded(name, value)
             result = definition.result_of(self._definition, event)
         except UndecodableEvent as unreadable:
-            self._close(waiting, error=WorkflowRuntimeError(f"the result is {unreadable}"))
+            self._close(waiting, error=WorkflowRuntimeError(str(unreadable)))
         except FOREIGN as failure:
             error = WorkflowRuntimeError(
                 f"the result cannot be read: its type {name} raises {told(failure)} for what the "

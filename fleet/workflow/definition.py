@@ -8,6 +8,7 @@ workflow may name event types that are defined after it.
 import re
 import types
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar, Generic
 
 from pydantic import ValidationError
@@ -76,7 +77,8 @@ def graph(workflow: type[Definition]) -> Graph:
         built = build(workflow.__name__, _steps(workflow), workflow.start_event_type, result)
         if findings := list(stated.findings(built)):
             raise WorkflowValidationError(workflow.__name__, findings)
-        workflow._fleet_graph = built  # noqa: SLF001
+        typed = stated if stated.values and stated.stated is not Any else None
+        workflow._fleet_graph = replace(built, result=typed)  # noqa: SLF001
     return workflow._fleet_graph  # noqa: SLF001
 
 

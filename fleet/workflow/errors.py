@@ -89,9 +89,11 @@ class UnfitResult(UndecodableEvent):
     """Raised when the `.result` of a plain StopEvent is not what the workflow says it is."""
 
     def __init__(self, stated: str, reason: str) -> None:
+        self.reason = reason
         FleetError.__init__(
             self,
-            f"no {stated}, as the workflow says: {reason}; return such a result, or change what "
+            f"the result is no {stated}, as the workflow says: {reason}; return such a "
+            f"result, or change what "
             f"Workflow[{stated}] says",
         )
 

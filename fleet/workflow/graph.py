@@ -9,7 +9,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from fleet.records.events import Event, StartEvent, StopEvent, type_name
+from fleet.records.events import (
+    Event,
+    StartEvent,
+    StatedResult,
+    StopEvent,
+    promise,
+    type_name,
+)
 from fleet.workflow.errors import WorkflowValidationError
 from fleet.workflow.steps import Step
 
@@ -27,6 +34,8 @@ class Graph:
     start: type[Event]
     #: Result event types: StopEvent, its subclasses and `result_event_type`.
     results: tuple[type[Event], ...]
+    #: What the workflow says of a plain StopEvent's `.result`; None where it says nothing.
+    result: StatedResult | None = None
 
     @cached_property
     def accepting(self) -> dict[str, tuple[Step, ...]]:
@@ -103,6 +112,7 @@ def _results(steps: tuple[Step, ...], result: type[Event] | None) -> tuple[type[
 
 def _findings(graph: Graph) -> Iterator[str]:
     yield from _names(graph)
+    yield from _fields(graph)
     yield from _result_findings(graph)
     yield from _unmatched(graph)
     yield from _unreachable(graph)
@@ -125,6 +135,11 @@ def _names(graph: Graph) -> Iterator[str]:
             )
         if type_name(event) in RESERVED_TYPE_NAMES:
             yield f"no event type may be called {type_name(event)}; rename it"
+
+
+def _fields(graph: Graph) -> Iterator[str]:
+    for event in _unique([graph.start, *_all_types(graph.steps), *graph.results]):
+        yield from promise(event).findings
 
 
 def _result_findings(graph: Graph) -> Iterator[str]:

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 from pydantic_core import to_json
 
+from fleet.records import field_types
 from fleet.records.events import Event, StopEvent, problems, type_name
 from fleet.workflow.errors import UnfitResult
 from fleet.workflow.graph import Graph
@@ -72,6 +73,15 @@ class ResultType:
         """Return what a caller gets for a result event; raise UnfitResult."""
         return event if type(event) is not StopEvent else self.read(event.result)
 
+    def sent(self, value: Any) -> Any:
+        """Return the `.result` of a step's plain StopEvent as the type; raise UnfitResult."""
+        if self._adapter is None:
+            return value
+        try:
+            return self._adapter.validate_python(value)
+        except Exception as failure:  # noqa: BLE001 - the boundary: types are the user's code
+            raise UnfitResult(str(self), problems(failure)) from None
+
     def read(self, value: Any) -> Any:
         """Return the `.result` of a plain StopEvent as the type it was; raise UnfitResult."""
         if self._adapter is None:
@@ -117,7 +127,8 @@ class ResultType:
                 "subclasses of StopEvent"
             )
         try:
-            _ = self._adapter
+            if self._adapter is not None:
+                yield from field_types.findings(self._adapter, "its result")
         except PydanticUserError as unknown:
             yield (
                 f"its result {self} cannot be read from JSON "

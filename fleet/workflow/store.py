@@ -8,8 +8,10 @@ not overwrite each other. A dictionary is what its leaves make; an empty one is 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pydantic import BaseModel
 from pydantic_core import from_json, to_json
 
+from fleet.records import values
 from fleet.workflow.errors import ContextStateError, NotAvailableYet
 from fleet.workflow.state import FEW_CHANGES, MemoryState, Overlay
 
@@ -42,15 +44,24 @@ class Store:
     async def set(self, path: str, value: Any) -> None:
         """Set the value at *path*, replacing whatever was at or below it.
 
-        Raises ContextStateError where JSON has no such value, or a part of *path* is no dictionary.
+        Raises ContextStateError where the value would not come back from JSON equal and of its
+        type, or a part of *path* is no dictionary.
         """
-        parts, plain = _parts(path), _plain(path, value)
+        parts, value = _parts(path), _checked(path, value)
+        leaves = self._written(parts, value, path)
         for depth in range(1, len(parts)):
             self._make_room(parts[:depth], path)
         self._state.delete(self._key(parts))
         self._state.delete_all(self._key(parts) + b".")
-        for leaf, encoded in _leaves(parts, plain):
-            self._state.put(self._key(leaf), encoded)
+        for key, encoded in leaves:
+            self._state.put(key, encoded)
+
+    def _written(self, parts: list[str], value: Any, path: str) -> list[tuple[bytes, bytes]]:
+        try:
+            return [(self._key(leaf), encoded) for leaf, encoded in _leaves(parts, value)]
+        except ValueError as failure:
+            # Halves of characters, which UTF-8 has not.
+            raise _unkept(path, failure) from None
 
     async def delete(self, path: str) -> None:
         """Remove the value at *path* and below; nothing happens where there is none."""
@@ -165,14 +176,38 @@ def _parts(path: str) -> list[str]:
     return parts
 
 
-def _plain(path: str, value: Any) -> Any:
+def _checked(path: str, value: Any) -> Any:
+    """Return *value* if it comes back from JSON as it is; raise ContextStateError."""
+    if values.plain(value):
+        return value
     try:
-        return from_json(to_json(value))
+        changed = values.difference(value, from_json(to_json(value)), path)
     except ValueError as failure:
-        raise ContextStateError(
-            f"the value at {path!r} cannot be kept ({failure}); the context holds what JSON has: "
-            "text, numbers, lists, dictionaries, pydantic models"
-        ) from None
+        raise _unkept(path, failure) from None
+    if changed is not None:
+        raise ContextStateError(_kept_otherwise(value, changed))
+    return value
+
+
+_JSON_HAS = (
+    "the context holds what JSON has: text, numbers, lists and dictionaries with text as keys"
+)
+
+
+def _unkept(path: str, failure: ValueError) -> ContextStateError:
+    return ContextStateError(f"the value at {path!r} cannot be kept: {failure}; {_JSON_HAS}")
+
+
+def _kept_otherwise(value: Any, changed: values.Difference) -> str:
+    what, _, instead = changed.reason.partition("; ")
+    if isinstance(value, BaseModel):
+        kind = type(value).__name__
+        instead = (
+            f"set `value.model_dump(mode='json')` and read it with `{kind}.model_validate(...)`"
+        )
+    elif not isinstance(value, values.SECRETS):
+        instead = _JSON_HAS
+    return f"the value at {changed.path!r} cannot be kept: {what}; {instead}"
 
 
 def _leaves(parts: list[str], value: Any) -> Iterator[tuple[list[str], bytes]]:

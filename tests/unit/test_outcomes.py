@@ -120,7 +120,7 @@ class TestOtherType:
 
     def validation(self) -> Exception:
         with pytest.raises(ValueError, match="number") as caught:
-            Number(number="x")
+            Number(number="x")  # type: ignore[arg-type]
         return caught.value
 
     def local(self) -> Exception:

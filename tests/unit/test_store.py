@@ -1,13 +1,14 @@
 """`ctx.store`: paths, dictionaries of leaves, and what an attempt shows to others and when."""
 
 import copy
+import math
 import random
 from collections.abc import Coroutine, Iterator
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 
 from fleet import ContextStateError
 from fleet.workflow import store
@@ -21,6 +22,14 @@ RUN = context_prefix("run")
 class Part(BaseModel):
     text: str
     pages: list[int]
+
+
+def nested(depth: int) -> Any:
+    """Return a list in a list in a list."""
+    value: Any = 1
+    for _ in range(depth):
+        value = [value]
+    return value
 
 
 def now(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -104,16 +113,38 @@ class TestGetAndSet:
         attempt.set("a", 1)
         assert attempt.whole == {"a": 1, "ab": "ab", "a-b": {"x": "a-b.x"}}
 
-    def test_a_model_is_kept_as_its_json(self, attempt: Attempt) -> None:
-        """A pydantic model comes back as the dictionary of its fields."""
-        attempt.set("part", Part(text="x", pages=[1]))
-        assert attempt.get("part") == {"text": "x", "pages": [1]}
-        assert attempt.get("part.text") == "x"
+    @pytest.mark.parametrize(
+        ("value", "said"),
+        [
+            (
+                Part(text="x", pages=[1]),
+                r"'a' cannot be kept: a Part would come back as a dict; set `value.model_dump",
+            ),
+            ({"b": [datetime(2026, 1, 2, tzinfo=UTC)]}, "'a.b.0' cannot be kept: a datetime would"),
+            ({1, 2}, "a set would come back as a list; the context holds what JSON has: text"),
+            ({1: 2}, "a key of type int would come back as another"),
+            ({"b": (1, 2)}, "'a.b' cannot be kept: a tuple would come back as a list"),
+            (SecretStr("x"), "a SecretStr is masked when it is written.*; send where the secret"),
+            (b"x", "a bytes would come back as a str"),
+            (object(), "'a' cannot be kept: .*object.*; the context holds what JSON has"),
+            (10**5000, "'a' cannot be kept: "),
+            (nested(300), "'a' cannot be kept: "),
+        ],
+        ids=lambda value: type(value).__name__,
+    )
+    def test_what_would_come_back_as_another_is_refused(
+        self, attempt: Attempt, value: Any, said: str
+    ) -> None:
+        """At once, with the path and the way out; nothing is set."""
+        with pytest.raises(ContextStateError, match=said):
+            attempt.set("a", value)
+        assert attempt.whole == {}
 
-    def test_values_are_what_json_makes_of_them(self, attempt: Attempt) -> None:
-        """Tuples become lists, times text, and keys strings: at once, not after a restart."""
-        attempt.set("a", {1: (1, 2), "at": datetime(2026, 1, 2, tzinfo=UTC)})
-        assert attempt.get("a") == {"1": [1, 2], "at": "2026-01-02T00:00:00Z"}
+    @pytest.mark.parametrize("value", [math.inf, -math.inf, -0.0, 2**63, 10**4000, nested(150)])
+    def test_what_comes_back_is_kept(self, attempt: Attempt, value: Any) -> None:
+        """However odd it is."""
+        attempt.set("a", value)
+        assert repr(attempt.get("a")) == repr(value)
 
     def test_a_key_that_is_no_part_of_a_path_keeps_its_dictionary_whole(
         self, attempt: Attempt

@@ -497,7 +497,7 @@ class TestReturned:
 
     def test_an_event_that_json_cannot_carry_is_refused(self, group: Group) -> None:
         """It is the step's failure, with an error of ours."""
-        with pytest.raises(FleetError, match="StopEvent cannot be written as JSON"):
+        with pytest.raises(FleetError, match="StopEvent cannot be sent: result: "):
             self.returned(group, Sent(JokeEvent()), Sent(StopEvent(result=object())), a=b"1")
         self.nothing_happened(group)
 

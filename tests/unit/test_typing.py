@@ -15,10 +15,10 @@ from fleet import (
     StartEvent,
     StopEvent,
     Workflow,
-    WorkflowRuntimeError,
     WorkflowValidationError,
     step,
 )
+from fleet.workflow.errors import UnfitResult
 
 ROOT = Path(__file__).parents[2]
 
@@ -182,7 +182,7 @@ async def test_a_plain_result_of_another_type_is_told() -> None:
         async def count(self, ev: StartEvent) -> StopEvent:
             return StopEvent(result="many")
 
-    with pytest.raises(WorkflowRuntimeError, match="the result is no int, as the workflow says"):
+    with pytest.raises(UnfitResult, match="the result is no int, as the workflow says"):
         await Counting().run()
 
 
