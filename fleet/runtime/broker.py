@@ -9,7 +9,7 @@ from aiokafka import AIOKafkaProducer
 
 from fleet.config.settings import Settings
 from fleet.records.errors import FleetError
-from fleet.runtime import topic_identity
+from fleet.runtime import header_names, topic_identity
 from fleet.runtime.producer_thread import ProducerThread, ThreadedProducer
 from fleet.runtime.stopping import KafkaReader, stop_reader
 from fleet.runtime.transactional_producer import TransactionalProducer
@@ -22,6 +22,8 @@ __all__ = [
     "stop_reader",
     "tls_context",
 ]
+
+header_names.install()
 
 #: Largest batch of one request and topic, in bytes; below the broker's default limit of 1 MiB.
 BATCH_BYTES = 512 * 1024

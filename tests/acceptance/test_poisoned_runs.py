@@ -7,15 +7,17 @@ from uuid import uuid4
 
 import bare
 import pytest
+import raw_names
 from aiokafka import AIOKafkaProducer
 from raises import KINDS
-from raising_flow import UNREADABLE, RaisingFlow
+from raising_flow import UNREADABLE, Order, RaisingFlow
 from workers import WorkerProcess
 
 from fleet import WorkflowTimeoutError, connect
 from fleet.config.settings import Settings
 from fleet.dev.kafka import Broker
 from fleet.records.envelope import Envelope
+from fleet.records.events import encoded
 from fleet.records.lifecycle import DeadLetter
 from fleet.records.partitions import partition_of
 from fleet.runtime.connection import Connection
@@ -136,9 +138,16 @@ async def test_foreign_records_beside_healthy_runs(place: Place, flow: Connectio
         headers=envelope.headers(),
         partition=(partition_of("astray", PARTITIONS) + 1) % PARTITIONS,
     )
+    # A header whose name is not UTF-8, beside a fine envelope: it is ignored as other names are.
+    named = "named in bytes"
+    envelope = Envelope(run_id=named, event_id=named, type="Order")
+    topic, own = f"{place.prefix}.raising.Order", partition_of(named, PARTITIONS)
+    headers = [*envelope.headers(), (raw_names.Bytes(b"\xff\xfe"), b"1")]
+    await raw_names.send(producer, topic, own, named.encode(), encoded(Order()), headers)
     await producer.stop()
 
     await asyncio.gather(*(flow.run() for _ in range(HEALTHY)))
+    await flow.run(run_id=named)
 
     letters = await place.letters()
     assert len(letters) == 4 * len(foreign) + 1
