@@ -10,6 +10,7 @@ here, a type is of the rest.
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import Enum, Flag
 from functools import partial
 from typing import Any, ClassVar
@@ -121,6 +122,10 @@ def _small(value: Any) -> bool:
 
 def _finite(value: Any) -> bool:
     return type(value) is float and math.isfinite(value)
+
+
+def _finite_decimal(value: Any) -> bool:
+    return type(value) is Decimal and value.is_finite()
 
 
 def _exact(kind: type, value: Any) -> bool:
@@ -390,6 +395,7 @@ class _Reader:
         "timedelta": _plain,
         "int": _with(_small),
         "float": _with(_finite),
+        "decimal": _with(_finite_decimal),
         "uuid": _with(partial(_exact, UUID)),
         "datetime": _with(_whole_minutes),
         "time": _with(_whole_minutes),

@@ -89,16 +89,16 @@ _CHANGED = (
 def _other_type(before: Any, after: Any) -> str:
     if isinstance(before, SECRETS):
         return (
-            f"a {_name(before)} is masked when it is written, because topics are clear text; send "
+            f"{_a(before)} is masked when it is written, because topics are clear text; send "
             f"where the secret is kept, or declare a field `Annotated[{_name(before)}, ClearText]`"
         )
     if isinstance(before, BaseModel) and isinstance(after, BaseModel):
         return (
-            f"a {_name(before)} would come back as a {_name(after)}; declare the field as "
+            f"{_a(before)} would come back as {_a(after)}; declare the field as "
             f"{_name(before)}, or as a union of both"
         )
     return (
-        f"a {_name(before)} would come back as a {_name(after)}; declare the type (a field, "
+        f"{_a(before)} would come back as {_a(after)}; declare the type (a field, "
         "Workflow[...]), or put in what JSON has: text, numbers, lists, dictionaries"
     )
 
@@ -194,6 +194,11 @@ def _naive(moment: datetime) -> datetime:
 
 def _name(value: Any) -> str:
     return type(value).__name__
+
+
+def _a(value: Any) -> str:
+    name = _name(value)
+    return f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}"
 
 
 def _at(path: str, part: Any) -> str:

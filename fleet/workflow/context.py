@@ -5,9 +5,10 @@ A context belongs to one attempt. What it gathers (sent events, changed values) 
 the step's result, all or nothing; only what is written to the stream is visible at once.
 """
 
+import difflib
 from collections.abc import Awaitable, Callable
 from functools import cached_property
-from typing import Any, Generic, NoReturn
+from typing import TYPE_CHECKING, Any, Generic, NoReturn
 
 from typing_extensions import TypeVar
 
@@ -73,8 +74,7 @@ class Context(Generic[Model]):
 
     def send_event(self, event: Event, step: str | None = None) -> None:
         """Send *event* when the step has succeeded, to all accepting steps or only to *step*."""
-        if not isinstance(event, Event):
-            raise NoEvent(event)
+        _must_be_event(event, "send_event")
         self.sent.append((event, step))
 
     def write_event_to_stream(self, event: Event) -> Awaitable[None]:
@@ -82,9 +82,21 @@ class Context(Generic[Model]):
 
         It need not be awaited: the step's result is not committed before it is written.
         """
+        _must_be_event(event, "write_event_to_stream")
         return self._write_to_stream(event)
 
-    def __getattr__(self, name: str) -> NoReturn:
-        if name in _LATER:
-            raise NotAvailableYet(f"ctx.{name}", _LATER[name])
-        raise AttributeError(f"a Context has no attribute {name!r}")
+    if not TYPE_CHECKING:
+        # Type checkers would take every name for one that is there, and stop at it.
+
+        def __getattr__(self, name: str) -> NoReturn:
+            if name in _LATER:
+                raise NotAvailableYet(f"ctx.{name}", _LATER[name])
+            known = [each for each in dir(type(self)) if not each.startswith("_")]
+            near = difflib.get_close_matches(name, [*known, "run_id", "attempt"], n=1)
+            meant = f"; did you mean {near[0]}?" if near else ""
+            raise AttributeError(f"a Context has no attribute {name!r}{meant}", name=name, obj=self)
+
+
+def _must_be_event(given: object, method: str) -> None:
+    if not isinstance(given, Event):
+        raise NoEvent(given, method)

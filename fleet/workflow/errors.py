@@ -111,9 +111,10 @@ class UnexpectedResult(WorkflowRuntimeError):
 class NoEvent(WorkflowRuntimeError):
     """Raised when a step sends something that is no event."""
 
-    def __init__(self, sent: object) -> None:
+    def __init__(self, sent: object, method: str) -> None:
+        what = f"the class {sent.__name__}" if isinstance(sent, type) else type(sent).__name__
         super().__init__(
-            f"ctx.send_event takes an event, not {type(sent).__name__}; make it a subclass of Event"
+            f"ctx.{method} takes an event, not {what}; make an object of a subclass of Event"
         )
 
 

@@ -4,6 +4,9 @@
 # mypy: disable-error-code="empty-body"
 
 import functools
+import re
+import subprocess
+import sys
 import types
 from collections.abc import Callable
 from typing import Any, ClassVar, Generic, TypeVar, cast
@@ -424,7 +427,43 @@ class TestPublicNames:
         """What `fleet` promises can be imported."""
         assert getattr(fleet, name) is not None
 
-    def test_an_unknown_name_says_that_it_is_not_there(self) -> None:
-        """A name of a later version is an AttributeError with that sentence."""
-        with pytest.raises(AttributeError, match="'Collect' does not exist in this version"):
-            fleet.Collect  # noqa: B018 - looking is what is tested
+    @pytest.mark.parametrize(
+        ("name", "said"),
+        [
+            ("HumanResponseEvent", "it is not available in this version; end the run and start an"),
+            ("Collect", "it is not available in this version; send one event that carries what"),
+            ("retry_policy", "it is not available in this version; let the step itself try again"),
+            ("testing", "it is not available in this version; run the workflow in memory"),
+            ("Workfow", "did you mean Workflow?"),
+            ("Steps", "did you mean step?"),
+            ("stopEvent", "did you mean StopEvent?"),
+            ("HumanResponsEvent", "did you mean HumanResponseEvent?"),
+        ],
+    )
+    def test_a_name_that_is_not_there_says_what_to_do(self, name: str, said: str) -> None:
+        """One of a later version and a misspelt one, imported and looked up."""
+        with pytest.raises(AttributeError, match=re.escape(f"fleet has no {name}: {said}")):
+            getattr(fleet, name)
+        with pytest.raises(
+            ImportError, match=re.escape(f"cannot import {name} from fleet: {said}")
+        ):
+            exec(f"from fleet import {name}")  # noqa: S102 - as a user writes it
+        assert not hasattr(fleet, name)
+
+    def test_other_names_are_as_in_any_package(self) -> None:
+        """Modules are imported, and what is like nothing has the usual error."""
+        exec("from fleet import llm, records, joke")  # noqa: S102 - as a user writes it
+        with pytest.raises(ImportError, match="cannot import name 'zebra'"):
+            exec("from fleet import zebra")  # noqa: S102 - as a user writes it
+        with pytest.raises(AttributeError, match=r"fleet has no zebra$"):
+            fleet.zebra  # type: ignore[attr-defined]  # noqa: B018 - looking is what is tested
+
+    def test_the_names_are_listed(self) -> None:
+        """For whoever looks around in a shell, before anything was used."""
+        lines = "import fleet; print(*dir(fleet)); from fleet import *; print(step.__name__)"
+        done = subprocess.run(
+            [sys.executable, "-c", lines], capture_output=True, text=True, check=True
+        )
+        listed, used = done.stdout.splitlines()
+        assert set(fleet.__all__) <= set(listed.split())
+        assert used == "step"
