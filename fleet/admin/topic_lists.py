@@ -8,11 +8,18 @@ from fleet.records.errors import FleetError
 from fleet.records.topics import Topics
 from fleet.runtime import provision
 from fleet.runtime.provision import Plan, TopicNotCreated
+from fleet.runtime.topic_settings import COMPACTED
 from fleet.runtime.workflow import Workflow
 from fleet.workflow import definition
 
 #: Topic configurations that decide what is kept and for how long.
-KEY_CONFIGS = ("cleanup.policy", "retention.ms", "message.timestamp.type")
+KEY_CONFIGS = (
+    "cleanup.policy",
+    "retention.ms",
+    "retention.bytes",
+    "message.timestamp.type",
+    *(name for name, _ in COMPACTED if name not in {"cleanup.policy", "message.timestamp.type"}),
+)
 #: How often, and how far apart in seconds, to look whether the broker shows what it has created.
 _LOOKS = 100
 _LOOK_SECONDS = 0.1

@@ -23,6 +23,7 @@ from fleet.records.topics import Topics
 from fleet.records.topics import audit as audit_name
 from fleet.runtime import logs
 from fleet.runtime.broker import BrokerUnreachable, client_arguments
+from fleet.runtime.topic_settings import COMPACTED, FIXED, LEAST_TOMBSTONE_MS, kept
 from fleet.workflow.graph import Graph
 
 _log = logs.get_logger("provision")
@@ -110,26 +111,16 @@ class Plan:
 
 def wanted(topics: Topics, graph: Graph, settings: Settings) -> tuple[Topic, ...]:
     """Return every topic of a step group with its configuration."""
-    kept = (
-        ("retention.ms", str(settings.event_retention * 1000)),
-        ("message.timestamp.type", "LogAppendTime"),
-    )
-    compacted = (
-        ("cleanup.policy", "compact"),
-        # See `fleet.runtime.loading.STALE_SECONDS`.
-        ("delete.retention.ms", str(86_400_000)),
-        ("message.timestamp.type", "LogAppendTime"),
-    )
+    events = kept(str(settings.event_retention * 1000))
     return tuple(
-        Topic(name, compacted if name == topics.state else kept)
+        Topic(name, COMPACTED if name == topics.state else events)
         for name in topics.all(graph.accepting)
     )
 
 
 def audit(prefix: str) -> Topic:
     """Return the audit topic of a prefix: kept for ever, in one order."""
-    config = (("retention.ms", "-1"), ("message.timestamp.type", "LogAppendTime"))
-    return Topic(audit_name(prefix), config, partitions=1)
+    return Topic(audit_name(prefix), kept("-1"), partitions=1)
 
 
 async def plan(
@@ -224,14 +215,30 @@ def _findings(needed: Iterable[Topic], found: dict[str, Found]) -> Iterable[str]
             f"differ ({shown}): use a new FLEET_PREFIX, or delete the topics that are wrong and "
             "empty and run `fleet topics apply`"
         )
-    for setting in ("message.timestamp.type", "cleanup.policy"):
-        wrong = [topic for topic in needed if _is_wrong(topic, found.get(topic.name), setting)]
+    for setting, expected in FIXED:
+        wrong = [
+            topic.name
+            for topic in needed
+            if _is_wrong(topic, found.get(topic.name), setting, expected)
+        ]
         if wrong:
-            expected = dict(wrong[0].config)[setting]
             yield (
-                f"{', '.join(topic.name for topic in wrong)} must have {setting}={expected}: set "
-                f"it with kafka-configs --alter --add-config {setting}={expected}"
+                f"{', '.join(wrong)} must have {setting}={expected}: set it with kafka-configs "
+                f"--alter --add-config {setting}={expected}"
             )
+    forgetful = [
+        each.name
+        for each in needed
+        if ("cleanup.policy", "compact") in each.config
+        and each.name in found
+        and _tombstone_ms(found[each.name]) < LEAST_TOMBSTONE_MS
+    ]
+    if forgetful:
+        yield (
+            f"{', '.join(forgetful)} must keep for a day what is deleted, or a worker with an old "
+            "copy takes it for there: set it with kafka-configs --alter --add-config "
+            f"delete.retention.ms={LEAST_TOMBSTONE_MS}"
+        )
     small = [each.name for each in found.values() if _most_bytes(each) < LEAST_BATCH_BYTES]
     if small:
         yield (
@@ -240,10 +247,13 @@ def _findings(needed: Iterable[Topic], found: dict[str, Found]) -> Iterable[str]
         )
 
 
-def _is_wrong(topic: Topic, found: Found | None, setting: str) -> bool:
-    expected = dict(topic.config).get(setting)
+def _is_wrong(topic: Topic, found: Found | None, setting: str, expected: str) -> bool:
     actual = found.config.get(setting) if found else None
-    return bool(expected and actual and actual != expected)
+    return (setting, expected) in topic.config and bool(actual) and actual != expected
+
+
+def _tombstone_ms(topic: Found) -> int:
+    return int(topic.config.get("delete.retention.ms") or LEAST_TOMBSTONE_MS)
 
 
 def _most_bytes(topic: Found) -> int:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,13 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from click.testing import CliRunner, Result
 
 from fleet.admin import cli
+from fleet.config.settings import Settings
 from fleet.dev.kafka import Broker
+from fleet.joke import JokeFlow
+from fleet.records.topics import Topics
+from fleet.runtime import provision
+from fleet.runtime.provision import TopicsMismatched
+from fleet.runtime.topic_settings import COMPACTED
 
 pytestmark = pytest.mark.kafka
 
@@ -71,14 +78,16 @@ def topics(kafka_broker: Broker) -> Command:
     return Command(kafka_broker)
 
 
-async def created(topics: Command, **partitions: int) -> None:
+async def created(
+    topics: Command, partitions: dict[str, int], config: dict[str, str] | None = None
+) -> None:
     """Create topics of the joke flow by another hand."""
     admin = AIOKafkaAdminClient(bootstrap_servers=topics.broker.bootstrap)
     await admin.start()
     stamped = {"message.timestamp.type": "LogAppendTime"}
     await admin.create_topics(
         [
-            NewTopic(f"{topics.prefix}.joke.{name}", count, 1, topic_configs=stamped)
+            NewTopic(f"{topics.prefix}.joke.{name}", count, 1, topic_configs=config or stamped)
             for name, count in partitions.items()
         ]
     )
@@ -116,6 +125,56 @@ def test_new_topics_have_the_configuration_that_the_list_shows(topics: Command) 
     assert {config["message.timestamp.type"] for config in configs.values()} == {"LogAppendTime"}
 
 
+def test_the_settings_that_are_relied_on_are_said_and_not_left_to_the_broker(
+    topics: Command,
+) -> None:
+    """What is kept is not compacted nor cut by its size; the state is compacted soon."""
+    topics("apply", "joke", "--yes")
+    configs = {
+        line["topic"].removeprefix(f"{topics.prefix}."): line["config"]
+        for line in json.loads(topics("list", "joke", "-o", "json").stdout)
+    }
+    state = configs.pop("joke.main.state")
+    assert dict(COMPACTED).items() <= state.items()
+    assert len(configs) == 8
+    for config in configs.values():
+        assert (config["cleanup.policy"], config["retention.bytes"]) == ("delete", "-1")
+    assert configs["audit"]["retention.ms"] == "-1"
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "wrong", "said"),
+    [
+        (
+            "StartEvent",
+            "cleanup.policy",
+            "compact",
+            "joke.StartEvent must have cleanup.policy=delete",
+        ),
+        ("runs", "cleanup.policy", "compact,delete", "joke.runs must have cleanup.policy=delete"),
+        ("inbox", "cleanup.policy", "compact", "joke.inbox must have cleanup.policy=delete"),
+        ("main.dead", "cleanup.policy", "compact", "main.dead must have cleanup.policy=delete"),
+        ("main.state", "cleanup.policy", "delete", "main.state must have cleanup.policy=compact"),
+        ("main.state", "cleanup.policy", "compact,delete", "must have cleanup.policy=compact"),
+        ("main.state", "delete.retention.ms", "3600000", "delete.retention.ms=86400000"),
+        ("runs", "message.timestamp.type", "CreateTime", "message.timestamp.type=LogAppendTime"),
+    ],
+)
+async def test_a_topic_that_was_made_with_another_setting_is_said(
+    topics: Command, name: str, setting: str, wrong: str, said: str
+) -> None:
+    """By the command line, and by a worker: with the topic, and what to do."""
+    config = {"message.timestamp.type": "LogAppendTime"}
+    config |= {"cleanup.policy": "compact"} if name == "main.state" else {}
+    await created(topics, {name: 2}, config | {setting: wrong})
+
+    settings = Settings(broker=topics.broker.address, prefix=topics.prefix)
+    with pytest.raises(TopicsMismatched, match=re.escape(said)) as refused:
+        await provision.ensure(Topics(topics.prefix, "joke", "main"), JokeFlow.graph(), settings)
+
+    assert "set it with kafka-configs --alter --add-config" in str(refused.value)
+
+
 def test_nothing_is_created_unasked(topics: Command) -> None:
     """Without a terminal and without --yes it is refused, with 2."""
     result = topics("apply", "joke")
@@ -141,7 +200,7 @@ def test_whoever_says_yes_gets_the_topics(topics: Command) -> None:
 
 def test_missing_topics_follow_those_that_are_there(topics: Command) -> None:
     """All topics of a workflow have one partition count; another is refused, with 2."""
-    asyncio.run(created(topics, runs=3))
+    asyncio.run(created(topics, {"runs": 3}))
 
     refused = topics("apply", "joke", "--yes", "--partitions", "4")
     assert refused.exit_code == 2
@@ -155,7 +214,7 @@ def test_missing_topics_follow_those_that_are_there(topics: Command) -> None:
 @pytest.mark.parametrize("command", [["list", "joke"], ["apply", "joke", "--yes"]])
 def test_topics_that_do_not_fit_together_are_told(command: list[str], topics: Command) -> None:
     """With their counts and the way out; nothing is added to them."""
-    asyncio.run(created(topics, runs=3, JokeEvent=5))
+    asyncio.run(created(topics, {"runs": 3, "JokeEvent": 5}))
 
     result = topics(*command)
 
