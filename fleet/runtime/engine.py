@@ -125,6 +125,7 @@ class Engine:
             self._make_log,
             self._make_task,
             self._load,
+            self.metrics.state_discarded,
         )
 
     async def open(self, folder: Path) -> None:

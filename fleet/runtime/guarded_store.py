@@ -12,6 +12,18 @@ from collections.abc import Callable, Iterator, Mapping
 from fleet.records.errors import FleetError
 from fleet.runtime.loading import LocalStore
 
+#: What RocksDB and the system say of a place that cannot be used now, whatever is in it.
+_PLACE = (
+    "Permission denied",
+    "Operation not permitted",
+    "Read-only file system",
+    "No space left on device",
+    "Disk quota exceeded",
+    "File too large",
+    "Too many open files",
+    "Cannot allocate memory",
+)
+
 
 class StoreFailed(FleetError):
     """Raised when a task's local state cannot be opened, read or written."""
@@ -19,10 +31,17 @@ class StoreFailed(FleetError):
     permanent = False
 
     def __init__(self, what: str, reason: str) -> None:
-        super().__init__(
-            f"the local state cannot be used ({what}: {reason}); it is removed and loaded from its "
-            "changelog. If that happens again, look at the disk of FLEET_DATA_DIR"
+        #: Whether what is there cannot be read, so that it has to be made anew. Else it is as good
+        #: as it was, and cannot be got at.
+        self.corrupt = not any(each in reason for each in _PLACE)
+        way_out = (
+            "it is removed and loaded from its changelog. If that happens again, look at the disk "
+            "of FLEET_DATA_DIR"
+            if self.corrupt
+            else "it is kept, and its partition waits: look at the permissions and the free space "
+            "of FLEET_DATA_DIR and at the limits of the process (ulimit -a)"
         )
+        super().__init__(f"the local state cannot be used ({what}: {reason}); {way_out}")
 
 
 class GuardedStore:

@@ -58,6 +58,8 @@ class Loader:
     def __init__(self, clients: Clients, partition: int) -> None:
         self._clients = clients
         self._partition = partition
+        #: Why the local state was thrown away, in a word; empty where it was not.
+        self.discarded = ""
         #: Offsets before the end of what is being read.
         self.remaining = 0
         #: What is being read, and the offset that it has reached.
@@ -88,13 +90,14 @@ class Loader:
         # First: what is made again after this is noticed by who watches the logs.
         log_id = (await self.log_ids([topic])).get(topic, "")
         end = await self._end(tp)
-        reason = _unusable(store, log_id, end)
+        reason, word = _unusable(store, log_id, end), "other_log"
         if not reason and store.state_offset and end - store.state_offset > _NOTHING_NEW:
-            reason = _outdated(store, await ask_time())
+            reason, word = _outdated(store, await ask_time()), "outdated"
             end = await self._end(tp)
         if reason:
             _log.warning("state_discarded", topic=topic, partition=self._partition, reason=reason)
             store.reset()
+            self.discarded = word
         store.log_id = log_id or store.log_id
         count = 0
 

@@ -40,6 +40,8 @@ _MOST_OFFSETS = 20
 
 #: Of a run.
 OUTCOMES = tuple(each.kind for each in (Completed, Failed, Cancelled, TimedOut))
+#: Why a local state is thrown away.
+DISCARDED = ("corrupt", "outdated", "other_log")
 #: Of a dead letter.
 REASONS = (
     "failed",
@@ -100,6 +102,12 @@ RECORDS_LOST = Counter(
     "fleet_records_lost_total",
     "Records that retention removed before they were done, by input topic; at most so many.",
     (*GROUP, "topic"),
+)
+STATE_DISCARDED = Counter(
+    "fleet_state_discarded_total",
+    "Local states that were thrown away and loaded anew, by reason: corrupt, outdated (what was "
+    "deleted since may be gone from the changelog), other_log (of a topic that was made anew).",
+    (*GROUP, "reason"),
 )
 LOOP_BLOCKED = Counter(
     "fleet_event_loop_blocked_seconds_total",
@@ -221,6 +229,7 @@ class Metrics:
         self._run_duration = {each: RUN_DURATION.labels(*self.labels, each) for each in OUTCOMES}
         self._dead_letters = {each: DEAD_LETTERS.labels(*self.labels, each) for each in REASONS}
         self._steps: dict[tuple[str, str], _Step] = {}
+        self._discarded = {each: STATE_DISCARDED.labels(*self.labels, each) for each in DISCARDED}
         self._runs_started = RUNS_STARTED.labels(*self.labels)
         self._commit_duration = COMMIT_DURATION.labels(*self.labels)
         self._commit_records = COMMIT_RECORDS.labels(*self.labels)
@@ -255,6 +264,10 @@ class Metrics:
         )
         return step
 
+    def state_discarded(self, reason: str) -> None:
+        """Count a local state that is thrown away."""
+        self._discarded[reason].inc()
+
     def run_started(self) -> None:
         """Count a run whose start was read in `runs`."""
         self._runs_started.inc()
@@ -262,7 +275,8 @@ class Metrics:
     def run_ended(self, outcome: str, seconds: float) -> None:
         """Count a run that ended *seconds* after its first event."""
         self._runs[outcome].inc()
-        self._run_duration[outcome].observe(seconds)
+        # The broker's clock may have been set back meanwhile.
+        self._run_duration[outcome].observe(max(0.0, seconds))
 
     def dead_letter(
         self, record: Delivered, reason: str, error: BaseException, step: str = ""

@@ -67,7 +67,9 @@ class Site:
     task: Callable[[int, KafkaLog, GuardedStore], Task]
     #: Reads what a task needs; returns how many records of its state that took.
     load: Callable[[Task, Loader, GuardedStore], Awaitable[int]]
-    #: Partitions whose local state failed.
+    #: Hears why a local state was thrown away, in a word.
+    discarded: Callable[[str], object]
+    #: Partitions whose local state is corrupt.
     spoiled: set[int] = field(default_factory=set)
 
 
@@ -146,14 +148,14 @@ class Opening:
 
     async def _loaded(self, log: KafkaLog) -> Task:
         if self.partition in self._site.spoiled:
-            self._discard("it failed while its task ran")
+            self._discard("it was found to be corrupt while its task ran")
         for seconds in _pauses():
             try:
                 return await self._load(log)
             except _PASSING as failure:
                 self._note(failure)
                 if isinstance(failure, StoreFailed):
-                    self._discard(str(failure))
+                    self._let_go(failure)
             await asyncio.sleep(seconds)
         raise AssertionError("pauses have no end")
 
@@ -165,12 +167,15 @@ class Opening:
         self._loader = Loader(self._site.backend.clients, self.partition)
         async with self._loader:
             self.records += await self._site.load(task, self._loader, self._store)
+        if self._loader.discarded:
+            self._site.discarded(self._loader.discarded)
         self.trouble = ""
         self._store.on_failure = lambda failure: self._spoil(task, failure)
         return task
 
     def _spoil(self, task: Task, failure: StoreFailed) -> None:
-        self._site.spoiled.add(self.partition)
+        if failure.corrupt:
+            self._site.spoiled.add(self.partition)
         task.broken(failure)
 
     def _note(self, failure: Exception) -> None:
@@ -182,11 +187,22 @@ class Opening:
         self.trouble = f"{type(failure).__name__}: {failure}".rstrip(": ")
         _log.warning("task_not_loaded", task=self.name, reason=self.trouble)
 
-    def _discard(self, reason: str) -> None:
-        _log.warning("state_discarded", task=self.name, reason=reason)
+    def _let_go(self, failure: StoreFailed) -> None:
+        """Close what has failed: it is opened again, or made anew where it is corrupt."""
+        if failure.corrupt:
+            self._discard(str(failure))
+        else:
+            self._close_store()
+
+    def _close_store(self) -> None:
         store, self._store, self._loader = self._store, None, None
         if store is not None:
             store.close()
+
+    def _discard(self, reason: str) -> None:
+        _log.warning("state_discarded", task=self.name, reason=reason)
+        self._site.discarded("corrupt")
+        self._close_store()
         # Where it cannot be removed it cannot be opened either, which is said then.
         with contextlib.suppress(OSError):
             self._site.backend.discard(self.partition)

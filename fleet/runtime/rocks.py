@@ -1,8 +1,10 @@
 """
 A task's state in RocksDB: a local copy of its changelog.
 
-What is here can always be made again from the changelog, so it is written without fsync; the
-changelog's offset is in the same batch as the changes it stands for.
+What is here can always be made again from the changelog, so it is written without fsync and with no
+log of its own; the changelog's offset is in the same batch as the changes it stands for. A process
+that dies leaves what was flushed, which is what was there at some earlier offset. With a log of its
+own RocksDB would put the newest changes on top of whatever a damaged list of files has left.
 """
 
 import shutil
@@ -10,7 +12,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from rocksdict import AccessType, BlockBasedOptions, Cache, Options, Rdict, ReadOptions, WriteBatch
+from rocksdict import (
+    AccessType,
+    BlockBasedOptions,
+    Cache,
+    Options,
+    Rdict,
+    ReadOptions,
+    WriteBatch,
+    WriteOptions,
+)
 
 from fleet.records.errors import FleetError
 from fleet.runtime import ends_index, logs
@@ -22,6 +33,13 @@ _log = logs.get_logger("rocks")
 #: milliseconds, and the id of the changelog's topic. The empty key sorts first and no state has it.
 _OFFSET_KEY = b""
 
+
+#: After so many changes they are written to files, in the background: a process that dies reads so
+#: many again from the changelog, at most about.
+FLUSH_CHANGES = 5_000
+_UNLOGGED = WriteOptions()
+# A property, whatever its stub says.
+_UNLOGGED.disable_wal = True  # type: ignore[method-assign,assignment]
 
 _SIZES = ("rocksdb.live-sst-files-size", "rocksdb.cur-size-all-mem-tables")
 
@@ -52,6 +70,8 @@ class RocksStore:
     def __init__(self, folder: Path) -> None:
         """Open the state in *folder*; raises StateInUse, StoreFailed, OSError."""
         self._folder = folder
+        #: Changes since the last flush.
+        self._unflushed = 0
         folder.parent.mkdir(parents=True, exist_ok=True)
         self._open()
         self._log_id: str | None = None
@@ -73,8 +93,8 @@ class RocksStore:
         self, changes: Mapping[bytes, bytes | None], state_offset: int, appended_ms: int = 0
     ) -> None:
         """Apply a commit's changes and the changelog offset, all or none."""
-        batch = WriteBatch(raw_mode=True)
-        for key, value in ends_index.extended(self, changes).items():
+        batch, entries = WriteBatch(raw_mode=True), ends_index.extended(self, changes)
+        for key, value in entries.items():
             if value is None:
                 batch.delete(key)
             else:
@@ -82,7 +102,11 @@ class RocksStore:
         if state_offset:
             place = b"%d %d %b" % (state_offset, appended_ms, self.log_id.encode())
             batch.put(_OFFSET_KEY, place.rstrip())
-        self._db.write(batch)
+        self._db.write(batch, _UNLOGGED)
+        self._unflushed += len(entries)
+        if self._unflushed >= FLUSH_CHANGES:
+            self._unflushed = 0
+            self._db.flush(wait=False)
 
     @property
     def state_offset(self) -> int:
@@ -127,8 +151,12 @@ class RocksStore:
             self._db = Rdict(str(self._folder), _options(), access_type=AccessType.read_write())
         except Exception as failure:  # noqa: BLE001 - rocksdict raises bare exceptions
             raise _refusal(self._folder, str(failure)) from None
-        if self._db.get(_OFFSET_KEY) is None:
-            self._db[ends_index.COMPLETE] = b""
+        try:
+            if self._db.get(_OFFSET_KEY) is None:
+                self._db.put(ends_index.COMPLETE, b"", _UNLOGGED)
+        except Exception as failure:  # noqa: BLE001 - likewise: it opens, and cannot be read
+            self.close()
+            raise StoreFailed("get", str(failure)) from None
 
     def _place(self) -> tuple[int, int, str]:
         offset, _, rest = (self._db.get(_OFFSET_KEY) or b"0").partition(b" ")
@@ -139,10 +167,13 @@ class RocksStore:
         reading = ReadOptions()
         reading.set_iterate_upper_bound(prefix + b"\xff")
         found: list[Any] = []
-        for entry in self._db.items(from_key=start, read_opt=reading):
-            found.append(entry)
-            if len(found) == limit:
-                break
+        entries = self._db.iter(reading)
+        entries.seek(start)
+        while entries.valid() and len(found) != limit:
+            found.append((entries.key(), entries.value()))
+            entries.next()
+        # One that meets a corrupt block ends there, as though nothing followed: this raises.
+        entries.status()
         return found
 
 

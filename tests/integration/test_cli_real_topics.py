@@ -22,6 +22,7 @@ from fleet.records.topics import Topics
 from fleet.runtime import provision
 from fleet.runtime.provision import TopicsMismatched
 from fleet.runtime.topic_settings import COMPACTED
+from fleet.workflow import definition
 
 pytestmark = pytest.mark.kafka
 
@@ -169,8 +170,9 @@ async def test_a_topic_that_was_made_with_another_setting_is_said(
     await created(topics, {name: 2}, config | {setting: wrong})
 
     settings = Settings(broker=topics.broker.address, prefix=topics.prefix)
+    names = Topics(topics.prefix, "joke", "main")
     with pytest.raises(TopicsMismatched, match=re.escape(said)) as refused:
-        await provision.ensure(Topics(topics.prefix, "joke", "main"), JokeFlow.graph(), settings)
+        await provision.ensure(names, definition.graph(JokeFlow), settings)
 
     assert "set it with kafka-configs --alter --add-config" in str(refused.value)
 

@@ -121,6 +121,8 @@ class Opening:
     deaf: float = 0.0
     #: Chance that a local store breaks, at each operation.
     disk_breaks: float = 0.0
+    #: Chance that a disk has no space left, at each write, for a while.
+    disk_fills: float = 0.0
     #: What `lost_tasks.REOPEN_SECONDS` is here.
     reopen_seconds: float = 15.0
 
@@ -316,10 +318,17 @@ def _opening(seed: int) -> Opening:
         reader_hangs=random.choice((0.0, 0.05)) if "reader" in kinds else 0.0,
         deaf=random.choice((0.2, 1.0)) if "deaf" in kinds else 0.0,
         disk_breaks=random.choice((0.0005, 0.005, 0.02)) if "disk" in kinds else 0.0,
+        disk_fills=_fills(seed),
         reader_stands=0.02 if stands else 0.0,
         init_slow=random.choice((0.2, 1.0)) if "slow" in kinds else 0.0,
         reopen_seconds=random.choice((15.0, 15.0, 3.0, 0.1)) if random.random() < 0.5 else 15.0,
     )
+
+
+def _fills(seed: int) -> float:
+    # As `_resumed`: of its own.
+    random = Random(f"full disk {seed}")
+    return random.choice((0.01, 0.1)) if random.random() < 0.06 else 0.0
 
 
 def _shuffles(seed: int) -> tuple[Fault, ...]:

@@ -4,10 +4,11 @@ What goes wrong while a worker opens its partitions: clients that fail, disks th
 Each call of a loader's reader, and connecting a task's producer, may raise what aiokafka raises
 without an answer, may be answered late, or never. Taking an id may take seconds. Each operation of
 a local store may fail, and what failed once stays broken until its folder is removed, as a corrupt
-file does.
+file does. A disk that is full has room again later, and what is on it is whole.
 """
 
 import asyncio
+from random import Random
 
 from aiokafka.errors import KafkaConnectionError, KafkaTimeoutError, NodeNotReadyError
 
@@ -31,6 +32,9 @@ class Troubles:
         self._world = world
         self._name = name
         self._plan = plan
+        #: Until when the disk is full, in unix seconds; by chance of its own.
+        self._full_until = 0.0
+        self._random = Random(f"full disk {name} {world.now}")
 
     async def of_client(self, call: str) -> None:
         """Come before *call* of a client: raise, or take long."""
@@ -60,6 +64,19 @@ class Troubles:
         if strikes:
             self._world.note(self._name, f"a store breaks: {operation}")
         return strikes
+
+    def fills_disk(self, operation: str) -> bool:
+        """Tell whether there is no space left for what *operation* writes."""
+        if operation not in {"open", "write"}:
+            return False
+        if self._world.now >= self._full_until and self._fills(self._plan.disk_fills):
+            self._world.note(self._name, "its disk is full")
+            self._full_until = self._world.now + self._random.uniform(0.1, 12)
+        return self._world.now < self._full_until
+
+    def _fills(self, chance: float) -> bool:
+        over = self._world.now > BEGINNING + HEALED
+        return bool(chance) and not over and self._random.random() < chance
 
     def _strikes(self, chance: float) -> bool:
         over = self._world.now > BEGINNING + HEALED

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from functools import partial
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from faust.types import TP
@@ -45,13 +46,18 @@ TOPICS = Topics("sim", "simulated", "main")
 #: What FLEET_STALL_SECONDS is here, where something may stand still for ever.
 STALL_SECONDS = 60.0
 _DAY_SECONDS = 86_400
+#: Chance that a store's files have everything after a write.
+FLUSHES = 0.1
 
 
 class Store(MemoryStore):
-    """One partition's folder on a disk."""
+    """One partition's folder on a disk: what a process has not flushed goes with it."""
 
-    def __init__(self) -> None:
+    def __init__(self, random: Random) -> None:
         super().__init__()
+        self._random = random
+        #: What is in its files: the values, the offset and its append time, the topic's id.
+        self._files: tuple[dict[bytes, bytes], int, int, str] = {}, 0, 0, ""
         self.state_offset = 0
         self.appended_ms = 0
         self.open = False
@@ -61,12 +67,26 @@ class Store(MemoryStore):
         #: Tells whether it breaks at an operation, and stays so.
         self.breaks: Callable[[str], bool] = lambda _operation: False
         self.broken = False
+        #: Tells whether its disk is full at an operation.
+        self.is_full: Callable[[str], bool] = lambda _operation: False
 
     def operate(self, operation: str) -> None:
         """Come before each operation; raise where it is broken."""
         self.broken = self.broken or self.breaks(operation)
         if self.broken:
             raise Broken(f"Corruption: {operation}")
+        if self.is_full(operation):
+            raise Broken("IO error: No space left on device: While appending to file")
+
+    def flush(self) -> None:
+        """Write to files what is in memory."""
+        self._files = dict(self._values), self.state_offset, self.appended_ms, self.log_id
+
+    def lose(self) -> None:
+        """Be what the files hold: the process has died."""
+        values, self.state_offset, self.appended_ms, self.log_id = self._files
+        self._values.clear()
+        self._values.update(values)
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value of *key*, or None."""
@@ -90,6 +110,8 @@ class Store(MemoryStore):
         super().write(changes)
         if state_offset:
             self.state_offset, self.appended_ms = state_offset, appended_ms
+        if self._random.random() < FLUSHES:
+            self.flush()
 
     def reset(self) -> None:
         """Remove everything."""
@@ -97,9 +119,11 @@ class Store(MemoryStore):
         self._values.clear()
         self.state_offset = 0
         self.log_id = ""
+        self.flush()
 
     def close(self) -> None:
         """Release the folder."""
+        self.flush()
         self.open = False
 
 
@@ -135,9 +159,11 @@ class Backend:
 
     def store(self, partition: int) -> Store:
         """Open a partition's folder."""
-        store = self._disk.setdefault(partition, Store())
+        store = self._disk.get(partition)
+        if store is None:
+            store = self._disk[partition] = Store(Random(f"flush {self._world.now}"))
         assert not store.open, "a folder is open twice"
-        store.breaks = self._troubles.breaks_store
+        store.breaks, store.is_full = self._troubles.breaks_store, self._troubles.fills_disk
         try:
             store.operate("open")
         except Broken as broken:
@@ -149,6 +175,8 @@ class Backend:
     def discard(self, partition: int) -> None:
         """Remove a partition's folder."""
         assert not self._disk[partition].open, "a folder is removed that is open"
+        if not self._disk[partition].broken:
+            self._world.violate(f"the state of partition {partition} is removed and was whole")
         del self._disk[partition]
 
     async def group_offsets(
@@ -273,6 +301,8 @@ class Worker:
         self.loop.kill()
         self.ended = True
         for store in self.disk.values():
+            if store.open:
+                store.lose()
             store.open = False
 
     def stop(self) -> None:

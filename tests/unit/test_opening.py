@@ -14,6 +14,7 @@ from aiokafka.errors import (
 
 from fleet.runtime import opening as module
 from fleet.runtime.guarded_store import GuardedStore, StoreFailed
+from fleet.runtime.log import TaskLost
 from fleet.runtime.opening import Opening, Site
 
 
@@ -48,11 +49,12 @@ class Store:
 
     def __init__(self) -> None:
         self.failing = False
+        self.reason = "Corruption: block checksum mismatch"
         self.closed = False
 
     def get(self, key: bytes) -> bytes | None:
         if self.failing:
-            raise RuntimeError("Corruption: block checksum mismatch")
+            raise RuntimeError(self.reason)
         return key
 
     def close(self) -> None:
@@ -71,6 +73,7 @@ class Place:
         self.stores: list[Store] = []
         self.tasks: list[Any] = []
         self.discarded = 0
+        self.words: list[str] = []
         backend: Any = SimpleNamespace(
             clients=SimpleNamespace(reader=lambda **_options: Reader()),
             store=self._store,
@@ -78,7 +81,9 @@ class Place:
         )
         make: Any = self._task
         log: Any = self._log
-        self.site = Site(backend, lambda _partition: self.wanted, log, make, self._load)
+        self.site = Site(
+            backend, lambda _partition: self.wanted, log, make, self._load, self.words.append
+        )
 
     def opening(self) -> Opening:
         return Opening(self.site, 0, "fleet.joke.main-0", doubts=0)
@@ -202,14 +207,52 @@ async def test_a_state_that_cannot_be_opened_is_removed() -> None:
 async def test_a_state_that_breaks_while_it_is_loaded_is_removed() -> None:
     """It is closed before, and another one is loaded from the beginning."""
     place = Place()
-    place.load_failures = [StoreFailed("write", "IO error")]
+    place.load_failures = [StoreFailed("write", "IO error: No such file or directory")]
 
     task: Any = await place.opening().run()
 
-    assert place.discarded == 1
+    assert (place.discarded, place.words) == (1, ["corrupt"])
     assert [store.closed for store in place.stores] == [True, False]
     assert len(place.tasks) == 2
     assert task is place.tasks[-1]
+
+
+@pytest.mark.parametrize("reason", ["No space left on device", "Permission denied"])
+async def test_a_state_that_cannot_be_got_at_is_kept(reason: str) -> None:
+    """It is closed and opened again, and nobody removes it."""
+    place = Place()
+    place.store_failures = [StoreFailed("open", f"IO error: {reason}: While open a file")]
+    place.load_failures = [StoreFailed("write", f"IO error: {reason}: While appending to file")]
+
+    assert await place.opening().run() is not None
+
+    assert (place.discarded, place.words) == (0, [])
+    assert [store.closed for store in place.stores] == [True, False]
+
+
+async def test_a_state_that_cannot_be_got_at_while_its_task_runs_is_kept() -> None:
+    """The task ends all the same, and is opened again on what is there."""
+    place = Place()
+    task: Any = await place.opening().run()
+    place.stores[0].reason = "IO error: No space left on device: While appending to file"
+    place.stores[0].failing = True
+
+    with pytest.raises(StoreFailed, match=r"it is kept.*free space of FLEET_DATA_DIR"):
+        task.store.get(b"key")
+    assert [type(each) for each in task.failures] == [StoreFailed]
+
+    task.store.close()
+    assert await place.opening().run() is not None
+    assert place.discarded == 0
+
+
+async def test_a_log_that_is_lost_while_it_is_loaded_is_a_lost_task() -> None:
+    """Somebody has taken the id: it is opened again as any lost task is."""
+    place = Place()
+    place.load_failures = [TaskLost("fleet.joke.main-0", "fenced")]
+
+    assert await place.opening().run() is None
+    assert [type(each) for each in place.tasks[0].failures] == [TaskLost]
 
 
 async def test_a_state_that_breaks_while_its_task_runs_ends_the_task() -> None:

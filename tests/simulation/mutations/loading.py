@@ -108,3 +108,14 @@ def _a_state_that_is_broken_ends_the_worker(self: Any, failure: Exception) -> No
     if isinstance(failure, StoreFailed):
         raise failure
     _note(self, failure)
+
+
+@instead_of(Opening, "_let_go", near=137)
+def _a_state_that_cannot_be_got_at_is_removed(self: Any, failure: StoreFailed) -> None:
+    self._discard(str(failure))
+
+
+@instead_of(Opening, "_spoil", near=137)
+def _a_state_whose_disk_was_full_is_removed(self: Any, task: Any, failure: StoreFailed) -> None:
+    self._site.spoiled.add(self.partition)
+    task.broken(failure)
