@@ -28,6 +28,13 @@ class UnknownLifecycle(FleetError):
         )
 
 
+class UnknownKind(UnknownLifecycle):
+    """Raised for a kind that is not known here: it waits for a version that knows it."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(kind, "unknown kind")
+
+
 class Lifecycle(BaseModel):
     """Base of the records; `kind` is the envelope's type."""
 
@@ -148,10 +155,10 @@ _KINDS: dict[str, type[Lifecycle]] = {
 
 
 def decode(kind: str, value: bytes) -> Lifecycle:
-    """Read a record of the `runs` topic; raise UnknownLifecycle when this version cannot."""
+    """Read a record of the `runs` topic; raise UnknownKind or UnknownLifecycle where it cannot."""
     record = _KINDS.get(kind)
     if record is None:
-        raise UnknownLifecycle(kind, "unknown kind")
+        raise UnknownKind(kind)
     try:
         return record.model_validate_json(value)
     except Exception as failure:  # noqa: BLE001 - the boundary: anybody can have written it

@@ -16,7 +16,7 @@ record that was delivered by its append time: see `log_check`.
 import enum
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from pydantic_core import from_json, to_json
 
@@ -69,6 +69,8 @@ class Frontier:
     #: in it. Those since the log's beginning was asked for the last time, and those before.
     _gap: tuple[int, int] = (0, 0)
     _asked: tuple[int, int] = (0, 0)
+    #: What a newer version has written behind what is known here.
+    _newer: tuple[Any, ...] = ()
 
     def deliver(self, offset: int) -> Delivery:
         """Note a delivered record; return what it is to this task."""
@@ -156,7 +158,8 @@ class Frontier:
         if self.log_id or self.last_offset >= 0:
             position += [self.log_id, self.last_offset, self.last_ms]
             gap = _span(self._asked, self._gap)
-            position += gap if gap[0] < gap[1] else ()
+            position += gap if gap[0] < gap[1] or self._newer else ()
+            position += self._newer
         return to_json(position)
 
     @classmethod
@@ -168,6 +171,7 @@ class Frontier:
         if log:
             frontier.log_id, frontier.last_offset, frontier.last_ms, *gap = log
             frontier._gap = (gap[0], gap[1]) if gap else (0, 0)  # noqa: SLF001 - of this class
+            frontier._newer = tuple(gap[2:])  # noqa: SLF001
         return frontier
 
     @classmethod

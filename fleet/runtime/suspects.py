@@ -84,7 +84,7 @@ class Suspects:
         # This very process may have it, whose log was lost: then nobody died.
         self._predecessor_died = mark is not None and mark != self.quarantine.process
         for key, value in list(self._ledger.items(state.SUSPECT)):
-            deaths, running = map(int, value.split())
+            deaths, running, *_ = map(int, value.split())
             deaths += running if self._predecessor_died else 0
             if not deaths:
                 self._ledger.open.state.delete(key)

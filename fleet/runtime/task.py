@@ -178,7 +178,9 @@ class Task:
         self._deadlines.start()
         self._suspects.begin()
         for key, value in list(self.ledger.items(state.PARKED)):
-            self._take_up(key, Parked.decode(value))
+            # What one of them was may have ended the run of another.
+            if self.ledger.get(key) is not None:
+                self._take_up(key, Parked.decode(value))
         # What loading has found out, also where no record ever comes, and what time it is.
         if self._needs_time():
             self.frontiers[self.charter.topics.runs].dirty = True
@@ -295,22 +297,28 @@ class Task:
         return None
 
     def _happen(self, record: Delivered, envelope: Envelope) -> None:
-        draft = self.ledger.open
         try:
             happening = lifecycle.decode(envelope.type, record.value or b"")
+        except lifecycle.UnknownKind:
+            # Several of one run may have one event id, so it is kept by its place.
+            self._hold(record, envelope, f"runs {record.offset}")
         except lifecycle.UnknownLifecycle as unknown:
             self._reject(record, None, "unknown_lifecycle", unknown)
         else:
-            if isinstance(happening, lifecycle.Started):
-                self._observer.run_started()
-            match self._transitions.happened(draft, record, envelope, happening):
-                case Ended() as ended:
-                    self._end(ended)
-                case Due(run_id, deadline_ms):
-                    self._deadlines.add(run_id, deadline_ms)
-                case GoesOn() as goes_on:
-                    self._go_on(goes_on)
+            self._act(record, envelope, happening)
         self._done(record)
+
+    def _act(self, record: Delivered, envelope: Envelope, happening: lifecycle.Lifecycle) -> None:
+        """Let what happened to a run take effect."""
+        if isinstance(happening, lifecycle.Started):
+            self._observer.run_started()
+        match self._transitions.happened(self.ledger.open, record, envelope, happening):
+            case Ended() as ended:
+                self._end(ended)
+            case Due(run_id, deadline_ms):
+                self._deadlines.add(run_id, deadline_ms)
+            case GoesOn() as goes_on:
+                self._go_on(goes_on)
 
     def _end(self, ended: Ended) -> None:
         # At once and not after our commit: the end is in the log, so it is a fact.
@@ -341,15 +349,14 @@ class Task:
             draft.state.delete(key)
             return
         envelope = envelope._replace(step=parked.step or envelope.step)
-        works: list[Work] = []
         if record.topic == self.charter.topics.runs:
-            self._transitions.complete(draft, record, envelope)
-        elif self._others.take(record, envelope):
+            self._take_up_lifecycle(key, record, envelope)
+            return
+        if self._others.take(record, envelope):
             # It stays in the state: the next owner may be of that version.
             self._others.say(envelope)
             return
-        else:
-            works = self._works(record, envelope)
+        works = self._works(record, envelope)
         run_id, event_id = envelope.run_id, envelope.event_id
         entries = {state.parked_key(run_id, event_id, work.step.name): work for work in works}
         if key not in entries:
@@ -359,6 +366,20 @@ class Task:
                 named = parked.model_copy(update={"step": work.step.name})
                 draft.state.put(entry, named.encode())
             self.flights.add(work._replace(parked=entry))
+
+    def _take_up_lifecycle(self, key: bytes, record: Delivered, envelope: Envelope) -> None:
+        """Let a result that came too late take effect, or what an older version did not know."""
+        if envelope.type == lifecycle.Completed.kind:
+            self.ledger.open.state.delete(key)
+            self._transitions.complete(self.ledger.open, record, envelope)
+            return
+        try:
+            happening = lifecycle.decode(envelope.type, record.value or b"")
+        except lifecycle.UnknownLifecycle:
+            self._others.say(envelope)
+        else:
+            self.ledger.open.state.delete(key)
+            self._act(record, envelope, happening)
 
     def _route(self, record: Delivered, envelope: Envelope, done: AbstractSet[str]) -> None:
         if self._others.take(record, envelope):
@@ -389,13 +410,17 @@ class Task:
             self._reject(record, envelope, "unknown_type", error)
         return steps
 
-    def _hold(self, record: Delivered, envelope: Envelope) -> None:
-        """Keep an event for a version of the workflow that has a step for it."""
+    def _hold(self, record: Delivered, envelope: Envelope, place: str = "") -> None:
+        """Keep a record for a version of the workflow that knows it.
+
+        *place* tells it from others of its event id, in the place of a step's name.
+        """
         draft, admission = self.ledger.open, self._admission(record, envelope)
         if admission is Admission.RUN:
             envelope = self._transitions.join(draft, record, envelope)
         if admission is not Admission.DROP:
             self._others.say(envelope)
+            envelope = envelope._replace(step=place or envelope.step)
             frozen = admission is Admission.FREEZE
             self._transitions.hold(draft, record, envelope, frozen=frozen)
 

@@ -6,9 +6,12 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Entry(BaseModel):
-    """Base of state values: JSON, and fields of a newer version are ignored."""
+    """Base of state values: JSON, and fields of a newer version stay as they are.
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    Whoever changes an entry writes what it does not know of it, too: the next owner may know it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
 
     def encode(self) -> bytes:
         """Return the state value."""

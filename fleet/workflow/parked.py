@@ -8,7 +8,8 @@ that a task which is loaded looks only at what is to be run.
 A result that came after its run had ended is kept likewise: resumed, the run ends with it.
 """
 
-from typing import Self
+from collections.abc import Iterable
+from typing import Any, Self
 
 from pydantic import ConfigDict, Field
 
@@ -23,7 +24,7 @@ class Parked(Entry):
     """A step that is to run for an event, whatever the event's topic has become."""
 
     model_config = ConfigDict(
-        frozen=True, extra="ignore", ser_json_bytes="base64", val_json_bytes="base64"
+        frozen=True, extra="allow", ser_json_bytes="base64", val_json_bytes="base64"
     )
 
     #: Where the event came from; `runs` for a result that came too late.
@@ -114,6 +115,11 @@ def freeze(changes: Overlay, run_id: str) -> None:
 
 
 def _adopted(parked: Parked, epoch: int, now_ms: int) -> Parked:
-    kept = [each for each in parked.headers if each[0] != envelopes.EPOCH]
-    headers = (*kept, (envelopes.EPOCH, b"%d" % epoch))
+    headers = tuple(with_epoch(parked.headers, epoch))
     return parked.model_copy(update={"headers": headers, "reason": "resumed", "parked_ms": now_ms})
+
+
+def with_epoch(headers: Iterable[tuple[str, Any]], epoch: int) -> list[tuple[str, Any]]:
+    """Return a record's headers, also those that are not known here, with another epoch."""
+    kept = [each for each in headers if each[0] != envelopes.EPOCH]
+    return [*kept, (envelopes.EPOCH, b"%d" % epoch)]

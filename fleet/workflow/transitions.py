@@ -286,7 +286,7 @@ class Transitions:
 
     def complete(self, draft: Draft, record: Delivered, envelope: Envelope) -> None:
         """Write a result of an older epoch for the one that the run has come to."""
-        headers = self.adopt(draft.state, envelope).headers()
+        headers = parked.with_epoch(record.headers, self.adopt(draft.state, envelope).epoch)
         draft.records.append(Outgoing(self.topics.runs, record.key or b"", record.value, headers))
 
     def timed_out(self, draft: Draft, run_id: str, active_steps: Iterable[str]) -> None:

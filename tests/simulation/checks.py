@@ -16,6 +16,7 @@ from fleet.records.envelope import Envelope, idempotency_key
 from fleet.records.errors import FleetError
 from fleet.records.events import type_name
 from fleet.records.lifecycle import (
+    Cancelled,
     Completed,
     Failed,
     Known,
@@ -24,6 +25,7 @@ from fleet.records.lifecycle import (
     Resumption,
     Started,
     StepRecord,
+    TimedOut,
 )
 from fleet.records.partitions import partition_of
 from fleet.runtime.guarded_store import StoreFailed
@@ -44,7 +46,13 @@ if TYPE_CHECKING:
 _GRAPH = definition.graph(GrownFlow)
 #: Steps of events that come from outside, also after the end of their run.
 _FROM_OUTSIDE = ("listen", "heed")
+_LIFECYCLE = {
+    record.kind
+    for record in (Started, Known, Completed, Failed, Cancelled, TimedOut, Resumed, Resumption)
+}
 _EVENTS = {TOPICS.event(name) for name in _GRAPH.accepting}
+#: In the key of what is kept of a record of `runs`, as `Task._happen` gives it.
+_OF_RUNS = b"\0runs "
 _START = TOPICS.event(type_name(_GRAPH.start))
 #: How far the clocks of two workers may be apart, in seconds.
 CLOCK_SECONDS = 2.5
@@ -164,6 +172,7 @@ class Checks:
         changes = [record for record in records if record.topic == TOPICS.state]
         self._note_given_up(changes)
         before = dict(self.state[partition])
+        self._check_kept(changes, before)
         for change in changes:
             assert change.key is not None
             if change.key.startswith(state.END):
@@ -185,6 +194,18 @@ class Checks:
             if key.startswith(state.SEEN) and not put & {state.run_key(run_id), key}:
                 kept = state.frozen_prefix(run_id), state.parked_prefix(run_id)
                 self._given_up |= {each for each in removed if each.startswith(kept)}
+
+    def _check_kept(self, changes: list[Record], before: dict[bytes, bytes]) -> None:
+        """What an older version does not know of a run goes only where the run has ended."""
+        put = {change.key for change in changes if change.value is not None}
+        gone = {change.key for change in changes if change.value is None}
+        for key in gone:
+            if key is None or not key.startswith(state.PARKED) or _OF_RUNS not in key:
+                continue
+            run_id = key[len(state.PARKED) :].split(b"\0")[0].decode()
+            ends, began = state.end_key(run_id), state.seen_key(run_id)
+            if key in before and not (ends in put or ends in before or began in gone):
+                self._world.violate(f"what a newer version wrote of {run_id} is forgotten")
 
     def _note_end(self, key: bytes, before: bytes | None, after: bytes | None) -> None:
         run_id = key[len(state.END) :].decode()
@@ -317,6 +338,8 @@ class Checks:
         kind = dict(record.headers).get("fleet-type", b"").decode()
         if reason == "unknown_type" and kind in _GRAPH.accepting:
             self._world.violate(f"a version that does not know {kind} has given up on one")
+        if reason == "unknown_lifecycle" and kind not in _LIFECYCLE:
+            self._world.violate(f"a newer version's {kind} is given up")
 
     def _check_position(
         self, partition: int, key: bytes, before: dict[bytes, bytes], records: list[Record]

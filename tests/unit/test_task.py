@@ -1342,13 +1342,10 @@ class TestDeadLetters:
         assert (await self.buried(running)).reason == "broken_envelope"
         await self.goes_on(running)
 
-    @pytest.mark.parametrize(("kind", "value"), [("newer", b"{}"), ("started", b"\xff")])
-    async def test_a_lifecycle_record_that_cannot_be_read(
-        self, running: World, kind: str, value: bytes
-    ) -> None:
-        """It may be a newer version's; the run is left alone."""
-        envelope = Envelope(run_id="r", event_id="e1", type=kind)
-        running.raw(TOPICS.runs, value, envelope.headers())
+    async def test_a_lifecycle_record_that_cannot_be_read(self, running: World) -> None:
+        """Somebody else has written it; the run is left alone."""
+        envelope = Envelope(run_id="r", event_id="e1", type="started")
+        running.raw(TOPICS.runs, b"\xff", envelope.headers())
         assert (await self.buried(running)).reason == "unknown_lifecycle"
         await self.goes_on(running)
 
