@@ -1,6 +1,7 @@
 """What README and docs show is there: links, commands, code."""
 
 import ast
+import builtins
 import inspect
 import re
 import shlex
@@ -177,6 +178,7 @@ def has_steps(workflow: type[fleet.Workflow]) -> bool:
 
 async def execute(block: str, names: dict[str, Any]) -> None:
     """Run *block* as a notebook does, where `await` may stand outside of a function."""
+    names.setdefault("__builtins__", builtins)
     code = compile(textwrap.dedent(block), "example", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     function = types.FunctionType(code, names)
     if inspect.iscoroutinefunction(function):
