@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 #: How many suspects of a worker run at once before the last time.
 FEW = 32
+#: Ends the mark of a process that found one of a process that died.
+_AFTER_DEATH = b" after a death"
 
 
 class CrashesWorker(WorkflowRuntimeError):
@@ -69,8 +71,11 @@ class Suspects:
         #: Broker time; what was appended until then may have been in flight when a process died.
         self._until_ms = -1.0
         self._predecessor_died = False
-        #: Our own mark is in the log.
-        self._marked = not quarantine.limit
+        #: A process has died since one stopped as it should.
+        self._after_death = False
+        #: Our own mark is decided, in the commit that is under way, and in the log; always where
+        #: none is needed.
+        self._leaves_mark = self._sealed_mark = self._marked = not quarantine.limit
         self._unsealed: list[asyncio.Future[None]] = []
         self._sealed: list[asyncio.Future[None]] = []
 
@@ -80,9 +85,11 @@ class Suspects:
         """Look in the loaded state for the mark of a process that died, and for what it counted."""
         if not self.quarantine.limit:
             return
-        mark = self._ledger.get(state.RUNNING)
-        # This very process may have it, whose log was lost: then nobody died.
-        self._predecessor_died = mark is not None and mark != self.quarantine.process
+        process, _, after_death = (self._ledger.get(state.RUNNING) or b"").partition(b" ")
+        # This very process may have it, whose log was lost: then nobody died. But what was suspect
+        # when it began still is, and may not have been counted yet.
+        self._predecessor_died = process not in (b"", self.quarantine.process)
+        self._after_death = self._predecessor_died or bool(after_death)
         for key, value in list(self._ledger.items(state.SUSPECT)):
             deaths, running, *_ = map(int, value.split())
             deaths += running if self._predecessor_died else 0
@@ -98,20 +105,26 @@ class Suspects:
 
         What time it is now the commit of the mark tells.
         """
-        if self._predecessor_died:
+        if self._after_death:
             self._until_ms = math.inf
         self.mark()
 
     def mark(self) -> None:
         """Leave our mark, in the next commit."""
         if self.quarantine.limit:
-            self._ledger.open.state.put(state.RUNNING, self.quarantine.process)
+            mark = self.quarantine.process + (_AFTER_DEATH if self._after_death else b"")
+            self._ledger.open.state.put(state.RUNNING, mark)
+            self._leaves_mark = True
             self._commit()
 
     def unmark(self) -> None:
-        """Remove the mark: whoever comes next knows that this process did not die."""
+        """Remove the mark: whoever comes next knows that this process did not die.
+
+        Until it is left again no step begins.
+        """
         if self.quarantine.limit:
             self._ledger.open.state.delete(state.RUNNING)
+            self._leaves_mark = self._marked = False
 
     # -- steps --------------------------------------------------------------------------------
 
@@ -136,9 +149,14 @@ class Suspects:
             key, deaths = _key(work), self.deaths(work)
             self._deaths.setdefault(work.envelope.run_id, {})[key] = deaths
             self._ledger.open.state.put(key, b"%d 1" % deaths)
-        else:
+        elif self._leaves_mark:
             # The commit with the mark may be under way; after an empty one nobody would hear.
             self.mark()
+        await self._next_commit()
+        while not self._marked:
+            await self._next_commit()
+
+    async def _next_commit(self) -> None:
         committed = asyncio.get_running_loop().create_future()
         self._unsealed.append(committed)
         self._commit()
@@ -166,12 +184,12 @@ class Suspects:
         """Note that what was decided until now is being committed."""
         self._sealed += self._unsealed
         self._unsealed = []
+        self._sealed_mark = self._leaves_mark
 
     def committed(self, now_ms: float) -> None:
         """Note that it is in the log, by *now_ms* in broker time."""
         self._until_ms = min(self._until_ms, now_ms)
-        # The mark was decided before any commit could be sealed.
-        self._marked = True
+        self._marked = self._sealed_mark and self._leaves_mark
         waiting, self._sealed = self._sealed, []
         for each in waiting:
             if not each.done():

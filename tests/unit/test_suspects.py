@@ -133,7 +133,7 @@ async def test_the_mark_is_committed_before_the_first_step_begins(world: World) 
     assert begun(world, "r") == 0
     world.hold = False
     assert world.log.pending is not None
-    assert world.log.pending.changes[state.RUNNING] == world.charter.quarantine.process
+    assert world.log.pending.changes[state.RUNNING].startswith(world.charter.quarantine.process)
     world.log.decide()
     await settled(world)
     assert begun(world, "r") == 1
@@ -161,8 +161,8 @@ async def test_who_stops_as_it_should_is_not_counted(
         assert world.kept(state.SUSPECT) == []
 
 
-async def test_a_task_that_is_opened_again_by_its_process_is_not_counted(world: World) -> None:
-    """Nobody died: its log was lost."""
+async def test_a_task_that_is_opened_again_by_its_process_is_no_death(world: World) -> None:
+    """Nobody died: its log was lost. What was suspect still is, and is not condemned."""
     world.start("slow", topic="x")
     await settled(world)
     await _another_process(world)
@@ -171,7 +171,7 @@ async def test_a_task_that_is_opened_again_by_its_process_is_not_counted(world: 
         await world.restart()
         await settled(world)
         assert begun(world, "slow") == 1
-        assert world.kept(state.SUSPECT) == []
+        assert len(world.kept(state.SUSPECT)) == 1
 
 
 async def test_what_comes_later_is_not_counted(world: World) -> None:

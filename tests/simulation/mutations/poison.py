@@ -11,7 +11,7 @@ from fleet.runtime.commits import Commits
 from fleet.runtime.flights import Flight, Flights, Outcome
 from fleet.runtime.suspects import CrashesWorker, Suspects, _Permit
 from fleet.runtime.task import Task
-from fleet.workflow import refused
+from fleet.workflow import refused, state
 from fleet.workflow.outcomes import Raised
 from fleet.workflow.transitions import Work
 from simulation.mutations.registry import instead_of
@@ -120,6 +120,20 @@ def _counts_stay(_self: Any, _work: Work) -> None:
 @instead_of(Suspects, "ended", near=113)
 def _counts_outlive_their_run(_self: Any, _run_id: str) -> None:
     """Nothing is forgotten."""
+
+
+@instead_of(Suspects, "unmark", near=2273)
+def _steps_begin_between_the_mark_and_its_return(self: Any) -> None:
+    if self.quarantine.limit:
+        self._ledger.open.state.delete(state.RUNNING)
+
+
+@instead_of(Suspects, "mark", near=2393)
+def _a_death_is_forgotten_with_the_log(self: Any) -> None:
+    if self.quarantine.limit:
+        self._ledger.open.state.put(state.RUNNING, self.quarantine.process)
+        self._leaves_mark = True
+        self._commit()
 
 
 _restore = Suspects.restore
