@@ -298,7 +298,16 @@ class Engine:
         task.inputs.unread = await unread_topics(loader, task.ledger, self.inputs)
         position = task.frontiers[self.topics.runs].unseen
         await loader.read(self.topics.runs, position, task.deliver)
+        await self._tell_time(task)
         return records
+
+    async def _tell_time(self, task: Task) -> None:
+        """Let *task* know the broker's time before it begins anything.
+
+        Deadlines wait for it, and what a step shows says when its attempt began.
+        """
+        if not task.knows_time:
+            await task.ask_time()
 
     def _check_partitions(self, task: Task) -> None:
         known = task.ledger.get(state.META)

@@ -181,15 +181,8 @@ class Task:
             # What one of them was may have ended the run of another.
             if self.ledger.get(key) is not None:
                 self._take_up(key, Parked.decode(value))
-        # What loading has found out, also where no record ever comes, and what time it is.
-        if self._needs_time():
-            self.frontiers[self.charter.topics.runs].dirty = True
+        # What loading has found out, also where no record ever comes.
         self.commits.later()
-
-    def _needs_time(self) -> bool:
-        """Whether something waits for a time, and no commit has told what time it is."""
-        kept = self.ledger.store.scan(ends_index.INDEX, ends_index.COMPLETE, 1)
-        return not self.clock.known and bool(len(self._deadlines) or kept)
 
     async def ask_time(self) -> int:
         """Return the broker's time, in unix milliseconds, of an append of ours; raises TaskLost.

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 HOUR = 3600.0
 #: Share of the seeds in which workers' clocks are wrong, and of those in which the broker's are.
 WRONG, BROKERS_WRONG = 0.3, 0.06
+#: How far a broker's clock is set back at most, in seconds: a history takes minutes.
+MOST_BACK_SECONDS = -20.0
 #: What may happen beside it.
 _FAULTS = ("kill", "rebalance", "stop", "join")
 
@@ -90,8 +92,8 @@ def clocked(made: "Plan", *, busy: bool) -> "Plan":
 
 def _with_deadlines(random: Random, made: "Plan") -> "Plan":
     """Let every run have a deadline, all clocks be wrong, and few other things happen."""
-    together = _wrong(random)
-    nodes = (together,) * NODES if random.random() < 0.5 else tuple(_wrong(random) for _ in "123")
+    together = _node(random)
+    nodes = (together,) * NODES if random.random() < 0.5 else tuple(_node(random) for _ in "123")
     faults = [each for each in made.faults if each.kind in _FAULTS]
     return replace(
         made,
@@ -119,6 +121,13 @@ def _with_deadline(random: Random, run: "RunPlan") -> "RunPlan":
         resumed_at=(),
         raises="",
     )
+
+
+def _node(random: Random) -> Clock:
+    """Return the clock of a node: one that is set back by an hour lets runs go on for an hour."""
+    clock = _wrong(random)
+    steps = tuple((at, max(seconds, MOST_BACK_SECONDS)) for at, seconds in clock.steps)
+    return replace(clock, steps=steps)
 
 
 def _wrong(random: Random) -> Clock:

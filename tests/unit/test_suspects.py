@@ -133,7 +133,8 @@ async def test_the_mark_is_committed_before_the_first_step_begins(world: World) 
     assert begun(world, "r") == 0
     world.hold = False
     assert world.log.pending is not None
-    assert world.log.pending.changes[state.RUNNING].startswith(world.charter.quarantine.process)
+    mark = world.log.pending.changes[state.RUNNING] or b""
+    assert mark.startswith(world.charter.quarantine.process)
     world.log.decide()
     await settled(world)
     assert begun(world, "r") == 1
