@@ -148,13 +148,15 @@ class Caller:
         self._begun = 0
 
     def run(
-        self, event: Event, run_id: str | None, timeout_seconds: float | None
+        self, event: Event, run_id: str | uuid.UUID | None, timeout_seconds: float | None
     ) -> WorkflowHandler:
         """Send the start event; return the run's handler at once."""
         timeout_seconds = call_checks.timeout(timeout_seconds)
         known_elsewhere = run_id is not None
         run_id = uuid.uuid4().hex if run_id is None else call_checks.run_id(run_id)
         handler = WorkflowHandler(run_id, self)
+        if known_elsewhere:
+            handler.await_judgement()
         waiting = _Open(
             handler,
             uuid.uuid4().hex,
@@ -166,6 +168,10 @@ class Caller:
         self._be_patient(waiting)
         self._start_soon(waiting, event)
         return handler
+
+    def check_event(self, event: Event, step: str | None) -> None:
+        """Raise UnacceptedEvent where no step would take *event*, or *step* would not."""
+        call_checks.sent(self._definition.__name__, definition.graph(self._definition), event, step)
 
     async def send_event(self, run_id: str, event: Event, step: str | None) -> None:
         """Send *event* to a run from outside a step."""
@@ -330,6 +336,9 @@ class Caller:
             case Known(start_event_id=waiting.start_event_id) if not waiting.answered:
                 waiting.epoch = envelope.epoch
                 self._follow_known(waiting, happening)
+            case Failed(event_id=waiting.start_event_id, step="") if not waiting.answered:
+                # The start event itself: a run that could not begin has no `started`.
+                self._end(waiting, happening)
             case _ if happening.terminal and record.offset >= waiting.end_from:
                 if envelope.epoch >= waiting.epoch:
                     self._end(waiting, happening)
@@ -338,6 +347,7 @@ class Caller:
         """Look for the end from here on, or where it may have been written before `started`."""
         run_id = waiting.handler.run_id
         waiting.answered = True
+        waiting.handler.judged()
         early = self._ends.get(run_id, -1)
         if waiting.known_elsewhere and started.read_from < self._link.followed_from(run_id):
             # Also where an end was read: it need not be the first.
@@ -348,10 +358,12 @@ class Caller:
             waiting.end_from = started.read_from
 
     def _follow_known(self, waiting: _Open, known: Known) -> None:
-        waiting.answered = True
+        waiting.answered = waiting.handler.was_known = True
         if known.conflict:
             self._close(waiting, error=RunConflict(waiting.handler.run_id))
-        elif known.end_offset is None:
+            return
+        waiting.handler.judged()
+        if known.end_offset is None:
             self._look_back_soon(waiting, known.read_from)
         else:
             self._look_back_soon(waiting, known.end_offset, is_end=True)
@@ -364,6 +376,7 @@ class Caller:
     async def _look_back(self, waiting: _Open, offset: int, *, is_end: bool) -> None:
         found = await self._link.look_back(waiting.handler.run_id, offset)
         if is_end and all(record.offset != offset for record in found):
+            waiting.handler.has_ended = True
             self._close(waiting, error=EndGone(waiting.handler.run_id))
         held, waiting.held = waiting.held or [], None
         waiting.end_from = offset
@@ -378,6 +391,7 @@ class Caller:
 
     def _end(self, waiting: _Open, terminal: Lifecycle) -> None:
         run_id = waiting.handler.run_id
+        waiting.handler.has_ended = True
         match terminal:
             case Completed(event_type=name, event=value):
                 self._succeed(waiting, name, value.encode())
@@ -425,7 +439,7 @@ class Caller:
         self._link.when_stream_read(
             waiting.handler.run_id,
             partial(self._end_stream, waiting, event),
-            soon=waiting.handler.streaming,
+            soon=waiting.handler.stream.has_readers,
         )
 
     def _end_stream(self, waiting: _Open, event: Event | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
+from uuid import UUID
 
 from fleet.config import settings as configuration
 from fleet.config.settings import Settings
@@ -11,7 +12,7 @@ from fleet.runtime import blocking, provision
 from fleet.runtime.caller import Caller
 from fleet.runtime.handler import WorkflowHandler
 from fleet.runtime.reader import KafkaLink
-from fleet.runtime.workflow import DEFAULT_TIMEOUT_SECONDS, Workflow
+from fleet.runtime.workflow import DEFAULT_TIMEOUT_SECONDS, NoWorkflow, Workflow
 from fleet.workflow import call_checks, definition
 from fleet.workflow.definition import Result_co
 from fleet.workflow.errors import WorkflowConfigurationError
@@ -59,7 +60,7 @@ class Connection(Generic[Result_co]):
         start_event: Event | None = None,
         /,
         *,
-        run_id: str | None = None,
+        run_id: str | UUID | None = None,
         timeout: float | None = None,
         **fields: Any,
     ) -> WorkflowHandler[Result_co]:
@@ -68,7 +69,9 @@ class Connection(Generic[Result_co]):
             raise WorkflowConfigurationError(
                 f"not connected; write `async with connect({self._workflow.__name__}) as flow:`"
             )
-        event = definition.start_event(self._workflow, start_event, fields)
+        event = definition.start_event(
+            self._workflow, start_event, fields, run_id=run_id, timeout=timeout
+        )
         return self._caller.run(event, run_id, self._timeout if timeout is None else timeout)
 
     def run_sync(
@@ -76,7 +79,7 @@ class Connection(Generic[Result_co]):
         start_event: Event | None = None,
         /,
         *,
-        run_id: str | None = None,
+        run_id: str | UUID | None = None,
         timeout: float | None = None,
         **fields: Any,
     ) -> Result_co:
@@ -105,5 +108,7 @@ def connect(
     *timeout*, in seconds, bounds each run; None sets no bound. Entering raises BrokerUnreachable,
     TopicsMissing or TopicsMismatched.
     """
+    if not (isinstance(workflow, type) and issubclass(workflow, Workflow)):
+        raise NoWorkflow("connect", workflow)
     limit = call_checks.timeout(timeout, "a connection's")
     return Connection(workflow, settings or configuration.current(), limit)

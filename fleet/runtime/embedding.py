@@ -68,10 +68,7 @@ class _EmbeddedLink:
 
     async def follow(self, run_id: str) -> None:
         """See `fleet.runtime.caller.Link`; the first call connects."""
-        async with self._connecting:
-            if self._link is None:
-                self._link = await self._connect()
-        await self._link.follow(run_id)
+        await (await self._linked()).follow(run_id)
 
     def followed_from(self, run_id: str) -> int:
         """Return the offset of `runs` since which its partition has been read without a gap."""
@@ -79,7 +76,8 @@ class _EmbeddedLink:
 
     async def send(self, record: Outgoing, *, repeatable: bool) -> None:
         """Append one record."""
-        await self._connected.send(record, repeatable=repeatable)
+        # Also of a run whose start waits for its turn.
+        await (await self._linked()).send(record, repeatable=repeatable)
 
     async def look_back(self, run_id: str, offset: int) -> list[Delivered]:
         """Return the run's records of `runs` from *offset* up to what was taken by now."""
@@ -101,6 +99,12 @@ class _EmbeddedLink:
     @property
     def _connected(self) -> KafkaLink:
         assert self._link is not None, "a run is followed before anything else"
+        return self._link
+
+    async def _linked(self) -> KafkaLink:
+        async with self._connecting:
+            if self._link is None:
+                self._link = await self._connect()
         return self._link
 
     async def _connect(self) -> KafkaLink:

@@ -17,7 +17,7 @@ from fleet.records.events import Event, decoded
 from fleet.runtime.current_step import CURRENT_STEP, CurrentStep
 from fleet.runtime.slots import Slots
 from fleet.workflow.context import Context
-from fleet.workflow.errors import StepTimeoutError, UnexpectedResult
+from fleet.workflow.errors import StepTimeoutError
 from fleet.workflow.outcomes import Raised, Returned, Sent
 from fleet.workflow.state import View
 from fleet.workflow.transitions import Work
@@ -291,9 +291,10 @@ class Flights:
     async def _returned(self, work: Work, context: Context) -> Event | None:
         attempt = work.step.bind(self._workflow(), context, work.event)
         seconds = work.step.options.timeout_seconds
-        event = await (attempt if seconds is None else _within(seconds, work.step.name, attempt))
-        if event is not None and not isinstance(event, Event):
-            raise UnexpectedResult(work.step.name, event)
+        event: Event | None = await (
+            attempt if seconds is None else _within(seconds, work.step.name, attempt)
+        )
+        work.step.check_returned(event, has_sent=bool(context.sent))
         return event
 
 

@@ -1,17 +1,31 @@
 """A run as its caller holds it: await it, follow its stream, send to it, cancel it."""
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
-from typing import Any, Generic, Protocol
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol
 
-from fleet.records.events import Event
+from fleet.records.events import Event, type_name
+from fleet.runtime.event_stream import EventStream
+from fleet.workflow import arguments
 from fleet.workflow.definition import Result_co
-from fleet.workflow.errors import NotAvailableYet, WorkflowRuntimeError
+from fleet.workflow.errors import NotAvailableYet, RunEnded, WorkflowRuntimeError
+
+#: What other libraries call it.
+_ELSEWHERE = {
+    "cancel": "await cancel_run()",
+    "cancelled": "exception(), which is then a WorkflowCancelledByUser",
+    "done": "is_done()",
+    "get_stop_event": "result()",
+    "stop_event_result": "`await handler`",
+}
 
 
 class RunControl(Protocol):
     """How a handler reaches its run."""
+
+    def check_event(self, event: Event, step: str | None) -> None:
+        """Raise UnacceptedEvent where no step would take *event*."""
+        ...
 
     async def send_event(self, run_id: str, event: Event, step: str | None) -> None:
         """Send *event* to the run from outside."""
@@ -20,6 +34,16 @@ class RunControl(Protocol):
     async def cancel_run(self, run_id: str, reason: str) -> None:
         """Ask for the run to stop."""
         ...
+
+
+class NotEnded(WorkflowRuntimeError, asyncio.InvalidStateError):
+    """Raised when the outcome of a run is asked for that goes on."""
+
+    def __init__(self, run_id: str, asked: str) -> None:
+        super().__init__(
+            f"run {run_id} goes on, so it has no {asked}() yet; write `await handler`, or ask "
+            "is_done() first"
+        )
 
 
 class WorkflowHandler(Generic[Result_co]):
@@ -35,14 +59,17 @@ class WorkflowHandler(Generic[Result_co]):
         self.run_id = run_id
         #: What has to stay alive for as long as somebody holds the run.
         self.keeps: object = None
-        #: Somebody reads what the steps show.
-        self.streaming = False
+        #: Its end was read in the log; else a handler that is done has only stopped waiting.
+        self.has_ended = False
+        #: The id belongs to a run that had begun before this one was asked for.
+        self.was_known = False
+        #: What the steps show.
+        self.stream = EventStream(run_id)
         self._control = control
         loop = asyncio.get_running_loop()
         self._result: asyncio.Future[Any] = loop.create_future()
-        #: What the steps have shown and nobody has read; None at the end.
-        self._shown: deque[Event | None] = deque()
-        self._more: asyncio.Event | None = None
+        #: Done when the run is known to be the one that was asked for; None where it must be.
+        self._judged: asyncio.Future[None] | None = None
         self._background: set[asyncio.Task[None]] = set()
 
     def __repr__(self) -> str:
@@ -58,37 +85,62 @@ class WorkflowHandler(Generic[Result_co]):
 
     def result(self) -> Result_co:
         """Return the result of a run that is done; raise what ended it otherwise."""
+        self._check_ended("result")
         result: Result_co = self._result.result()
         return result
 
     def exception(self) -> BaseException | None:
         """Return what a run that is done ended with, or None."""
+        self._check_ended("exception")
         return self._result.exception()
+
+    def _check_ended(self, asked: str) -> None:
+        if not self.is_done():
+            raise NotEnded(self.run_id, asked)
 
     def add_done_callback(self, callback: "Callable[[WorkflowHandler[Result_co]], object]") -> None:
         """Call *callback* with this handler when the run has ended."""
         self._result.add_done_callback(lambda _: callback(self))
 
-    async def stream_events(self) -> AsyncIterator[Event]:
-        """Yield what the steps show, and the result event last; for one reader, once."""
-        self.streaming = True
-        self._more = asyncio.Event()
-        while True:
-            while not self._shown:
-                self._more.clear()
-                await self._more.wait()
-            event = self._shown.popleft()
-            if event is None:
-                return
-            yield event
+    @arguments.checked({"expose_internal": "there are no internal events"}, named="stream_events")
+    def stream_events(self) -> AsyncIterator[Event]:
+        """Iterate over what the steps show, from the beginning, and the result event last.
 
+        Call it as often as you like: each `async for` sees every event once. Raises StreamGone
+        where the beginning of a very long stream is not kept any more.
+        """
+        return self.stream.read()
+
+    @arguments.checked({}, named="send_event")
     def send_event(self, event: Event, step: str | None = None) -> "asyncio.Task[None]":
-        """Send *event* to the run; awaiting what is returned tells that it is in the log."""
-        return self._soon(self._control.send_event(self.run_id, event, step))
+        """Send *event* to the run; awaiting what is returned tells that it is in the log.
 
+        Where *run_id* was given, it is sent when the workers have said that the run is this one.
+        Raises UnacceptedEvent at once; awaiting raises RunConflict, or RunEnded after the end.
+        """
+        self._control.check_event(event, step)
+        return self._soon(self._send(event, step))
+
+    async def _send(self, event: Event, step: str | None) -> None:
+        await self._until_judged()
+        if self.has_ended:
+            raise RunEnded(self.run_id, type_name(event))
+        await self._control.send_event(self.run_id, event, step)
+
+    @arguments.checked({"timeout": "`async with asyncio.timeout(...)`"}, named="cancel_run")
     async def cancel_run(self, reason: str = "") -> None:
-        """Ask for the run to stop; awaiting the handler then raises WorkflowCancelledByUser."""
-        await self._control.cancel_run(self.run_id, reason)
+        """Ask for the run to stop; awaiting the handler then raises WorkflowCancelledByUser.
+
+        Does nothing where it has ended. Raises RunConflict where the run of this id is another.
+        """
+        await self._until_judged()
+        if not self.has_ended:
+            await self._control.cancel_run(self.run_id, reason)
+
+    async def _until_judged(self) -> None:
+        """Wait until the run of this id is known to be this one; raise what it is otherwise."""
+        if self._judged is not None:
+            await asyncio.shield(self._judged)
 
     @property
     def ctx(self) -> Any:
@@ -98,17 +150,21 @@ class WorkflowHandler(Generic[Result_co]):
     # -- for the caller's side of the runtime ---------------------------------------------------
 
     def show(self, event: Event) -> None:
-        """Hand *event* to the reader of the stream."""
-        self._add(event)
+        """Hand *event* to the readers of the stream."""
+        self.stream.add(event)
 
     def end_stream(self) -> None:
-        """Tell the reader of the stream that nothing follows."""
-        self._add(None)
+        """Tell the readers of the stream that nothing follows."""
+        self.stream.end()
 
-    def _add(self, event: Event | None) -> None:
-        self._shown.append(event)
-        if self._more is not None:
-            self._more.set()
+    def await_judgement(self) -> None:
+        """Let what is sent to the run wait for `judged`: others may have used its id."""
+        self._judged = asyncio.get_running_loop().create_future()
+
+    def judged(self) -> None:
+        """Hear that the run of this id is the one that was asked for."""
+        if self._judged is not None and not self._judged.done():
+            self._judged.set_result(None)
 
     def succeed(self, result: Any) -> None:
         """End with a result."""
@@ -124,6 +180,19 @@ class WorkflowHandler(Generic[Result_co]):
             self._result.set_exception(error)
             # Whoever only follows the stream has seen the end, too.
             self._result.exception()
+            self._never_judged(error)
+
+    def _never_judged(self, error: BaseException) -> None:
+        if self._judged is not None and not self._judged.done():
+            self._judged.set_exception(error)
+            # There need not be anybody who waits for it.
+            self._judged.exception()
+
+    if not TYPE_CHECKING:
+        # Type checkers find such names by themselves, if they do not see this.
+        def __getattr__(self, name: str) -> NoReturn:
+            way = f"; write {_ELSEWHERE[name]}" if name in _ELSEWHERE else ""
+            raise AttributeError(f"a WorkflowHandler has no attribute {name!r}{way}")
 
     def _soon(self, sending: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         task = asyncio.get_running_loop().create_task(sending)

@@ -23,7 +23,7 @@ from fleet.runtime.host import Host
 from fleet.runtime.host_check import check_host
 from fleet.runtime.logs import logging_config
 from fleet.runtime.worker import Worker
-from fleet.runtime.workflow import Workflow
+from fleet.runtime.workflow import NoWorkflow, Workflow
 from fleet.runtime.workflow_topic import EventTopics
 
 #: Heartbeats are sent at least so often, in seconds: by its answer to one the broker tells of a
@@ -73,6 +73,9 @@ def serve(workflow: type[Workflow] | Workflow, *, settings: Settings | None = No
     Reads FLEET_* variables where no *settings* are given. Raises WorkflowValidationError where the
     graph has findings; the broker is asked only when the worker starts.
     """
+    is_class = isinstance(workflow, type) and issubclass(workflow, Workflow)
+    if not is_class and not isinstance(workflow, Workflow):
+        raise NoWorkflow("serve", workflow)
     chosen = settings or configuration.current()
     check_host((*OVERRIDING, FleetApp))
     served = workflow if isinstance(workflow, Workflow) else workflow()

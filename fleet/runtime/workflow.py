@@ -9,6 +9,7 @@ import asyncio
 import weakref
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from fleet.config import settings
@@ -24,12 +25,24 @@ from fleet.runtime.metrics import Metrics
 from fleet.runtime.slots import Slots
 from fleet.runtime.task import Charter, Task
 from fleet.runtime.workflow_topic import EventTopics, WorkflowTopic
-from fleet.workflow import call_checks, definition
+from fleet.workflow import arguments, call_checks, definition
 from fleet.workflow.definition import Definition, Result_co
 from fleet.workflow.errors import WorkflowConfigurationError
 
 #: How long a run may take where the workflow is made without `timeout=`, in seconds.
 DEFAULT_TIMEOUT_SECONDS = 45.0
+
+#: Arguments that workflows have in other libraries, and what to write here.
+_ELSEWHERE = {
+    "disable_validation": "a graph is always checked; change what the check names",
+    "num_concurrent_runs": "FLEET_SLOTS bounds how many steps a worker has in flight",
+    "resource_manager": "make the resource an attribute of the class or the instance",
+    "runtime": "`serve(...)` makes a worker, `connect(...)` calls one, `app=` embeds one",
+    "serializer": "events travel as JSON; let fields be of types that pydantic writes",
+    "skip_graph_checks": "a graph is always checked; change what the check names",
+    "verbose": "set the log level: `faust -A MODULE worker -l info`",
+    "workflow_name": "write it on the class: `class JokeFlow(Workflow, workflow='joke')`",
+}
 
 #: The workflows that each app carries, by name. The app holds them.
 _carried: WeakKeyDictionary[Any, WeakValueDictionary[str, "Workflow"]] = WeakKeyDictionary()
@@ -56,6 +69,39 @@ class OtherCarried(WorkflowConfigurationError):
         )
 
 
+class NoLoop(WorkflowConfigurationError, RuntimeError):
+    """Raised when a run is started where no event loop runs."""
+
+    def __init__(self, workflow: str) -> None:
+        super().__init__(
+            f"no running event loop: in a script write {workflow}(...).run_sync(...); in async "
+            f"code `await {workflow}(...).run(...)`"
+        )
+
+
+class NoWorkflow(WorkflowConfigurationError):
+    """Raised when `connect` or `serve` is given something else than a workflow."""
+
+    def __init__(self, called: str, given: object) -> None:
+        if isinstance(given, Workflow):
+            name = type(given).__name__
+            said = f"the class, not an instance of it: write {called}({name})"
+        else:
+            kind = given.__name__ if isinstance(given, type) else type(given).__name__
+            said = f"a workflow class, not {kind}: write e.g. {called}(JokeFlow)"
+        super().__init__(f"{called} takes {said}")
+
+
+class NotInitialised(WorkflowConfigurationError):
+    """Raised when a workflow is run whose own `__init__` has not called that of `Workflow`."""
+
+    def __init__(self, workflow: str) -> None:
+        super().__init__(
+            f"{workflow}.__init__ has not called super().__init__(); write "
+            "`super().__init__(timeout=...)` there, as its first line"
+        )
+
+
 class Workflow(Definition[Result_co]):
     """Base of all workflows: subclass it and mark async methods with `@step`.
 
@@ -65,6 +111,7 @@ class Workflow(Definition[Result_co]):
     `timeout` is in seconds and bounds each run; None lets a run take as long as it takes.
     """
 
+    @arguments.checked(_ELSEWHERE)
     def __init__(self, *, timeout: float | None = DEFAULT_TIMEOUT_SECONDS, app: Any = None) -> None:
         timeout = call_checks.timeout(timeout, "a workflow's")
         definition.graph(type(self))
@@ -84,7 +131,7 @@ class Workflow(Definition[Result_co]):
         start_event: Event | None = None,
         /,
         *,
-        run_id: str | None = None,
+        run_id: str | UUID | None = None,
         timeout: float | None = None,
         **fields: Any,
     ) -> WorkflowHandler[Result_co]:
@@ -94,9 +141,11 @@ class Workflow(Definition[Result_co]):
         the workflow's. Raises WorkflowConfigurationError where no start event can be made, and
         RuntimeError where no event loop runs.
         """
-        event = definition.start_event(type(self), start_event, fields)
-        limit = self._fleet_timeout if timeout is None else timeout
-        handler = self._fleet_caller().run(event, run_id, limit)
+        event = definition.start_event(
+            type(self), start_event, fields, run_id=run_id, timeout=timeout
+        )
+        caller = self._fleet_caller()
+        handler = caller.run(event, run_id, self._fleet_timeout if timeout is None else timeout)
         # `await JokeFlow().run(...)` drops the workflow at once, and its log would go with it.
         handler.keeps = self
         return handler
@@ -106,7 +155,7 @@ class Workflow(Definition[Result_co]):
         start_event: Event | None = None,
         /,
         *,
-        run_id: str | None = None,
+        run_id: str | UUID | None = None,
         timeout: float | None = None,
         **fields: Any,
     ) -> Result_co:
@@ -139,9 +188,14 @@ class Workflow(Definition[Result_co]):
         definition.graph(type(self))
 
     def _fleet_caller(self) -> Caller:
+        if "_fleet_callers" not in vars(self):
+            raise NotInitialised(type(self).__name__)
         if self._fleet_app is not None and self._fleet_app.started and self._fleet_app.should_stop:
             raise AppStopped(type(self).__name__, self._fleet_app.conf.id)
-        loop = asyncio.get_running_loop()
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise NoLoop(type(self).__name__) from None
         caller = self._fleet_callers.get(loop)
         if caller is None:
             for other in [each for each in self._fleet_callers if each.is_closed()]:

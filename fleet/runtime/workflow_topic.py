@@ -8,6 +8,7 @@ envelope, key and partition. It is a Faust topic, so it goes wherever one goes: 
 
 import uuid
 from typing import Any
+from uuid import UUID
 
 import faust
 from faust.events import Event as FaustEvent
@@ -81,7 +82,7 @@ class WorkflowTopic(faust.Topic):
         self,
         *,
         value: Event,
-        run_id: str | None = None,
+        run_id: str | UUID | None = None,
         timeout: float | None = None,
         key: Any = None,
         headers: Any = None,
@@ -160,12 +161,12 @@ class EventTopics:
             topics=[self._engine.topics.event(name)],
         )
 
-    def envelope(self, event: Event, run_id: str | None, timeout: float | None) -> Envelope:
+    def envelope(self, event: Event, run_id: str | UUID | None, timeout: float | None) -> Envelope:
         """Return what is written beside *event*."""
         name = type_name(event)
         event_id = uuid.uuid4().hex
         if run_id is not None:
-            call_checks.run_id(run_id)
+            run_id = call_checks.run_id(run_id)
         if name == type_name(self._engine.charter.graph.start):
             return Envelope(
                 run_id=uuid.uuid4().hex if run_id is None else run_id,

@@ -1,13 +1,43 @@
 """What a caller gives beside the event is checked here, wherever the call comes from."""
 
+from collections.abc import Iterable
+from uuid import UUID
+
 from fleet.records import limits
-from fleet.workflow.errors import WorkflowConfigurationError
+from fleet.records.events import Event, type_name
+from fleet.workflow.errors import UnacceptedEvent, WorkflowConfigurationError
+from fleet.workflow.graph import Graph
 
 
-def run_id(given: str) -> str:
-    """Return *given* if it can be a run's id; raise WorkflowConfigurationError."""
-    _raise(limits.run_id_problem(given))
-    return given
+def run_id(given: str | UUID) -> str:
+    """Return *given* as text if it can be a run's id; raise WorkflowConfigurationError."""
+    text = str(given) if isinstance(given, UUID) else given
+    _raise(limits.run_id_problem(text))
+    return text
+
+
+def sent(workflow: str, graph: Graph, event: object, step: str | None) -> None:
+    """Raise UnacceptedEvent where no step takes *event* from outside, or *step* does not."""
+    if not isinstance(event, Event):
+        kind = event.__name__ if isinstance(event, type) else type(event).__name__
+        way = f"write {kind}(...)" if isinstance(event, type) else "make it a subclass of Event"
+        raise UnacceptedEvent(workflow, f"send_event takes an event, not {kind}", way)
+    name = type_name(event)
+    accepting = [each.name for each in graph.accepting.get(name, ())]
+    if step is not None and step not in graph.step_by_name:
+        there = _listed(graph.step_by_name)
+        raise UnacceptedEvent(workflow, f"it has no step {step!r}", f"its steps are {there}")
+    if not accepting:
+        outside = _listed(graph.accepting)
+        problem = f"no step accepts {name}"
+        raise UnacceptedEvent(workflow, problem, f"annotate a step with it (accepted: {outside})")
+    if step not in (None, *accepting):
+        problem = f"step {step} does not accept {name}"
+        raise UnacceptedEvent(workflow, problem, f"{_listed(accepting)} does")
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "none"
 
 
 def timeout(seconds: float | None, of: str = "a run's") -> float | None:

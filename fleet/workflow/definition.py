@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from typing_extensions import TypeVar
 
 from fleet.records.events import Event, StartEvent, problems, type_name
-from fleet.workflow import result_type, steps
+from fleet.workflow import arguments, result_type, start_fields, steps
 from fleet.workflow.errors import WorkflowConfigurationError, WorkflowValidationError
 from fleet.workflow.graph import Graph, build
 
@@ -53,6 +53,9 @@ class Definition(Generic[Result_co]):
         cls, *, workflow: str | None = None, group: str | None = None, **options: Any
     ) -> None:
         """Name the workflow (default: the class's name) and its step group."""
+        if options and _takes_no_options(cls):
+            name, known = next(iter(options)), ["workflow", "group"]
+            raise arguments.UnknownArgument(f"class {cls.__name__}", name, known)
         super().__init_subclass__(**options)
         _refuse_taken(cls)
         cls.workflow_name = _legal(workflow or _plain_name(cls.__name__), "workflow", cls)
@@ -96,12 +99,16 @@ def event_type(workflow: type[Definition], name: str) -> type[Event] | None:
     return next(reversed(near or found), None)
 
 
-def start_event(workflow: type[Definition], event: Event | None, fields: dict[str, Any]) -> Event:
+def start_event(
+    workflow: type[Definition], event: Event | None, fields: dict[str, Any], **of_the_run: object
+) -> Event:
     """Return the start event; raise WorkflowConfigurationError where *fields* do not make it.
 
-    Give either *event* or *fields*.
+    Give either *event* or *fields*; *of_the_run* is what the run was given by name beside them.
     """
     start = graph(workflow).start
+    event, fields = start_fields.sorted_out(workflow.__name__, start, event, fields)
+    start_fields.check_of_the_run(workflow.__name__, start, event, **of_the_run)
     if type(event) is StartEvent and start is not StartEvent and not fields:
         # Fleet's own one takes any fields; the workflow's says which.
         return _made(start, dict(event), workflow.__name__)
@@ -113,10 +120,7 @@ def start_event(workflow: type[Definition], event: Event | None, fields: dict[st
             f"put {', '.join(fields)} into the {type_name(start)}"
         )
     if type(event) is not start:
-        raise WorkflowConfigurationError(
-            f"{workflow.__name__} starts with {type_name(start)}, not with "
-            f"{type(event).__name__}; see the first step's annotation"
-        )
+        raise start_fields.NoStartEvent(workflow.__name__, start, event)
     return event
 
 
@@ -214,8 +218,14 @@ def _made(start: type[Event], fields: dict[str, Any], workflow: str) -> Event:
     except ValidationError as failure:
         raise WorkflowConfigurationError(
             f"{workflow} cannot start: {problems(failure)}; {type_name(start)} has the fields "
-            f"{', '.join(start.model_fields)}"
+            f"{', '.join(start.model_fields)}{start_fields.hint(start, fields)}"
         ) from None
+
+
+def _takes_no_options(cls: type[Definition]) -> bool:
+    """Tell whether no base of *cls* beside ours takes keywords of a class."""
+    after = cls.__mro__[cls.__mro__.index(Definition) + 1 :]
+    return all("__init_subclass__" not in vars(each) or each in (Generic, object) for each in after)
 
 
 def _takes_any(start: type[Event]) -> bool:

@@ -75,6 +75,16 @@ class RunConflict(WorkflowRuntimeError):
         )
 
 
+class RunEnded(WorkflowRuntimeError):
+    """Raised when an event is sent to a run that has ended."""
+
+    def __init__(self, run_id: str, event_type: str) -> None:
+        super().__init__(
+            f"run {run_id} has ended, so no step would take this {event_type}; it was not sent. "
+            "Start another run with it"
+        )
+
+
 class EndGone(WorkflowRuntimeError):
     """Raised when a run ended before and the record of its end is not in the log any more."""
 
@@ -116,6 +126,24 @@ class NoEvent(WorkflowRuntimeError):
         super().__init__(
             f"ctx.{method} takes an event, not {what}; make an object of a subclass of Event"
         )
+
+
+class OtherReturned(WorkflowRuntimeError):
+    """Raised when a step returns something else than its annotation says."""
+
+    def __init__(self, step: str, returned: str, stated: Iterable[str]) -> None:
+        listed = " | ".join(stated) or "None"
+        super().__init__(
+            f"step {step} returned {returned}, and its annotation says {listed}; return what it "
+            f"says, or annotate it `-> {listed} | {returned}`"
+        )
+
+
+class UnacceptedEvent(WorkflowConfigurationError):
+    """Raised when an event is sent to a run from outside that no step would take."""
+
+    def __init__(self, workflow: str, problem: str, instead: str) -> None:
+        super().__init__(f"{workflow}: {problem}, so it was not sent; {instead}")
 
 
 class UnroutableEvent(WorkflowRuntimeError):

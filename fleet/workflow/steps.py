@@ -5,6 +5,7 @@ Steps: async methods whose annotations say which events they take and which they
 business.
 """
 
+import collections.abc
 import functools
 import inspect
 import sys
@@ -14,10 +15,12 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Concatenate, TypeVar, overload
 
-from fleet.records.events import Event
+from fleet.records.events import Event, type_name
 from fleet.workflow.context import Context
 from fleet.workflow.errors import (
     NotAvailableYet,
+    OtherReturned,
+    UnexpectedResult,
     WorkflowConfigurationError,
     WorkflowValidationError,
 )
@@ -29,10 +32,18 @@ F = TypeVar("F", bound=StepFunction)
 DEFAULT_NUM_WORKERS = 4
 
 _MARK = "__fleet_step__"
+_GENERATORS = (
+    collections.abc.AsyncGenerator,
+    collections.abc.AsyncIterator,
+    collections.abc.Generator,
+    collections.abc.Iterator,
+)
 
 _LATER = {
     "retry_policy": "let the step itself try again, or leave it out: a failed step ends its run",
     "skip_graph_checks": "mend what the graph check reports",
+    "accept_event_subclasses": "annotate the union of the types: `ev: Cat | Dog`",
+    "workflow": "write it as a method of the class",
 }
 
 
@@ -57,6 +68,22 @@ class Step:
     accepts: tuple[type[Event], ...]
     #: Event types it may return; None in an annotation is not listed.
     returns: tuple[type[Event], ...]
+    #: Whether the annotation has None: the branch may end with this step.
+    may_end: bool = True
+
+    def check_returned(self, returned: object, *, has_sent: bool) -> None:
+        """Raise where what an attempt returned is not what the annotation says.
+
+        None also where events were sent (*has_sent*) in place of the returned one.
+        """
+        stated = [type_name(each) for each in self.returns]
+        if returned is None:
+            if not self.may_end and not has_sent:
+                raise OtherReturned(self.name, "None", stated)
+        elif not isinstance(returned, Event):
+            raise UnexpectedResult(self.name, returned)
+        elif not isinstance(returned, self.returns):
+            raise OtherReturned(self.name, type_name(returned), stated)
 
     def bind(self, workflow: object, context: Context, event: Event) -> Coroutine[Any, Any, Any]:
         """Return the coroutine of one attempt."""
@@ -108,6 +135,7 @@ def read(function: object, name: str, namespace: Mapping[str, Any]) -> Step:
         context_parameter=context_name,
         accepts=_events(hints[event_name], f"parameter {event_name} of step {name}"),
         returns=_returned(hints, name),
+        may_end=_may_end(hints["return"]),
     )
 
 
@@ -140,9 +168,29 @@ def _mark(function: StepFunction, options: Options) -> StepFunction:
     if not inspect.iscoroutinefunction(function):
         name = getattr(function, "__name__", repr(function))
         owner = getattr(function, "__qualname__", name).split(".")[-2:][0]
-        raise WorkflowValidationError(owner, [f"step {name} must be written with `async def`"])
+        raise WorkflowValidationError(owner, [f"step {name} {_no_step(function)}"])
     setattr(function, _MARK, options)
     return function
+
+
+def _no_step(function: object) -> str:
+    """Say why *function* cannot be a step, and what to write."""
+    if isinstance(function, staticmethod | classmethod):
+        return f"is a {type(function).__name__}; write it as a method: `async def`, with `self`"
+    if inspect.isasyncgenfunction(function):
+        return (
+            "has a `yield`; a step returns one event: send several with ctx.send_event(event), and "
+            "show some with ctx.write_event_to_stream(event)"
+        )
+    if isinstance(function, type):
+        return "is a class; mark an `async def` method with @step"
+    inner = inspect.unwrap(function) if callable(function) else function
+    if inner is not function and inspect.iscoroutinefunction(inner):
+        return (
+            "is wrapped by a decorator that makes a plain function of it; put @step first, below "
+            "that decorator, or make the decorator's wrapper `async def`"
+        )
+    return "must be written with `async def`"
 
 
 def _refuse(later: dict[str, Any]) -> None:
@@ -210,7 +258,15 @@ def _returned(hints: dict[str, Any], name: str) -> tuple[type[Event], ...]:
     if "return" not in hints:
         finding = f"step {name} does not say what it returns; write e.g. `-> StopEvent`"
         raise WorkflowValidationError(name, [finding])
+    if typing.get_origin(hints["return"]) in _GENERATORS:
+        finding = f"step {name} returns one event, not a generator; write e.g. `-> StopEvent`"
+        raise WorkflowValidationError(name, [finding])
     return _events(hints["return"], f"the return type of step {name}", none_allowed=True)
+
+
+def _may_end(hint: object) -> bool:
+    members = typing.get_args(hint) if _is_union(hint) else (hint,)
+    return types.NoneType in members
 
 
 def _events(hint: object, where: str, *, none_allowed: bool = False) -> tuple[type[Event], ...]:

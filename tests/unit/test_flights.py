@@ -55,9 +55,9 @@ class Flow(Definition):
         self.body: Body | None = None
 
     @step
-    async def free(self, ctx: Context, ev: StartEvent) -> StopEvent:
+    async def free(self, ctx: Context, ev: StartEvent) -> StopEvent | None:
         assert self.body is not None
-        result: StopEvent = await self.body(ctx, ev)
+        result: StopEvent | None = await self.body(ctx, ev)
         return result
 
     @step(num_workers=2)

@@ -139,6 +139,12 @@ class Link:
         await turns()
         return handler
 
+    async def judged_run(self) -> WorkflowHandler:
+        """Start a run and let the workers say that it has begun."""
+        handler = await self.run()
+        await self.reads(Started(start_event_id=self.start_id()), 3)
+        return handler
+
     def start_id(self, index: int = -1) -> str:
         """Return the id of a start event that was sent."""
         return envelopes.parse(self.sent[index].headers).event_id
@@ -601,7 +607,7 @@ class TestStream:
 class TestControl:
     async def test_an_event_from_outside_goes_to_the_inbox(self, link: Link) -> None:
         """With the run's key, no parent, and the step where one is named."""
-        handler = await link.run()
+        handler = await link.judged_run()
         await handler.send_event(JokeEvent(joke="y"), step="critique")
         sent = link.sent[-1]
         envelope = envelopes.parse(sent.headers)
@@ -610,14 +616,14 @@ class TestControl:
 
     async def test_awaiting_what_was_sent_tells_that_it_failed(self, link: Link) -> None:
         """An acknowledgement that does not come is an error for who asked for it."""
-        handler = await link.run()
+        handler = await link.judged_run()
         link.failure = ConnectionError("no broker")
         with pytest.raises(ConnectionError):
             await handler.send_event(JokeEvent(joke="y"))
 
     async def test_a_cancel_is_a_record_of_the_run(self, link: Link) -> None:
         """It is a request: the run ends when it is read in the log."""
-        handler = await link.run()
+        handler = await link.judged_run()
         await handler.cancel_run("enough")
         sent = link.sent[-1]
         assert (sent.topic, sent.value) == (TOPICS.runs, b'{"reason":"enough"}')

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, ClassVar
-from uuid import UUID
 
 import pytest
 from pydantic import BaseModel
@@ -31,6 +30,7 @@ from fleet import (
 from fleet.config import settings
 from fleet.records.events import UnencodableEvent
 from fleet.workflow.errors import (
+    OtherReturned,
     RunConflict,
     StepTimeoutError,
     UnexpectedResult,
@@ -318,11 +318,11 @@ class TestErrors:
         ("returned", "expected", "said"),
         [
             ("text", UnexpectedResult, "only returned str instead of an Event"),
-            (JokeEvent(joke="x"), UnroutableEvent, "only sent JokeEvent, which no step accepts"),
+            (JokeEvent(joke="x"), OtherReturned, "returned JokeEvent, and its annotation says"),
             (StopEvent(result=object()), UnencodableEvent, "cannot be sent: result: "),
             (StopEvent(result="x" * 1_100_000), WorkflowRuntimeError, "a record holds 1,000,000"),
         ],
-        ids=["no event", "nobody takes it", "no JSON", "too large"],
+        ids=["no event", "another event", "no JSON", "too large"],
     )
     async def test_a_result_that_cannot_be_taken_fails_the_run_and_no_other(
         self, returned: Any, expected: type[Exception], said: str
@@ -568,7 +568,6 @@ class TestRunId:
             ("\ud800", "leave out surrogates"),
             ("E" * 256, "at most 255 bytes in UTF-8"),
             ("é" * 128, "at most 255 bytes in UTF-8, .* has 256"),
-            (UUID(int=1), r"is text, not UUID; use run_id=str\(...\)"),
             (7, "is text, not int"),
             (b"a", "is text, not bytes"),
         ],
