@@ -112,8 +112,11 @@ class UnexpectedResult(WorkflowRuntimeError):
     """Raised when a step returns something that is neither an event nor None."""
 
     def __init__(self, step: str, returned: object) -> None:
+        kind = type(returned).__name__
+        if isinstance(returned, type):
+            kind = f"the class {returned.__name__}"
         super().__init__(
-            f"Step function {step} returned {type(returned).__name__} instead of an Event instance"
+            f"Step function {step} returned {kind} instead of an Event instance"
             "; return an event, or None to end this branch"
         )
 

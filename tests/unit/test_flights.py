@@ -206,7 +206,8 @@ class TestOutcome:
         deck.runs(body)
         error = await deck.owner.raised()
         assert isinstance(error, UnexpectedResult)
-        assert f"Step function free returned {type(wrong).__name__}" in str(error)
+        kind = f"the class {wrong.__name__}" if isinstance(wrong, type) else type(wrong).__name__
+        assert f"Step function free returned {kind}" in str(error)
 
     @pytest.mark.parametrize(
         "error", [KeyError("x"), SystemExit(1), asyncio.CancelledError(), TimeoutError()], ids=repr

@@ -244,7 +244,7 @@ class Returns(Workflow):
         ("stop", "step begin returned StopEvent, and its annotation says Asked; return what it "),
         ("none", r"step begin returned None, and .*, or annotate it `-> Asked \| None`"),
         ("text", "Step function begin returned str instead of an Event instance"),
-        ("class", "Step function begin returned ModelMetaclass instead of an Event instance"),
+        ("class", "Step function begin returned the class Asked instead of an Event instance"),
     ],
 )
 async def test_what_a_step_returns_by_mistake_ends_its_run(what: str, told: str) -> None:
