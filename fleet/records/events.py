@@ -55,6 +55,16 @@ class FrozenEvent(FleetError, AttributeError):
         )
 
 
+class TakenFieldName(FleetError):
+    """Raised when a field has the name of what pydantic gives every model."""
+
+    def __init__(self, event_type: str, name: str) -> None:
+        super().__init__(
+            f"the field {name} of {event_type} would hide `{name}`, which pydantic gives every "
+            f"model; rename it, perhaps with `Field(alias={name!r})`"
+        )
+
+
 @dataclass_transform(
     kw_only_default=True, frozen_default=True, field_specifiers=(Field, PrivateAttr)
 )
@@ -62,6 +72,9 @@ class _EventMeta(ModelMetaclass):
     """Tells type checkers that events are frozen; pydantic's own says so of no model."""
 
     def __new__(mcs, name: str, bases: Any, namespace: Any, **options: Any) -> type:
+        for field in namespace.get("__annotations__", ()):
+            if field.startswith("model_") and hasattr(BaseModel, field):
+                raise TakenFieldName(name, field)
         with warnings.catch_warnings():
             # A field may be called `json` or `get`: nothing here calls the method of that name.
             warnings.filterwarnings("ignore", "Field name .* shadows an attribute", UserWarning)
@@ -177,9 +190,16 @@ def encoded(event: Event, result: StatedResult | None = None) -> bytes:
     return value
 
 
-def _written(event: Event, on_doubt: Literal["error", "none"], **only: Any) -> bytes:
+def _written(
+    event: Event, on_doubt: Literal["error", "none"], only: set[str] | None = None
+) -> bytes:
     return event.__pydantic_serializer__.to_json(
-        event, by_alias=False, round_trip=True, warnings=on_doubt, context=ON_THE_WIRE, **only
+        event,
+        include=only,
+        by_alias=False,
+        round_trip=True,
+        warnings=on_doubt,
+        context=ON_THE_WIRE,
     )
 
 
@@ -200,7 +220,7 @@ def _unwritable(event: Event) -> str:
     """Return the name of the field that cannot be written, as the beginning of a sentence."""
     for name in (*type(event).model_fields, *(event.__pydantic_extra__ or ())):
         try:
-            _written(event, "none", include={name})
+            _written(event, "none", {name})
         except (ValueError, AttributeError):
             return f"{name}: "
     return ""

@@ -76,33 +76,17 @@ class Promise:
 
     #: Why no such event can ever be read, each with its field and the way out.
     findings: tuple[str, ...]
-    #: Every event of the type has to be tried.
-    doubtful: bool
-    #: Fields of which a look at the value may do.
-    quick: tuple[tuple[str, Quick], ...]
-    #: How many fields there are.
-    size: int
-
-    def kept(self, event: BaseModel) -> bool:
-        """Tell whether *event* surely comes back as it is."""
-        values, extra = event.__dict__, event.__pydantic_extra__
-        if self.doubtful or len(values) < self.size:
-            return False
-        return all(quick(values.get(name)) for name, quick in self.quick) and (
-            not extra or plain(extra)
-        )
+    #: Tells of an event whether it surely comes back as it is; else it has to be tried.
+    kept: Quick
 
 
 def promise(event_type: type[BaseModel]) -> Promise:
     """Return what the fields of *event_type* promise, as far as its names are known by now."""
     reader = _Reader()
     quick = reader.read(event_type)
-    return Promise(
-        findings=tuple(dict.fromkeys(reader.findings)),
-        doubtful=quick is None,
-        quick=tuple((quick or {}).items()),
-        size=len(event_type.model_fields),
-    )
+    fields = len(event_type.model_fields)
+    kept = _never if quick is None else partial(_kept, event_type, fields, tuple(quick.items()))
+    return Promise(tuple(dict.fromkeys(reader.findings)), kept)
 
 
 def findings(adapter: TypeAdapter[Any], what: str) -> list[str]:
@@ -191,9 +175,8 @@ class _Reader:
         if model is None:
             return None
         quick = self._fields(model, event_type.__name__)
-        settings = event_type.model_config.items()
-        harmless = all(name in _HARMLESS or not value for name, value in settings)
-        return None if doubtful or not harmless or not _plain_model(model) else quick
+        sure = not doubtful and _harmless(event_type) and _plain_model(model)
+        return quick if sure else None
 
     def _model(self, node: Node) -> tuple[Node | None, bool]:
         """Return the schema of the event itself, and whether validators stand before it."""
@@ -322,20 +305,25 @@ class _Reader:
 
     def _reference(self, node: Node, where: str) -> Quick | None:
         name = node["schema_ref"]
-        if name not in self._entered and name in self._definitions:
-            self._entered.add(name)
-            self.look(self._definitions[name], where)
-        # It may hold another of its kind, and JSON is read to a depth of 200.
-        return _never
+        if name in self._entered or name not in self._definitions:
+            # It may hold another of its kind, and JSON is read to a depth of 200.
+            return _never
+        self._entered.add(name)
+        quick = self.look(self._definitions[name], where)
+        self._entered.discard(name)
+        return quick
 
     def _with_definitions(self, node: Node, where: str) -> Quick | None:
         self._definitions |= {each["ref"]: each for each in node["definitions"]}
         return self.look(node["schema"], where)
 
     def _nested(self, node: Node, where: str) -> Quick | None:
-        # It may be of a subclass.
-        self._fields(node, where)
-        return _never
+        quick = self._fields(node, where)
+        kind: type[BaseModel] = node["cls"]
+        if not _plain_model(node) or not _harmless(kind):
+            return _never
+        # It may be of a subclass, so each is looked at.
+        return partial(_kept, kind, len(kind.model_fields), tuple(quick.items()))
 
     def _dataclass(self, node: Node, where: str) -> Quick | None:
         inner = node["schema"]
@@ -423,6 +411,26 @@ class _Reader:
         "callable": _refused("a function", "put its name in"),
         "generator": _refused("an Iterable, read only once", "declare a list"),
     }
+
+
+def _kept(
+    kind: type[BaseModel], size: int, quick: tuple[tuple[str, Quick], ...], model: Any
+) -> bool:
+    """Tell whether a model surely comes back as it is."""
+    if type(model) is not kind:
+        return False
+    values, extra = model.__dict__, model.__pydantic_extra__
+    if len(values) < size or (extra and not plain(extra)):
+        return False
+    # No generator: this is what every event costs that is written.
+    for name, look in quick:  # noqa: SIM110
+        if not look(values.get(name)):
+            return False
+    return True
+
+
+def _harmless(kind: type[BaseModel]) -> bool:
+    return all(name in _HARMLESS or not value for name, value in kind.model_config.items())
 
 
 def _plain_model(model: Node) -> bool:

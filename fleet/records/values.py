@@ -8,7 +8,7 @@ the text of an error may be logged and an event may hold a prompt.
 
 import dataclasses
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, time
 from decimal import Decimal
 from enum import Enum
@@ -54,30 +54,31 @@ def plain(value: Any, depth: int = _DEPTH) -> bool:
     return keys_are_text and depth > 0 and all(plain(value[key], depth - 1) for key in value)
 
 
-def difference(before: Any, after: Any, path: str = "") -> Difference | None:
+def difference(before: Any, after: Any) -> Difference | None:
     """Return the first difference between a value and what is read of it, or None."""
     kind = type(before)
     if kind is not type(after):
-        return Difference(path, _other_type(before, after))
-    if issubclass(kind, BaseModel):
-        return _of_models(before, after, path)
-    if issubclass(kind, dict):
-        return _of_dicts(before, after, path)
-    if issubclass(kind, list | tuple | deque):
-        return _of_lists(before, after, path)
-    if issubclass(kind, set | frozenset):
-        before, after = _typed(before), _typed(after)
-    elif dataclasses.is_dataclass(kind):
-        names = [each.name for each in dataclasses.fields(before)]
-        return _first(
-            difference(getattr(before, name, None), getattr(after, name, None), _at(path, name))
-            for name in names
-        )
+        return Difference("", _other_type(before, after))
+    if kind in _SIMPLE:
+        return None if before == after else Difference("", _CHANGED)
+    for family, compared in _FAMILIES:
+        if issubclass(kind, family):
+            return compared(before, after)
+    if dataclasses.is_dataclass(kind):
+        return _of_attributes(_attributes(before), _attributes(after))
     try:
         equal = _equal(before, after)
     except Exception:  # noqa: BLE001 - the boundary: a value's own comparison
         equal = False
-    return None if equal else Difference(path, _CHANGED)
+    return None if equal else Difference("", _CHANGED)
+
+
+def _inside(part: object, found: Difference) -> Difference:
+    """Return a difference as it is seen from around it."""
+    # Characters that have no UTF-8 or are not for the eye come out escaped.
+    shown = str(part) if str(part).isprintable() else ascii(part)
+    rest = f".{found.path}" if found.path else ""
+    return Difference(f"{shown[:_KEY_LENGTH]}{rest}", found.reason)
 
 
 _CHANGED = (
@@ -103,64 +104,83 @@ def _other_type(before: Any, after: Any) -> str:
     )
 
 
-def _of_models(before: BaseModel, after: BaseModel, path: str) -> Difference | None:
+def _of_models(before: BaseModel, after: BaseModel) -> Difference | None:
     fields = type(before).model_fields
-    found = _first(
-        difference(before.__dict__.get(name), after.__dict__.get(name), _at(path, name))
-        if (name in before.__dict__) == (name in after.__dict__)
-        else Difference(_at(path, name), _CHANGED)
-        for name in fields
+    found = _of_attributes(
+        {name: value for name, value in before.__dict__.items() if name in fields},
+        {name: value for name, value in after.__dict__.items() if name in fields},
     )
     if found is not None:
-        name = found.path.removeprefix(path).lstrip(".").split(".")[0]
-        excluded = name in fields and fields[name].exclude
-        return _excluded(found.path) if excluded else found
-    extra = _of_dicts(before.__pydantic_extra__ or {}, after.__pydantic_extra__ or {}, path)
-    return extra or _of_private(before, after, path)
+        field = fields.get(found.path.split(".")[0])
+        return Difference(found.path, _EXCLUDED) if field and field.exclude else found
+    if before.__pydantic_extra__ or after.__pydantic_extra__:
+        found = _of_dicts(before.__pydantic_extra__ or {}, after.__pydantic_extra__ or {})
+    return found or _of_private(before, after)
 
 
-def _excluded(path: str) -> Difference:
-    return Difference(
-        path, "the field is not written (exclude=True), so its value would be lost; write it"
-    )
+_EXCLUDED = "the field is not written (exclude=True), so its value would be lost; write it"
+_PRIVATE = "private attributes are not written, so its value would be lost; make it a field"
 
 
-def _of_private(before: BaseModel, after: BaseModel, path: str) -> Difference | None:
+def _of_private(before: BaseModel, after: BaseModel) -> Difference | None:
     one, other = before.__pydantic_private__ or {}, after.__pydantic_private__ or {}
     for name in one:
         if name not in other or difference(one[name], other[name]) is not None:
-            return Difference(
-                _at(path, name),
-                "private attributes are not written, so its value would be lost; make it a field",
-            )
+            return Difference(name, _PRIVATE)
     return None
 
 
-def _of_dicts(before: dict[Any, Any], after: dict[Any, Any], path: str) -> Difference | None:
+def _attributes(of: Any) -> dict[str, Any]:
+    names = (each.name for each in dataclasses.fields(of))
+    return {name: getattr(of, name) for name in names if hasattr(of, name)}
+
+
+def _of_attributes(before: dict[str, Any], after: dict[str, Any]) -> Difference | None:
+    for name, value in before.items():
+        found = difference(value, after[name]) if name in after else Difference("", _CHANGED)
+        if found is not None:
+            return _inside(name, found)
+    missing = next((name for name in after if name not in before), None)
+    return Difference(missing, _CHANGED) if missing is not None else None
+
+
+def _of_dicts(before: dict[Any, Any], after: dict[Any, Any]) -> Difference | None:
     changed = [key for key in before if type(key) is not str]
     if changed:
         kept = _typed(after)
         changed = [key for key in changed if (type(key), key) not in kept]
     if changed:
         return Difference(
-            path,
+            "",
             f"a key of type {_name(changed[0])} would come back as another, because keys are text "
             "in JSON; use text, or a list of pairs",
         )
-    if len(before) != len(after) or any(key not in after for key in before):
-        return Difference(path, _CHANGED)
-    return _first(difference(before[key], after[key], _at(path, key)) for key in before)
-
-
-def _of_lists(before: Any, after: Any, path: str) -> Difference | None:
     if len(before) != len(after):
-        return Difference(path, _CHANGED)
-    pairs = enumerate(zip(before, after, strict=True))
-    return _first(difference(one, other, _at(path, index)) for index, (one, other) in pairs)
+        return Difference("", _CHANGED)
+    return _of_attributes(before, after)
 
 
-def _first(found: Iterable[Difference | None]) -> Difference | None:
-    return next((each for each in found if each is not None), None)
+def _of_lists(before: Any, after: Any) -> Difference | None:
+    if len(before) != len(after):
+        return Difference("", _CHANGED)
+    for index, (one, other) in enumerate(zip(before, after, strict=True)):
+        found = difference(one, other)
+        if found is not None:
+            return _inside(index, found)
+    return None
+
+
+def _of_sets(before: Any, after: Any) -> Difference | None:
+    return None if _typed(before) == _typed(after) else Difference("", _CHANGED)
+
+
+_SIMPLE = frozenset({str, int, bool, bytes, type(None)})
+_FAMILIES: tuple[tuple[Any, Callable[[Any, Any], Difference | None]], ...] = (
+    (BaseModel, _of_models),
+    (dict, _of_dicts),
+    ((list, tuple, deque), _of_lists),
+    ((set, frozenset), _of_sets),
+)
 
 
 def _typed(members: Iterable[Any]) -> set[tuple[type, Any]]:
@@ -199,9 +219,3 @@ def _name(value: Any) -> str:
 def _a(value: Any) -> str:
     name = _name(value)
     return f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}"
-
-
-def _at(path: str, part: Any) -> str:
-    # Characters that have no UTF-8 or are not for the eye come out escaped.
-    shown = str(part) if str(part).isprintable() else ascii(part)
-    return f"{path}.{shown[:_KEY_LENGTH]}" if path else shown[:_KEY_LENGTH]

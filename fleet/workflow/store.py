@@ -181,11 +181,11 @@ def _checked(path: str, value: Any) -> Any:
     if values.plain(value):
         return value
     try:
-        changed = values.difference(value, from_json(to_json(value)), path)
+        changed = values.difference(value, from_json(to_json(value)))
     except ValueError as failure:
         raise _unkept(path, failure) from None
     if changed is not None:
-        raise ContextStateError(_kept_otherwise(value, changed))
+        raise ContextStateError(_kept_otherwise(path, value, changed))
     return value
 
 
@@ -198,7 +198,8 @@ def _unkept(path: str, failure: ValueError) -> ContextStateError:
     return ContextStateError(f"the value at {path!r} cannot be kept: {failure}; {_JSON_HAS}")
 
 
-def _kept_otherwise(value: Any, changed: values.Difference) -> str:
+def _kept_otherwise(path: str, value: Any, changed: values.Difference) -> str:
+    at = f"{path}.{changed.path}" if changed.path else path
     what, _, instead = changed.reason.partition("; ")
     if isinstance(value, BaseModel):
         kind = type(value).__name__
@@ -207,7 +208,7 @@ def _kept_otherwise(value: Any, changed: values.Difference) -> str:
         )
     elif not isinstance(value, values.SECRETS):
         instead = _JSON_HAS
-    return f"the value at {changed.path!r} cannot be kept: {what}; {instead}"
+    return f"the value at {at!r} cannot be kept: {what}; {instead}"
 
 
 def _leaves(parts: list[str], value: Any) -> Iterator[tuple[list[str], bytes]]:

@@ -135,6 +135,10 @@ def log_nothing() -> Iterator[None]:
     logging.getLogger("fleet").setLevel(logging.NOTSET)
 
 
+class Tagged(Event):
+    tags: list[str]
+
+
 class TestResult:
     async def test_a_run_returns_its_result(self) -> None:
         """`await Flow().run(field=...)` gives the result of the StopEvent."""
@@ -182,6 +186,33 @@ class TestResult:
 
         with pytest.raises(UnencodableEvent, match="result: a key of type int would come back"):
             await Flow().run()
+
+    async def test_each_step_has_a_copy_of_its_own(self) -> None:
+        """What one appends to a list of its event, another does not see; nor does its sender."""
+        seen: dict[str, list[str]] = {}
+        sent: list[Tagged] = []
+
+        class Flow(Workflow):
+            @step
+            async def begin(self, ev: StartEvent) -> Tagged:
+                sent.append(Tagged(tags=["a"]))
+                return sent[0]
+
+            @step
+            async def first(self, ev: Tagged) -> StopEvent | None:
+                ev.tags.append("first")
+                seen["first"] = ev.tags
+                return StopEvent() if len(seen) > 1 else None
+
+            @step
+            async def second(self, ev: Tagged) -> StopEvent | None:
+                ev.tags.append("second")
+                seen["second"] = ev.tags
+                return StopEvent() if len(seen) > 1 else None
+
+        await Flow().run()
+        assert seen == {"first": ["a", "first"], "second": ["a", "second"]}
+        assert sent[0].tags == ["a"]
 
     async def test_a_run_may_have_no_result(self) -> None:
         """A StopEvent without a result ends the run with None."""

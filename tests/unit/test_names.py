@@ -13,6 +13,7 @@ from fleet import (
     WorkflowValidationError,
     step,
 )
+from fleet.records.events import TakenFieldName
 from fleet.workflow.steps import is_step
 
 #: What Fleet gives every workflow; nothing else of a workflow is public.
@@ -113,6 +114,54 @@ def test_a_method_overrides() -> None:
             return super().topic(event_type)
 
     assert not is_step(Flow.topic)
+
+
+#: All that an event has; `__init__` and the like are Python's.
+OF_EVENTS = sorted({*dir(Event), *FREE, *GIVEN})
+OF_EVENTS = [name for name in OF_EVENTS if not name.startswith("_")]
+OF_PYDANTIC = [name for name in OF_EVENTS if name.startswith("model_")]
+
+
+@pytest.mark.parametrize(
+    "name", [each for each in OF_EVENTS if not each.startswith(("model_", "_"))]
+)
+async def test_a_field_may_have_any_name(name: str) -> None:
+    """Without a warning, in a start event, in one between steps and in a result."""
+    fields = {"__annotations__": {name: str}, "__module__": __name__}
+    begun = type("Begun", (StartEvent,), dict(fields))
+    between = type("Between", (Event,), dict(fields))
+    ended = type("Ended", (StopEvent,), dict(fields))
+
+    async def begin(self: Any, ev: Any) -> Any:
+        return between(**{name: getattr(ev, name)})
+
+    async def end(self: Any, ev: Any) -> Any:
+        return ended(**{name: getattr(ev, name)})
+
+    begin.__annotations__.update({"ev": begun, "return": between})
+    end.__annotations__.update({"ev": between, "return": ended})
+    flow = type("Flow", (Workflow,), {"begin": step(begin), "end": step(end)})
+    assert getattr(await flow().run(begun(**{name: "a"})), name) == "a"
+
+
+@pytest.mark.parametrize("name", OF_PYDANTIC)
+def test_a_field_may_not_hide_what_pydantic_gives(name: str) -> None:
+    """Where the class is made, with the sentence."""
+    said = rf"the field {name} of Hiding would hide `{name}`, which pydantic gives.*; rename it"
+    with pytest.raises(TakenFieldName, match=said):
+        type("Hiding", (Event,), {"__annotations__": {name: str}, "__module__": __name__})
+
+
+@pytest.mark.parametrize("name", OF_EVENTS)
+async def test_a_free_field_may_have_any_name(name: str) -> None:
+    """Of a plain StartEvent, given as a keyword of it."""
+
+    class Flow(Workflow):
+        @step
+        async def end(self, ev: StartEvent) -> StopEvent:
+            return StopEvent(result=ev.get(name))
+
+    assert await Flow().run(StartEvent(**{name: "a"})) == "a"
 
 
 @pytest.mark.parametrize("name", ["workflow_name", "group_name"])
