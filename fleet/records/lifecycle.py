@@ -93,6 +93,8 @@ class Failure(BaseModel):
     message: str
     #: The exception's arguments where JSON has them, else their repr.
     args: tuple[Any, ...] = ()
+    #: Its attributes that are plain JSON values; see `fleet.workflow.attributes`.
+    attributes: dict[str, Any] = Field(default_factory=dict)
     stack: str = ""
 
 

@@ -2,12 +2,13 @@
 
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar, overload
 
 from fleet.records.events import Event
 from fleet.records.lifecycle import Failed, Failure
+from fleet.workflow import attributes
 from fleet.workflow.errors import WorkflowRuntimeError
 
 #: Frames of a stack that are kept, the innermost: the cause is at the end.
@@ -63,6 +64,7 @@ def describe(error: BaseException) -> Failure:
         type=_tried(lambda: _name(kind.__qualname__), "Exception"),
         message=_tried(lambda: _writable(repr(kind) if text is None else text, _MESSAGE_LENGTH)),
         args=_tried(lambda: tuple(map(_argument, error.args[:_ARGUMENTS])), ()),
+        attributes=_tried(lambda: attributes.read(error), {}),
         stack=_tried(lambda: _stack(error)),
     )
 
@@ -83,6 +85,8 @@ def revive(failed: Failed, run_id: str) -> BaseException:
     if error is None:
         text = f": {failure.message}" if failure.message else ""
         error = _noted(WorkflowRuntimeError(f"{failure.type}{text}"), notes)
+        own = dir(WorkflowRuntimeError)
+        attributes.write(error, {k: v for k, v in failure.attributes.items() if k not in own})
     return error
 
 
@@ -97,10 +101,12 @@ def _original(failure: Failure) -> Exception | None:
     kind = _imported(failure)
     if kind is None:
         return None
-    error = _made(kind, failure.args)
-    if error is not None and _text(error) != failure.message:
-        error = _made(kind, (failure.message,))
-    return error if error is not None and _text(error) == failure.message else None
+    for given in (failure.attributes, {}):
+        for arguments in (failure.args, (failure.message,)):
+            error = _made(kind, arguments, given)
+            if error is not None and _text(error) == failure.message:
+                return error
+    return None
 
 
 def _imported(failure: Failure) -> type[Exception] | None:
@@ -111,11 +117,15 @@ def _imported(failure: Failure) -> type[Exception] | None:
     return found if isinstance(found, type) and issubclass(found, Exception) else None
 
 
-def _made(kind: type[Exception], arguments: tuple[Any, ...]) -> Exception | None:
+def _made(
+    kind: type[Exception], arguments: tuple[Any, ...], given: Mapping[str, Any]
+) -> Exception | None:
     try:
         # Past the constructor, whose signature is the type's own: only the text has to survive.
         error = kind.__new__(kind)
-        error.args = arguments
+        # Not setattr, which may be the type's own.
+        BaseException.args.__set__(error, arguments)  # type: ignore[attr-defined]
+        attributes.write(error, given)
     except BaseException:  # noqa: BLE001 - some cannot be made so: ExceptionGroup, pydantic's errors
         return None
     return error
