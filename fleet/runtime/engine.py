@@ -299,6 +299,7 @@ class Engine:
         position = task.frontiers[self.topics.runs].unseen
         await loader.read(self.topics.runs, position, task.deliver)
         await self._tell_time(task)
+        task.inputs.loaded(self.topics.runs)
         return records
 
     async def _tell_time(self, task: Task) -> None:

@@ -10,7 +10,7 @@ import secrets
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from fleet.records.events import Event, decoded
@@ -84,6 +84,8 @@ class Flight:
     stopped: bool = False
     #: What its event is decoded as when it begins; None where it is.
     decoded_as: type[Event] | None = None
+    #: What it has shown, until that is acknowledged.
+    written: list[asyncio.Future[None]] = field(default_factory=list)
 
 
 class Flights:
@@ -190,6 +192,10 @@ class Flights:
 
     def _stop(self, flight: Flight) -> None:
         flight.stopped = True
+        # Whoever has the partition now shows events of its own; what is handed over cannot be taken
+        # back, but nobody tries on for as long as the broker is away.
+        for each in flight.written:
+            each.cancel()
         if flight.task is not None:
             flight.task.cancel()
         elif self._queue.pop(id(flight), None) is not None:
@@ -250,20 +256,19 @@ class Flights:
         await self._owner.sure()
         CURRENT_STEP.set(CurrentStep(flight.work.step.name, flight.work.envelope.run_id))
         flight.started = self._owner.now()
-        context, written = self._context(flight)
+        context = self._context(flight)
         if flight.decoded_as is not None:
             _decode(flight, flight.decoded_as)
         event = await self._returned(flight.work, context)
-        if written:
-            await asyncio.gather(*written)
+        if flight.written:
+            await asyncio.gather(*flight.written)
         sent = [Sent(*each) for each in context.sent]
         if event is not None:
             sent.append(Sent(event))
         return Returned(tuple(sent), context.changes)
 
-    def _context(self, flight: Flight) -> tuple[Context, list[asyncio.Future[None]]]:
-        written: list[asyncio.Future[None]] = []
-        attempt_id, work = "", flight.work
+    def _context(self, flight: Flight) -> Context:
+        attempt_id, work, written = "", flight.work, flight.written
 
         def write(event: Event) -> Awaitable[None]:
             nonlocal attempt_id
@@ -286,7 +291,7 @@ class Flights:
             state=self._view,
             write_to_stream=write,
         )
-        return context, written
+        return context
 
     async def _returned(self, work: Work, context: Context) -> Event | None:
         attempt = work.step.bind(self._workflow(), context, work.event)

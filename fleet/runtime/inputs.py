@@ -144,6 +144,10 @@ class Inputs:
             self._seen_ms[topic] = now_ms
             self._behind.pop(topic, None)
 
+    def loaded(self, topic: str) -> None:
+        """Note that *topic* was read up to its end, however old the last record is."""
+        self._seen_ms.pop(topic, None)
+
     def lags(self, now_ms: float) -> dict[str, Lag]:
         """Return what is not done of each topic.
 

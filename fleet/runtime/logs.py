@@ -6,6 +6,7 @@ JSON or text with `logging_config`.
 """
 
 import logging
+import time
 from typing import Any, Literal
 
 import structlog
@@ -31,6 +32,8 @@ _shared: list[Any] = [
 
 #: Loggers that at the worker's level cost time, or say something for every call of a model.
 _BUSY = ("aiokafka", "asyncio", "httpx", "httpx2", "openai")
+#: What aiokafka warns of in every rebalance, of which nothing is to be read or done.
+_ROUTINE = frozenset({"Heartbeat failed for group %s because it is rebalancing"})
 #: How often one line of one logger may repeat, in seconds.
 REPEAT_SECONDS = 10.0
 
@@ -51,12 +54,15 @@ class Repeated(logging.Filter):
         """Tell whether *record* is to be written."""
         if not record.name.startswith(self._prefix):
             return True
-        line = record.name, str(record.msg)
+        if record.msg in _ROUTINE:
+            return False
+        # Not the record's own time, which jumps when somebody sets the machine's clock.
+        line, now = (record.name, str(record.msg)), time.monotonic()
         since, held_back = self._seen.get(line, (-self._seconds, 0))
-        if record.created - since < self._seconds:
+        if now - since < self._seconds:
             self._seen[line] = since, held_back + 1
             return False
-        self._seen[line] = record.created, 0
+        self._seen[line] = now, 0
         if held_back:
             record.msg = f"{record.msg} (and {held_back} times before)"
         return True

@@ -258,7 +258,9 @@ class Task:
         self._note_lost(topic, self.inputs.passed(topic, position, begin))
         if self.frontiers[topic].dirty:
             self.commits.later()
-        self.inputs.reaches(topic, end - position, self.clock.now_ms())
+        if self.clock.known:
+            # By a time that is guessed an age would be what the clock is corrected by.
+            self.inputs.reaches(topic, end - position, self.clock.now_ms())
 
     def cut(self, topic: str, begin: int) -> None:
         """Let go of what *topic*, which begins at *begin*, does not have any more."""

@@ -77,13 +77,19 @@ class Stream:
 
     def __init__(self) -> None:
         self.written: list[tuple[str, int, Event]] = []
+        #: How many nobody waits for any more.
+        self.given_up = 0
         self.acknowledge = asyncio.Event()
         self.acknowledge.set()
         self.failure: Exception | None = None
 
     async def write(self, work: Work, attempt_id: str, number: int, event: Event) -> None:
         self.written.append((attempt_id, number, event))
-        await self.acknowledge.wait()
+        try:
+            await self.acknowledge.wait()
+        except asyncio.CancelledError:
+            self.given_up += 1
+            raise
         if self.failure is not None:
             raise self.failure
 
@@ -477,6 +483,21 @@ class TestStream:
         assert deck.owner.landings.empty()
         deck.stream.acknowledge.set()
         await deck.owner.returned()
+
+    async def test_a_write_that_waits_ends_with_its_step(self, deck: Deck) -> None:
+        """Whoever has the partition then shows events of its own, and this one would come late."""
+        deck.stream.acknowledge.clear()
+
+        async def body(ctx: Context, ev: StartEvent) -> None:
+            ctx.write_event_to_stream(Part())
+            await asyncio.Event().wait()
+
+        deck.runs(body)
+        await turns()
+        assert (len(deck.stream.written), deck.stream.given_up) == (1, 0)
+        deck.flights.stop()
+        await turns()
+        assert deck.stream.given_up == 1
 
     async def test_a_write_can_be_awaited(self, deck: Deck) -> None:
         """A step that wants to know whether it is shown waits for it."""

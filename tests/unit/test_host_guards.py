@@ -8,6 +8,7 @@ its place and shows what would be lost. docs/host.md lists them all.
 import ast
 import asyncio
 import contextlib
+import inspect
 import logging
 import logging.config
 import re
@@ -22,6 +23,7 @@ import faust.streams
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.cluster import ClusterMetadata
+from aiokafka.consumer import group_coordinator
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
@@ -743,6 +745,29 @@ def test_the_kafka_client_says_nothing_for_each_record(loggers: None) -> None:
     logging.getLogger().setLevel(logging.DEBUG)
 
     assert not logging.getLogger("aiokafka.conn").isEnabledFor(logging.DEBUG)
+
+
+def client_line(text: str) -> logging.LogRecord:
+    return logging.LogRecord("aiokafka.client", logging.WARNING, "", 0, text, ("g",), None)
+
+
+def test_an_ordinary_rebalance_is_no_warning() -> None:
+    """aiokafka warns of each heartbeat in it; what is not routine is said."""
+    repeated = logs.Repeated("aiokafka")
+    routine = "Heartbeat failed for group %s because it is rebalancing"
+    assert not repeated.filter(client_line(routine))
+    assert routine in inspect.getsource(group_coordinator)
+    assert repeated.filter(client_line("Heartbeat failed: local member_id was not recognized"))
+
+
+def test_a_clock_that_is_set_back_silences_nobody() -> None:
+    """A line may come again after a while, whatever the machine's clock says then."""
+    repeated = logs.Repeated("aiokafka", seconds=0)
+    first, second = client_line("gone"), client_line("gone")
+    second.created = first.created - 3_600
+
+    assert repeated.filter(first)
+    assert repeated.filter(second)
 
 
 def test_without_it_a_client_that_talks_is_seen(loggers: None) -> None:

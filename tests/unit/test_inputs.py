@@ -87,6 +87,15 @@ def test_what_comes_after_a_quiet_hour_is_not_an_hour_old(inputs: Inputs) -> Non
     assert lag(inputs, NOW_MS + 1_000).seconds == pytest.approx(1)
 
 
+def test_a_task_that_was_loaded_just_now_is_not_as_old_as_what_it_has_read(inputs: Inputs) -> None:
+    """Its load has read to the end: what came since is young, whatever was there before."""
+    inputs.done(deliver(inputs, 0, NOW_MS - 24 * HOUR_MS))
+    inputs.loaded(TOPIC)
+    inputs.reaches(TOPIC, 1, NOW_MS)
+    assert lag(inputs, NOW_MS + 1_000) == Lag(records=1, seconds=1, frontier=1)
+    assert not inputs.have_passed(NOW_MS - 1)
+
+
 def test_open_events_are_counted_in_bytes(inputs: Inputs) -> None:
     """Key, value and headers, from when an event is opened until its last step is done."""
     record = deliver(inputs, 0, NOW_MS, b"x" * 997)

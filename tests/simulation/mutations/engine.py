@@ -287,7 +287,8 @@ _context = Flights._context
 
 @instead_of(Flights, "_context")
 def _a_result_does_not_wait_for_its_stream(self: Any, flight: Any) -> Any:
-    return _context(self, flight)[0], []
+    context, flight.written = _context(self, flight), []
+    return context
 
 
 # -- runs -----------------------------------------------------------------------------------------
