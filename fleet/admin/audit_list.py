@@ -5,7 +5,7 @@ from datetime import datetime
 
 import click
 
-from fleet.admin import log_reader, loop, options, output, times
+from fleet.admin import log_reader, loop, options, output, terminal, times
 from fleet.admin.audit import Entry
 from fleet.admin.log_reader import LogReader
 from fleet.config import settings as configuration
@@ -36,7 +36,7 @@ def list_(since: datetime | None, limit: int, form: str) -> None:
     if rows or form == "json":
         output.show(rows, form)
     rest = output.rest(len(shown), len(found))
-    click.echo(f"{len(found):,} record{'' if len(found) == 1 else 's'}{rest}", err=True)
+    terminal.echo(f"{len(found):,} record{'' if len(found) == 1 else 's'}{rest}", err=True)
 
 
 async def entries(settings: Settings, since: datetime | None = None) -> list[Entry]:

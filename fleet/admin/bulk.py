@@ -15,6 +15,7 @@ from fleet.admin import bulk_input, bulk_output, calls
 from fleet.admin.bulk_input import Item
 from fleet.admin.bulk_output import Failure, Results
 from fleet.admin.calls import RunFailed
+from fleet.records import printable
 from fleet.records.errors import FleetError
 from fleet.records.events import Event
 from fleet.runtime.connection import connect
@@ -96,7 +97,9 @@ class Progress:
         """Count a failure."""
         self.failed += 1
         if len(self.reasons) < _LISTED:
-            self.reasons.append(f"line {item.line} (id {item.key}): {failure.message}")
+            self.reasons.append(
+                f"line {item.line} (id {printable.line(item.key)}): {failure.message}"
+            )
         self.changed()
 
     def finish(self) -> None:

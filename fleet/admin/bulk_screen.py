@@ -7,12 +7,11 @@ All of it is on stderr; the results are in the output file.
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
-from fleet.admin import bulk, loop
+from fleet.admin import bulk, loop, terminal
 from fleet.admin.bulk import Batch, Progress
 from fleet.records.errors import FleetError
 
@@ -83,4 +82,4 @@ def _farewell(batch: Batch, progress: Progress, again: str) -> str:
 
 
 def _say(words: str) -> None:
-    click.echo(words, err=True)
+    terminal.echo(words, err=True)

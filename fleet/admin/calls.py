@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from fleet.records import printable
 from fleet.records.errors import FleetError
 from fleet.records.events import Event
 from fleet.runtime.connection import Connection, connect
@@ -26,7 +27,7 @@ class RunFailed(FleetError):
 
     def __init__(self, run_id: str, error: BaseException) -> None:
         #: The engine notes on the error where it was raised, then its stack.
-        where = next(iter(getattr(error, "__notes__", ())), f"in run {run_id}")
+        where = next(iter(getattr(error, "__notes__", ())), f"in run {printable.line(run_id)}")
         super().__init__(f"{told(error)} ({where})")
 
 

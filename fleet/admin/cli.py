@@ -15,6 +15,7 @@ import click
 
 from fleet.admin import options
 from fleet.config import platforms
+from fleet.records import printable
 from fleet.records.errors import FleetError
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells count
@@ -58,7 +59,7 @@ class _Failure(click.ClickException):
     """Raised when a command ends with one of our errors: its sentence, on stderr."""
 
     def __init__(self, error: FleetError) -> None:
-        super().__init__(str(error))
+        super().__init__(printable.text(error))
         self.exit_code = getattr(error, "exit_code", 1)
 
 

@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 import click
 
-from fleet.admin import options, output
+from fleet.admin import options, output, terminal
 from fleet.config import listing, settings
 
 
@@ -23,5 +23,5 @@ def show(form: str) -> None:
     Passwords and keys are masked. Unknown FLEET_ variables are reported on stderr.
     """
     for sentence in listing.unknown():
-        click.echo(f"Warning: {sentence}", err=True)
+        terminal.echo(f"Warning: {sentence}", err=True)
     output.show([asdict(setting) for setting in listing.listed(settings.current())], form)

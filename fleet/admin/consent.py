@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from fleet.records import printable
 from fleet.records.errors import FleetError
 
 
@@ -35,7 +36,7 @@ def ask(question: str, *, yes: bool) -> None:
         return
     if not click.get_text_stream("stdin").isatty():
         raise NotConfirmed
-    if not click.confirm(question, err=True):
+    if not click.confirm(printable.text(question), err=True):
         raise NotWanted
 
 

@@ -15,6 +15,7 @@ from fleet.admin import (
     loop,
     options,
     output,
+    terminal,
     times,
     workflows,
 )
@@ -81,7 +82,7 @@ def list_(workflow: str, group: str | None, limit: int, form: str, **chosen: Any
         output.show_object({"groups": groups, "letters": listed})
     elif groups:
         output.show(groups, form)
-        click.echo()
+        terminal.echo()
         output.show([dead_shown.row(each) for each in shown], form)
     _say(_summary(found, len(shown)))
 
@@ -107,7 +108,7 @@ def show(workflow: str, letter: str, group: str | None, form: str, *, with_value
     if form == "json":
         output.show_object(shown)
     else:
-        click.echo(dead_shown.text(shown))
+        terminal.echo(dead_shown.text(shown))
 
 
 @dead.command("redrive")
@@ -216,4 +217,4 @@ def _source(workflow: str, group: str | None) -> Source:
 
 
 def _say(words: str) -> None:
-    click.echo(words, err=True)
+    terminal.echo(words, err=True)

@@ -13,11 +13,13 @@ from fleet.admin import (
     loop,
     output,
     redrive,
+    terminal,
 )
 from fleet.admin.dead_letters import Filter
 from fleet.admin.dead_topic import Found
 from fleet.admin.log_reader import Source
 from fleet.admin.redrive import Order, Progress
+from fleet.records import printable
 from fleet.records.errors import FleetError
 
 #: Run ids that an audit record has.
@@ -68,7 +70,10 @@ class SomeRefused(FleetError):
     exit_code = 3
 
     def __init__(self, progress: Progress) -> None:
-        told = [f"{run_id}: {why}" for run_id, why in progress.refused.items()]
+        told = [
+            f"{printable.line(run_id)}: {printable.line(why)}"
+            for run_id, why in progress.refused.items()
+        ]
         more = f"\n  and {len(told) - _NAMED:,} more" if len(told) > _NAMED else ""
         listed = "".join(f"\n  {each}" for each in told[:_NAMED])
         super().__init__(
@@ -191,4 +196,4 @@ def _farewell(order: Order, progress: Progress) -> str:
 
 
 def _say(words: str) -> None:
-    click.echo(words, err=True)
+    terminal.echo(words, err=True)

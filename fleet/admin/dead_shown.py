@@ -6,6 +6,7 @@ from typing import Any
 from fleet.admin import dead_letters, times
 from fleet.admin.dead_letters import HEADER, Ask, Group, Refused, Standing
 from fleet.admin.run_shown import short
+from fleet.records import printable
 from fleet.records.lifecycle import DeadLetter
 from fleet.records.log import Delivered
 
@@ -101,7 +102,7 @@ def text(shown: dict[str, Any]) -> str:
     lines["headers"] = ", ".join(f"{name}={value}" for name, value in lines["headers"].items())
     width = max(map(len, lines))
     told = {name: "" if value is None else value for name, value in lines.items()}
-    parts = [f"{name.ljust(width)}  {value}" for name, value in told.items()]
+    parts = [f"{name.ljust(width)}  {printable.line(value)}" for name, value in told.items()]
     parts += [f"\n{name}:\n{value.rstrip()}" for name, value in long.items()]
     return "\n".join(part.rstrip() for part in parts)
 

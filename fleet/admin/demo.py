@@ -2,7 +2,7 @@
 
 import click
 
-from fleet.admin import demo_play, loop, options
+from fleet.admin import demo_play, loop, options, terminal
 from fleet.admin.interruption import Interrupted
 from fleet.admin.screen import Screen
 from fleet.config import settings
@@ -47,10 +47,10 @@ def demo(context: click.Context, topic: tuple[str, ...], *, keep: bool, stop: bo
                 )
             )
     except Interrupted as interrupted:
-        click.echo("Interrupted. What was started is ended again.", err=True)
+        terminal.echo("Interrupted. What was started is ended again.", err=True)
         context.exit(interrupted.exit_code)
 
 
 def _stop() -> None:
     ended = loop.run(demo_play.stop(settings.current()))
-    click.echo(f"Ended: {', '.join(ended)}." if ended else "No demo was running.", err=True)
+    terminal.echo(f"Ended: {', '.join(ended)}." if ended else "No demo was running.", err=True)

@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
+from fleet.admin import terminal
 from fleet.admin.dev_llm import llm
 from fleet.config import settings
 from fleet.dev import kafka
@@ -79,7 +80,7 @@ def up(folder: Path, port: int | None) -> None:
     """
     with _progress() as progress:
         broker = kafka.start(folder, port=port, progress=progress)
-    click.echo(broker.address)
+    terminal.echo(broker.address)
     _say(f"Apache Kafka {broker.version} runs as process {broker.pid} in {broker.folder}.")
     if broker.address != settings.current().broker:
         _say(f"Make it the one that Fleet uses: export FLEET_BROKER={broker.address}")
@@ -92,7 +93,7 @@ def up(folder: Path, port: int | None) -> None:
 def status(context: click.Context, folder: Path, output: str) -> None:
     """Show the broker; exit with 4 when none answers."""
     broker = kafka.status(folder)
-    click.echo(_json(broker) if output == "json" else _table(broker), nl=output == "json")
+    terminal.echo(_json(broker) if output == "json" else _table(broker), nl=output == "json")
     if broker is None:
         _say(_absence(folder))
         context.exit(UNREACHABLE)
@@ -108,7 +109,7 @@ def logs(folder: Path, lines: int, *, follow: bool) -> None:
         said = kafka.log_lines(folder, lines)
         if not said and lines:
             raise NoLog(folder)
-        click.echo("".join(f"{line}\n" for line in said), nl=False)
+        terminal.echo("".join(f"{line}\n" for line in said), nl=False)
         return
     with suppress(KeyboardInterrupt):
         _print_for_good(folder, lines)
@@ -129,7 +130,7 @@ def down(folder: Path, *, purge: bool, yes: bool) -> None:
 
 
 def _say(words: str) -> None:
-    click.echo(words, err=True)
+    terminal.echo(words, err=True)
 
 
 @contextmanager
@@ -184,7 +185,7 @@ def _absence(folder: Path) -> str:
 def _print_for_good(folder: Path, lines: int) -> None:
     try:
         for line in kafka.follow_log(folder, lines):
-            click.echo(line)
+            terminal.echo(line)
     except FileNotFoundError:
         raise NoLog(folder) from None
 

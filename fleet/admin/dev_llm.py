@@ -4,6 +4,7 @@ import asyncio
 
 import click
 
+from fleet.admin import terminal
 from fleet.dev import llm as scripted
 from fleet.dev.llm_faults import KINDS, Behaviour, Fault, FaultKind
 from fleet.dev.llm_server import HOST
@@ -65,6 +66,6 @@ def llm(port: int, host: str, fail_rate: float, fail_with: FaultKind, **behaviou
     settings = Behaviour.model_validate({**behaviour, "faults": faults})
     asyncio.run(
         scripted.serve(
-            settings, port, ready=lambda url: click.echo(scripted.banner(url)), host=host
+            settings, port, ready=lambda url: terminal.echo(scripted.banner(url)), host=host
         )
     )

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from fleet.admin import workflows
+from fleet.admin import terminal, workflows
 from fleet.workflow import drawing
 
 
@@ -29,4 +29,4 @@ def draw(workflow: str, to: Path | None) -> None:
       1    it cannot be written, or the workflow's steps do not fit together
       2    no such workflow, or another ending
     """  # noqa: D301 - click's mark for lines that stay as they are
-    click.echo(drawing.draw_workflow(workflows.find(workflow), to))
+    terminal.echo(drawing.draw_workflow(workflows.find(workflow), to))

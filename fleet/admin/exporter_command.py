@@ -5,7 +5,7 @@ import logging.config
 import click
 
 from fleet.admin import exporter as exporting
-from fleet.admin import loop, options
+from fleet.admin import loop, options, terminal
 from fleet.admin.exporter import Place
 from fleet.config import settings as configuration
 from fleet.runtime import logs
@@ -46,6 +46,6 @@ def exporter(host: str, port: int, every_seconds: float) -> None:
             settings,
             Place(host, port),
             every_seconds,
-            ready=lambda address: click.echo(f"{address}/metrics", err=True),
+            ready=lambda address: terminal.echo(f"{address}/metrics", err=True),
         )
     )

@@ -2,7 +2,7 @@
 
 import click
 
-from fleet.admin import installed_steps, lag_shown, loop, options, output
+from fleet.admin import installed_steps, lag_shown, loop, options, output, terminal
 from fleet.admin import lag as lags
 from fleet.config import settings as configuration
 
@@ -25,5 +25,5 @@ def list_(form: str) -> None:
     settings = configuration.current()
     found = loop.run(lags.look(settings))
     if not found:
-        click.echo(f"There is no step group under the prefix {settings.prefix}.", err=True)
+        terminal.echo(f"There is no step group under the prefix {settings.prefix}.", err=True)
     output.show(lag_shown.group_rows(found, installed_steps.by_group(), form), form)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from fleet.admin import new_package
+from fleet.admin import new_package, terminal
 
 
 @click.command()
@@ -30,8 +30,8 @@ def init(name: str, folder: Path | None) -> None:
     """  # noqa: D301 - click's mark for lines that stay as they are
     target = folder or Path(name)
     files = new_package.write(name, target)
-    click.echo(target)
-    click.echo(_next(name, target, len(files)), err=True)
+    terminal.echo(target)
+    terminal.echo(_next(name, target, len(files)), err=True)
 
 
 def _next(name: str, folder: Path, files: int) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from fleet.admin import lag as lags
-from fleet.admin import lag_shown, loop, options, output, times, workflows
+from fleet.admin import lag_shown, loop, options, output, terminal, times, workflows
 from fleet.admin.lag import GroupLag, Observatory
 from fleet.config import settings as configuration
 from fleet.config.settings import Settings
@@ -79,7 +79,7 @@ class _View:
         """Print a look; raise LagAbove where it is too much."""
         if self.form == "json" and self.watch:
             found = {"at": round(time.time(), 3), "groups": lag_shown.objects(groups)}
-            click.echo(json.dumps(found))
+            terminal.echo(json.dumps(found))
         elif self.form == "json":
             output.show(lag_shown.objects(groups), "json")
         else:
@@ -90,11 +90,11 @@ class _View:
         if self.watch:
             # Nothing but a terminal is cleared.
             click.clear()
-            click.echo(f"{times.shown(time.time())} UTC")
+            terminal.echo(f"{times.shown(time.time())} UTC")
         if groups:
             output.show(lag_shown.rows(groups, partitions=self.partitions), "table")
         for note in lag_shown.notes(groups):
-            click.echo(note, err=True)
+            terminal.echo(note, err=True)
 
 
 async def _watch(
@@ -109,7 +109,7 @@ async def _watch(
                     await asyncio.sleep(every_seconds)
         except BrokerUnreachable as failure:
             # Whoever watches wants to see it come back, too.
-            click.echo(str(failure), err=True)
+            terminal.echo(str(failure), err=True)
             await asyncio.sleep(every_seconds)
 
 
@@ -117,7 +117,7 @@ def _found(groups: list[GroupLag], workflow: str | None, settings: Settings) -> 
     if workflow and not groups:
         raise NoSuchGroup(workflow, settings.prefix)
     if not groups:
-        click.echo(f"There is no step group under the prefix {settings.prefix}.", err=True)
+        terminal.echo(f"There is no step group under the prefix {settings.prefix}.", err=True)
     return groups
 
 

@@ -3,10 +3,12 @@
 import json
 from collections.abc import Mapping, Sequence
 
-import click
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from fleet.admin import terminal
+from fleet.records import printable
 
 Row = Mapping[str, object]
 
@@ -14,11 +16,11 @@ Row = Mapping[str, object]
 def show(rows: Sequence[Row], form: str) -> None:
     """Print *rows*, whose keys are the columns in order, as `table` or `json`."""
     if form == "json":
-        click.echo(json.dumps([dict(row) for row in rows], indent=2))
+        terminal.echo(printable.json(json.dumps([dict(row) for row in rows], indent=2)))
     elif (console := Console()).is_terminal:
         console.print(_table(rows))
     else:
-        click.echo(plain(rows))
+        terminal.echo(plain(rows))
 
 
 def plain(rows: Sequence[Row]) -> str:
@@ -28,7 +30,7 @@ def plain(rows: Sequence[Row]) -> str:
 
 def show_object(value: object) -> None:
     """Print one object as JSON."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    terminal.echo(printable.json(json.dumps(value, indent=2, ensure_ascii=False)))
 
 
 def _table(rows: Sequence[Row]) -> Table:
@@ -52,7 +54,8 @@ def _columns(rows: Sequence[Row]) -> list[str]:
 
 
 def _cells(row: Row) -> list[str]:
-    return ["" if value is None else str(value) for value in row.values()]
+    # Of one line each: a newline in a run's id would make a row of its own.
+    return ["" if value is None else printable.line(value) for value in row.values()]
 
 
 def rest(shown: int, found: int) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import click
 
-from fleet.admin import output
+from fleet.admin import output, terminal
 from fleet.admin.replay_look import Found
 from fleet.admin.replay_plan import Plan
 from fleet.admin.replay_sending import Progress, resume
@@ -94,7 +94,7 @@ def report(plan: Plan, progress: Progress, form: str) -> None:
 
 def say(words: str) -> None:
     """Tell it on stderr."""
-    click.echo(words, err=True)
+    terminal.echo(words, err=True)
 
 
 def _rows(

@@ -9,9 +9,10 @@ from pathlib import Path
 import click
 from pydantic_core import to_jsonable_python
 
-from fleet.admin import bulk_screen, calls, loop, options, start_fields, workflows
+from fleet.admin import bulk_screen, calls, loop, options, start_fields, terminal, workflows
 from fleet.admin.bulk import Batch
 from fleet.admin.calls import Call
+from fleet.records import printable
 from fleet.records.events import Event, encoded, type_name
 
 
@@ -116,7 +117,9 @@ def run(  # noqa: PLR0913 - click gives each option a parameter
         timeout_seconds=timeout_seconds or None,
     )
     result = _result(call, stream=stream)
-    click.echo(_json({"run_id": call.run_id, "result": result}) if form == "json" else text(result))
+    terminal.echo(
+        _json({"run_id": call.run_id, "result": result}) if form == "json" else text(result)
+    )
 
 
 def _files(
@@ -149,7 +152,7 @@ def _result(call: Call, *, stream: bool) -> object:
 
     def begin(run_id: str) -> None:
         begun.append(run_id)
-        _say(f"Run {run_id} of {call.workflow.workflow_name}")
+        _say(f"Run {printable.line(run_id)} of {call.workflow.workflow_name}")
 
     try:
         return loop.run(calls.result(call, begun=begin, show=_show if stream else None))
@@ -162,8 +165,8 @@ def _farewell(begun: list[str]) -> str:
     if not begun:
         return "Interrupted before anything was started."
     return (
-        f"Interrupted. Run {begun[0]} goes on without this command; the same command with "
-        f"--run-id {begun[0]} waits for its result."
+        f"Interrupted. Run {printable.line(begun[0])} goes on without this command; the same "
+        f"command with --run-id {shlex.quote(begun[0])} waits for its result."
     )
 
 
@@ -172,8 +175,8 @@ def _show(event: Event) -> None:
 
 
 def _say(words: str) -> None:
-    click.echo(words, err=True)
+    terminal.echo(words, err=True)
 
 
 def _json(value: object) -> str:
-    return json.dumps(to_jsonable_python(value), ensure_ascii=False, indent=2)
+    return printable.json(json.dumps(to_jsonable_python(value), ensure_ascii=False, indent=2))

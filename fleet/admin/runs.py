@@ -16,6 +16,7 @@ from fleet.admin import (
     output,
     run_shown,
     run_topic,
+    terminal,
     times,
     workflows,
 )
@@ -23,6 +24,7 @@ from fleet.admin.cancelling import Progress, Selection
 from fleet.admin.log_reader import Offsets, Source
 from fleet.admin.run_log import OUTCOMES, Run, RunLog
 from fleet.config import settings as configuration
+from fleet.records import printable
 from fleet.records.errors import FleetError
 
 #: Ids that a preview and an audit record name.
@@ -101,9 +103,9 @@ def show(workflow: str, run_id: str, form: str, *, values: bool) -> None:
         return
     for heading, rows in run_shown.story_rows(story).items():
         if rows:
-            click.echo(f"{heading}:")
+            terminal.echo(f"{heading}:")
             output.show(rows, form)
-            click.echo()
+            terminal.echo()
 
 
 @runs.command()
@@ -240,7 +242,9 @@ def _others(selection: Selection) -> str:
 
 
 def _overtaken(progress: Progress) -> list[str]:
-    told = [f"{run_id} was {how} first" for run_id, how in progress.overtaken.items()]
+    told = [
+        f"{printable.line(run_id)} was {how} first" for run_id, how in progress.overtaken.items()
+    ]
     return [_some(told)] if told else []
 
 
@@ -275,4 +279,4 @@ def _runs(count: int) -> str:
 
 
 def _say(words: str) -> None:
-    click.echo(words, err=True)
+    terminal.echo(words, err=True)

@@ -7,9 +7,11 @@ In a terminal the present stage is a line that moves and goes away; elsewhere ea
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-import click
 from rich.console import Console
 from rich.text import Text
+
+from fleet.admin import terminal
+from fleet.records import printable
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -45,27 +47,27 @@ class Screen:
         name = words.partition(": ")[0]
         if name not in self._told:
             self._told.add(name)
-            click.echo(words, err=True)
+            terminal.echo(words, err=True)
 
     def moment(self, words: str) -> None:
         """Show what is going on now if that can go away again; it is not worth a line."""
         if self._console.is_terminal:
             self._still()
-            self._status = self._console.status(Text(words))
+            self._status = self._console.status(Text(printable.line(words)))
             self._status.start()
 
     def line(self, words: str = "") -> None:
         """Show something that stays."""
         if self._console.is_terminal:
-            self._console.print(Text(words), soft_wrap=True)
+            self._console.print(Text(printable.text(words)), soft_wrap=True)
         else:
-            click.echo(words, err=True)
+            terminal.echo(words, err=True)
 
     def result(self, words: str) -> None:
         """Print the result."""
         # While something moves, rich sends stdout where it moves.
         self._still()
-        click.echo(words)
+        terminal.echo(words)
 
     def _still(self) -> None:
         if self._status is not None:

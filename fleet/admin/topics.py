@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 import click
 
-from fleet.admin import loop, options, output, topic_lists, workflows
+from fleet.admin import loop, options, output, terminal, topic_lists, workflows
 from fleet.admin.topic_lists import Line
 from fleet.config import settings as configuration
 from fleet.config.settings import Settings
@@ -116,4 +116,4 @@ def _confirm(plan: provision.Plan, settings: Settings) -> None:
 
 
 def _say(words: str) -> None:
-    click.echo(words, err=True)
+    terminal.echo(words, err=True)

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from typing import Self
 from weakref import WeakSet
 
+from fleet.records import printable
 from fleet.records.events import Event
 from fleet.workflow.errors import WorkflowRuntimeError
 
@@ -25,7 +26,8 @@ class StreamGone(WorkflowRuntimeError):
 
     def __init__(self, run_id: str, gone: int) -> None:
         super().__init__(
-            f"the first {gone:,} events of run {run_id} were read and are not kept any more (the "
+            f"the first {gone:,} events of run {printable.line(run_id)} "
+            f"were read and are not kept any more (the "
             f"newest {KEPT_EVENTS:,} are); call every stream_events() before the first is read "
             "that far"
         )

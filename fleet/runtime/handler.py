@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol
 
+from fleet.records import printable
 from fleet.records.events import Event, type_name
 from fleet.runtime.event_stream import EventStream
 from fleet.workflow import arguments
@@ -41,7 +42,8 @@ class NotEnded(WorkflowRuntimeError, asyncio.InvalidStateError):
 
     def __init__(self, run_id: str, asked: str) -> None:
         super().__init__(
-            f"run {run_id} goes on, so it has no {asked}() yet; write `await handler`, or ask "
+            f"run {printable.line(run_id)} "
+            f"goes on, so it has no {asked}() yet; write `await handler`, or ask "
             "is_done() first"
         )
 
@@ -73,7 +75,8 @@ class WorkflowHandler(Generic[Result_co]):
         self._background: set[asyncio.Task[None]] = set()
 
     def __repr__(self) -> str:
-        return f"<WorkflowHandler {self.run_id} {'done' if self.is_done() else 'running'}>"
+        state = "done" if self.is_done() else "running"
+        return f"<WorkflowHandler {printable.line(self.run_id)} {state}>"
 
     def __await__(self) -> Generator[Any, None, Result_co]:
         # Shielded: whoever stops waiting does not cancel the run.

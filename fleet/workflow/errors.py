@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from fleet.records import printable
 from fleet.records.errors import FleetError
 from fleet.records.events import UndecodableEvent
 
@@ -62,7 +63,9 @@ class WorkflowCancelledByUser(WorkflowRuntimeError):
     """Raised to whoever awaits a run that was cancelled."""
 
     def __init__(self, run_id: str, reason: str) -> None:
-        super().__init__(f"run {run_id} was cancelled{f': {reason}' if reason else ''}")
+        super().__init__(
+            f"run {printable.line(run_id)} was cancelled{f': {reason}' if reason else ''}"
+        )
 
 
 class RunConflict(WorkflowRuntimeError):
@@ -70,7 +73,8 @@ class RunConflict(WorkflowRuntimeError):
 
     def __init__(self, run_id: str) -> None:
         super().__init__(
-            f"run {run_id} was started before with other fields; nothing was started now. "
+            f"run {printable.line(run_id)} "
+            f"was started before with other fields; nothing was started now. "
             "Use another run_id, or the same fields to get the first run's result"
         )
 
@@ -80,7 +84,8 @@ class RunEnded(WorkflowRuntimeError):
 
     def __init__(self, run_id: str, event_type: str) -> None:
         super().__init__(
-            f"run {run_id} has ended, so no step would take this {event_type}; it was not sent. "
+            f"run {printable.line(run_id)} "
+            f"has ended, so no step would take this {event_type}; it was not sent. "
             "Start another run with it"
         )
 
@@ -90,7 +95,8 @@ class EndGone(WorkflowRuntimeError):
 
     def __init__(self, run_id: str) -> None:
         super().__init__(
-            f"run {run_id} ended before, and the record of its end is no longer in the log; use "
+            f"run {printable.line(run_id)} "
+            f"ended before, and the record of its end is no longer in the log; use "
             "another run_id, or keep the runs topic at least as long as FLEET_DEDUPE_DAYS"
         )
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar, overload
 
+from fleet.records import printable
 from fleet.records.events import Event
 from fleet.records.lifecycle import Failed, Failure
 from fleet.workflow import attributes
@@ -78,7 +79,7 @@ def revive(failed: Failed, run_id: str) -> BaseException:
     """
     failure = failed.failure
     where = f"in step {failed.step}" if failed.step else "before a step could run"
-    notes = [f"{where} of run {run_id}, attempt {failed.attempt}"]
+    notes = [f"{where} of run {printable.line(run_id)}, attempt {failed.attempt}"]
     if failure.stack:
         notes.append(f"There it was raised so:\n{failure.stack.rstrip()}")
     error = _tried(lambda: _noted(_original(failure), notes), None)

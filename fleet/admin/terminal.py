@@ -1,0 +1,15 @@
+"""
+The one way of words to stdout and stderr: what they hold of others' texts is made safe first.
+
+See `fleet.records.printable`. A value that belongs into one line goes through `printable.line`
+where the line is made.
+"""
+
+import click
+
+from fleet.records import printable
+
+
+def echo(words: object = "", *, err: bool = False, nl: bool = True) -> None:
+    """Print *words* to stdout, or stderr; *nl* ends the line."""
+    click.echo(printable.text(words), err=err, nl=nl)

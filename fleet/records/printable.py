@@ -1,0 +1,33 @@
+"""
+Text from elsewhere, made safe to show: a terminal obeys some characters, and a newline makes rows.
+
+Run ids, events, errors and headers are written by anybody who can write to a topic. Escape
+sequences, other control characters, line separators and marks that turn the direction of text are
+shown as Python would write them, with a backslash; all other text stays as it is.
+"""
+
+import re
+
+_UNSAFE = "\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff"
+_NOT_IN_A_LINE = re.compile(f"[{_UNSAFE}]")
+#: All of these but tab and newline.
+_NOT_IN_TEXT = re.compile(f"(?![\t\n])[{_UNSAFE}]")
+
+
+def line(value: object) -> str:
+    """Return *value* as text that is one line and obeys nothing."""
+    return _NOT_IN_A_LINE.sub(_escaped, str(value))
+
+
+def text(value: object) -> str:
+    """Return *value* as text that obeys nothing; it keeps its own lines."""
+    return _NOT_IN_TEXT.sub(_escaped, str(value))
+
+
+def json(written: str) -> str:
+    """Return JSON that means the same and obeys nothing."""
+    return _NOT_IN_TEXT.sub(lambda found: f"\\u{ord(found[0]):04x}", written)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode()
