@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from pydantic_core import to_jsonable_python
+from pydantic_core import from_json, to_json, to_jsonable_python
 
 from fleet.admin.bulk_input import Item
 from fleet.records.errors import FleetError
@@ -84,7 +84,7 @@ class Results:
 
     def append_result(self, item: Item, run_id: str, result: Any) -> None:
         """Append a result."""
-        self._append(item, run_id, {"result": result})
+        self._append(item, run_id, {"result": _jsonable(result)})
         self.done.add(item.key)
 
     def append_failure(self, item: Item, run_id: str, failure: Failure) -> None:
@@ -94,7 +94,7 @@ class Results:
 
     def _append(self, item: Item, run_id: str, outcome: dict[str, Any]) -> None:
         line = {"id": item.id, "line": item.line, **outcome, "run_id": run_id}
-        text = json.dumps(to_jsonable_python(line), ensure_ascii=False) + "\n"
+        text = json.dumps(line, ensure_ascii=False) + "\n"
         # What UTF-8 does not have, JSON writes the way that `backslashreplace` does.
         data = text.encode(errors="backslashreplace")
         try:
@@ -152,3 +152,12 @@ def _is_json(line: bytes) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _jsonable(result: Any) -> Any:
+    """Return a result as what JSON has: NaN and bytes as they are written in events."""
+    try:
+        return from_json(to_json(result, inf_nan_mode="strings", bytes_mode="base64"))
+    except ValueError:
+        # Halves of characters, which the line is written with all the same.
+        return to_jsonable_python(result)

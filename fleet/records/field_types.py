@@ -10,6 +10,7 @@ here, a type is of the rest.
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date, datetime, time
 from decimal import Decimal
 from enum import Enum, Flag
 from functools import partial
@@ -89,13 +90,6 @@ def promise(event_type: type[BaseModel]) -> Promise:
     return Promise(tuple(dict.fromkeys(reader.findings)), kept)
 
 
-def findings(adapter: TypeAdapter[Any], what: str) -> list[str]:
-    """Return why no value of a type can ever be read; *what* names it."""
-    reader = _Reader()
-    reader.look(adapter.core_schema, what)
-    return list(dict.fromkeys(reader.findings))
-
-
 def _never(_: Any) -> bool:
     return False
 
@@ -116,12 +110,27 @@ def _exact(kind: type, value: Any) -> bool:
     return type(value) is kind
 
 
+def _is_text(value: Any) -> bool:
+    return type(value) is str
+
+
+def _is_date(value: Any) -> bool:
+    return type(value) is date
+
+
 def _whole_minutes(value: Any) -> bool:
     """Tell whether a time's zone can be written: JSON has offsets in minutes."""
-    if getattr(value, "tzinfo", None) is None:
+    if type(value) is not datetime and type(value) is not time:
+        return False
+    if value.tzinfo is None:
         return True
     offset = value.utcoffset()
     return offset is not None and not offset.total_seconds() % 60
+
+
+def _of_many(quick: Quick | None) -> Quick | None:
+    """Return what members of a collection need: pydantic has made text and dates plain in one."""
+    return None if quick in (_is_text, _is_date) else quick
 
 
 def _none_or(quick: Quick, value: Any) -> bool:
@@ -258,13 +267,13 @@ class _Reader:
 
     def _members(self, node: Node, where: str) -> Quick | None:
         inner = node.get("items_schema", {"type": "any"})
-        quick = self.look(inner, where)
+        quick = _of_many(self.look(inner, where))
         if not _SAYS_NOTHING.issuperset(set(node) - {"items_schema", "fail_fast"}):
             return _never
         return quick and partial(_each, quick)
 
     def _tuple(self, node: Node, where: str) -> Quick | None:
-        quick = [self.look(each, where) for each in node["items_schema"]]
+        quick = [_of_many(self.look(each, where)) for each in node["items_schema"]]
         known = {*_SAYS_NOTHING, "items_schema", "variadic_item_index"}
         return None if not any(quick) and known.issuperset(node) else _never
 
@@ -275,10 +284,10 @@ class _Reader:
                 f"{where} has {_NO_KEYS[keys['type']]} as a key, and keys are text in JSON; use "
                 "text as keys, or a list of pairs"
             )
-        of_keys = self.look(keys, where) if keys["type"] in {"str", "int"} else _never
+        of_keys = _of_many(self.look(keys, where)) if keys["type"] in {"str", "int"} else _never
         if keys["type"] == "any":
             of_keys = partial(_exact, str)
-        of_values = self.look(values or {"type": "any"}, where)
+        of_values = _of_many(self.look(values or {"type": "any"}, where))
         if not _SAYS_NOTHING.issuperset(set(node) - {"keys_schema", "values_schema", "fail_fast"}):
             return _never
         both_sure = of_keys is None and of_values is None
@@ -342,7 +351,8 @@ class _Reader:
         enum: type[Enum] = node["cls"]
         if issubclass(enum, Flag) or not 0 < len(enum) <= _MOST_MEMBERS:
             return _never
-        kept = {each for each in enum if _comes_back(enum, each)}
+        adapter = TypeAdapter(enum)
+        kept = [each for each in enum if _comes_back(adapter, each)]
         if not kept:
             self.findings.append(
                 f"{where} is a {enum.__name__}, of which no member comes back from JSON; give its "
@@ -376,10 +386,10 @@ class _Reader:
         return _never
 
     _BY_KIND: ClassVar[dict[str, Callable[["_Reader", Node, str], Quick | None]]] = {
-        "str": _plain,
+        "str": _with(_is_text),
         "bool": _plain,
         "none": _plain,
-        "date": _plain,
+        "date": _with(_is_date),
         "timedelta": _plain,
         "int": _with(_small),
         "float": _with(_finite),
@@ -444,8 +454,7 @@ def _plain_model(model: Node) -> bool:
     )
 
 
-def _comes_back(enum: type[Enum], member: Enum) -> bool:
-    adapter = TypeAdapter(enum)
+def _comes_back(adapter: TypeAdapter[Any], member: Enum) -> bool:
     try:
         return adapter.validate_json(adapter.dump_json(member)) is member
     except Exception:  # noqa: BLE001 - the boundary: an enum may have code of its own

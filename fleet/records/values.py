@@ -99,8 +99,8 @@ def _other_type(before: Any, after: Any) -> str:
             f"{_name(before)}, or as a union of both"
         )
     return (
-        f"{_a(before)} would come back as {_a(after)}; declare the type (a field, "
-        "Workflow[...]), or put in what JSON has: text, numbers, lists, dictionaries"
+        f"{_a(before)} would come back as {_a(after)}; put in {_a(after)}, or declare the type (as "
+        "a field's, or in Workflow[...])"
     )
 
 

@@ -95,6 +95,7 @@ def event_type(workflow: type[Definition], name: str) -> type[Event] | None:
     if known is not None:
         return known
     found = [each for each in _subclasses(Event) if type_name(each) == name]
+    found = [each for each in found if not issubclass(each, result_type.StatedStopEvent)]
     near = [each for each in found if each.__module__ == workflow.__module__]
     return next(reversed(near or found), None)
 

@@ -132,6 +132,7 @@ def _names(graph: Graph) -> Iterator[str]:
             yield (
                 f"{type_name(event)!r} cannot be the name of an event type: it is part of a topic "
                 "name, so use up to 100 letters a to z, digits and '_'"
+                f"{_of_generic(event)}"
             )
         if type_name(event) in RESERVED_TYPE_NAMES:
             yield f"no event type may be called {type_name(event)}; rename it"
@@ -140,6 +141,11 @@ def _names(graph: Graph) -> Iterator[str]:
 def _fields(graph: Graph) -> Iterator[str]:
     for event in _unique([graph.start, *_all_types(graph.steps), *graph.results]):
         yield from promise(event).findings
+
+
+def _of_generic(event: type[Event]) -> str:
+    name, bracket, _ = type_name(event).partition("[")
+    return f"; for example `class My{name}({name}[...])`" if bracket else ""
 
 
 def _result_findings(graph: Graph) -> Iterator[str]:

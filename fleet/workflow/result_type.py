@@ -14,13 +14,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
 
-from pydantic import PydanticUserError, TypeAdapter, ValidationError
+from pydantic import PydanticUserError, ValidationError, create_model
 from pydantic_core import to_json
 
-from fleet.records import field_types
-from fleet.records.events import Event, StopEvent, problems, type_name
+from fleet.records.events import Event, StopEvent, problems, promise, type_name
 from fleet.workflow.errors import UnfitResult
 from fleet.workflow.graph import Graph
+
+
+class StatedStopEvent(StopEvent):
+    """Base of the StopEvents that are made of what workflows say of their results."""
 
 
 @dataclass(frozen=True)
@@ -73,21 +76,21 @@ class ResultType:
         """Return what a caller gets for a result event; raise UnfitResult."""
         return event if type(event) is not StopEvent else self.read(event.result)
 
-    def sent(self, value: Any) -> Any:
-        """Return the `.result` of a step's plain StopEvent as the type; raise UnfitResult."""
-        if self._adapter is None:
-            return value
+    def typed(self, event: StopEvent) -> Event:
+        """Return a plain StopEvent with its `.result` as the type; raise UnfitResult."""
+        if self._stop_event is None:
+            return event
         try:
-            return self._adapter.validate_python(value)
+            return self._stop_event(**dict(event))
         except Exception as failure:  # noqa: BLE001 - the boundary: types are the user's code
             raise UnfitResult(str(self), problems(failure)) from None
 
     def read(self, value: Any) -> Any:
         """Return the `.result` of a plain StopEvent as the type it was; raise UnfitResult."""
-        if self._adapter is None:
+        if self._stop_event is None:
             return value
         try:
-            return self._adapter.validate_json(to_json(value))
+            return self._stop_event.model_validate_json(to_json({"result": value})).result
         except ValidationError as failure:
             raise UnfitResult(str(self), problems(failure)) from None
 
@@ -98,11 +101,12 @@ class ResultType:
         return (self.stated,)
 
     @cached_property
-    def _adapter(self) -> TypeAdapter[Any] | None:
+    def _stop_event(self) -> type[StopEvent] | None:
+        """The StopEvent whose `.result` is of the type, configured as events are."""
         if self.stated is Any or not self.values:
             return None
         of_any: Any = typing.Union[self.values]  # noqa: UP007 - types known only now
-        return TypeAdapter(of_any)
+        return create_model("StopEvent", __base__=StatedStopEvent, result=(of_any, None))
 
     def _covers(self, result: type[Event]) -> bool:
         if result is StopEvent:
@@ -127,8 +131,8 @@ class ResultType:
                 "subclasses of StopEvent"
             )
         try:
-            if self._adapter is not None:
-                yield from field_types.findings(self._adapter, "its result")
+            if self._stop_event is not None:
+                yield from promise(self._stop_event).findings
         except PydanticUserError as unknown:
             yield (
                 f"its result {self} cannot be read from JSON "
@@ -173,7 +177,8 @@ def _resolved(argument: Any, klass: type) -> Any:
     holder = types.SimpleNamespace(__annotations__={"result": argument})
     around = vars(sys.modules[klass.__module__]) if klass.__module__ in sys.modules else {}
     local = dict(vars(klass).get("_fleet_namespace", {}))
-    resolved = typing.get_type_hints(holder, globalns=dict(around), localns=local)["result"]
+    hints = typing.get_type_hints(holder, globalns=dict(around), localns=local, include_extras=True)
+    resolved = hints["result"]
     return None if resolved is type(None) else resolved
 
 

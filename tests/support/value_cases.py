@@ -5,7 +5,7 @@ import ipaddress
 import math
 import re
 import sys
-from collections import deque
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta, timezone
@@ -182,6 +182,10 @@ class Plain:
     """Nothing that pydantic knows."""
 
 
+class Moment(datetime):
+    """A datetime of a library's own."""
+
+
 class Text(str):
     """A text of a type of its own."""
 
@@ -258,6 +262,10 @@ CASES: dict[str, Case] = {
     "text": Case(str, "ü\0\x1b"),
     "half_a_character": Case(str, "\ud83d", "value: .*surrogates"),
     "text_of_a_kind": Case(str, Word.A.value),
+    "text_of_a_kind_unchecked": Case(str, Text("a"), "value: a Text would come back as a str"),
+    "int_of_a_kind_unchecked": Case(int, Level.LOW, "value: a Level would come back as an int"),
+    "float_that_is_an_int": Case(float, 1, "value: an int would come back as a float"),
+    "date_that_is_a_datetime": Case(date, NAIVE, "value: a datetime would come back|read again"),
     "text_of_a_kind_in_any": Case(Any, Text("a"), "value: a Text would come back as a str"),
     "bytes": Case(bytes, b"\xff\0"),
     "bytes_in_any": Case(Any, b"a", "value: a bytes would come back as a str"),
@@ -272,6 +280,9 @@ CASES: dict[str, Case] = {
     "datetime_zone_twice": Case(datetime, datetime(2026, 10, 25, 2, 30, tzinfo=BERLIN, fold=1)),
     "datetime_seconds_off": Case(datetime, LOST_ZONE, "value: the value would come back changed"),
     "datetime_in_any": Case(Any, NAIVE, "value: a datetime would come back as a str"),
+    "datetime_of_a_kind": Case(
+        datetime, Moment(2026, 1, 2, tzinfo=UTC), "value: a Moment would come back as a datetime"
+    ),
     "aware": Case(AwareDatetime, datetime(2026, 1, 2, tzinfo=UTC)),
     "date": Case(date, date(1, 1, 1)),
     "date_or_text": Case(date | str, "2026-01-02", "value: a str would come back as a date"),
@@ -306,6 +317,12 @@ CASES: dict[str, Case] = {
     "tuple_in_any": Case(Any, (1,), "value: a tuple would come back as a list"),
     "sequence": Case(Sequence[int], [1]),
     "sequence_tuple": Case(Sequence[int], (1,), "value: a tuple would come back as a list"),
+    "counter": Case(Counter[str], Counter("aab")),
+    "default_dict": Case(defaultdict[str, int], defaultdict(int, a=1)),
+    "ordered_dict_in_any": Case(Any, OrderedDict(a=1), "value: an OrderedDict would come back as"),
+    "list_that_is_a_tuple": Case(list[int], (1,), "value: a tuple would come back as a list"),
+    "path_or_text": Case(Path | str, "x", "value: a str would come back as a PosixPath"),
+    "text_or_bytes": Case(str | bytes, b"x", "value: a bytes would come back as a str"),
     "deque": Case(deque[int], deque([1, 2])),
     "named_tuple": Case(Pair, Pair(1, "a")),
     "typed_dict": Case(Message, {"role": "user", "content": "x"}),
@@ -324,7 +341,9 @@ CASES: dict[str, Case] = {
     "subclass": Case(Animal, Dog(), "value: a Dog would come back as an Animal; declare the field"),
     "subclass_in_a_list": Case(list[Animal], [Animal(), Dog()], r"value\.1: a Dog would come back"),
     "union_of_both": Case(Animal | Dog, Dog()),
-    "model_in_any": Case(Any, Animal(), "value: an Animal would come back as a dict; declare the"),
+    "model_in_any": Case(
+        Any, Animal(), "value: an Animal would come back as a dict; put in a dict, or"
+    ),
     "discriminated": Case(Annotated[Cat | Fish, Field(discriminator="kind")], Fish(fins=3)),
     "generic": Case(Box[int], Box[int](content=1)),
     "generic_of_any": Case(Box[Any], Box[Any](content={1}), r"value\.content: a set would come"),
