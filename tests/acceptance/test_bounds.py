@@ -13,6 +13,7 @@ from workers import WorkerProcess
 from fleet.config.settings import Settings
 from fleet.dev.kafka import Broker
 from fleet.records.envelope import Envelope
+from fleet.records.partitions import partition_of
 from fleet.records.topics import Topics
 from fleet.runtime import provision
 from fleet.workflow import definition
@@ -78,7 +79,7 @@ async def _queue(settings: Settings, topics: Topics) -> None:
                 key=run_id.encode(),
                 value=value,
                 headers=envelope.headers(),
-                partition=number % PARTITIONS,
+                partition=partition_of(run_id, PARTITIONS),
             )
     finally:
         await producer.stop()
