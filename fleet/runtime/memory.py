@@ -23,8 +23,9 @@ from fleet.workflow.transitions import Work
 
 Reader = Callable[[Delivered], None]
 
-#: Lifecycle records that are kept for callers who ask again for an ended run.
-KEPT_RECORDS = 100_000
+#: How many ended runs of each kind (with a result, without) are remembered, however young they are:
+#: a process that runs for weeks has no other bound than its memory.
+MOST_ENDED = 10_000
 
 
 class MemoryBroker:
@@ -33,7 +34,8 @@ class MemoryBroker:
     def __init__(self) -> None:
         self._next: dict[str, int] = defaultdict(int)
         self._readers: dict[str, list[Reader]] = defaultdict(list)
-        self._kept: dict[str, dict[int, Delivered]] = {}
+        #: By topic and key, for callers who ask again for an ended run.
+        self._kept: dict[str, dict[bytes, list[Delivered]]] = {}
         self._began_ms = (time.time() - time.monotonic()) * 1000
 
     def now_ms(self) -> int:
@@ -64,8 +66,12 @@ class MemoryBroker:
 
     def kept(self, topic: str, key: bytes, offset: int) -> list[Delivered]:
         """Return what was kept of *key* in *topic* from *offset* on."""
-        kept = self._kept[topic].values()
-        return [record for record in kept if record.offset >= offset and record.key == key]
+        return [each for each in self._kept[topic].get(key, ()) if each.offset >= offset]
+
+    def forget(self, run_id: str) -> None:
+        """Keep nothing of a run any more."""
+        for kept in self._kept.values():
+            kept.pop(run_id.encode(), None)
 
     def _hand_on(self, record: Delivered) -> None:
         for reader in self._readers[record.topic]:
@@ -73,11 +79,8 @@ class MemoryBroker:
 
     def _keep(self, record: Delivered) -> None:
         kept = self._kept.get(record.topic)
-        if kept is None:
-            return
-        kept[record.offset] = record
-        if len(kept) > KEPT_RECORDS:
-            del kept[next(iter(kept))]
+        if kept is not None:
+            kept.setdefault(record.key or b"", []).append(record)
 
 
 class MemoryLog:

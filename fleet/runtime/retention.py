@@ -64,7 +64,12 @@ class Retention:
     """Forgets the runs of one task."""
 
     def __init__(
-        self, ledger: Ledger, owner: Owner, dedupe_days: float, resume_days: float
+        self,
+        ledger: Ledger,
+        owner: Owner,
+        dedupe_days: float,
+        resume_days: float,
+        most: int = 0,
     ) -> None:
         self._ledger = ledger
         self._owner = owner
@@ -74,6 +79,8 @@ class Retention:
             Kind.FROZEN: max(dedupe_days, resume_days) * DAY_MS,
             Kind.UNSTARTED: dedupe_days * DAY_MS,
         }
+        #: How many of each kind are kept, however young they are; 0: all of them.
+        self._most = most
         #: The last key that a look has taken, by kind.
         self._after: dict[Kind, bytes] = {}
         self._looks = 0
@@ -94,7 +101,15 @@ class Retention:
         self._looks += 1
         if self._looks % LOOKS == 0:
             self._after.clear()
-        return [entry for kind in Kind for entry in await self._due_of(kind)]
+        due = [entry for kind in Kind for entry in await self._due_of(kind)]
+        return due or [entry for kind in Kind for entry in self._surplus(kind)]
+
+    def _surplus(self, kind: Kind) -> list[Entry]:
+        """Return the oldest, where more are kept than may be."""
+        if not self._most or kind is Kind.UNSTARTED:
+            return []
+        keys = self._ledger.store.scan(kind.prefix, kind.prefix, self._most + LOOK_ENTRIES)
+        return [Entry.decode(key) for key, _ in keys[: max(0, len(keys) - self._most)]]
 
     async def _due_of(self, kind: Kind) -> list[Entry]:
         due: list[Entry] = []

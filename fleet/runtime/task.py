@@ -58,6 +58,8 @@ _log = logs.get_logger("task")
 WINDOW_RECORDS = 10_000
 #: How many of the events that a step sent its history record names.
 _SENT_NAMES = 100
+#: Longer than what happens between two lines of one turn of the loop, in milliseconds.
+_TURN_MS = 100.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,12 @@ class Charter:
     quarantine: Quarantine = field(default_factory=Quarantine)
     #: How many partitions each topic has.
     partitions: Callable[[], int] = lambda: 1
+    #: How many ended runs of each kind are remembered, however young they are; 0: all of them.
+    most_ended: int = 0
+    #: Whether what is appended is delivered in the next turn of the loop, as in memory.
+    reads_at_once: bool = False
+    #: Hears of each ended run of which nothing is known any more.
+    forgotten: Callable[[str], object] = lambda _run_id: None
     #: A local clock that nobody sets, in seconds.
     monotonic: Callable[[], float] = time.monotonic
 
@@ -120,7 +128,9 @@ class Task:
         self._lost = lost
         self._deadlines = Deadlines(self.clock, self._time_out)
         self._loops: list[asyncio.Task[None]] = []
-        self._retention = Retention(self.ledger, self, charter.dedupe_days, charter.resume_days)
+        self._retention = Retention(
+            self.ledger, self, charter.dedupe_days, charter.resume_days, charter.most_ended
+        )
         self._alive = True
         self._taking = False
 
@@ -565,10 +575,14 @@ class Task:
         else:
             frozen = entry.kind is ends_index.Kind.FROZEN
             self._transitions.forget(self.ledger.open, entry.run_id, frozen=frozen)
+            self.charter.forgotten(entry.run_id)
         self.commits.later()
 
     def have_passed(self, time_ms: float) -> bool:
         """Whether every record that was appended before *time_ms* was delivered."""
+        if self.charter.reads_at_once:
+            # Whoever asks again has let the loop turn.
+            return self.now_ms() > time_ms + _TURN_MS
         return self.inputs.have_passed(time_ms)
 
     # -- commits ------------------------------------------------------------------------------

@@ -20,7 +20,13 @@ from fleet.runtime import blocking, embedding, faust_transport, unclosed_loop
 from fleet.runtime.budget import Budgets
 from fleet.runtime.caller import Caller
 from fleet.runtime.handler import WorkflowHandler
-from fleet.runtime.memory import MemoryBroker, MemoryLog, MemoryStore, MemoryStream
+from fleet.runtime.memory import (
+    MOST_ENDED,
+    MemoryBroker,
+    MemoryLog,
+    MemoryStore,
+    MemoryStream,
+)
 from fleet.runtime.metrics import Metrics
 from fleet.runtime.slots import Slots
 from fleet.runtime.task import Charter, Task
@@ -245,6 +251,9 @@ def _in_memory(workflow: Workflow) -> Caller:
         observer=Metrics(topics),
         dedupe_days=limits.dedupe_days,
         resume_days=limits.resume_days,
+        most_ended=MOST_ENDED,
+        reads_at_once=True,
+        forgotten=broker.forget,
     )
     caller = Caller(type(workflow), topics, _MemoryLink(broker, topics))
     task = Task(charter, 0, MemoryLog(broker), MemoryStore(), lambda _, why: caller.fail_all(why))

@@ -37,6 +37,17 @@ class Owner:
         self.forgotten.append(entry)
 
 
+async def test_no_more_are_kept_than_may_be() -> None:
+    """The oldest go first, however young they are."""
+    store = MemoryStore()
+    ends = [End(outcome=Completed.kind, offset=each, ended_ms=ENDED_MS + each) for each in range(5)]
+    store.write({state.end_key(f"r{end.offset}"): end.encode() for end in ends}, 0)
+    kept = Retention(Ledger(store), Owner(ENDED_MS), 1, 7, most=3)
+    assert [entry.run_id for entry in await kept._due()] == ["r0", "r1"]
+    everything = Retention(Ledger(store), Owner(ENDED_MS), 1, 7)
+    assert await everything._due() == []
+
+
 async def due(outcome: str, time_ms: float, dedupe_days: float, resume_days: float) -> bool:
     """Tell whether a run that ended with *outcome* is to be forgotten at *time_ms*."""
     store = MemoryStore()
