@@ -5,8 +5,9 @@ A step that calls `os._exit`, or takes all memory, ends every worker that runs i
 a mark while it runs, and removes it when it stops as it should. Where a mark of another process is
 found, that process died, and each event that it may have had in flight is *counted* before it is
 run again: the count is committed first, and goes with the result. A step that was counted and whose
-worker died again is a suspect, and has few others beside it; the last time it runs alone. A step
-with FLEET_CRASH_LIMIT such deaths is not run any more: its run fails.
+worker died again is a suspect, and has few others beside it; the last time it runs when nothing
+runs that was ever counted. A step with FLEET_CRASH_LIMIT such deaths is not run any more: its run
+fails.
 
 Where nobody died, none of this costs anything.
 """
@@ -16,8 +17,10 @@ import math
 import secrets
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
+from fleet.runtime.places import Places
 from fleet.workflow import state
 from fleet.workflow.errors import WorkflowRuntimeError
 
@@ -27,8 +30,6 @@ if TYPE_CHECKING:
     from fleet.runtime.ledger import Ledger
     from fleet.workflow.transitions import Work
 
-#: How many suspects of a worker run at once before the last time.
-FEW = 32
 #: Ends the mark of a process that found one of a process that died.
 _AFTER_DEATH = b" after a death"
 
@@ -53,8 +54,7 @@ class Quarantine:
     limit: int = 0
     #: Of this process and no other.
     process: bytes = field(default_factory=lambda: secrets.token_hex(8).encode())
-    few: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(FEW))
-    alone: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
+    places: Places = field(default_factory=Places)
 
 
 class Suspects:
@@ -130,11 +130,12 @@ class Suspects:
 
     def permit(self, work: "Work") -> AbstractAsyncContextManager[None] | None:
         """Return what a step has to wait for, and to hold while it runs; None where nothing."""
-        if self._marked and not self._is_counted(work):
+        if self._marked and not self.is_counted(work):
             return None
         return _Permit(self, work)
 
-    def _is_counted(self, work: "Work") -> bool:
+    def is_counted(self, work: "Work") -> bool:
+        """Tell whether a step may have ended a process."""
         return work.record.appended_ms <= self._until_ms or (
             bool(self._deaths) and self.deaths(work) > 0
         )
@@ -145,7 +146,7 @@ class Suspects:
 
     async def counted(self, work: "Work") -> None:
         """Return when it is in the log that a step begins once more."""
-        if self._is_counted(work):
+        if self.is_counted(work):
             key, deaths = _key(work), self.deaths(work)
             self._deaths.setdefault(work.envelope.run_id, {})[key] = deaths
             self._ledger.open.state.put(key, b"%d 1" % deaths)
@@ -202,17 +203,16 @@ class _Permit(AbstractAsyncContextManager[None]):
     def __init__(self, suspects: Suspects, work: "Work") -> None:
         self._suspects = suspects
         self._work = work
-        self._place: asyncio.Semaphore | None = None
+        #: Gives its place back, where it has one.
+        self._give_back: Callable[[], None] | None = None
 
     async def __aenter__(self) -> None:
         quarantine = self._suspects.quarantine
         deaths = self._suspects.deaths(self._work)
         if deaths >= quarantine.limit:
             raise CrashesWorker(self._work.step.name, deaths)
-        if deaths:
-            place = quarantine.alone if deaths + 1 >= quarantine.limit else quarantine.few
-            await place.acquire()
-            self._place = place
+        if self._suspects.is_counted(self._work):
+            await self._take_place(deaths)
         try:
             await self._suspects.counted(self._work)
         except BaseException:
@@ -222,10 +222,19 @@ class _Permit(AbstractAsyncContextManager[None]):
     async def __aexit__(self, *_: object) -> None:
         self._leave()
 
+    async def _take_place(self, deaths: int) -> None:
+        places, few = self._suspects.quarantine.places, deaths > 0
+        if few and deaths + 1 >= self._suspects.quarantine.limit:
+            await places.be_alone()
+            self._give_back = places.let_others
+        else:
+            await places.join(few=few)
+            self._give_back = partial(places.leave, few=few)
+
     def _leave(self) -> None:
-        if self._place is not None:
-            self._place.release()
-            self._place = None
+        give_back, self._give_back = self._give_back, None
+        if give_back is not None:
+            give_back()
 
 
 def _key(work: "Work") -> bytes:

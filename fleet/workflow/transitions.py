@@ -159,10 +159,13 @@ class Transitions:
 
     def _notice(self, draft: Draft, record: Delivered, envelope: Envelope) -> None:
         key = state.seen_key(envelope.run_id)
-        if envelope.context and draft.state.get(key) is None:
+        value = draft.state.get(key)
+        if envelope.context and value is None:
             store.begin(draft.state, envelope.context, state.context_prefix(envelope.run_id))
-        run = Run(seen_ms=record.appended_ms, epoch=envelope.epoch)
-        draft.state.put(key, run.encode())
+        # Something of it may be held.
+        seen = Run.decode(value) if value is not None else Run()
+        update = {"seen_ms": record.appended_ms, "epoch": envelope.epoch}
+        draft.state.put(key, seen.model_copy(update=update).encode())
 
     def freeze(self, draft: Draft, work: Work) -> None:
         """Keep a step of a run that ended without a result, for when it is resumed."""

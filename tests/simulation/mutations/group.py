@@ -11,6 +11,8 @@ from fleet.runtime.faust_assignor import Assignor
 from fleet.runtime.host import Host
 from fleet.runtime.other_versions import OtherVersions
 from fleet.runtime.task import Task
+from fleet.workflow import state
+from fleet.workflow.runs import Run
 from fleet.workflow.transitions import Transitions
 from simulation.mutations.registry import instead_of
 
@@ -54,6 +56,16 @@ def _what_another_version_knows_is_dropped(self: Any, *_: Any, **_named: Any) ->
 @instead_of(Transitions, "_note_held")
 def _what_is_held_outlives_its_run(self: Any, *_: Any) -> None:
     del self
+
+
+@instead_of(Transitions, "_notice")
+def _what_is_seen_again_is_not_held(self: Any, draft: Any, record: Any, envelope: Any) -> None:
+    _notice(self, draft, record, envelope)
+    seen = Run(seen_ms=record.appended_ms, epoch=envelope.epoch)
+    draft.state.put(state.seen_key(envelope.run_id), seen.encode())
+
+
+_notice = Transitions._notice
 
 
 @instead_of(engine, "unread_topics", near=443)

@@ -9,6 +9,7 @@ from fleet.records.events import UndecodableEvent
 from fleet.records.log import Delivered
 from fleet.runtime.commits import Commits
 from fleet.runtime.flights import Flight, Flights, Outcome
+from fleet.runtime.places import Places
 from fleet.runtime.suspects import CrashesWorker, Suspects, _Permit
 from fleet.runtime.task import Task
 from fleet.workflow import refused, state
@@ -134,6 +135,11 @@ def _a_death_is_forgotten_with_the_log(self: Any) -> None:
         self._ledger.open.state.put(state.RUNNING, self.quarantine.process)
         self._leaves_mark = True
         self._commit()
+
+
+@instead_of(Places, "be_alone", near=1013)
+async def _others_run_beside_the_last_chance(self: Any) -> None:
+    await self._last.acquire()
 
 
 _restore = Suspects.restore
