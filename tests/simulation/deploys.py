@@ -49,6 +49,8 @@ class Mix:
     removed: bool
     #: When every run is cancelled.
     cancelled_at: float | None = None
+    #: After each hint, and before the run's start, an event comes that every version knows.
+    seen_again: bool = False
 
 
 def mix(seed: int, once: float | None) -> Mix | None:
@@ -60,6 +62,8 @@ def mix(seed: int, once: float | None) -> Mix | None:
     random = Random(f"mix {seed}")
     if random.random() > 0.2:
         return None
+    if Random(f"held {seed}").random() < 0.1:
+        return _held()
     if once is not None and random.random() < 0.4:
         return _lingering(random, once)
     count = random.choice((1, 1, 2, 3))
@@ -78,6 +82,19 @@ def mix(seed: int, once: float | None) -> Mix | None:
         ),
         failing=frozenset(each for each in range(4) if random.random() < 0.2),
         removed=random.random() < 0.3,
+    )
+
+
+def _held() -> Mix:
+    """Let hints wait for the later version until their runs have ended."""
+    return Mix(
+        first=Version("plain"),
+        deployments=(Deployment(LAST, Version("grown"), 99, 0.0),),
+        # As early as that may be.
+        hints=tuple((0.0, number) for number in range(4)),
+        failing=frozenset(),
+        removed=False,
+        seen_again=True,
     )
 
 

@@ -58,7 +58,7 @@ def _what_is_held_outlives_its_run(self: Any, *_: Any) -> None:
     del self
 
 
-@instead_of(Transitions, "_notice")
+@instead_of(Transitions, "_notice", near=138)
 def _what_is_seen_again_is_not_held(self: Any, draft: Any, record: Any, envelope: Any) -> None:
     _notice(self, draft, record, envelope)
     seen = Run(seen_ms=record.appended_ms, epoch=envelope.epoch)
