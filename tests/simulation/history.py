@@ -187,10 +187,10 @@ class History:
             run = self.plan.runs[number % len(self.plan.runs)]
             # What comes long before its run is forgotten where ended runs are.
             hint = partial(outsider.hint, self.broker, run.run_id, self.plan.partitions)
-            at = max(at, run.calls[0].at - 2)
-            self.world.after(at, hint)
+            comes = max(at, run.calls[0].at - 2)
+            self.world.after(comes, hint)
             if mix.seen_again:
-                self.world.after(at + 0.5, partial(self.callers[0].advise, run.run_id))
+                self.world.after(comes + 0.5, partial(self.callers[0].advise, run.run_id))
 
     def _prepare_run(self, run: plan.RunPlan) -> None:
         after, run_id = self.world.after, run.run_id
