@@ -9,7 +9,7 @@ from aiokafka import AIOKafkaProducer
 
 from fleet.config.settings import Settings
 from fleet.records.errors import FleetError
-from fleet.runtime import header_names, topic_identity
+from fleet.runtime import group_members, header_names, topic_identity
 from fleet.runtime.producer_thread import ProducerThread, ThreadedProducer
 from fleet.runtime.stopping import KafkaReader, stop_reader
 from fleet.runtime.transactional_producer import TransactionalProducer
@@ -105,6 +105,10 @@ class Clients:
             auto_offset_reset="earliest",
             **options,
         )
+
+    async def members(self, reader: Any, group: str) -> int:
+        """Return how many members a consumer group has; see `group_members.ask`."""
+        return await group_members.ask(reader._client, group)  # noqa: SLF001 - no public way
 
     async def log_ids(self, reader: Any, topics: Iterable[str]) -> Mapping[str, str]:
         """Return the ids of those topics that are there; see `topic_identity.ask`."""

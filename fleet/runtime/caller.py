@@ -34,6 +34,7 @@ from fleet.runtime import logs
 from fleet.runtime.foreign import FOREIGN, told
 from fleet.runtime.handler import WorkflowHandler
 from fleet.runtime.shown import Shown
+from fleet.runtime.worker_watch import WorkerWatch
 from fleet.workflow import call_checks, definition, outcomes
 from fleet.workflow.definition import Definition
 from fleet.workflow.errors import (
@@ -98,6 +99,13 @@ class Link(Protocol):
         """The run is of no interest any more."""
         ...
 
+    async def workers(self, group: str) -> int | None:
+        """Return how many workers the step group has; None where that cannot be known.
+
+        Raises KafkaError.
+        """
+        ...
+
 
 @dataclass(eq=False, slots=True)
 class _Open:
@@ -141,6 +149,7 @@ class Caller:
         #: be the end of a run that is only about to be started here.
         self._ends: dict[str, int] = {}
         self._background: set[asyncio.Task[None]] = set()
+        self._workers = WorkerWatch(topics.engine_id, link.workers)
         #: Starts that wait for the next turn of the loop.
         self._starts: deque[tuple[_Open, Event]] = deque()
         #: How many have begun since some had to wait: not in this turn alone, which would have to
@@ -214,6 +223,7 @@ class Caller:
         for waiting in self._waiting():
             self._end_stream(waiting)
         self._starts.clear()
+        self._workers.stop()
         for task in self._background:
             task.cancel()
 
@@ -257,6 +267,8 @@ class Caller:
         waiting.sent = True
         if not waiting.handler.is_done():
             self._be_patient(waiting)
+            if not waiting.answered:
+                self._workers.sent(waiting)
 
     async def _send(self, run_id: str, record: Outgoing, *, repeatable: bool) -> None:
         """Append a record for as long as its run is waited for."""
@@ -284,10 +296,7 @@ class Caller:
         if waiting.answered:
             advice = "Its worker has not reported; the run goes on when one is back."
         elif waiting.sent:
-            advice = (
-                "No worker has taken it up; is one running, with the same prefix? "
-                "The run stays queued."
-            )
+            advice = self._workers.advice
         else:
             advice = _NOT_ACKNOWLEDGED
         error = RunUnheard(waiting.timeout_seconds or 0, (), advice)
@@ -347,6 +356,7 @@ class Caller:
         """Look for the end from here on, or where it may have been written before `started`."""
         run_id = waiting.handler.run_id
         waiting.answered = True
+        self._workers.answered(waiting)
         waiting.handler.judged()
         early = self._ends.get(run_id, -1)
         if waiting.known_elsewhere and started.read_from < self._link.followed_from(run_id):
@@ -359,6 +369,7 @@ class Caller:
 
     def _follow_known(self, waiting: _Open, known: Known) -> None:
         waiting.answered = waiting.handler.was_known = True
+        self._workers.answered(waiting)
         if known.conflict:
             self._close(waiting, error=RunConflict(waiting.handler.run_id))
             return
@@ -430,6 +441,7 @@ class Caller:
             return
         if waiting.patience is not None:
             waiting.patience.cancel()
+        self._workers.dropped(waiting)
         if error is not None:
             waiting.handler.fail(error)
         else:

@@ -96,6 +96,10 @@ class _EmbeddedLink:
         if self._link is not None:
             self._link.unfollow(run_id)
 
+    async def workers(self, group: str) -> int | None:
+        """Return None: the app is started before anything is sent."""
+        return None
+
     @property
     def _connected(self) -> KafkaLink:
         assert self._link is not None, "a run is followed before anything else"

@@ -212,6 +212,10 @@ class KafkaLink:
         end.done.append(done)
         end.soon = end.soon or soon
 
+    async def workers(self, group: str) -> int | None:
+        """Return how many workers the step group has; raises KafkaError."""
+        return await self._clients.members(self._consumer, group)
+
     # -- reading ----------------------------------------------------------------------------------
 
     async def _read(self, reader: Reader) -> None:

@@ -304,5 +304,9 @@ class _MemoryLink:
         """Let what was appended before arrive."""
         asyncio.get_running_loop().call_soon(done)
 
+    async def workers(self, group: str) -> int | None:
+        """Return None: the worker is this process."""
+        return None
+
     def unfollow(self, run_id: str) -> None:
         """Do nothing."""

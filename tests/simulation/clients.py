@@ -8,6 +8,7 @@ when it was killed may or may not arrive.
 import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any
 
 from aiokafka.errors import IllegalStateError, KafkaTimeoutError
@@ -141,6 +142,15 @@ class Clients:
     def reader(self, **_options: Any) -> Reader:
         """Return a consumer that is not started."""
         return Reader(self._connection)
+
+    async def members(self, _reader: Reader, group: str) -> int:
+        """Return how many members a group has, or fail, or take too long; nothing depends on it."""
+        # Chance of its own, so that histories stay as they are.
+        random = Random(f"members {group} {self._connection.world.now}")
+        await asyncio.sleep(random.choice((0.001, 0.5, REQUEST_SECONDS)))
+        if random.random() < 0.3:
+            raise KafkaTimeoutError
+        return random.choice((0, 1, 3))
 
     async def log_ids(self, _reader: Reader, topics: Iterable[str]) -> Mapping[str, str]:
         """Return the ids of topics."""

@@ -95,6 +95,9 @@ class Link:
         #: What was read of `runs`, in its order.
         self.log: list[Delivered] = []
         self.began = 0
+        #: How many workers the broker knows, and the groups that it was asked for.
+        self.members: int | None = None
+        self.asked: list[str] = []
         self.failure: Exception | None = None
         #: What arrives while somebody looks back.
         self.meanwhile: list[Delivered] = []
@@ -127,6 +130,10 @@ class Link:
             asyncio.get_running_loop().call_soon(done)
         else:
             self.reading_stream.append(done)
+
+    async def workers(self, group: str) -> int | None:
+        self.asked.append(group)
+        return self.members
 
     def unfollow(self, run_id: str) -> None:
         # A run whose start was never sent was not followed yet.
@@ -523,7 +530,9 @@ class TestPatience:
     async def test_a_run_that_nobody_takes_up_is_given_up(self, link: Link) -> None:
         """The error says that no worker has, and what to check."""
         handler = await link.run(timeout=0.001)
-        with pytest.raises(WorkflowTimeoutError, match="No worker has taken it up; is one running"):
+        with pytest.raises(
+            WorkflowTimeoutError, match=r"No worker of the step group .* has answered"
+        ):
             await handler
 
     async def test_a_run_whose_worker_is_gone_is_given_up(self, link: Link) -> None:
