@@ -23,6 +23,7 @@ from fleet.runtime.handler import WorkflowHandler
 from fleet.runtime.reader import LogUnreadable
 from fleet.runtime.workflow import Workflow
 from fleet.workflow.errors import (
+    EndGone,
     RunConflict,
     WorkflowCancelledByUser,
     WorkflowRuntimeError,
@@ -152,18 +153,28 @@ class Work:
             await self._one(item)
 
     async def _one(self, item: Item) -> None:
-        run_id = item.run_id(self._batch.name, self._results.next_attempt(item))
-        try:
-            result = await calls.outcome(self._flow.run(item.event, run_id=run_id))
-        except Exception as error:  # noqa: BLE001 - whatever ended it is the item's outcome
-            failure = _failure(error)
-            self._results.append_failure(item, run_id, failure)
-            self._progress.fail(item, failure)
-            self._check_answers(error, failure)
-        else:
-            self._unheard = 0
-            self._results.append_result(item, run_id, result)
-            self._progress.finish()
+        newest = self._results.next_attempt(item)
+        # Those that failed, first: one may have been resumed since, and its result is paid for.
+        for attempt in (*range(newest - 1, 0, -1), newest):
+            run_id = item.run_id(self._batch.name, attempt)
+            handler = self._flow.run(item.event, run_id=run_id)
+            try:
+                result = await calls.outcome(handler)
+            except Exception as error:  # noqa: BLE001 - whatever ended it is the item's outcome
+                if attempt < newest and _is_as_before(handler, error):
+                    continue
+                self._failed(item, run_id, error)
+            else:
+                self._unheard = 0
+                self._results.append_result(item, run_id, result)
+                self._progress.finish()
+            return
+
+    def _failed(self, item: Item, run_id: str, error: Exception) -> None:
+        failure = _failure(error)
+        self._results.append_failure(item, run_id, failure)
+        self._progress.fail(item, failure)
+        self._check_answers(error, failure)
 
     def _check_answers(self, error: Exception, failure: Failure) -> None:
         self._unheard = 0 if failure.ended else self._unheard + 1
@@ -179,6 +190,11 @@ def _failure(error: Exception) -> Failure:
         message=str(error) if isinstance(error, FleetError) else calls.told(error),
         ended=_has_ended(raised or error),
     )
+
+
+def _is_as_before(handler: WorkflowHandler, error: Exception) -> bool:
+    """Tell whether a run that failed in an earlier call has had no other end since."""
+    return handler.was_known and (_failure(error).ended or isinstance(error, EndGone))
 
 
 def _has_ended(error: BaseException) -> bool:

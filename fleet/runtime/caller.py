@@ -99,10 +99,11 @@ class Link(Protocol):
         """The run is of no interest any more."""
         ...
 
-    async def workers(self, group: str) -> int | None:
-        """Return how many workers the step group has; None where that cannot be known.
+    @property
+    def workers(self) -> Callable[[str], Awaitable[int]] | None:
+        """What returns how many workers a step group has; None where that is no question.
 
-        Raises KafkaError.
+        It raises KafkaError.
         """
         ...
 

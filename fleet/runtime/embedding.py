@@ -57,6 +57,8 @@ class _EmbeddedLink:
     """A link that starts the app and connects when it is first used."""
 
     caller: Caller
+    #: The worker is this process, and started before anything is sent.
+    workers = None
 
     def __init__(self, app: Any, topics: Topics, settings: Settings, workflow: Definition) -> None:
         self._app = app
@@ -95,10 +97,6 @@ class _EmbeddedLink:
         """Let the run go."""
         if self._link is not None:
             self._link.unfollow(run_id)
-
-    async def workers(self, group: str) -> int | None:
-        """Return None: the app is started before anything is sent."""
-        return None
 
     @property
     def _connected(self) -> KafkaLink:

@@ -212,7 +212,7 @@ class KafkaLink:
         end.done.append(done)
         end.soon = end.soon or soon
 
-    async def workers(self, group: str) -> int | None:
+    async def workers(self, group: str) -> int:
         """Return how many workers the step group has; raises KafkaError."""
         return await self._clients.members(self._consumer, group)
 

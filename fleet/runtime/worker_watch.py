@@ -25,7 +25,7 @@ AGAIN_SECONDS = 5.0
 class WorkerWatch:
     """Asks for the members of *group* while starts have no answer."""
 
-    def __init__(self, group: str, members: Callable[[str], Awaitable[int | None]]) -> None:
+    def __init__(self, group: str, members: Callable[[str], Awaitable[int]] | None) -> None:
         self._group = group
         self._members = members
         self._waiting: set[Hashable] = set()
@@ -52,6 +52,8 @@ class WorkerWatch:
 
     def sent(self, start: Hashable) -> None:
         """Hear that the log has a start event."""
+        if self._members is None:
+            return
         self._waiting.add(start)
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._watch(), name="fleet workers")
@@ -81,6 +83,7 @@ class WorkerWatch:
             await asyncio.sleep(AGAIN_SECONDS if self._found else SILENT_SECONDS)
 
     async def _look(self) -> None:
+        assert self._members is not None, "else nobody watches"
         before = self._found
         try:
             async with asyncio.timeout(ANSWER_SECONDS):

@@ -281,6 +281,9 @@ def _close_soon(
 class _MemoryLink:
     """The caller's side of the in-process log."""
 
+    #: The worker is this process.
+    workers = None
+
     def __init__(self, broker: MemoryBroker, topics: Topics) -> None:
         self._broker = broker
         self._topics = topics
@@ -303,10 +306,6 @@ class _MemoryLink:
     def when_stream_read(self, run_id: str, done: Callable[[], None], *, soon: bool) -> None:
         """Let what was appended before arrive."""
         asyncio.get_running_loop().call_soon(done)
-
-    async def workers(self, group: str) -> int | None:
-        """Return None: the worker is this process."""
-        return None
 
     def unfollow(self, run_id: str) -> None:
         """Do nothing."""

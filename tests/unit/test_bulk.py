@@ -306,7 +306,7 @@ async def test_a_second_call_does_what_is_left(source: Path, target: Path) -> No
     second = await worked(source, target, flow)
 
     (ordinary, failed) = run_ids(source)
-    assert flow.asked == {ordinary: 1, failed: 1, f"{failed}#2": 1}
+    assert flow.asked == {ordinary: 1, failed: 2, f"{failed}#2": 1}
     assert (first.failed, second.failed, second.finished) == (1, 1, 0)
     assert [(each["id"], "error" in each) for each in read(target)] == [
         ("c", False),
@@ -328,6 +328,43 @@ async def test_a_run_that_timed_out_is_over(source: Path, target: Path) -> None:
     await worked(source, target, flow)
     (first,) = run_ids(source)
     assert list(flow.asked) == [first, f"{first}#2"]
+
+
+class Resumed(Counted):
+    """Runs of some ids were resumed since they failed, and have a result."""
+
+    def __init__(self, workflow: Workflow, *run_ids: str) -> None:
+        super().__init__(workflow)
+        self.resumed = run_ids
+
+    def run(self, start_event: Any, /, *, run_id: str) -> WorkflowHandler[Any]:
+        if run_id not in self.resumed:
+            return super().run(start_event, run_id=run_id)
+        self.asked[run_id] += 1
+        handler: WorkflowHandler[Any] = WorkflowHandler(run_id, control=None)  # type: ignore[arg-type]
+        handler.was_known = True
+        handler.succeed("mended")
+        return handler
+
+
+@pytest.mark.parametrize("resumed", [1, 2])
+async def test_a_run_that_was_resumed_is_not_made_again(
+    source: Path, target: Path, resumed: int
+) -> None:
+    """Whichever of an item's failed runs has a result now, it is the item's."""
+    written(source, {"name": "bad", "id": "b"})
+    flow = Ordering()
+    for _ in range(2):
+        await worked(source, target, Counted(flow))
+    (named,) = items(source)
+    again = Resumed(flow, named.run_id(None, resumed))
+
+    progress = await worked(source, target, again)
+
+    assert (progress.finished, progress.failed) == (1, 0)
+    assert read(target)[-1]["result"] == "mended"
+    assert read(target)[-1]["run_id"] == named.run_id(None, resumed)
+    assert named.run_id(None, 3) not in again.asked
 
 
 class Unserved:

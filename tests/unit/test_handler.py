@@ -95,9 +95,6 @@ class Link:
         #: What was read of `runs`, in its order.
         self.log: list[Delivered] = []
         self.began = 0
-        #: How many workers the broker knows, and the groups that it was asked for.
-        self.members: int | None = None
-        self.asked: list[str] = []
         self.failure: Exception | None = None
         #: What arrives while somebody looks back.
         self.meanwhile: list[Delivered] = []
@@ -131,9 +128,7 @@ class Link:
         else:
             self.reading_stream.append(done)
 
-    async def workers(self, group: str) -> int | None:
-        self.asked.append(group)
-        return self.members
+    workers = None
 
     def unfollow(self, run_id: str) -> None:
         # A run whose start was never sent was not followed yet.
