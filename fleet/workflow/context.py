@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn
 from typing_extensions import TypeVar
 
 from fleet.records.envelope import Envelope, idempotency_key
-from fleet.records.events import Event
+from fleet.records.events import Event, StopEvent, encoded
 from fleet.workflow.errors import NoEvent, NotAvailableYet
 from fleet.workflow.state import Overlay, View, context_prefix
 from fleet.workflow.store import Store
@@ -46,8 +46,9 @@ class Context(Generic[Model]):
         self.run_id = envelope.run_id
         #: Which attempt of the step this is, counted from 1.
         self.attempt = attempt
-        #: Events sent beside the returned one, each with the step it is meant for, or None.
-        self.sent: list[tuple[Event, str | None]] = []
+        #: Events sent beside the returned one, each with the step it is meant for, or None, and
+        #: what is written of it.
+        self.sent: list[tuple[Event, str | None, bytes | None]] = []
         self._event_id = envelope.event_id
         self._step = step
         self._state = state
@@ -73,9 +74,15 @@ class Context(Generic[Model]):
         return self.store.changes() if "store" in self.__dict__ else {}
 
     def send_event(self, event: Event, step: str | None = None) -> None:
-        """Send *event* when the step has succeeded, to all accepting steps or only to *step*."""
+        """Send *event* when the step has succeeded, to all accepting steps or only to *step*.
+
+        It is sent as it is now. Raises UnencodableEvent where it would not come back as it is.
+        """
         _must_be_event(event, "send_event")
-        self.sent.append((event, step))
+        # What a plain StopEvent may hold is the workflow's business; the others are written here,
+        # in the user's own line.
+        value = None if type(event) is StopEvent else encoded(event)
+        self.sent.append((event, step, value))
 
     def write_event_to_stream(self, event: Event) -> Awaitable[None]:
         """Show *event* to whoever follows the run, at once.

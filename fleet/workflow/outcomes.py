@@ -35,6 +35,8 @@ class Sent(NamedTuple):
 
     event: Event
     step: str | None = None
+    #: As it was when it was sent; None for one that nothing was done to since.
+    value: bytes | None = None
 
 
 class Returned(NamedTuple):

@@ -241,6 +241,9 @@ def _parameters(function: StepFunction, name: str, hints: dict[str, Any]) -> tup
         example = "ctx: Context" if unannotated == ["ctx"] else "ev: StartEvent"
         finding = f"step {name} does not say the type of {missing}; write e.g. `{example}`"
         raise WorkflowValidationError(name, [finding])
+    if any(each.kind is inspect.Parameter.POSITIONAL_ONLY for each in parameters):
+        finding = f"step {name} takes its event by position only; remove the `/` from its signature"
+        raise WorkflowValidationError(name, [finding])
     if len(events) > 1:
         for parameter in events:
             _events(hints[parameter.name], f"parameter {parameter.name} of step {name}")

@@ -392,7 +392,7 @@ class Transitions:
 
     def _routed(self, work: Work, index: int, sent: Sent) -> Outgoing:
         envelope = work.envelope
-        value = encoded(sent.event, self.graph.result)
+        value = sent.value or encoded(sent.event, self.graph.result)
         name = type_name(sent.event)
         event_id = child_id(envelope.event_id, work.step.name, index)
         if self.graph.is_result(sent.event):

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
 from fleet import Context, Event, StartEvent, StopEvent, step
 from fleet.workflow.definition import Definition
@@ -30,6 +30,8 @@ class Part(Event):
     number: int
     fails: str
     by: int
+    #: Attempts that had this copy.
+    had_by: list[int] = Field(default_factory=list)
 
     @field_validator("number")
     @classmethod
@@ -127,11 +129,13 @@ class SimulatedFlow(Definition, workflow="simulated"):
     @step(num_workers=1)
     async def shape(self, ctx: Context, ev: Part) -> Whole:
         by = await self._work(ctx, "shape", ev.by, ev.fails)
+        self._take(ev, by)
         return Whole(number=ev.number, fails=ev.fails, by=by)
 
     @step
     async def note(self, ctx: Context, ev: Part) -> Advice | None:
         by = await self._work(ctx, "note", ev.by, ev.fails)
+        self._take(ev, by)
         await ctx.store.set(f"noted.{ev.number}", by)
         return Advice(text="noted", by=by) if ev.number else None
 
@@ -148,6 +152,12 @@ class SimulatedFlow(Definition, workflow="simulated"):
     async def listen(self, ctx: Context, ev: Advice) -> None:
         by = await self._work(ctx, "listen", ev.by, "")
         await ctx.store.set("heard", by)
+
+    def _take(self, part: Part, by: int) -> None:
+        """Note in a part who has it: each attempt has a copy of its own."""
+        part.had_by.append(by)
+        if part.had_by != [by]:
+            self._laboratory.world.violate(f"attempts {part.had_by} share one event")
 
     async def _work(self, ctx: Context, name: str, made_by: int, fails: str) -> int:
         laboratory = self._laboratory

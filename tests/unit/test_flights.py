@@ -188,7 +188,11 @@ class TestOutcome:
 
         deck.runs(body)
         assert await deck.owner.returned() == Returned(
-            (Sent(Part(number=1)), Sent(Part(number=2), "narrow"), Sent(StopEvent(result=3))),
+            (
+                Sent(Part(number=1), None, b'{"number":1}'),
+                Sent(Part(number=2), "narrow", b'{"number":2}'),
+                Sent(StopEvent(result=3)),
+            ),
             {context_prefix("r") + b"a": b"5"},
         )
         assert len(deck.flights) == 0

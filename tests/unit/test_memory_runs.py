@@ -214,6 +214,41 @@ class TestResult:
         assert seen == {"first": ["a", "first"], "second": ["a", "second"]}
         assert sent[0].tags == ["a"]
 
+    async def test_an_event_is_sent_as_it_is_when_it_is_sent(self) -> None:
+        """What its step does to it later stays with the step."""
+
+        class Flow(Workflow):
+            @step
+            async def begin(self, ctx: Context, ev: StartEvent) -> Tagged | None:
+                tagged = Tagged(tags=["a"])
+                ctx.send_event(tagged)
+                tagged.tags.append("b")
+                return None
+
+            @step
+            async def end(self, ev: Tagged) -> StopEvent:
+                return StopEvent(result=ev.tags)
+
+        assert await Flow().run() == ["a"]
+
+    async def test_a_step_can_take_that_an_event_cannot_be_sent(self) -> None:
+        """It is told in the line that sends or shows it."""
+        wrong = Tagged.model_construct(tags={"a"})  # type: ignore[arg-type]
+
+        class Flow(Workflow):
+            @step
+            async def begin(self, ctx: Context, ev: StartEvent) -> Tagged:
+                for send in (ctx.send_event, ctx.write_event_to_stream):
+                    with pytest.raises(UnencodableEvent, match="tags: a set would come back"):
+                        send(wrong)
+                return Tagged(tags=["a"])
+
+            @step
+            async def end(self, ev: Tagged) -> StopEvent:
+                return StopEvent(result=ev.tags)
+
+        assert await Flow().run() == ["a"]
+
     async def test_a_run_may_have_no_result(self) -> None:
         """A StopEvent without a result ends the run with None."""
 

@@ -14,7 +14,9 @@ from pydantic import BaseModel
 from fleet import (
     Context,
     Event,
+    StartEvent,
     StopEvent,
+    Workflow,
     WorkflowConfigurationError,
     WorkflowRuntimeError,
     WorkflowValidationError,
@@ -351,3 +353,15 @@ class TestContext:
         with pytest.raises(WorkflowRuntimeError, match=r"send_event takes an event, not \w+"):
             CONTEXT.send_event(wrong)
         assert CONTEXT.sent == []
+
+
+def test_a_step_whose_event_has_no_name_is_refused() -> None:
+    """Fleet gives it by name; at import, and not when a run has begun."""
+
+    class Flow(Workflow):
+        @step
+        async def only(self, ev: StartEvent, /) -> StopEvent:
+            return StopEvent()
+
+    with pytest.raises(WorkflowValidationError, match="step only takes its event by position only"):
+        Flow()

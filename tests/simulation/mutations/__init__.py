@@ -10,6 +10,7 @@ from simulation.mutations import (
     newer,
     poison,
     replaced,
+    values,
     wire,
 )
 from simulation.mutations.registry import Mutation, every, first_seed
@@ -27,5 +28,6 @@ __all__ = [
     "newer",
     "poison",
     "replaced",
+    "values",
     "wire",
 ]
