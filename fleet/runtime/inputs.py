@@ -144,6 +144,13 @@ class Inputs:
             self._seen_ms[topic] = now_ms
             self._behind.pop(topic, None)
 
+    def forget_times(self) -> None:
+        """Know no more up to when the inputs were read: by a clock that was set back since.
+
+        Else what is appended from now on would count as delivered, by times that come again.
+        """
+        self._seen_ms.clear()
+
     def loaded(self, topic: str) -> None:
         """Note that *topic* was read up to its end, however old the last record is."""
         self._seen_ms.pop(topic, None)

@@ -60,6 +60,8 @@ WINDOW_RECORDS = 10_000
 _SENT_NAMES = 100
 #: Longer than what happens between two lines of one turn of the loop, in milliseconds.
 _TURN_MS = 100.0
+#: A broker's clock that is corrected by more was set back, in milliseconds.
+_SET_BACK_MS = 1_000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -598,8 +600,11 @@ class Task:
         return self.inputs.positions()
 
     def _committed(self, commit: Committed) -> None:
+        before_ms = self.now_ms()
         if self.clock.observe(commit.times, commit.seconds):
             self._deadlines.time_is_another()
+            if self.now_ms() < before_ms - _SET_BACK_MS:
+                self.inputs.forget_times()
         self._deadlines.committed()
         self._suspects.committed(self.now_ms())
         self.inputs.committed()

@@ -1,8 +1,12 @@
 """What of a task's inputs is not done, as somebody reads it from outside."""
 
+from collections.abc import Mapping
+
 import pytest
+from test_task import Clock, World
 
 from fleet.records.log import Delivered
+from fleet.runtime import task
 from fleet.runtime.budget import Budget
 from fleet.runtime.inputs import Inputs, Lag
 from fleet.runtime.ledger import Ledger
@@ -96,6 +100,16 @@ def test_a_task_that_was_loaded_just_now_is_not_as_old_as_what_it_has_read(input
     assert not inputs.have_passed(NOW_MS - 1)
 
 
+def test_times_of_a_clock_that_was_set_back_tell_nothing(inputs: Inputs) -> None:
+    """What is appended from now on has such times again, and was not delivered."""
+    inputs.reaches(TOPIC, 0, NOW_MS + HOUR_MS)
+    assert inputs.have_passed(NOW_MS)
+    inputs.forget_times()
+    assert not inputs.have_passed(NOW_MS)
+    inputs.reaches(TOPIC, 0, NOW_MS + 1)
+    assert inputs.have_passed(NOW_MS)
+
+
 def test_open_events_are_counted_in_bytes(inputs: Inputs) -> None:
     """Key, value and headers, from when an event is opened until its last step is done."""
     record = deliver(inputs, 0, NOW_MS, b"x" * 997)
@@ -106,3 +120,28 @@ def test_open_events_are_counted_in_bytes(inputs: Inputs) -> None:
     assert inputs.window.held == 1_000
     inputs.step_done(record, "judge")
     assert inputs.window.held == 0
+
+
+class SetBack(Clock):
+    """A broker's clock that is set back by an hour, as the next commit tells."""
+
+    def observe(self, _times: Mapping[str, int], _seconds: float) -> bool:
+        self.ms -= HOUR_MS
+        return True
+
+
+async def test_a_task_that_hears_that_the_clock_was_set_back_forgets_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No ended run is forgotten by what was read before that."""
+    clock = SetBack()
+    monkeypatch.setattr(task, "BrokerClock", lambda *_: clock)
+    world = World(clock)
+    for topic in world.charter.inputs:
+        world.task.reaches(topic, 0, 0)
+    assert world.task.have_passed(clock.ms - 1)
+    await world.begin()
+    await world.task.confirm()
+
+    assert not world.task.have_passed(clock.ms - 1)
+    await world.task.close()
