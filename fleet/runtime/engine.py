@@ -105,6 +105,7 @@ class Engine:
         )
         self.inputs = frozenset(self.charter.inputs)
         self.metrics.reads(self.inputs)
+        self.metrics.runs_steps(graph.step_by_name)
         #: The consumer group, whose offsets tell of a state that was lost; set by who hosts us.
         self.group = topics.engine_id
         #: The id of the state topic that was loaded; empty where the broker tells none.

@@ -321,6 +321,11 @@ class Metrics:
             reason="retention removed them before they were processed; see docs/promise.md",
         )
 
+    def runs_steps(self, names: Iterable[str]) -> None:
+        """Count for how long each of these steps blocks the event loop, from 0 on."""
+        for name in ("", *names):
+            LOOP_BLOCKED.labels(*self.labels, name)
+
     def loop_blocked(self, step: str, seconds: float) -> None:
         """Count that *step* blocked the event loop for *seconds*."""
         LOOP_BLOCKED.labels(*self.labels, step).inc(seconds)

@@ -1,7 +1,8 @@
 """
 A workflow whose steps wait for a while: `faust -A timer_flow worker`.
 
-TIMER_SECONDS is how long each step takes. A topic that holds "bad" makes the second step fail.
+TIMER_SECONDS is how long each step takes. A topic that holds "bad" makes the second step fail; the
+topic "late" keeps the first one busy until its run is ended.
 """
 
 import asyncio
@@ -24,7 +25,7 @@ class Judgement(StopEvent):
 class TimerFlow(Workflow):
     @step
     async def tell(self, ctx: Context, ev: StartEvent) -> JokeEvent:
-        await asyncio.sleep(SECONDS)
+        await asyncio.sleep(3_600 if ev.get("topic") == "late" else SECONDS)
         await ctx.store.set("told.topic", ev.get("topic"))
         return JokeEvent(joke=f"a joke about {ev.get('topic')}")
 
