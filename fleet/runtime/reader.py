@@ -29,6 +29,7 @@ from fleet.records.partitions import partition_of
 from fleet.records.topics import Topics
 from fleet.runtime import logs
 from fleet.runtime.broker import BrokerUnreachable, Clients, stop_reader
+from fleet.runtime.caller_topics import CallerTopics
 from fleet.runtime.loading import delivered
 from fleet.runtime.look_back import LookBack
 from fleet.runtime.stall_watch import WATCH_SECONDS, ConsumerStalled, StallWatch
@@ -45,6 +46,8 @@ _IDLE_SECONDS = 30.0
 _ASK_SECONDS = 0.1
 #: Between two attempts after an error of Kafka, in seconds.
 RETRY_SECONDS = 0.2
+#: How long the broker may take to tell the ids of topics, in seconds.
+ANSWER_SECONDS = 10.0
 #: How long consumers that were replaced may take to stop when the link does, in seconds.
 _STOP_SECONDS = 5.0
 #: Trying again does not help against these.
@@ -109,6 +112,7 @@ class KafkaLink:
         self._topics = topics
         self._partitions = partitions
         self._writer = Writer(self._clients)
+        self._known_topics = CallerTopics([topics.runs, topics.stream, topics.inbox])
         self._past = LookBack(self._clients, topics.runs)
         self._consumer: Any = None
         #: How many open runs each followed partition has.
@@ -148,7 +152,7 @@ class KafkaLink:
             await self.stop()
             raise BrokerUnreachable(self._settings, failure) from None
         self._loop = asyncio.create_task(self._read(reader), name="fleet reader")
-        self._watching = asyncio.create_task(self._look_after(), name="fleet reader watch")
+        self._watching = asyncio.create_task(self._look_after(reader), name="fleet reader watch")
 
     async def stop(self) -> None:
         """Disconnect."""
@@ -194,6 +198,7 @@ class KafkaLink:
         Tries for as long as nobody cancels it; see `Writer.append`.
         """
         partition = self._partition(record.key.decode())
+        self._known_topics.names.add(record.topic)
         await self._writer.append(record, partition, repeatable=repeatable)
 
     async def look_back(self, run_id: str, offset: int) -> list[Delivered]:
@@ -246,9 +251,22 @@ class KafkaLink:
         self._ask_soon()
         await self._end_streams()
 
-    async def _look_after(self) -> None:
-        """Notice a consumer that gets nothing any more."""
+    async def _look_at_topics(self, reader: Reader) -> None:
+        """End the wait for all runs when a topic is another one than it was."""
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                found = await self._clients.log_ids(self._consumer, self._known_topics.names)
+        except (KafkaError, OSError, TimeoutError):
+            return
+        problem = self._known_topics.compare(found)
+        if problem is not None:
+            _log.warning("topic_replaced", reason=str(problem))
+            self._forget(reader, problem)
+
+    async def _look_after(self, reader: Reader) -> None:
+        """Notice a consumer that gets nothing any more, and topics that are others."""
         while True:
+            await self._look_at_topics(reader)
             await asyncio.sleep(WATCH_SECONDS)
             if not self._positions or not any(self._open.values()):
                 continue
@@ -262,7 +280,10 @@ class KafkaLink:
 
     def _give_up(self, reader: Reader, failure: BaseException) -> None:
         """End the wait for all runs that are open; later ones may be read again."""
-        reader.fail_all(LogUnreadable(failure))
+        self._forget(reader, LogUnreadable(failure))
+
+    def _forget(self, reader: Reader, error: BaseException) -> None:
+        reader.fail_all(error)
         self._followed.clear()
         self._positions.clear()
         self._follows_some.clear()

@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any
 
+from aiokafka.errors import KafkaTimeoutError
 from faust.types import TP
 
 from fleet import Event
@@ -20,7 +22,7 @@ from fleet.workflow.errors import RunUnheard
 from fleet.workflow.result_type import ResultType
 from simulation.broker import Broker
 from simulation.calls_plan import CallerFault
-from simulation.clients import Clients
+from simulation.clients import REQUEST_SECONDS, Clients, Reader
 from simulation.connection import Connection
 from simulation.flow import Advice, Done, Order, SimulatedFlow
 from simulation.worker import TOPICS
@@ -41,6 +43,19 @@ class _Raising(ResultType):
 
 definition.graph(CalledFlow)
 CalledFlow._fleet_result = _Raising()
+
+
+class CallersClients(Clients):
+    """A caller's clients: what is asked beside its work has chance of its own."""
+
+    async def log_ids(self, _reader: Reader, topics: Iterable[str]) -> Mapping[str, str]:
+        """Return the ids of topics, or fail, or take too long."""
+        connection = self._connection
+        random = Random(f"topic ids {connection.world.now}")
+        await asyncio.sleep(random.choice((0.001, 0.001, 0.001, 0.5, REQUEST_SECONDS)))
+        if random.random() < 0.1:
+            raise KafkaTimeoutError
+        return {name: connection.broker.log_id(name) for name in topics}
 
 
 @dataclass(slots=True)
@@ -65,7 +80,7 @@ class CallerProcess:
         self._world = world
         self._loop = Loop(world, name)
         self.connection = Connection(world, self._loop, broker)
-        clients: Any = Clients(self.connection)
+        clients: Any = CallersClients(self.connection)
         settings = Settings(prefix=TOPICS.prefix)
         self._link = KafkaLink(settings, TOPICS, partitions, clients)
         self._caller = Caller(CalledFlow, TOPICS, self._link)

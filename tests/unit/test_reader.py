@@ -1,7 +1,7 @@
 """When a caller asks where streams end."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 import pytest
@@ -67,6 +67,9 @@ class Clients:
 
     def reader(self, **_: Any) -> Any:
         return self._consumer
+
+    async def log_ids(self, _: Any, topics: Iterable[str]) -> dict[str, str]:
+        return dict.fromkeys(topics, "id")
 
 
 class Caller:
