@@ -8,7 +8,7 @@ from fleet.config import settings as configuration
 from fleet.config.settings import Settings
 from fleet.records.events import Event
 from fleet.records.topics import Topics
-from fleet.runtime import blocking, provision
+from fleet.runtime import blocking, logs, provision
 from fleet.runtime.caller import Caller
 from fleet.runtime.handler import WorkflowHandler
 from fleet.runtime.reader import KafkaLink
@@ -33,6 +33,7 @@ class Connection(Generic[Result_co]):
         self._caller: Caller | None = None
 
     async def __aenter__(self) -> Self:
+        logs.calm("aiokafka")
         graph = definition.graph(self._workflow)
         partitions = await provision.ensure(self._topics, graph, self._settings)
         self._link = KafkaLink(

@@ -68,6 +68,17 @@ class Repeated(logging.Filter):
         return True
 
 
+def calm(prefix: str) -> None:
+    """Let each line of the loggers under *prefix* through once in a while, whoever writes them.
+
+    For a process that chose no logging of its own for them: a page of warnings hides what matters.
+    """
+    for name in list(logging.root.manager.loggerDict):
+        logger = logging.getLogger(name)
+        if name.startswith(prefix) and not any(isinstance(f, Repeated) for f in logger.filters):
+            logger.addFilter(Repeated(prefix))
+
+
 def get_logger(name: str) -> Any:
     """Return the structured logger `fleet.<name>`; its events go to the standard library's."""
     return structlog.wrap_logger(

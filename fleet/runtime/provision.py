@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Self
 
+from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, NoError, TopicAlreadyExistsError, for_code
@@ -22,7 +23,7 @@ from fleet.records.errors import FleetError
 from fleet.records.topics import Topics
 from fleet.records.topics import audit as audit_name
 from fleet.runtime import logs
-from fleet.runtime.broker import BrokerUnreachable, client_arguments
+from fleet.runtime.broker import BrokerUnreachable, Clients, client_arguments, stop_reader
 from fleet.runtime.topic_settings import COMPACTED, FIXED, LEAST_TOMBSTONE_MS, kept
 from fleet.workflow.graph import Graph
 
@@ -150,6 +151,30 @@ async def apply(made: Plan, settings: Settings) -> None:
     async with _Admin(settings) as admin:
         await admin.create(made.missing, made.partitions, settings.replication)
         await admin.wait_for([topic.name for topic in made.missing])
+    await _wait_for_leaders(made, settings)
+
+
+async def _wait_for_leaders(made: Plan, settings: Settings) -> None:
+    """Return when the leader of each new partition answers for it.
+
+    Each knows a little later that it leads. A client that comes before gets refusals
+    and writes a warning for each partition.
+    """
+    tps = [
+        TopicPartition(topic.name, partition)
+        for topic in made.missing
+        for partition in range(topic.partitions or made.partitions)
+    ]
+    reader = Clients(settings).reader()
+    try:
+        await reader.start()
+        # Asks again by itself where a leader does not know yet.
+        await reader.end_offsets(tps)
+    except (KafkaError, OSError) as failure:
+        # Whoever uses the topics asks again, too.
+        _log.warning("topics_not_led", error=repr(failure))
+    finally:
+        await stop_reader(reader)
 
 
 async def ensure(topics: Topics, graph: Graph, settings: Settings) -> int:
