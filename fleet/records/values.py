@@ -57,6 +57,9 @@ def plain(value: Any, depth: int = _DEPTH) -> bool:
 def difference(before: Any, after: Any) -> Difference | None:
     """Return the first difference between a value and what is read of it, or None."""
     kind = type(before)
+    if _name(after) == "ValidatorIterator":
+        # What pydantic makes of an Iterable, also of one in a union.
+        return Difference("", _ONCE)
     if kind is not type(after):
         return Difference("", _other_type(before, after))
     if kind in _SIMPLE:
@@ -81,6 +84,10 @@ def _inside(part: object, found: Difference) -> Difference:
     return Difference(f"{shown[:_KEY_LENGTH]}{rest}", found.reason)
 
 
+_ONCE = (
+    "an Iterable is read only once; declare a list instead, and messages of the openai client as "
+    "`list[dict[str, Any]]`"
+)
 _CHANGED = (
     "the value would come back changed; let validators and serializers leave a valid value as it "
     "is, or declare a type that JSON can carry"

@@ -178,6 +178,10 @@ class Message(TypedDict):
     content: str
 
 
+class Turn(TypedDict):
+    content: str | Iterable[Message]
+
+
 class Plain:
     """Nothing that pydantic knows."""
 
@@ -317,6 +321,11 @@ CASES: dict[str, Case] = {
     "tuple_in_any": Case(Any, (1,), "value: a tuple would come back as a list"),
     "sequence": Case(Sequence[int], [1]),
     "sequence_tuple": Case(Sequence[int], (1,), "value: a tuple would come back as a list"),
+    "iterable_in_a_union": Case(
+        list[Turn],
+        [{"content": [{"role": "user", "content": "x"}]}],
+        r"value\.0\.content: an Iterable is read only once; declare a list instead",
+    ),
     "counter": Case(Counter[str], Counter("aab")),
     "default_dict": Case(defaultdict[str, int], defaultdict(int, a=1)),
     "ordered_dict_in_any": Case(Any, OrderedDict(a=1), "value: an OrderedDict would come back as"),
