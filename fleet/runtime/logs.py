@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import structlog
 
+from fleet.records import printable
 from fleet.runtime.current_step import CURRENT_STEP
 
 
@@ -68,6 +69,45 @@ class Repeated(logging.Filter):
         return True
 
 
+class Line(dict[str, Any]):
+    """The fields of a line; as text for a process that has no formatter of ours.
+
+    In a script or a notebook Python itself prints warnings, by their text alone.
+    """
+
+    def __str__(self) -> str:
+        rest = {name: value for name, value in self.items() if name not in _NOT_SHOWN}
+        event = rest.pop("event", "")
+        return " ".join([f"fleet: {event}", *(f"{name}={_shown(rest[name])}" for name in rest)])
+
+
+#: What a formatter would say in its own place.
+_NOT_SHOWN = ("level", "logger", "timestamp")
+
+
+def _shown(value: object) -> str:
+    text = printable.line(value)
+    return repr(text) if " " in text or not text else text
+
+
+def _as_line(logger: Any, method: str, fields: Any) -> Any:
+    (given,), options = structlog.stdlib.ProcessorFormatter.wrap_for_formatter(
+        logger, method, fields
+    )
+    return (Line(given),), options
+
+
+def _print_safely(_logger: Any, _method: str, line: Any) -> Any:
+    """Let no text of others (a run id, an error) command the terminal; stacks keep their lines."""
+    for name, value in line.items():
+        if isinstance(value, str):
+            line[name] = printable.text(value) if name in _TEXTS else printable.line(value)
+    return line
+
+
+_TEXTS = ("exception", "stack")
+
+
 def calm(prefix: str) -> None:
     """Let each line of the loggers under *prefix* through once in a while, whoever writes them.
 
@@ -87,7 +127,7 @@ def get_logger(name: str) -> Any:
             structlog.stdlib.filter_by_level,
             *_shared,
             structlog.processors.format_exc_info,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+            _as_line,
         ],
         wrapper_class=structlog.stdlib.BoundLogger,
     )
@@ -95,10 +135,10 @@ def get_logger(name: str) -> Any:
 
 def logging_config(style: Literal["json", "console"]) -> dict[str, Any]:
     """Return a worker's `logging.config` dictionary: all lines of the process, in one style."""
-    renderer: Any = (
-        structlog.processors.JSONRenderer()
+    renderers: list[Any] = (
+        [structlog.processors.JSONRenderer()]
         if style == "json"
-        else structlog.dev.ConsoleRenderer(colors=False)
+        else [_print_safely, structlog.dev.ConsoleRenderer(colors=False)]
     )
     return {
         "version": 1,
@@ -109,7 +149,7 @@ def logging_config(style: Literal["json", "console"]) -> dict[str, Any]:
                 "processors": [
                     structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                     structlog.processors.format_exc_info,
-                    renderer,
+                    *renderers,
                 ],
                 "foreign_pre_chain": _shared,
             }
