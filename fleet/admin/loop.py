@@ -5,15 +5,37 @@ import logging
 from collections.abc import Coroutine
 from typing import TypeVar
 
+from fleet.records import printable
+
 T = TypeVar("T")
+
+
+class _Sentences(logging.Formatter):
+    """Shows a warning of ours as the sentence in it: the reason."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line to print."""
+        fields = record.msg
+        reason = fields.get("reason", "") if isinstance(fields, dict) else ""
+        return printable.line(reason or record.getMessage())
 
 
 def run(work: Coroutine[object, object, T]) -> T:
     """Run *work* to its end and return what it returns.
 
     The Kafka client's own log lines stay away from the terminal: what goes wrong there reaches the
-    user as one sentence of ours.
+    user as one sentence of ours. Warnings of ours go to stderr, as sentences, too.
     """
+    _show_warnings()
     # A handler of its own, because Python prints the warnings of a logger that has none.
     logging.getLogger("aiokafka").addHandler(logging.NullHandler())
     return asyncio.run(work)
+
+
+def _show_warnings() -> None:
+    ours = logging.getLogger("fleet")
+    if not ours.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(_Sentences())
+        handler.setLevel(logging.WARNING)
+        ours.addHandler(handler)

@@ -46,6 +46,8 @@ STATE_VERSION = b"1"
 SILENT_SESSIONS = 0.5
 #: How long a rebalance waits for tasks that stay to commit, in seconds.
 CONFIRM_SECONDS = 2.0
+#: How often the broker is asked for its time before a task begins without it.
+TIME_ASKS = 10
 #: How long it waits for new tasks to take their transactional ids, in seconds.
 ASSIGN_SECONDS = 10.0
 
@@ -306,9 +308,12 @@ class Engine:
     async def _tell_time(self, task: Task) -> None:
         """Let *task* know the broker's time before it begins anything.
 
-        Deadlines wait for it, and what a step shows says when its attempt began.
+        Deadlines wait for it, and what a step shows says when its attempt began. Of a record whose
+        answer was lost the broker does not tell when it was appended: then it is asked again.
         """
-        if not task.knows_time:
+        for _ in range(TIME_ASKS):
+            if task.knows_time:
+                return
             await task.ask_time()
 
     def _check_partitions(self, task: Task) -> None:

@@ -94,6 +94,9 @@ def _with_deadlines(random: Random, made: "Plan") -> "Plan":
     """Let every run have a deadline, all clocks be wrong, and few other things happen."""
     together = _node(random)
     nodes = (together,) * NODES if random.random() < 0.5 else tuple(_node(random) for _ in "123")
+    if made.wire.moved_at:
+        # A partition keeps its deadlines when its leader moves: brokers' clocks have to agree.
+        nodes = (together,) * NODES
     faults = [each for each in made.faults if each.kind in _FAULTS]
     return replace(
         made,

@@ -34,11 +34,6 @@ def _a_deadline_counts_before_its_commit(self: Any, run_id: str, deadline_ms: in
     self.restore(run_id, deadline_ms)
 
 
-@instead_of(Deadlines, "time_is_another", near=945)
-def _a_timer_keeps_what_it_was_set_to(self: Any) -> None:
-    del self
-
-
 @instead_of(Engine, "_tell_time")
 async def _nobody_asks_what_time_it_is(self: Any, _task: Task) -> None:
     del self
