@@ -5,7 +5,7 @@ from typing import Any
 
 from fleet.records import partitions
 from fleet.records.envelope import Envelope
-from fleet.records.events import UndecodableEvent
+from fleet.records.events import UndecodableEvent, decoded
 from fleet.records.log import Delivered
 from fleet.runtime.commits import Commits
 from fleet.runtime.flights import Flight, Flights, Outcome
@@ -66,7 +66,7 @@ def _validators_raise_what_they_should(
     self: Any, record: Delivered, envelope: Envelope, steps: Any
 ) -> list[Work]:
     try:
-        event = self.charter.graph.types[envelope.type].decode(record.value or b"")
+        event = decoded(self.charter.graph.types[envelope.type], record.value or b"")
     except UndecodableEvent as undecodable:
         self._reject(record, envelope, "undecodable", undecodable)
         return []
@@ -129,7 +129,7 @@ def _steps_begin_between_the_mark_and_its_return(self: Any) -> None:
         self._ledger.open.state.delete(state.RUNNING)
 
 
-@instead_of(Suspects, "mark", near=2393)
+@instead_of(Suspects, "mark")
 def _a_death_is_forgotten_with_the_log(self: Any) -> None:
     if self.quarantine.limit:
         self._ledger.open.state.put(state.RUNNING, self.quarantine.process)
@@ -137,7 +137,7 @@ def _a_death_is_forgotten_with_the_log(self: Any) -> None:
         self._commit()
 
 
-@instead_of(Places, "be_alone", near=1013)
+@instead_of(Places, "be_alone")
 async def _others_run_beside_the_last_chance(self: Any) -> None:
     await self._last.acquire()
 
