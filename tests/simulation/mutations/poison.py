@@ -65,12 +65,14 @@ def _a_timeout_of_the_commit_loop_looks_like_the_end(self: Any, _outcome: Outcom
 def _validators_raise_what_they_should(
     self: Any, record: Delivered, envelope: Envelope, steps: Any
 ) -> list[Work]:
+    event_type = self.charter.graph.types[envelope.type]
     try:
-        event = decoded(self.charter.graph.types[envelope.type], record.value or b"")
+        return [
+            Work(record, envelope, decoded(event_type, record.value or b""), step) for step in steps
+        ]
     except UndecodableEvent as undecodable:
         self._reject(record, envelope, "undecodable", undecodable)
         return []
-    return [Work(record, envelope, event, step) for step in steps]
 
 
 # -- what the broker refuses ----------------------------------------------------------------------
