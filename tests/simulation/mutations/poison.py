@@ -61,7 +61,7 @@ def _a_timeout_of_the_commit_loop_looks_like_the_end(self: Any, _outcome: Outcom
     return any(loop.cancelling() for loop in self._loops)
 
 
-@instead_of(Task, "_decoded")
+@instead_of(Task, "_decoded", near=697)
 def _validators_raise_what_they_should(
     self: Any, record: Delivered, envelope: Envelope, steps: Any
 ) -> list[Work]:
