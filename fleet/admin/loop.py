@@ -34,7 +34,8 @@ def run(work: Coroutine[object, object, T]) -> T:
 
 def _show_warnings() -> None:
     ours = logging.getLogger("fleet")
-    if not ours.handlers:
+    # A command with logs of its own, as the exporter, would print each line twice.
+    if not ours.hasHandlers():
         handler = logging.StreamHandler()
         handler.setFormatter(_Sentences())
         handler.setLevel(logging.WARNING)

@@ -61,3 +61,18 @@ def test_a_line_of_a_step_says_whose_it_is() -> None:
     assert "step=judge" in hello
     assert "run_id=run-7" in hello
     assert "run_id=another" in told
+
+
+def test_a_command_says_a_warning_once() -> None:
+    """As the sentence in it; in the log's own form where the command has a log, as the exporter."""
+    command = textwrap.dedent(
+        """
+        from fleet.admin import loop
+        async def work():
+            logs.get_logger("x").warning("no_worker", reason="Nobody is there.")
+        loop.run(work())
+        """
+    )
+    assert _written(command) == "Nobody is there.\n"
+    [line] = _written(AS_A_WORKER + command).splitlines()
+    assert "no_worker" in line
