@@ -202,6 +202,10 @@ class Caller:
         record = Outgoing(self._topics.runs, key, value, envelope.headers())
         await self._send(run_id, record, repeatable=True)
 
+    async def until_no_worker(self) -> None:
+        """Return once the broker says that no worker is there to take up a start."""
+        await self._workers.absent.wait()
+
     def take(self, record: Delivered) -> None:
         """Take a record of `runs` or `stream`; records of others' runs are passed over."""
         run_id = (record.key or b"").decode(errors="replace")

@@ -36,6 +36,10 @@ class RunControl(Protocol):
         """Ask for the run to stop."""
         ...
 
+    async def until_no_worker(self) -> None:
+        """Return once the broker says that no worker is there to take up a start."""
+        ...
+
 
 class NotEnded(WorkflowRuntimeError, asyncio.InvalidStateError):
     """Raised when the outcome of a run is asked for that goes on."""
@@ -134,9 +138,10 @@ class WorkflowHandler(Generic[Result_co]):
     async def cancel_run(self, reason: str = "") -> None:
         """Ask for the run to stop; awaiting the handler then raises WorkflowCancelledByUser.
 
-        Does nothing where it has ended. Raises RunConflict where the run of this id is another.
+        Does nothing where it has ended. Raises RunConflict where the workers say that the run of
+        this id is another; where no worker is there, whichever run has the id will not begin.
         """
-        await self._until_judged()
+        await self._until_judged_or_no_worker()
         if not self.has_ended:
             await self._control.cancel_run(self.run_id, reason)
 
@@ -144,6 +149,17 @@ class WorkflowHandler(Generic[Result_co]):
         """Wait until the run of this id is known to be this one; raise what it is otherwise."""
         if self._judged is not None:
             await asyncio.shield(self._judged)
+
+    async def _until_judged_or_no_worker(self) -> None:
+        if self._judged is None:
+            return
+        no_worker = asyncio.ensure_future(self._control.until_no_worker())
+        try:
+            await asyncio.wait((self._judged, no_worker), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            no_worker.cancel()
+        if self._judged.done():
+            self._judged.result()
 
     @property
     def ctx(self) -> Any:

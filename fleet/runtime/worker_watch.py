@@ -33,6 +33,8 @@ class WorkerWatch:
         self._heard = 0.0
         #: What the broker said last; None where it has not.
         self._found: int | None = None
+        #: Set while the broker says that nobody is in the group.
+        self.absent = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -62,6 +64,7 @@ class WorkerWatch:
         """Hear that a worker has taken it up."""
         self._heard = asyncio.get_running_loop().time()
         self._waiting.discard(start)
+        self.absent.clear()
 
     def dropped(self, start: Hashable) -> None:
         """Hear that nobody waits for it any more."""
@@ -91,7 +94,9 @@ class WorkerWatch:
         except (KafkaError, OSError, TimeoutError):
             # It may not be allowed to ask, or the broker is away: others say that.
             self._found = None
+            self.absent.clear()
             return
+        self._note_absence()
         if self._found == 0 and before != 0 and self._waiting:
             _log.warning(
                 "no_worker",
@@ -99,6 +104,12 @@ class WorkerWatch:
                 waiting=len(self._waiting),
                 reason=f"{_absent(self._group)} What was started stays queued.",
             )
+
+    def _note_absence(self) -> None:
+        if self._found:
+            self.absent.clear()
+        else:
+            self.absent.set()
 
 
 def _absent(group: str) -> str:

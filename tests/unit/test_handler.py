@@ -1,7 +1,7 @@
 """A run's handler, and the caller's side of the log that resolves it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -32,6 +32,7 @@ from fleet.records.lifecycle import (
 from fleet.records.log import Delivered, Outgoing
 from fleet.records.topics import Topics
 from fleet.runtime import caller as callers
+from fleet.runtime import worker_watch
 from fleet.runtime.caller import Caller
 from fleet.workflow import definition
 from fleet.workflow.definition import Definition
@@ -88,7 +89,8 @@ FAILED = Failed(
 class Link:
     """A log that the test writes: what is sent is kept, what is read is handed on."""
 
-    def __init__(self) -> None:
+    def __init__(self, workers: Callable[[str], Awaitable[int]] | None = None) -> None:
+        self.workers = workers
         self.sent: list[Outgoing] = []
         self.followed: list[str] = []
         self.looked_back: list[int] = []
@@ -127,8 +129,6 @@ class Link:
             asyncio.get_running_loop().call_soon(done)
         else:
             self.reading_stream.append(done)
-
-    workers = None
 
     def unfollow(self, run_id: str) -> None:
         # A run whose start was never sent was not followed yet.
@@ -632,6 +632,44 @@ class TestControl:
         sent = link.sent[-1]
         assert (sent.topic, sent.value) == (TOPICS.runs, b'{"reason":"enough"}')
         assert not handler.is_done()
+
+    async def test_a_cancel_waits_for_the_workers(self, link: Link) -> None:
+        """The run of this id may be another's."""
+        handler = await link.run()
+        cancelling = asyncio.create_task(handler.cancel_run("enough"))
+        await turns()
+        assert [each.topic for each in link.sent] == [TOPICS.event("StartEvent")]
+        await link.reads(Started(start_event_id=link.start_id()), 3)
+        await cancelling
+        assert link.sent[-1].topic == TOPICS.runs
+
+    async def test_a_cancel_of_anothers_run_is_not_sent(self, link: Link) -> None:
+        """It raises what the run ended with for this caller."""
+        handler = await link.run()
+        cancelling = asyncio.create_task(handler.cancel_run("enough"))
+        await turns()
+        await link.reads(Known(start_event_id=link.start_id(), conflict=True), 3)
+        with pytest.raises(RunConflict):
+            await cancelling
+        assert [each.topic for each in link.sent] == [TOPICS.event("StartEvent")]
+
+    async def test_a_cancel_does_not_wait_for_workers_that_are_not_there(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Nobody has begun the run, so it does not begin."""
+        monkeypatch.setattr(worker_watch, "SILENT_SECONDS", 0.001)
+
+        async def none_there(group: str) -> int:
+            return 0
+
+        link = Link(none_there)
+        handler = await link.run()
+        async with asyncio.timeout(10):
+            await handler.cancel_run("enough")
+        assert link.sent[-1].value == b'{"reason":"enough"}'
+        link.caller.shut()
+        with pytest.raises(WorkflowRuntimeError):
+            await handler
 
     async def test_closing_the_connection_ends_every_wait(self, link: Link) -> None:
         """The runs themselves go on, and the error says so."""

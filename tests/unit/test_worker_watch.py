@@ -93,3 +93,20 @@ async def test_a_broker_that_does_not_say_changes_nothing(
     await until_asked(broker, 3)
     assert said(caplog) == []
     assert "has answered; is one running?" in watch.advice
+
+
+async def test_whoever_waits_hears_that_nobody_is_there(watch: WorkerWatch, broker: Broker) -> None:
+    """Only the broker's own word counts, and only until a worker has come."""
+    broker.failure = GroupAuthorizationFailedError()
+    watch.sent("a")
+    await until_asked(broker, 3)
+    assert not watch.absent.is_set()
+    broker.failure = None
+    await asyncio.wait_for(watch.absent.wait(), 10)
+    broker.members = 1
+    await until_asked(broker, 3)
+    assert not watch.absent.is_set()
+    broker.members = 0
+    await asyncio.wait_for(watch.absent.wait(), 10)
+    watch.answered("a")
+    assert not watch.absent.is_set()
