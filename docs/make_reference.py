@@ -17,13 +17,13 @@ from griffe import Attribute, Class, Module
 from prometheus_client import Metric
 from prometheus_client.metrics import MetricWrapperBase
 
-from fleet.admin import cli
-from fleet.admin.exporter_metrics import LABELS, ExporterMetrics
+from fleet.cli import main
 from fleet.config import listing, settings
+from fleet.control.lag.exporter_metrics import LABELS, ExporterMetrics
+from fleet.observability import metrics
+from fleet.observability.metrics import GaugeAtScrape
 from fleet.records.envelope import Envelope
 from fleet.records.topics import Topics
-from fleet.runtime import metrics
-from fleet.runtime.metrics import GaugeAtScrape
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "reference.md"
@@ -49,7 +49,7 @@ def page() -> str:
         *reference_api.sections(package),
         "## Command line",
         _exit_codes(package),
-        *_commands("fleet", cli.main, None),
+        *_commands("fleet", main.main, None),
         _settings(),
         _metrics(),
         _topics(package),

@@ -7,16 +7,16 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fleet.api.serving import serve
+    from fleet.api.workflow import Workflow
+    from fleet.client.connection import connect
+    from fleet.client.handler import WorkflowHandler
+    from fleet.drawing.draw import draw_workflow
     from fleet.llm import LLM
     from fleet.records.clear_text import ClearText
     from fleet.records.errors import FleetError
     from fleet.records.events import Event, StartEvent, StopEvent
-    from fleet.runtime.connection import connect
-    from fleet.runtime.handler import WorkflowHandler
-    from fleet.runtime.serving import serve
-    from fleet.runtime.workflow import Workflow
     from fleet.workflow.context import Context
-    from fleet.workflow.drawing import draw_workflow
     from fleet.workflow.errors import (
         ContextStateError,
         WorkflowCancelledByUser,
@@ -38,16 +38,16 @@ _HOMES = {
     "LLM": "fleet.llm",
     "StartEvent": "fleet.records.events",
     "StopEvent": "fleet.records.events",
-    "Workflow": "fleet.runtime.workflow",
+    "Workflow": "fleet.api.workflow",
     "WorkflowCancelledByUser": "fleet.workflow.errors",
     "WorkflowConfigurationError": "fleet.workflow.errors",
-    "WorkflowHandler": "fleet.runtime.handler",
+    "WorkflowHandler": "fleet.client.handler",
     "WorkflowRuntimeError": "fleet.workflow.errors",
     "WorkflowTimeoutError": "fleet.workflow.errors",
     "WorkflowValidationError": "fleet.workflow.errors",
-    "connect": "fleet.runtime.connection",
-    "draw_workflow": "fleet.workflow.drawing",
-    "serve": "fleet.runtime.serving",
+    "connect": "fleet.client.connection",
+    "draw_workflow": "fleet.drawing.draw",
+    "serve": "fleet.api.serving",
     "step": "fleet.workflow.steps",
 }
 

@@ -93,7 +93,7 @@ class Failure(BaseModel):
     message: str
     #: The exception's arguments where JSON has them, else their repr.
     args: tuple[Any, ...] = ()
-    #: Its attributes that are plain JSON values; see `fleet.workflow.attributes`.
+    #: Its attributes that are plain JSON values; see `fleet.engine.transitions.attributes`.
     attributes: dict[str, Any] = Field(default_factory=dict)
     stack: str = ""
 

@@ -14,8 +14,8 @@ from typing_extensions import TypeVar
 
 from fleet.records.envelope import Envelope, idempotency_key
 from fleet.records.events import Event, StopEvent, encoded
+from fleet.records.state import Overlay, View, context_prefix
 from fleet.workflow.errors import NoEvent, NotAvailableYet
-from fleet.workflow.state import Overlay, View, context_prefix
 from fleet.workflow.store import Store
 
 #: Left out by most, who annotate `ctx: Context`; strict type checkers accept that with a default.

@@ -12,8 +12,8 @@ from pydantic import BaseModel
 from pydantic_core import from_json, to_json
 
 from fleet.records import values
+from fleet.records.state import FEW_CHANGES, MemoryState, Overlay
 from fleet.workflow.errors import ContextStateError, NotAvailableYet
-from fleet.workflow.state import FEW_CHANGES, MemoryState, Overlay
 
 _MISSING = object()
 

@@ -12,10 +12,10 @@ from workers import WorkerProcess
 
 from fleet.config.settings import Settings
 from fleet.dev.kafka import Broker
+from fleet.kafka import provision
 from fleet.records.envelope import Envelope
 from fleet.records.partitions import partition_of
 from fleet.records.topics import Topics
-from fleet.runtime import provision
 from fleet.workflow import definition
 
 pytestmark = pytest.mark.kafka

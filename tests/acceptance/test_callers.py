@@ -16,10 +16,10 @@ from token_flow import Ask, Token, TokenFlow, Told
 from workers import WorkerProcess
 
 from fleet import Event, WorkflowHandler, connect
+from fleet.client.connection import Connection
 from fleet.config.settings import Settings
 from fleet.dev import kafka
 from fleet.dev.kafka import LocalBroker
-from fleet.runtime.connection import Connection
 
 pytestmark = pytest.mark.kafka
 

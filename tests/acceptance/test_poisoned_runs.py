@@ -14,13 +14,13 @@ from raising_flow import UNREADABLE, Order, RaisingFlow
 from workers import WorkerProcess
 
 from fleet import WorkflowTimeoutError, connect
+from fleet.client.connection import Connection
 from fleet.config.settings import Settings
 from fleet.dev.kafka import Broker
 from fleet.records.envelope import Envelope
 from fleet.records.events import encoded
 from fleet.records.lifecycle import DeadLetter
 from fleet.records.partitions import partition_of
-from fleet.runtime.connection import Connection
 
 pytestmark = pytest.mark.kafka
 

@@ -30,10 +30,10 @@ from who_flow import WhoFlow
 from workers import WorkerProcess
 
 from fleet import connect
+from fleet.client.connection import Connection
 from fleet.config.settings import Settings
 from fleet.dev import kafka
 from fleet.records.partitions import partition_of
-from fleet.runtime.connection import Connection
 
 PARTITIONS = 8
 RUNS_PER_SECOND = 50

@@ -13,7 +13,7 @@ from benchmarks.scene import Line
 from click.testing import CliRunner
 
 import fleet
-from fleet.admin import bench, cli
+from fleet.cli import bench, main
 from fleet.dev.kafka import Broker
 
 ROOT = Path(__file__).parents[2]
@@ -146,7 +146,7 @@ def test_without_a_checkout_it_says_so(tmp_path: Path, monkeypatch: pytest.Monke
         bench.find([tmp_path])
     monkeypatch.setattr(fleet, "__file__", str(tmp_path / "fleet" / "__init__.py"))
     monkeypatch.chdir(tmp_path)
-    assert CliRunner().invoke(cli.main, ["bench", "--list"]).exit_code == 1
+    assert CliRunner().invoke(main.main, ["bench", "--list"]).exit_code == 1
 
 
 @pytest.mark.parametrize(

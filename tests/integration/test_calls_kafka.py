@@ -13,10 +13,10 @@ from workers import WorkerProcess
 from fleet import connect
 from fleet.config.settings import Settings
 from fleet.dev.kafka import Broker
+from fleet.kafka import provision
+from fleet.kafka.caller_topics import TopicGone, TopicReplaced
+from fleet.kafka.stall_watch import WATCH_SECONDS
 from fleet.records.topics import Topics
-from fleet.runtime import provision
-from fleet.runtime.caller_topics import TopicGone, TopicReplaced
-from fleet.runtime.stall_watch import WATCH_SECONDS
 from fleet.workflow import definition
 from fleet.workflow.errors import RunUnheard
 

@@ -14,14 +14,14 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from click.testing import CliRunner, Result
 
-from fleet.admin import cli
+from fleet.cli import main
 from fleet.config.settings import Settings
 from fleet.dev.kafka import Broker
 from fleet.joke import JokeFlow
+from fleet.kafka import provision
+from fleet.kafka.provision import TopicsMismatched
+from fleet.kafka.topic_settings import COMPACTED
 from fleet.records.topics import Topics
-from fleet.runtime import provision
-from fleet.runtime.provision import TopicsMismatched
-from fleet.runtime.topic_settings import COMPACTED
 from fleet.workflow import definition
 
 pytestmark = pytest.mark.kafka
@@ -36,7 +36,7 @@ class Command:
 
     def __call__(self, *arguments: str) -> Result:
         return CliRunner().invoke(
-            cli.main,
+            main.main,
             ["topics", *arguments, "--broker", self.broker.address],
             env={"FLEET_PREFIX": self.prefix},
         )

@@ -10,9 +10,9 @@ from stepped_flow import SteppedFlow
 from workers import WorkerProcess
 
 from fleet import WorkflowTimeoutError, connect
+from fleet.client.connection import Connection
 from fleet.config.settings import Settings
 from fleet.dev.kafka import Broker
-from fleet.runtime.connection import Connection
 
 pytestmark = pytest.mark.kafka
 HOUR = 3600

@@ -19,7 +19,7 @@ from poison_flow import Asked, PoisonFlow
 from workers import SUPPORT, WorkerProcess
 
 from fleet import connect
-from fleet.admin import cli
+from fleet.cli import main
 from fleet.config.settings import Settings
 from fleet.dev.kafka import Broker
 
@@ -74,7 +74,7 @@ class Place:
     def __call__(self, *arguments: str) -> Result:
         # The option makes the command read its settings anew.
         command = ("--broker", self.settings.broker, *arguments)
-        return CliRunner().invoke(cli.main, command, env=self.environment)
+        return CliRunner().invoke(main.main, command, env=self.environment)
 
     def json(self, *arguments: str) -> Any:
         result = self(*arguments, "--json")

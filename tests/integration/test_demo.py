@@ -14,8 +14,8 @@ from pathlib import Path
 import bare
 import pytest
 
-from fleet.admin import demo_parts
-from fleet.admin.demo_folder import DemoFolder
+from fleet.cli.demos import parts as demo_parts
+from fleet.cli.demos.folder import DemoFolder
 from fleet.dev import kafka
 from fleet.dev.processes import Process
 

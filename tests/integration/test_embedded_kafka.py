@@ -14,9 +14,9 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from click.testing import CliRunner, Result
 
-from fleet.admin import dev
-from fleet.dev import kafka, kafka_node, kafka_probe, ports
-from fleet.dev.kafka import Broker, LocalBroker
+from fleet.cli import dev
+from fleet.dev import kafka, ports
+from fleet.dev.kafka import Broker, LocalBroker, node, probe
 
 pytestmark = pytest.mark.kafka
 
@@ -117,7 +117,7 @@ def test_a_purge_ends_the_broker_and_its_data(folder: Path) -> None:
     broker = kafka.start(folder, port=ports.choose())
     _dev("down", folder, "--purge", "--yes")
     assert not folder.exists()
-    assert kafka_probe.cluster_id(broker.port) is None
+    assert probe.cluster_id(broker.port) is None
 
 
 def test_a_start_that_fails_tells_kafkas_reason(folder: Path) -> None:
@@ -126,7 +126,7 @@ def test_a_start_that_fails_tells_kafkas_reason(folder: Path) -> None:
     kafka.stop(folder)
     meta = folder / "data" / "meta.properties"
     meta.write_text(meta.read_text().replace("node.id=1", "node.id=2"))
-    with pytest.raises(kafka_node.BrokerDied, match="Stored node id 2 doesn't match") as raised:
+    with pytest.raises(node.BrokerDied, match="Stored node id 2 doesn't match") as raised:
         kafka.start(folder)
     assert f"`fleet dev logs --folder {folder}`" in str(raised.value)
     assert kafka.find(folder) is None
@@ -137,7 +137,7 @@ def test_a_broker_of_another_folder_is_not_taken_for_ours(
 ) -> None:
     """A port that another Kafka took since we looked fails the start, though that one answers."""
     monkeypatch.setattr(ports, "is_free", lambda _: True)
-    with pytest.raises(kafka_node.BrokerDied, match="Address already in use"):
+    with pytest.raises(node.BrokerDied, match="Address already in use"):
         kafka.start(folder, port=local.port)
 
 

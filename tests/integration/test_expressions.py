@@ -23,11 +23,11 @@ from timer_flow import TimerFlow
 from workers import WorkerProcess
 
 from fleet import connect
+from fleet.client.connection import Connection
 from fleet.config.settings import Settings
 from fleet.dev import ports
 from fleet.dev.kafka import Broker
 from fleet.records.errors import FleetError
-from fleet.runtime.connection import Connection
 
 pytestmark = pytest.mark.kafka
 

@@ -19,10 +19,10 @@ from beside_flow import BesideFlow, JokeEvent
 from workers import SUPPORT, WorkerProcess
 
 from fleet import StartEvent, connect, serve
+from fleet.client.connection import Connection
 from fleet.config.settings import Settings
 from fleet.dev.kafka import Broker
-from fleet.runtime.connection import Connection
-from fleet.runtime.native_topics import NativeTopics, NativeTopicsMissing
+from fleet.host.native_topics import NativeTopics, NativeTopicsMissing
 from fleet.workflow.errors import WorkflowConfigurationError
 
 pytestmark = pytest.mark.kafka

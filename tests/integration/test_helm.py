@@ -15,10 +15,10 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from fleet.admin import cli
+from fleet.cli import main
 from fleet.config import settings as configuration
 from fleet.config.settings import Settings
-from fleet.runtime import leaving
+from fleet.host import leaving
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "helm" / "fleet"
@@ -254,7 +254,7 @@ def test_every_command_of_the_chart_can_be_typed(
     assert ("fleet", "run", "joke", "KEY=VALUE") in found
     assert ("fleet", "exporter") in {each[:2] for each in found}
     for _, *words in found:
-        result = CliRunner().invoke(cli.main, words)
+        result = CliRunner().invoke(main.main, words)
         assert result.exit_code == 0, (words, result.output)
 
 

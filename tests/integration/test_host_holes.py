@@ -22,31 +22,33 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError
 
 from fleet import Context, StartEvent, StopEvent, Workflow, serve, step
+from fleet.api.serving import FleetApp
+from fleet.client.caller import Caller
+from fleet.client.handler import WorkflowHandler
 from fleet.config.settings import Settings
 from fleet.dev.kafka import Broker
+from fleet.engine import step_group as engine_module
+from fleet.engine.ends_index import INDEX
+from fleet.engine.log import Receipt, RecordsRefused, TaskLost
+from fleet.engine.step_group import Engine
+from fleet.engine.transitions import sizes
+from fleet.host import consumer, lost_tasks
+from fleet.host.consumer import Consumer
+from fleet.host.lost_tasks import LostTasks
+from fleet.host.partitions import Host
+from fleet.kafka import provision, transactional_log
+from fleet.kafka.clients import Clients
+from fleet.kafka.loading import Loader
+from fleet.kafka.provision import TopicsMismatched
+from fleet.kafka.reader import KafkaLink
+from fleet.kafka.rocks import RocksStore
+from fleet.kafka.transactional_log import KafkaLog
 from fleet.records.envelope import Envelope
 from fleet.records.lifecycle import Completed, Started
 from fleet.records.log import Outgoing
 from fleet.records.partitions import partition_of
 from fleet.records.topics import Topics
-from fleet.runtime import engine as engine_module
-from fleet.runtime import faust_consumer, lost_tasks, provision, transactions
-from fleet.runtime.broker import Clients
-from fleet.runtime.caller import Caller
-from fleet.runtime.ends_index import INDEX
-from fleet.runtime.engine import Engine
-from fleet.runtime.faust_consumer import Consumer
-from fleet.runtime.handler import WorkflowHandler
-from fleet.runtime.host import Host
-from fleet.runtime.loading import Loader
-from fleet.runtime.log import Receipt, RecordsRefused, TaskLost
-from fleet.runtime.lost_tasks import LostTasks
-from fleet.runtime.provision import TopicsMismatched
-from fleet.runtime.reader import KafkaLink
-from fleet.runtime.rocks import RocksStore
-from fleet.runtime.serving import FleetApp
-from fleet.runtime.transactions import KafkaLog
-from fleet.workflow import definition, sizes
+from fleet.workflow import definition
 
 pytestmark = pytest.mark.kafka
 
@@ -224,7 +226,7 @@ async def test_a_hung_worker_holds_readers_until_its_timeout_only(
 ) -> None:
     """The timeout that we ask for is the broker's: then it ends the transaction and fences."""
     topic = await kafka.topic("good")
-    monkeypatch.setattr(transactions, "TRANSACTION_TIMEOUT_MS", 500)
+    monkeypatch.setattr(transactional_log, "TRANSACTION_TIMEOUT_MS", 500)
     async with kafka.log(name=f"{kafka.name}-hung") as hung:
         await opened(hung, outgoing(topic, b"hung"))
         async with kafka.log(name=f"{kafka.name}-other") as other:
@@ -561,7 +563,7 @@ async def _lost(app: FleetApp) -> list[int]:
 
 @pytest.fixture
 def soon_reopened(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(faust_consumer, "WATCH_SECONDS", 1.0)
+    monkeypatch.setattr(consumer, "WATCH_SECONDS", 1.0)
     monkeypatch.setattr(lost_tasks, "REOPEN_SECONDS", 0.0)
 
 

@@ -21,10 +21,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from workers import WorkerProcess
 
 from fleet import connect
-from fleet.admin import cli, exporter_metrics, lag
-from fleet.admin.exporter import SHARED_SECONDS
-from fleet.admin.lag import GroupLag, Observatory, PartitionLag
+from fleet.cli import main
 from fleet.config.settings import Settings
+from fleet.control.lag import exporter_metrics, reader
+from fleet.control.lag.exporter import SHARED_SECONDS
+from fleet.control.lag.reader import GroupLag, Observatory, PartitionLag
 from fleet.dev import kafka
 from fleet.dev.kafka import Broker
 
@@ -89,13 +90,13 @@ class Place:
         return found
 
     async def look(self) -> GroupLag:
-        [group] = await lag.look(self.settings)
+        [group] = await reader.look(self.settings)
         return group
 
     def command(self, *arguments: str) -> Result:
         # With --broker the settings are read anew.
         return CliRunner().invoke(
-            cli.main, [*arguments, "--broker", self.broker.address], env=self.variables
+            main.main, [*arguments, "--broker", self.broker.address], env=self.variables
         )
 
 

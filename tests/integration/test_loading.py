@@ -20,6 +20,8 @@ from workers import WorkerProcess
 from fleet import connect
 from fleet.config.settings import Settings
 from fleet.dev.kafka import Broker
+from fleet.engine.guarded_store import StoreFailed
+from fleet.engine.step_group import Engine
 from fleet.records.envelope import Envelope
 from fleet.records.lifecycle import (
     Cancelled,
@@ -34,10 +36,8 @@ from fleet.records.lifecycle import (
     TimedOut,
 )
 from fleet.records.partitions import partition_of
+from fleet.records.state import META
 from fleet.records.topics import Topics
-from fleet.runtime.engine import Engine
-from fleet.runtime.guarded_store import StoreFailed
-from fleet.workflow.state import META
 
 pytestmark = pytest.mark.kafka
 

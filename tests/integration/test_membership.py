@@ -13,10 +13,10 @@ from who_flow import WhoFlow
 from workers import WorkerProcess
 
 from fleet import connect
+from fleet.client.connection import Connection
 from fleet.config.settings import Settings
 from fleet.dev import kafka
 from fleet.dev.kafka import Broker
-from fleet.runtime.connection import Connection
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
 

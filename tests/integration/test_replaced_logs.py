@@ -20,10 +20,10 @@ from timer_flow import TimerFlow
 from workers import WorkerProcess
 
 from fleet import connect
+from fleet.client.connection import Connection
 from fleet.config.settings import Settings
 from fleet.dev.kafka import Broker
 from fleet.records.envelope import Envelope
-from fleet.runtime.connection import Connection
 
 pytestmark = pytest.mark.kafka
 

@@ -23,13 +23,13 @@ from click.testing import CliRunner, Result
 from poison_flow import PoisonFlow
 from workers import SUPPORT, WorkerProcess
 
-from fleet.admin import cli
+from fleet.cli import main
 from fleet.config.settings import Settings
 from fleet.dev.kafka import Broker
+from fleet.kafka import provision
 from fleet.records.envelope import Envelope
 from fleet.records.partitions import partition_of
 from fleet.records.topics import Topics
-from fleet.runtime import provision
 from fleet.workflow import definition
 
 pytestmark = pytest.mark.kafka
@@ -90,7 +90,7 @@ class Place:
     def __call__(self, *arguments: str) -> Result:
         # The option makes the command read its settings anew.
         command = ("--broker", self.settings.broker, *arguments)
-        return CliRunner().invoke(cli.main, command, env=self.environment)
+        return CliRunner().invoke(main.main, command, env=self.environment)
 
     def json(self, *arguments: str) -> Any:
         result = self(*arguments, "--json")

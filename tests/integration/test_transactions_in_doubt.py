@@ -23,15 +23,14 @@ from aiokafka.protocol.transaction import EndTxnRequest
 
 from fleet.config.settings import Settings
 from fleet.dev import kafka as kafka_dev
-from fleet.dev import kafka_folder
-from fleet.dev.kafka import Broker
+from fleet.dev.kafka import Broker, folder
+from fleet.engine.log import RecordsRefused, TaskLost
+from fleet.kafka.clients import Clients
+from fleet.kafka.producer_errors import InvalidRecord
+from fleet.kafka.producer_identity import RenewProducerIdRequest
+from fleet.kafka.transactional_log import KafkaLog
+from fleet.kafka.transactional_producer import TransactionalProducer
 from fleet.records.log import Outgoing
-from fleet.runtime.broker import Clients
-from fleet.runtime.log import RecordsRefused, TaskLost
-from fleet.runtime.producer_errors import InvalidRecord
-from fleet.runtime.producer_identity import RenewProducerIdRequest
-from fleet.runtime.transactional_producer import TransactionalProducer
-from fleet.runtime.transactions import KafkaLog
 
 pytestmark = pytest.mark.kafka
 
@@ -282,7 +281,7 @@ def forgetful(monkeypatch: pytest.MonkeyPatch) -> Iterator[Kafka]:
         "transactional.id.expiration.ms=2000\n"
         "transaction.remove.expired.transaction.cleanup.interval.ms=500\n"
     )
-    monkeypatch.setattr(kafka_folder, "SERVER", kafka_folder.SERVER + settings)
+    monkeypatch.setattr(folder, "SERVER", folder.SERVER + settings)
     with kafka_dev.embedded() as broker:
         yield Kafka(broker)
 

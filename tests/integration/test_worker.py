@@ -17,10 +17,10 @@ from fleet import (
     WorkflowTimeoutError,
     connect,
 )
+from fleet.client.connection import Connection
 from fleet.config.settings import Settings
 from fleet.dev.kafka import Broker
-from fleet.runtime.connection import Connection
-from fleet.runtime.provision import TopicsMismatched
+from fleet.kafka.provision import TopicsMismatched
 from fleet.workflow.errors import RunConflict
 
 pytestmark = pytest.mark.kafka

@@ -17,7 +17,7 @@ from faust.assignor.partition_assignor import PartitionAssignor
 from faust.types import TP
 from yarl import URL
 
-from fleet.runtime.faust_assignor import Assignor
+from fleet.host.assignor import Assignor
 
 
 class _Sorted(set[str]):

@@ -37,7 +37,7 @@ from simulation.world import World
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-#: As `fleet.runtime.transactions.TRANSACTION_TIMEOUT_MS`.
+#: As `fleet.kafka.transactional_log.TRANSACTION_TIMEOUT_MS`.
 TRANSACTION_SECONDS = 10.0
 NODES = 3
 #: Chance that a leader knows a duplicate, and not where it is.

@@ -11,12 +11,12 @@ from aiokafka.errors import KafkaTimeoutError
 from faust.types import TP
 
 from fleet import Event
+from fleet.client.caller import Caller
+from fleet.client.handler import WorkflowHandler
 from fleet.config.settings import Settings
+from fleet.kafka.reader import KafkaLink
+from fleet.kafka.writer import InDoubt
 from fleet.records.log import Delivered
-from fleet.runtime.caller import Caller
-from fleet.runtime.handler import WorkflowHandler
-from fleet.runtime.reader import KafkaLink
-from fleet.runtime.writer import InDoubt
 from fleet.workflow import definition
 from fleet.workflow.errors import RunUnheard
 from fleet.workflow.result_type import ResultType

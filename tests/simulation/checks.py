@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 from faust.types import TP
 from pydantic_core import from_json
 
+from fleet.engine.guarded_store import StoreFailed
+from fleet.engine.transitions.runs import End
 from fleet.records import envelope as envelopes
-from fleet.records import lifecycle
+from fleet.records import lifecycle, state
 from fleet.records.envelope import Envelope, idempotency_key
 from fleet.records.errors import FleetError
 from fleet.records.events import type_name
@@ -28,9 +30,7 @@ from fleet.records.lifecycle import (
     TimedOut,
 )
 from fleet.records.partitions import partition_of
-from fleet.runtime.guarded_store import StoreFailed
-from fleet.workflow import definition, state
-from fleet.workflow.runs import End
+from fleet.workflow import definition
 from simulation.broker import Broker
 from simulation.flow import SHOWING, Attempt, Laboratory
 from simulation.grown import GrownFlow

@@ -14,8 +14,8 @@ from typing import Any
 from aiokafka.errors import IllegalStateError, KafkaTimeoutError
 from faust.types import TP
 
-from fleet.runtime.producer_thread import ProducerThread, ThreadedProducer
-from fleet.runtime.transactional_producer import TransactionalProducer
+from fleet.kafka.producer_thread import ProducerThread, ThreadedProducer
+from fleet.kafka.transactional_producer import TransactionalProducer
 from simulation.connection import Connection
 from simulation.idempotent import IdempotentProducer
 from simulation.producers import Record
@@ -117,7 +117,7 @@ class Reader:
 
 
 class Clients:
-    """See `fleet.runtime.broker.Clients`."""
+    """See `fleet.kafka.clients.Clients`."""
 
     def __init__(self, connection: Connection, thread: ProducerThread | None = None) -> None:
         self._connection = connection

@@ -10,8 +10,10 @@ from unittest.mock import patch
 
 from faust.types import TP
 
+from fleet.engine import budget
+from fleet.host import lost_tasks
+from fleet.kafka import loading
 from fleet.records.events import type_name
-from fleet.runtime import budget, loading, lost_tasks
 from fleet.workflow.errors import RunUnheard
 from simulation import call_checks, calls_plan, clock_checks, clocks, outsider, plan, wire
 from simulation.astray import astray

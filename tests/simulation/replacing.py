@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 from faust.types import TP
 from pydantic_core import from_json
 
+from fleet.engine.frontier import Lost
+from fleet.engine.log_check import LogGone, LogReplaced, LogShrunk, StateLost
+from fleet.records import state
 from fleet.records.events import type_name
-from fleet.runtime.frontier import Lost
-from fleet.runtime.log_check import LogGone, LogReplaced, LogShrunk, StateLost
-from fleet.workflow import state
 from simulation.caller import CallerProcess
 from simulation.flow import Order
 from simulation.plan import HEALED, Plan

@@ -5,7 +5,7 @@ It belongs to the same process: it is frozen and killed with it. What computes i
 does not hold it up.
 """
 
-from fleet.runtime.producer_thread import ProducerThread
+from fleet.kafka.producer_thread import ProducerThread
 from simulation.world import Loop, World
 
 

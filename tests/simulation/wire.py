@@ -1,7 +1,7 @@
 """
 The requests of transactions below aiokafka's client: the real producer makes them.
 
-As much of an `AIOKafkaProducer` as `fleet.runtime.transactional_producer` uses, over the simulated
+As much of an `AIOKafkaProducer` as `fleet.kafka.transactional_producer` uses, over the simulated
 broker. Batches are not built into bytes; everything else is as it would be sent.
 """
 
@@ -15,7 +15,7 @@ from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.protocol.transaction import AddPartitionsToTxnRequest, EndTxnRequest
 from faust.types import TP
 
-from fleet.runtime.producer_identity import RenewProducerIdRequest
+from fleet.kafka.producer_identity import RenewProducerIdRequest
 from simulation.broker import NOBODY
 from simulation.connection import Connection
 from simulation.plan import HEALED

@@ -1,7 +1,7 @@
 """
 A simulated worker process: the real host and engine, with this in the place of Faust's consumer.
 
-It does what `fleet.runtime.faust_consumer` does, in the same order: revoke (stop the flow, settle,
+It does what `fleet.host.consumer` does, in the same order: revoke (stop the flow, settle,
 commit offsets), assign (tasks first), seek, take records.
 """
 
@@ -16,17 +16,17 @@ from typing import Any
 from faust.types import TP
 
 from fleet.config.settings import Settings
+from fleet.engine.ends_index import COMPLETE, INDEX
+from fleet.engine.guarded_store import StoreFailed
+from fleet.engine.step_group import SILENT_SESSIONS, Engine
+from fleet.host import consumer
+from fleet.host.log_watch import LogWatch
+from fleet.host.lost_tasks import LostTasks
+from fleet.host.partitions import Host
+from fleet.host.progress import Progress, Stalled
+from fleet.memory.backend import MemoryStore
 from fleet.records.errors import FleetError
 from fleet.records.topics import Topics
-from fleet.runtime import faust_consumer
-from fleet.runtime.ends_index import COMPLETE, INDEX
-from fleet.runtime.engine import SILENT_SESSIONS, Engine
-from fleet.runtime.guarded_store import StoreFailed
-from fleet.runtime.host import Host
-from fleet.runtime.log_watch import LogWatch
-from fleet.runtime.lost_tasks import LostTasks
-from fleet.runtime.memory import MemoryStore
-from fleet.runtime.progress import Progress, Stalled
 from simulation.assigning import Membership
 from simulation.broker import Broker
 from simulation.clients import Clients
@@ -132,7 +132,7 @@ class Disk(dict[int, Store]):
 
 
 class Backend:
-    """See `fleet.runtime.backend.Backend`."""
+    """See `fleet.kafka.backend.Backend`."""
 
     def __init__(
         self,
@@ -458,7 +458,7 @@ class Worker:
             self._positions = {}
             self._without.append((self.loop.time(), math.inf))
             self.host.revoked()
-            await self.engine.settle(faust_consumer.REVOKE_SECONDS)
+            await self.engine.settle(consumer.REVOKE_SECONDS)
             await self._commit_offsets()
 
     async def _join(self) -> tuple[int, list[TP]]:
@@ -499,10 +499,10 @@ class Worker:
             wanted = {tp: at for tp, at in self._positions.items() if self.host.takes(tp)}
             if not wanted:
                 # Nothing is assigned, or nothing is ready yet.
-                await asyncio.sleep(faust_consumer.UNREADY_SECONDS if self._positions else 0.3)
+                await asyncio.sleep(consumer.UNREADY_SECONDS if self._positions else 0.3)
                 continue
             ready = len(wanted) == len(self._positions)
-            seconds = 0.5 if ready else faust_consumer.UNREADY_SECONDS
+            seconds = 0.5 if ready else consumer.UNREADY_SECONDS
             fetched = await self.connection.fetch(wanted, seconds, self._batch_records)
             tps = sorted(fetched)
             self._world.random.shuffle(tps)
@@ -513,7 +513,7 @@ class Worker:
 
     def _note_reached(self) -> None:
         now = self.loop.time()
-        if self._rebalancing or now < self._noted + faust_consumer.WATCH_SECONDS:
+        if self._rebalancing or now < self._noted + consumer.WATCH_SECONDS:
             return
         self._noted = now
         for tp in sorted(self.host.live):
@@ -546,7 +546,7 @@ class Worker:
 
     async def _watch(self) -> None:
         while True:
-            await asyncio.sleep(faust_consumer.WATCH_SECONDS)
+            await asyncio.sleep(consumer.WATCH_SECONDS)
             if self._rebalancing:
                 continue
             await self._commit_offsets()

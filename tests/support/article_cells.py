@@ -18,14 +18,14 @@ import faust
 from article_llm import llm
 
 from fleet import Event, StartEvent, StopEvent, Workflow, draw_workflow, step
-from fleet.runtime import faust_web
+from fleet.host import web_port
 
 Shown = dict[str, object]
 
 
 def new_app(broker: str, name: str, folder: str) -> faust.App:
     app = faust.App(name, broker=broker, datadir=folder, store="memory://")
-    faust_web.choose_port(app)
+    web_port.choose_port(app)
     return app
 
 

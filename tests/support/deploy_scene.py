@@ -18,9 +18,9 @@ from native import eventually
 from workers import WorkerProcess
 
 from fleet import connect
+from fleet.client.connection import Connection
 from fleet.config.settings import Settings
 from fleet.dev.kafka import Broker
-from fleet.runtime.connection import Connection
 
 #: How long anything may take that has to happen, in seconds.
 PATIENCE_SECONDS = 90.0

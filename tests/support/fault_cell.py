@@ -24,9 +24,9 @@ from scene import PATIENCE_SECONDS, Scene, WorkEnded
 from verdict import STEPS, Evidence, Record, Verdict, judge
 
 from fleet import WorkflowHandler, connect
+from fleet.client.connection import Connection
 from fleet.dev.kafka import Broker
 from fleet.dev.llm import ScriptedProcess, start_process
-from fleet.runtime.connection import Connection
 
 #: How long a run may take. Nothing here takes a tenth of it, so none ends by it.
 RUN_SECONDS = 400.0

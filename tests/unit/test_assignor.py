@@ -9,8 +9,8 @@ from faust.assignor.partition_assignor import PartitionAssignor
 from faust.types import TP
 from yarl import URL
 
-from fleet.runtime import workflow_assignment
-from fleet.runtime.faust_assignor import Assignor
+from fleet.host import workflow_assignment
+from fleet.host.assignor import Assignor
 
 OLD = {"p.flow.runs", "p.flow.inbox", "p.flow.StartEvent"}
 NEW = OLD | {"p.flow.Added"}

@@ -10,8 +10,8 @@ import openai
 import pytest
 
 from fleet import StartEvent, StopEvent, Workflow, WorkflowRuntimeError, step
+from fleet.engine.transitions import attributes, outcomes
 from fleet.records.lifecycle import Failed
-from fleet.workflow import attributes, outcomes
 
 
 class Refused(Exception):

@@ -7,17 +7,17 @@ from typing import Any
 import pytest
 
 from fleet import Event, StartEvent, StopEvent, step
+from fleet.engine import budget
+from fleet.engine.budget import Budget, Budgets
+from fleet.engine.log import Receipt
+from fleet.engine.slots import Slots
+from fleet.engine.task import Charter, Task
+from fleet.memory.backend import MemoryBroker, MemoryStore, MemoryStream
+from fleet.observability.metrics import Metrics
 from fleet.records.envelope import Envelope
 from fleet.records.events import encoded, type_name
 from fleet.records.log import Delivered, Outgoing
 from fleet.records.topics import Topics
-from fleet.runtime import budget
-from fleet.runtime.budget import Budget, Budgets
-from fleet.runtime.log import Receipt
-from fleet.runtime.memory import MemoryBroker, MemoryStore, MemoryStream
-from fleet.runtime.metrics import Metrics
-from fleet.runtime.slots import Slots
-from fleet.runtime.task import Charter, Task
 from fleet.workflow import definition
 from fleet.workflow.definition import Definition
 

@@ -10,12 +10,14 @@ import pytest
 from click.testing import CliRunner, Result
 
 from fleet import StartEvent, StopEvent, Workflow, step
-from fleet.admin import bulk, bulk_input, bulk_output, cli
-from fleet.admin.bulk import Batch, NobodyAnswers, Progress
-from fleet.admin.bulk_input import InputRefused, Item
-from fleet.admin.bulk_output import Failure, OutputRefused, OutputTaken
-from fleet.runtime.handler import WorkflowHandler
-from fleet.runtime.reader import LogUnreadable
+from fleet.cli import main
+from fleet.client.handler import WorkflowHandler
+from fleet.control.bulk import calls, output
+from fleet.control.bulk import input as bulk_input
+from fleet.control.bulk.calls import Batch, NobodyAnswers, Progress
+from fleet.control.bulk.input import InputRefused, Item
+from fleet.control.bulk.output import Failure, OutputRefused, OutputTaken
+from fleet.kafka.reader import LogUnreadable
 from fleet.workflow.errors import RunUnheard, WorkflowRuntimeError
 
 
@@ -175,18 +177,18 @@ def item(key: str = "a") -> Item:
 def test_the_output_remembers_results_and_ended_runs(target: Path) -> None:
     """A run that was not heard of counts for nothing: the same one is asked for again."""
     for ended in (True, False, True):
-        with bulk_output.opened(target) as results:
+        with output.opened(target) as results:
             results.append_failure(item(), "r", Failure("LookupError", "no", ended=ended))
-    with bulk_output.opened(target) as results:
+    with output.opened(target) as results:
         results.append_result(item("b"), "r", None)
-    with bulk_output.opened(target) as results:
+    with output.opened(target) as results:
         assert results.done == {"b"}
         assert results.next_attempt(item()) == 3
         assert results.next_attempt(item("c")) == 1
 
 
 def whole(target: Path) -> bytes:
-    with bulk_output.opened(target) as results:
+    with output.opened(target) as results:
         results.append_result(item("a"), "r", "ä\ud800")
         results.append_result(item("b"), "r", {"text": "line\nbreak"})
     return target.read_bytes()
@@ -197,7 +199,7 @@ def test_a_torn_last_line_is_removed(target: Path) -> None:
     lines = whole(target).splitlines(keepends=True)
     for cut in range(len(lines[1]) - 1):
         target.write_bytes(lines[0] + lines[1][:cut])
-        with bulk_output.opened(target) as results:
+        with output.opened(target) as results:
             assert results.done == {"a"}
             results.append_result(item("c"), "r", 1)
         assert [each["id"] for each in read(target)] == ["a", "c"]
@@ -206,7 +208,7 @@ def test_a_torn_last_line_is_removed(target: Path) -> None:
 def test_a_last_line_that_only_lacks_its_end_is_kept(target: Path) -> None:
     """As an editor may leave it."""
     target.write_bytes(whole(target).removesuffix(b"\n"))
-    with bulk_output.opened(target) as results:
+    with output.opened(target) as results:
         assert results.done == {"a", "b"}
         results.append_result(item("c"), "r", 1)
     assert [each["id"] for each in read(target)] == ["a", "b", "c"]
@@ -219,16 +221,16 @@ def test_a_last_line_that_only_lacks_its_end_is_kept(target: Path) -> None:
 def test_a_file_of_something_else_is_left_alone(target: Path, text: str) -> None:
     """For example the input, by mistake."""
     target.write_text(text)
-    with pytest.raises(OutputRefused, match="line 1 is no result"), bulk_output.opened(target):
+    with pytest.raises(OutputRefused, match="line 1 is no result"), output.opened(target):
         pass
     assert target.read_text() == text
 
 
 def test_an_output_has_one_writer(target: Path) -> None:
     """The second one is refused, and may come when the first has gone."""
-    with bulk_output.opened(target), pytest.raises(OutputTaken), bulk_output.opened(target):
+    with output.opened(target), pytest.raises(OutputTaken), output.opened(target):
         pass
-    with bulk_output.opened(target) as results:
+    with output.opened(target) as results:
         assert results.done == set()
 
 
@@ -237,7 +239,7 @@ def test_an_output_has_one_writer(target: Path) -> None:
 )
 def test_an_output_that_cannot_be_opened_is_told(tmp_path: Path, path: str, reason: str) -> None:
     """With the reason of the system."""
-    with pytest.raises(OutputRefused, match=reason), bulk_output.opened(tmp_path / path):
+    with pytest.raises(OutputRefused, match=reason), output.opened(tmp_path / path):
         pass
 
 
@@ -245,7 +247,7 @@ def test_an_output_that_cannot_be_opened_is_told(tmp_path: Path, path: str, reas
 def test_a_full_disk_is_told() -> None:
     """The command ends there: results that cannot be kept are not worth computing."""
     with Path("/dev/full").open("ab", buffering=0) as full:
-        results = bulk_output.Results(full, Path("x"))
+        results = output.Results(full, Path("x"))
         with pytest.raises(OutputRefused, match="No space left"):
             results.append_result(item(), "r", 1)
 
@@ -273,12 +275,12 @@ class Counted:
         self._now -= 1
 
 
-async def worked(source: Path, target: Path, flow: bulk.Flow, concurrency: int = 4) -> Progress:
+async def worked(source: Path, target: Path, flow: calls.Flow, concurrency: int = 4) -> Progress:
     """One call of the command, with the runs in memory."""
     progress = Progress()
     batch = Batch(Ordering, source, target, concurrency, None)
-    with bulk_output.opened(target) as results:
-        await bulk.Work(batch, results, progress, flow).all()
+    with output.opened(target) as results:
+        await calls.Work(batch, results, progress, flow).all()
     return progress
 
 
@@ -419,7 +421,7 @@ async def test_a_result_that_cannot_be_read_stops_nobody(source: Path, target: P
 def fleet(*arguments: str) -> Result:
     """Run the command, with a broker that nobody has."""
     return CliRunner().invoke(
-        cli.main, ["run", f"{__name__}:Ordering", "--broker", "kafka://127.0.0.1:1", *arguments]
+        main.main, ["run", f"{__name__}:Ordering", "--broker", "kafka://127.0.0.1:1", *arguments]
     )
 
 

@@ -1,7 +1,7 @@
 """Topics that were deleted, or made again, under a caller."""
 
-from fleet.runtime.caller_topics import MISSING_LOOKS, CallerTopics, TopicGone, TopicReplaced
-from fleet.runtime.topic_identity import UNKNOWN
+from fleet.kafka.caller_topics import MISSING_LOOKS, CallerTopics, TopicGone, TopicReplaced
+from fleet.kafka.topic_identity import UNKNOWN
 
 
 def test_a_topic_that_was_made_again_is_said_once() -> None:

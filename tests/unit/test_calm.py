@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from fleet.runtime import logs
+from fleet.config import logs
 
 
 def test_a_line_of_the_client_is_written_once(caplog: pytest.LogCaptureFixture) -> None:

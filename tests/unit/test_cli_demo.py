@@ -13,14 +13,15 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from fleet.admin import cli, demo_parts
-from fleet.admin.demo_folder import DemoFolder, DemoFolderUnusable, DemoRunning, Part
-from fleet.admin.demo_parts import Broker, Model, OtherDemo, Parts
-from fleet.admin.demo_play import DemoFailed
-from fleet.admin.demo_run import WorkerDied
-from fleet.admin.interruption import Interrupted, Interruption
-from fleet.admin.screen import Screen
+from fleet.cli import main
+from fleet.cli.demos import parts as demo_parts
+from fleet.cli.demos.folder import DemoFolder, DemoFolderUnusable, DemoRunning, Part
+from fleet.cli.demos.parts import Broker, Model, OtherDemo, Parts
+from fleet.cli.demos.play import DemoFailed
+from fleet.cli.demos.run import WorkerDied
+from fleet.cli.views.screen import Screen
 from fleet.config.settings import Settings
+from fleet.control.interruption import Interrupted, Interruption
 from fleet.dev import processes
 
 NAMED = Broker("kafka://somewhere:9092", "named")
@@ -214,7 +215,7 @@ def test_a_result_goes_to_stdout_while_a_stage_moves(capsys: pytest.CaptureFixtu
 
 def test_keep_and_stop_together_are_refused() -> None:
     """Nothing is started or ended."""
-    result = CliRunner().invoke(cli.main, ["demo", "--keep", "--stop"])
+    result = CliRunner().invoke(main.main, ["demo", "--keep", "--stop"])
     assert result.exit_code == 2
     assert "give one of them" in result.stderr
 
@@ -222,7 +223,7 @@ def test_keep_and_stop_together_are_refused() -> None:
 def test_nothing_to_stop_is_no_failure(tmp_path: Path) -> None:
     """A script may end what may not be there."""
     result = CliRunner().invoke(
-        cli.main, ["demo", "--stop"], env={"FLEET_DATA_DIR": str(tmp_path / "data")}
+        main.main, ["demo", "--stop"], env={"FLEET_DATA_DIR": str(tmp_path / "data")}
     )
     assert (result.exit_code, result.stdout) == (0, "")
     assert "No demo was running." in result.stderr

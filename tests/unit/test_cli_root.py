@@ -9,7 +9,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from fleet.admin import cli
+from fleet.cli import main
 from fleet.records.errors import FleetError
 
 
@@ -37,15 +37,15 @@ def end(how: str) -> None:
 
 def ending(how: str, monkeypatch: pytest.MonkeyPatch) -> Result:
     """Run `fleet end HOW`, a command of this module that is found as the real ones are."""
-    monkeypatch.setitem(cli._COMMANDS, "end", cli._Lazy(f"{__name__}:end", "End as told."))
-    return CliRunner().invoke(cli.main, ["end", how])
+    monkeypatch.setitem(main._COMMANDS, "end", main._Lazy(f"{__name__}:end", "End as told."))
+    return CliRunner().invoke(main.main, ["end", how])
 
 
 def loaded_by(*arguments: str) -> set[str]:
     """Return the top-level packages that a process has imported after `fleet ARGUMENTS`."""
     program = (
         "import json, sys\n"
-        "from fleet.admin.cli import main\n"
+        "from fleet.cli.main import main\n"
         "main(sys.argv[1:], standalone_mode=False)\n"
         "print(json.dumps(sorted(sys.modules)), file=sys.stderr)\n"
     )
@@ -80,27 +80,27 @@ def test_a_defect_keeps_its_stack_trace(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_wrong_usage_ends_with_2() -> None:
     """Click's own code for it."""
-    assert CliRunner().invoke(cli.main, ["no-such-command"]).exit_code == 2
+    assert CliRunner().invoke(main.main, ["no-such-command"]).exit_code == 2
 
 
 @pytest.mark.parametrize("flag", ["-h", "--help"])
 def test_help_lists_every_command_with_its_line(flag: str) -> None:
     """The listing is the table of commands."""
-    shown = CliRunner().invoke(cli.main, [flag]).stdout
-    for name, command in cli._COMMANDS.items():
+    shown = CliRunner().invoke(main.main, [flag]).stdout
+    for name, command in main._COMMANDS.items():
         assert f"{name} " in shown
         assert command.summary in shown
 
 
-@pytest.mark.parametrize("name", list(cli._COMMANDS))
+@pytest.mark.parametrize("name", list(main._COMMANDS))
 def test_a_listed_command_is_there_under_its_name(name: str) -> None:
     """What `fleet --help` promises can be loaded."""
-    assert cli._COMMANDS[name].load().name == name
+    assert main._COMMANDS[name].load().name == name
 
 
 def test_the_version_is_that_of_the_installed_package() -> None:
     """One number, from the package's metadata."""
-    shown = CliRunner().invoke(cli.main, ["--version"]).stdout
+    shown = CliRunner().invoke(main.main, ["--version"]).stdout
     assert importlib.metadata.version("fleet-workflows") in shown
 
 

@@ -8,7 +8,8 @@ from click.testing import CliRunner, Result
 from pydantic import BaseModel, Field
 
 from fleet import Event, StartEvent, StopEvent, Workflow, WorkflowRuntimeError, step
-from fleet.admin import calls, cli, run, start_fields
+from fleet.cli import main, run
+from fleet.control import calls, start_fields
 from fleet.records.errors import FleetError
 
 
@@ -81,7 +82,7 @@ def refused(workflow: type[Workflow], *words: str) -> str:
 
 def fleet(*arguments: str) -> Result:
     """Run the command, with a broker that nobody has."""
-    return CliRunner().invoke(cli.main, ["run", "--broker", "kafka://127.0.0.1:1", *arguments])
+    return CliRunner().invoke(main.main, ["run", "--broker", "kafka://127.0.0.1:1", *arguments])
 
 
 @pytest.mark.parametrize(

@@ -7,29 +7,26 @@ import pytest
 from click.testing import CliRunner, Result
 from lives import cancelled, completed, failed, letter, record, started
 
-from fleet.admin import (
-    audit,
-    cancelling,
-    cli,
-    consent,
-    dead_letters,
-    dead_redrive,
-    dead_topic,
-    run_shown,
-)
-from fleet.admin.dead_topic import Found
-from fleet.admin.redrive import Progress
-from fleet.admin.run_log import RunLog
-from fleet.admin.run_topic import Story
+from fleet.cli import dead_redrive, main
+from fleet.cli.shared import consent
+from fleet.cli.views import run as run_shown
 from fleet.config.settings import Settings
+from fleet.control import audit
+from fleet.control.dead import letters as dead_letters
+from fleet.control.dead import topic
+from fleet.control.dead.redrive import Progress
+from fleet.control.dead.topic import Found
+from fleet.control.runs import cancelling
+from fleet.control.runs.log import RunLog
+from fleet.control.runs.topic import Story
+from fleet.kafka import provision
 from fleet.records.log import Delivered
-from fleet.runtime import provision
 
 NOBODY = ("--broker", "kafka://127.0.0.1:1")
 
 
 def fleet(*arguments: str) -> Result:
-    return CliRunner().invoke(cli.main, arguments)
+    return CliRunner().invoke(main.main, arguments)
 
 
 def log_of(*records: Delivered) -> RunLog:
@@ -146,7 +143,7 @@ def looked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Found]:
     async def look(*_: object) -> Found:
         return there["found"]
 
-    monkeypatch.setattr(dead_topic, "look", look)
+    monkeypatch.setattr(topic, "look", look)
     return there
 
 

@@ -3,12 +3,13 @@
 import pytest
 from click.testing import CliRunner
 
-from fleet.admin import cli, topic_lists
+from fleet.cli import main
 from fleet.config.settings import Settings
+from fleet.control import topic_lists
 from fleet.joke import JokeFlow
+from fleet.kafka import provision
+from fleet.kafka.provision import Found, Plan
 from fleet.records.topics import Topics
-from fleet.runtime import provision
-from fleet.runtime.provision import Found, Plan
 from fleet.workflow import definition
 
 SETTINGS = Settings(prefix="p", partitions=3)
@@ -72,7 +73,7 @@ def test_what_cannot_be_asked_is_a_sentence_and_a_code(
 ) -> None:
     """No broker is 4, a wrong name 2."""
     result = CliRunner().invoke(
-        cli.main, ["topics", command, workflow, "--broker", "kafka://127.0.0.1:1"]
+        main.main, ["topics", command, workflow, "--broker", "kafka://127.0.0.1:1"]
     )
     assert (result.exit_code, result.stdout) == (code, "")
     assert result.stderr.startswith("Error: no ")

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from fleet.admin import workflows
+from fleet.api.workflow import Workflow
+from fleet.control import workflows
 from fleet.joke import JokeFlow
 from fleet.records.errors import FleetError
-from fleet.runtime.workflow import Workflow
 
 SOURCE = """
 from fleet import StartEvent, StopEvent, Workflow, step

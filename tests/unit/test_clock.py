@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import fleet
-from fleet.runtime.clock import BrokerClock
+from fleet.engine.clock import BrokerClock
 
 RUNS, OTHER = "fleet.joke.runs", "fleet.joke.main.state"
 
@@ -82,18 +82,18 @@ def test_what_was_read_is_a_guess_until_something_is_known(machine: Machine) -> 
 #: Where a wall clock is read, and what for. It decides nothing about runs.
 WALL = {
     # When an in-process log began: from then on its monotonic clock counts.
-    "fleet/runtime/memory.py",
+    "fleet/memory/backend.py",
     # For people: what is shown, and when an operator did something.
-    "fleet/admin/audit.py",
-    "fleet/admin/dead_topic.py",
-    "fleet/admin/lag.py",
-    "fleet/admin/lag_command.py",
-    "fleet/admin/runs.py",
-    "fleet/admin/times.py",
+    "fleet/control/audit.py",
+    "fleet/control/dead/topic.py",
+    "fleet/control/lag/reader.py",
+    "fleet/cli/lag.py",
+    "fleet/cli/runs.py",
+    "fleet/cli/shared/times.py",
     # Of scripted answers and a broker for development.
-    "fleet/dev/kafka.py",
-    "fleet/dev/llm_journal.py",
-    "fleet/dev/llm_protocol.py",
+    "fleet/dev/kafka/__init__.py",
+    "fleet/dev/llm/journal.py",
+    "fleet/dev/llm/protocol.py",
 }
 CLOCKS = {("time", "time"), ("time", "time_ns"), ("datetime", "now"), ("datetime", "utcnow")}
 

@@ -6,12 +6,12 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from fleet.engine import commits
+from fleet.engine.commits import Commits, Committed
+from fleet.engine.ledger import Ledger
+from fleet.engine.log import Receipt, TaskLost
+from fleet.memory.backend import MemoryStore
 from fleet.records.log import Outgoing
-from fleet.runtime import commits
-from fleet.runtime.commits import Commits, Committed
-from fleet.runtime.ledger import Ledger
-from fleet.runtime.log import Receipt, TaskLost
-from fleet.runtime.memory import MemoryStore
 
 
 class Log:

@@ -5,7 +5,7 @@ from aiokafka.record import MemoryRecords
 from pydantic import ValidationError
 
 from fleet.config.settings import Settings
-from fleet.runtime.broker import Clients
+from fleet.kafka.clients import Clients
 
 #: Kafka's numbers of the codecs, in the attributes of a batch.
 CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}

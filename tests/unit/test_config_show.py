@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from fleet.admin.cli import main
+from fleet.cli.main import main
 from fleet.config import listing, settings
 
 

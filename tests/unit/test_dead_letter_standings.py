@@ -6,9 +6,10 @@ import lives
 import pytest
 from lives import cancelled, completed, failed, letter, record, resumed, started, taken
 
-from fleet.admin import dead_letters, dead_shown
-from fleet.admin.dead_letters import Filter, Letter, Standing
-from fleet.admin.run_log import RunLog
+from fleet.cli.views import dead as dead_shown
+from fleet.control.dead import letters as dead_letters
+from fleet.control.dead.letters import Filter, Letter, Standing
+from fleet.control.runs.log import RunLog
 from fleet.records.log import Delivered
 
 #: Unix seconds: soon after the records of `lives`.

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from fleet.runtime import deadlines as module
-from fleet.runtime.clock import BrokerClock
-from fleet.runtime.deadlines import Deadlines
+from fleet.engine import deadlines as module
+from fleet.engine.clock import BrokerClock
+from fleet.engine.deadlines import Deadlines
 
 RUNS = "fleet.joke.runs"
 

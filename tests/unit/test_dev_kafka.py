@@ -19,21 +19,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from fleet.admin import dev
-from fleet.dev import (
-    file_lock,
-    jars,
-    java,
-    kafka,
-    kafka_logs,
-    kafka_probe,
-    kafka_warmup,
-    ports,
-    processes,
-)
-from fleet.dev.jars import Jar, Lock
-from fleet.dev.kafka_folder import Folder, State
-from fleet.dev.kafka_node import Distribution
+from fleet.cli import dev
+from fleet.dev import file_lock, kafka, ports, processes
+from fleet.dev.kafka import jars, java, logs, probe, warmup
+from fleet.dev.kafka.folder import Folder, State
+from fleet.dev.kafka.jars import Jar, Lock
+from fleet.dev.kafka.node import Distribution
 from fleet.dev.processes import Process
 
 BROKER = "--broker kafka://host:port or FLEET_BROKER"
@@ -271,8 +262,8 @@ def test_faster_starts_that_cannot_be_prepared_are_not_tried_again(tmp_path: Pat
     (tmp_path / "0").mkdir()
     broken = Distribution("0", (tmp_path / "no.jar",))
     said: list[str] = []
-    assert kafka_warmup.warmed(broken, tmp_path, said.append) == broken
-    assert kafka_warmup.warmed(broken, tmp_path, said.append) == broken
+    assert warmup.warmed(broken, tmp_path, said.append) == broken
+    assert warmup.warmed(broken, tmp_path, said.append) == broken
     assert len(said) == 1
 
 
@@ -422,7 +413,7 @@ def test_a_listener_that_is_no_kafka_has_no_cluster(answer: bytes) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         speaker = threading.Thread(target=_answer_once, args=(server, answer))
         speaker.start()
-        assert kafka_probe.cluster_id(server.getsockname()[1]) is None
+        assert probe.cluster_id(server.getsockname()[1]) is None
         speaker.join()
 
 
@@ -440,21 +431,21 @@ def test_the_evidence_of_a_failed_start_is_its_errors(tmp_path: Path) -> None:
     begin = files.log_size
     with files.server_log.open("a") as log:
         log.write("T INFO  fine (X)\nT ERROR no disk (X)\njava.io.IOException: full\n\tat a.b(C)\n")
-    assert kafka_logs.evidence(files, begin) == ["T ERROR no disk (X)", "java.io.IOException: full"]
+    assert logs.evidence(files, begin) == ["T ERROR no disk (X)", "java.io.IOException: full"]
 
 
 def test_without_errors_the_evidence_is_the_end(tmp_path: Path) -> None:
     """A Java that could not even begin has its last words quoted."""
     files = _remember(tmp_path, os.getpid(), "")
     files.java_log.write_text("Error occurred\nToo small maximum heap\n")
-    assert kafka_logs.evidence(files, 0) == ["Error occurred", "Too small maximum heap"]
+    assert logs.evidence(files, 0) == ["Error occurred", "Too small maximum heap"]
 
 
 def test_following_a_log_goes_on_over_a_rotation(tmp_path: Path) -> None:
     """New lines are shown in order, also those of the file that takes the old one's place."""
     file = tmp_path / "server.log"
     file.write_text("1\n2\n3\n")
-    lines = kafka_logs.follow(file, 2)
+    lines = logs.follow(file, 2)
     assert [next(lines), next(lines)] == ["2", "3"]
     with file.open("a") as log:
         log.write("4\n")

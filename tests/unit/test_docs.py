@@ -17,7 +17,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import fleet
-from fleet.admin import cli
+from fleet.cli import main
 from fleet.workflow import definition, steps
 
 ROOT = Path(__file__).parents[2]
@@ -125,7 +125,7 @@ def parse(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
             # Files that a command reads have to be there.
             if re.fullmatch(r"\w+\.\w+", word):
                 (tmp_path / word).touch()
-        return CliRunner().invoke(cli.main, words)
+        return CliRunner().invoke(main.main, words)
 
     return parsed
 

@@ -15,18 +15,15 @@ from pydantic import Field
 
 import fleet
 from fleet import Event, FleetError, StartEvent, StopEvent, Workflow, draw_workflow, step
-from fleet.admin.cli import main
+from fleet.cli.main import main
+from fleet.drawing import layers as drawing_layers
+from fleet.drawing import mermaid, routes
+from fleet.drawing import page as drawing_page
+from fleet.drawing import picture as drawing_picture
+from fleet.drawing.about import shown_type
+from fleet.drawing.columns import columns
+from fleet.drawing.places import Size, place
 from fleet.joke import JokeFlow
-from fleet.workflow import (
-    drawing_layers,
-    drawing_mermaid,
-    drawing_page,
-    drawing_picture,
-    drawing_routes,
-)
-from fleet.workflow.drawing_about import shown_type
-from fleet.workflow.drawing_columns import columns
-from fleet.workflow.drawing_places import Size, place
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'&</script><script>alert(2)</script>"
 
@@ -300,7 +297,7 @@ def test_a_page_of_twenty_steps_is_small() -> None:
 
 def test_mermaid_has_the_same_nodes_and_arrows() -> None:
     """Each kind with a shape of its own."""
-    text = drawing_mermaid.mermaid(drawing_picture.of(ReviewFlow))
+    text = mermaid.mermaid(drawing_picture.of(ReviewFlow))
     assert 'n0(("start"))' in text
     assert '(["Draft"])' in text
     assert '["review"]' in text
@@ -352,7 +349,7 @@ def test_nodes_of_a_row_do_not_touch(seed: int) -> None:
 def test_loops_go_up_beside_all_nodes(seed: int) -> None:
     """Each in a lane of its own, at a distance from what it passes."""
     layers, sizes, places = laid_out(seed)
-    lanes = drawing_routes.lanes(layers, places, sizes)
+    lanes = routes.lanes(layers, places, sizes)
     assert len(lanes) == len(layers.loops) > 0
     for lane in lanes.values():
         for slot in (slot for row in layers.rows[lane.upper : lane.lower + 1] for slot in row):
@@ -430,7 +427,7 @@ def _examples(language: str) -> list[str]:
 
 def test_the_docs_show_the_joke_workflow_as_it_is_drawn() -> None:
     """Their Mermaid block is what the command writes."""
-    assert _examples("mermaid") == [drawing_mermaid.mermaid(drawing_picture.of(JokeFlow))]
+    assert _examples("mermaid") == [mermaid.mermaid(drawing_picture.of(JokeFlow))]
 
 
 def test_the_example_of_the_docs_runs(folder: Path) -> None:

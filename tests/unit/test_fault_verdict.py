@@ -97,7 +97,7 @@ def test_a_violation_is_found(kind: str, changes: dict[str, object]) -> None:
 
 def test_it_knows_nothing_of_the_engine() -> None:
     """What judges the engine shares no code with it."""
-    code = "import sys, verdict, bare; print([m for m in sys.modules if 'fleet.runtime' in m])"
+    code = "import sys, verdict, bare; print([m for m in sys.modules if 'fleet.engine' in m])"
     shown = subprocess.run(
         [sys.executable, "-c", code],
         cwd=Path(verdict.__file__).parent,

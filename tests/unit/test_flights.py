@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 
 from fleet import Context, Event, StartEvent, StopEvent, WorkflowRuntimeError, step
+from fleet.engine.flights import Flight, Flights, Outcome
+from fleet.engine.slots import Slots
+from fleet.engine.transitions.outcomes import Raised, Returned, Sent
+from fleet.engine.transitions.transitions import Work
 from fleet.records.envelope import Envelope, idempotency_key
 from fleet.records.log import Delivered
-from fleet.runtime.flights import Flight, Flights, Outcome
-from fleet.runtime.slots import Slots
+from fleet.records.state import MemoryState, context_prefix
 from fleet.workflow import definition
 from fleet.workflow.definition import Definition
 from fleet.workflow.errors import StepTimeoutError, UnexpectedResult
-from fleet.workflow.outcomes import Raised, Returned, Sent
-from fleet.workflow.state import MemoryState, context_prefix
-from fleet.workflow.transitions import Work
 
 
 class Part(Event):

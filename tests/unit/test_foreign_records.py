@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 import pytest
 from test_task import JOKES, START, TOPICS, Clock, World, turns
 
+from fleet.engine import commits, retention
 from fleet.records.envelope import Envelope, Headers
 from fleet.records.lifecycle import Failed, Known, Resumed, Started, TimedOut
 from fleet.records.log import Outgoing
-from fleet.runtime import commits, retention
 
 #: Headers that are no envelope, beside those of a start event of run `r`.
 BROKEN: dict[str, Headers] = {

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from fleet.runtime.frontier import Delivery, Frontier, Lost
+from fleet.engine.frontier import Delivery, Frontier, Lost
 
 
 def delivered(*offsets: int) -> Frontier:

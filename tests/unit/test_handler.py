@@ -16,6 +16,9 @@ from fleet import (
     WorkflowTimeoutError,
     step,
 )
+from fleet.client import caller as callers
+from fleet.client import worker_watch
+from fleet.client.caller import Caller
 from fleet.records import envelope as envelopes
 from fleet.records.envelope import Envelope
 from fleet.records.events import encoded, type_name
@@ -31,9 +34,6 @@ from fleet.records.lifecycle import (
 )
 from fleet.records.log import Delivered, Outgoing
 from fleet.records.topics import Topics
-from fleet.runtime import caller as callers
-from fleet.runtime import worker_watch
-from fleet.runtime.caller import Caller
 from fleet.workflow import definition
 from fleet.workflow.definition import Definition
 from fleet.workflow.errors import EndGone, RunConflict

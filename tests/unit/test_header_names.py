@@ -10,7 +10,7 @@ from aiokafka.consumer.fetcher import READ_COMMITTED
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 from raw_names import Bytes
 
-from fleet.runtime import broker, header_names
+from fleet.kafka import clients, header_names
 
 TP = TopicPartition("t", 0)
 BAD = Bytes(b"\xff\xfe")
@@ -71,7 +71,7 @@ def test_aborted_records_stay_hidden() -> None:
 
 def test_every_consumer_of_this_process_reads_so() -> None:
     """Faust's, callers' and tools' are aiokafka's."""
-    assert broker
+    assert clients
     module: Any = fetcher
     assert module.PartitionRecords is header_names.ReadRecords
     assert module.MemoryRecords is header_names.KeptRecords

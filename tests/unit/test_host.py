@@ -5,8 +5,8 @@ from typing import Any
 
 from faust.types import TP
 
+from fleet.host.partitions import Host
 from fleet.records.topics import Topics
-from fleet.runtime.host import Host
 
 TOPICS = Topics("p", "flow", "main")
 

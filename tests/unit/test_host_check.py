@@ -8,23 +8,23 @@ from typing import Any
 import pytest
 from faust.transport.drivers import aiokafka as driver
 
-from fleet.runtime import host_check
-from fleet.runtime.faust_consumer import (
+from fleet.api.serving import FleetApp
+from fleet.host import compatibility
+from fleet.host.compatibility import HostChanged, check_host
+from fleet.host.consumer import (
     BEFORE_RECORDS,
     OVERDUE_COMMITS,
     SOONER_OR_LATER,
     WATCH_SECONDS,
     Consumer,
 )
-from fleet.runtime.faust_transport import OVERRIDING
-from fleet.runtime.hooks import hook, hooks_of, uncalled
-from fleet.runtime.host_check import HostChanged, check_host
-from fleet.runtime.serving import FleetApp
+from fleet.host.hooks import hook, hooks_of, uncalled
+from fleet.host.transport import OVERRIDING
 
 PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 OURS = (*OVERRIDING, FleetApp)
 HOOKS = [(owner, name) for owner in OURS for name in hooks_of(owner)]
-CALLED = [(owner, name) for owner, methods in host_check._METHODS.items() for name in methods]
+CALLED = [(owner, name) for owner, methods in compatibility._METHODS.items() for name in methods]
 
 
 def rename(monkeypatch: pytest.MonkeyPatch, owner: type, name: str) -> None:
@@ -43,13 +43,13 @@ def test_the_tested_versions_are_the_pinned_ones() -> None:
     """Whoever moves a pin moves what the check compares with."""
     pinned = tomllib.loads(PYPROJECT.read_text())["project"]["dependencies"]
 
-    for name, version in host_check.TESTED_VERSIONS.items():
+    for name, version in compatibility.TESTED_VERSIONS.items():
         assert f"{name}=={version}" in pinned
 
 
 def test_another_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """An installed version that was not tested is named, with the ones that were."""
-    monkeypatch.setitem(host_check.TESTED_VERSIONS, "aiokafka", "0.0.1")
+    monkeypatch.setitem(compatibility.TESTED_VERSIONS, "aiokafka", "0.0.1")
 
     with pytest.raises(HostChanged, match=r"aiokafka 0.14.0 is installed.*aiokafka==0\.0\.1"):
         check_host(OURS)
@@ -106,7 +106,7 @@ class Renamed:
 
 def test_an_attribute_that_is_never_set_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """We set attributes of instances; one that the host does not know would do nothing."""
-    monkeypatch.setattr(host_check, "_ATTRIBUTES", {Renamed: ("_isolation_level",)})
+    monkeypatch.setattr(compatibility, "_ATTRIBUTES", {Renamed: ("_isolation_level",)})
 
     with pytest.raises(HostChanged, match=r"Renamed\._isolation_level is missing"):
         check_host(OURS)

@@ -29,26 +29,27 @@ from faust.types import TP
 
 import fleet
 from fleet import Context, Event, StartEvent, StopEvent, Workflow, serve, step
+from fleet.api.serving import FleetApp
+from fleet.config import logs
 from fleet.config.settings import Settings
+from fleet.engine.log import Receipt
+from fleet.engine.slots import Slots
+from fleet.engine.task import Charter, Task
+from fleet.host import transport
+from fleet.host.agent_feed import _Window
+from fleet.host.compatibility import StreamNotCompiled
+from fleet.host.consumer import Consumer
+from fleet.host.thread import ConsumerThread
+from fleet.host.transport import AppUnusable
+from fleet.kafka.clients import Clients
+from fleet.kafka.loading import delivered
+from fleet.kafka.rocks import RocksStore, StateInUse
+from fleet.kafka.transactional_log import KafkaLog
+from fleet.memory.backend import MemoryBroker, MemoryLog, MemoryStore
+from fleet.observability.metrics import Metrics
 from fleet.records.envelope import Envelope
 from fleet.records.lifecycle import StepRecord
 from fleet.records.topics import Topics
-from fleet.runtime import faust_transport, logs
-from fleet.runtime.agent_feed import _Window
-from fleet.runtime.broker import Clients
-from fleet.runtime.faust_consumer import Consumer
-from fleet.runtime.faust_thread import ConsumerThread
-from fleet.runtime.faust_transport import AppUnusable
-from fleet.runtime.host_check import StreamNotCompiled
-from fleet.runtime.loading import delivered
-from fleet.runtime.log import Receipt
-from fleet.runtime.memory import MemoryBroker, MemoryLog, MemoryStore
-from fleet.runtime.metrics import Metrics
-from fleet.runtime.rocks import RocksStore, StateInUse
-from fleet.runtime.serving import FleetApp
-from fleet.runtime.slots import Slots
-from fleet.runtime.task import Charter, Task
-from fleet.runtime.transactions import KafkaLog
 from fleet.workflow import definition
 
 
@@ -789,7 +790,7 @@ async def test_an_app_that_skips_what_is_out_of_range_is_refused() -> None:
     app = faust.App("latest", broker="kafka://127.0.0.1:1", consumer_auto_offset_reset="latest")
 
     with pytest.raises(AppUnusable, match="earliest"):
-        faust_transport.install(app)
+        transport.install(app)
 
 
 def test_an_app_of_another_driver_is_refused() -> None:
@@ -797,7 +798,7 @@ def test_an_app_of_another_driver_is_refused() -> None:
     app = faust.App("confluent", broker="confluent://127.0.0.1:1")
 
     with pytest.raises(AppUnusable, match="use kafka://"):
-        faust_transport.install(app)
+        transport.install(app)
 
 
 def test_an_app_that_has_begun_to_consume_is_refused() -> None:
@@ -806,7 +807,7 @@ def test_an_app_that_has_begun_to_consume_is_refused() -> None:
     app._consumer = object()  # type: ignore[assignment]
 
     with pytest.raises(AppUnusable, match="has started already"):
-        faust_transport.install(app)
+        transport.install(app)
 
 
 # -- the list -------------------------------------------------------------------------------------
@@ -822,7 +823,12 @@ def test_the_page_names_tests_and_files_that_are_there() -> None:
 
     assert len(tests) > 30
     assert tests - there == set()
-    assert {each for each in guards if not (root / f"fleet/runtime/{each}.py").exists()} == set()
+    files = {
+        file.stem
+        for room in ("host", "kafka", "engine")
+        for file in (root / "fleet" / room).glob("*.py")
+    }
+    assert guards - files == set()
 
 
 def functions(file: Path) -> Iterator[str]:

@@ -13,8 +13,10 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from fleet.admin import cli, new_package, workflows
-from fleet.admin.new_package import BadPackageName, PackageNameTaken
+from fleet.cli import main
+from fleet.cli.scaffold import new_package
+from fleet.cli.scaffold.new_package import BadPackageName, PackageNameTaken
+from fleet.control import workflows
 
 DOCS = Path(__file__).parents[2] / "docs" / "own-package.md"
 NAME = "greetings"
@@ -28,7 +30,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def init(*arguments: str) -> Result:
-    return CliRunner().invoke(cli.main, ["init", *arguments])
+    return CliRunner().invoke(main.main, ["init", *arguments])
 
 
 def files(folder: Path) -> set[str]:
@@ -234,7 +236,7 @@ def test_every_command_that_is_told_can_be_typed(
     assert {words[0] for words in told} == {"dev", "run", "draw", "topics", "config"}
     monkeypatch.setattr(click.Command, "invoke", lambda *_: None)
     for words in told:
-        parsed = CliRunner().invoke(cli.main, words)
+        parsed = CliRunner().invoke(main.main, words)
         assert parsed.exit_code == 0, parsed.output
 
 

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 import pytest
 from test_task import Clock, World
 
+from fleet.engine import task
+from fleet.engine.budget import Budget
+from fleet.engine.inputs import Inputs, Lag
+from fleet.engine.ledger import Ledger
+from fleet.memory.backend import MemoryStore
 from fleet.records.log import Delivered
-from fleet.runtime import task
-from fleet.runtime.budget import Budget
-from fleet.runtime.inputs import Inputs, Lag
-from fleet.runtime.ledger import Ledger
-from fleet.runtime.memory import MemoryStore
 
 TOPIC = "fleet.joke.StartEvent"
 HOUR_MS = 3_600_000.0

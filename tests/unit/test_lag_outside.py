@@ -11,15 +11,18 @@ from aiokafka import TopicPartition
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberMetadata
 from click.testing import CliRunner
 
-from fleet.admin import cli, exporter_metrics, lag, lag_shown, positions, step_groups
-from fleet.admin.exporter_metrics import ExporterMetrics
-from fleet.admin.lag import EXACT_OFFSETS, GroupLag, PartitionLag
-from fleet.admin.log_spans import Span, Take
-from fleet.admin.positions import Position, Positions
-from fleet.admin.step_groups import Membership
+from fleet.cli import main
+from fleet.cli.views import lag as lag_shown
+from fleet.control import step_groups
+from fleet.control.lag import exporter_metrics, positions, reader
+from fleet.control.lag.exporter_metrics import ExporterMetrics
+from fleet.control.lag.log_spans import Span, Take
+from fleet.control.lag.positions import Position, Positions
+from fleet.control.lag.reader import EXACT_OFFSETS, GroupLag, PartitionLag
+from fleet.control.step_groups import Membership
+from fleet.engine.frontier import Frontier
+from fleet.records import state
 from fleet.records.topics import Topics
-from fleet.runtime.frontier import Frontier
-from fleet.workflow import state
 
 NAMES = Topics("p", "joke", "main")
 START = TopicPartition("p.joke.StartEvent", 0)
@@ -88,7 +91,7 @@ class Outside:
 
     def __init__(self) -> None:
         self.log = Log()
-        self.reader = lag._GroupReader(NAMES, self.log)  # type: ignore[arg-type]
+        self.reader = reader._GroupReader(NAMES, self.log)  # type: ignore[arg-type]
 
     async def look(self, committed: int | None, now_ms: float = FIRST_MS) -> PartitionLag:
         offsets = {} if committed is None else {START: committed}
@@ -457,6 +460,6 @@ def test_the_page_about_lag_names_each_of_them() -> None:
 )
 def test_no_broker_is_a_sentence_and_4(command: list[str]) -> None:
     """Nothing on stdout."""
-    result = CliRunner().invoke(cli.main, [*command, "--broker", "kafka://127.0.0.1:1"])
+    result = CliRunner().invoke(main.main, [*command, "--broker", "kafka://127.0.0.1:1"])
     assert (result.exit_code, result.stdout) == (4, "")
     assert result.stderr.startswith("Error: no Kafka broker answers")

@@ -2,9 +2,9 @@
 
 import pytest
 
-from fleet.runtime.ledger import Ledger
-from fleet.runtime.log import Receipt
-from fleet.runtime.memory import MemoryStore
+from fleet.engine.ledger import Ledger
+from fleet.engine.log import Receipt
+from fleet.memory.backend import MemoryStore
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import textwrap
 
 BEGIN = """
 import logging, logging.config
-from fleet.runtime import logs
-from fleet.runtime.current_step import CURRENT_STEP, CurrentStep
+from fleet.config import logs
+from fleet.config.current_step import CURRENT_STEP, CurrentStep
 HOSTILE = "run\\x1b[2J\\nlevel=critical"
 """
 AS_A_WORKER = "logging.config.dictConfig(logs.logging_config('console'))\n"
@@ -67,7 +67,7 @@ def test_a_command_says_a_warning_once() -> None:
     """As the sentence in it; in the log's own form where the command has a log, as the exporter."""
     command = textwrap.dedent(
         """
-        from fleet.admin import loop
+        from fleet.cli.shared import loop
         async def work():
             logs.get_logger("x").warning("no_worker", reason="Nobody is there.")
         loop.run(work())

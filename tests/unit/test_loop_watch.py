@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from fleet import Event, StartEvent, StopEvent, Workflow, step
-from fleet.runtime.current_step import CurrentStep
-from fleet.runtime.loop_watch import LOOKS, Blocked, LoopWatch
+from fleet.config.current_step import CurrentStep
+from fleet.host.loop_watch import LOOKS, Blocked, LoopWatch
 
 #: How long a loop stays blocked that nobody reports, in seconds.
 PATIENCE_SECONDS = 20.0

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from aiokafka.errors import InvalidSessionTimeoutError
 
-from fleet.runtime.lost_tasks import REOPEN_SECONDS, LostTasks
-from fleet.runtime.membership import REFUSED_SECONDS, GroupRefused, Refusals
+from fleet.host.lost_tasks import REOPEN_SECONDS, LostTasks
+from fleet.kafka.membership import REFUSED_SECONDS, GroupRefused, Refusals
 
 
 class Engine:

@@ -5,10 +5,11 @@ import asyncio
 import pytest
 
 from fleet import StartEvent, StopEvent, Workflow, step
+from fleet.api import workflow
 from fleet.config import settings
-from fleet.runtime import retention, workflow
-from fleet.runtime.task import Task
-from fleet.workflow import state
+from fleet.engine import retention
+from fleet.engine.task import Task
+from fleet.records import state
 from fleet.workflow.errors import RunConflict
 
 MOST = 5

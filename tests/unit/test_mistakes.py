@@ -19,7 +19,7 @@ from fleet import (
     serve,
     step,
 )
-from fleet.runtime import event_stream
+from fleet.client import event_stream
 
 
 class Asked(Event):

@@ -6,14 +6,13 @@ from collections.abc import AsyncIterator
 import pytest
 from test_task import TOPICS, Clock, World, turns
 
-from fleet.records import lifecycle
+from fleet.engine import commits, task
+from fleet.engine.frontier import Frontier
+from fleet.engine.transitions.parked import Parked
+from fleet.engine.transitions.runs import Run
+from fleet.records import lifecycle, state
 from fleet.records.envelope import Envelope
 from fleet.records.lifecycle import Cancelled, Completed, Lifecycle, Resumed
-from fleet.runtime import commits, task
-from fleet.runtime.frontier import Frontier
-from fleet.workflow import state
-from fleet.workflow.parked import Parked
-from fleet.workflow.runs import Run
 
 
 class Expired(Lifecycle):

@@ -12,10 +12,10 @@ from aiokafka.errors import (
     TransactionalIdAuthorizationFailed,
 )
 
-from fleet.runtime import opening as module
-from fleet.runtime.guarded_store import GuardedStore, StoreFailed
-from fleet.runtime.log import TaskLost
-from fleet.runtime.opening import Opening, Site
+from fleet.engine import opening as module
+from fleet.engine.guarded_store import GuardedStore, StoreFailed
+from fleet.engine.log import TaskLost
+from fleet.engine.opening import Opening, Site
 
 
 class Reader:

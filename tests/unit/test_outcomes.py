@@ -12,11 +12,11 @@ from collections.abc import Callable
 import pytest
 
 from fleet import Event, FleetError, WorkflowRuntimeError
+from fleet.engine.transitions import outcomes
+from fleet.engine.transitions.sizes import MAX_VALUE_BYTES
 from fleet.records import lifecycle
 from fleet.records.lifecycle import Failed, Failure
-from fleet.workflow import outcomes
 from fleet.workflow.errors import StepTimeoutError
-from fleet.workflow.sizes import MAX_VALUE_BYTES
 
 
 class Plain(Exception):

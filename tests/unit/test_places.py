@@ -2,7 +2,7 @@
 
 import asyncio
 
-from fleet.runtime.places import Places
+from fleet.engine.places import Places
 
 
 async def _turns() -> None:

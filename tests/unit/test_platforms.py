@@ -82,7 +82,7 @@ def test_the_sentence_comes_before_a_missing_module_does(code: str) -> None:
 @pytest.mark.parametrize("command", [["dev", "up"], ["demo"], ["run", "joke", "topic=cats"]])
 def test_commands_that_need_the_platform_say_so(command: list[str]) -> None:
     """One sentence and exit code 1, without a traceback."""
-    ended = on_windows(f"from fleet.admin.cli import main; main({command!r})")
+    ended = on_windows(f"from fleet.cli.main import main; main({command!r})")
     assert ended.returncode == 1
     assert ended.stderr.startswith("Error: Fleet runs on Linux")
     assert ended.stderr.count("\n") == 1
@@ -90,6 +90,6 @@ def test_commands_that_need_the_platform_say_so(command: list[str]) -> None:
 
 def test_help_is_there_on_every_platform() -> None:
     """Whoever looks around on Windows is not turned away."""
-    ended = on_windows("from fleet.admin.cli import main; main(['--help'])")
+    ended = on_windows("from fleet.cli.main import main; main(['--help'])")
     assert ended.returncode == 0
     assert "Commands:" in ended.stdout

@@ -22,8 +22,8 @@ from fleet import (
     WorkflowTimeoutError,
     step,
 )
+from fleet.engine.transitions import outcomes
 from fleet.records.lifecycle import Failed
-from fleet.workflow import outcomes
 
 Raise = Callable[[], BaseException]
 

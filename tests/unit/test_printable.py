@@ -8,15 +8,17 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from fleet.admin import cli, dead_shown, output, runs, terminal
-from fleet.admin.screen import Screen
+from fleet.cli import main, runs
+from fleet.cli.shared import output, terminal
+from fleet.cli.views import dead
+from fleet.cli.views.screen import Screen
 from fleet.records import printable
 from fleet.records.errors import FleetError
 from fleet.workflow.errors import EndGone, RunConflict, RunEnded, WorkflowCancelledByUser
 
 #: What a terminal obeys, what makes lines of its own, what turns the direction, what UTF-8 has not.
 NASTY = "a\x1b[31mb\x9b2Jc\rd\x08e\u202ef\u2028g\u0085h\x7fi\ufeffj\ud800k\x00l\x07"
-ADMIN = Path(cli.__file__).parent
+ADMIN = Path(main.__file__).parent
 
 
 def unsafe(text: str) -> list[str]:
@@ -75,7 +77,7 @@ def test_whatever_is_said_is_safe(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_whole_dead_letter_is_safe(capsys: pytest.CaptureFixture[str]) -> None:
     """No value of it makes a line that looks like another."""
     shown: dict[str, Any] = {"letter": "1:2", "at": 0.0, "run": "x\nreason  fine", "headers": {}}
-    terminal.echo(dead_shown.text({**shown, "headers": {"a\nrun": NASTY}, "stack": NASTY}))
+    terminal.echo(dead.text({**shown, "headers": {"a\nrun": NASTY}, "stack": NASTY}))
     out = capsys.readouterr().out
     assert not unsafe(out)
     lines = out.splitlines()
@@ -89,7 +91,7 @@ def test_an_error_of_a_command_is_safe(monkeypatch: pytest.MonkeyPatch) -> None:
         raise FleetError(NASTY)
 
     monkeypatch.setattr(runs, "_source", fail)
-    result = CliRunner().invoke(cli.main, ["runs", "list", "joke"])
+    result = CliRunner().invoke(main.main, ["runs", "list", "joke"])
     assert result.exit_code == 1
     assert "Error: a\\x1b[31mb" in result.output
     assert not unsafe(result.output)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from faust.types import TP
 
-from fleet.runtime.progress import LOOKS, Progress, Stalled
+from fleet.host.progress import LOOKS, Progress, Stalled
 
 TOPIC = TP("fleet.joke.JokeEvent", 3)
 #: Looks until a standstill that begins with the first of them is reported.

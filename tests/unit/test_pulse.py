@@ -2,7 +2,7 @@
 
 import asyncio
 
-from fleet.runtime.pulse import Pulse
+from fleet.engine.pulse import Pulse
 
 
 class Clock:

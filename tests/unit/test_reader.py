@@ -9,10 +9,10 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 
 from fleet.config.settings import Settings
+from fleet.kafka import reader as readers
+from fleet.kafka.reader import KafkaLink
 from fleet.records.log import Delivered
 from fleet.records.topics import Topics
-from fleet.runtime import reader as readers
-from fleet.runtime.reader import KafkaLink
 
 TOPICS = Topics("fleet", "joke", "main")
 

@@ -7,11 +7,11 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError, TopicAuthoriza
 from test_task import JOKES, TOPICS, Clock, Log, World, turns
 
 from fleet import StartEvent
+from fleet.engine import commits
+from fleet.engine.log import Receipt, RecordsRefused
+from fleet.records import state
 from fleet.records.lifecycle import Completed, Failed
 from fleet.records.log import Outgoing
-from fleet.runtime import commits
-from fleet.runtime.log import Receipt, RecordsRefused
-from fleet.workflow import state
 
 Refuses = Callable[[Outgoing], bool]
 

@@ -8,11 +8,14 @@ import pytest
 from click.testing import CliRunner, Result
 
 from fleet import Event, StartEvent
-from fleet.admin import cli, replay_plan, replay_selection, replay_shown
-from fleet.admin.replay_look import Found
-from fleet.admin.replay_plan import Plan
-from fleet.admin.replay_selection import Filter, Judge, Place, Refused
-from fleet.admin.replay_sending import Progress
+from fleet.cli import main
+from fleet.cli.views import replay as replay_shown
+from fleet.control.replay import plan as replay_plan
+from fleet.control.replay import selection
+from fleet.control.replay.look import Found
+from fleet.control.replay.plan import Plan
+from fleet.control.replay.selection import Filter, Judge, Place, Refused
+from fleet.control.replay.sending import Progress
 from fleet.records import envelope as envelopes
 from fleet.records.envelope import Envelope
 from fleet.records.log import Delivered
@@ -26,7 +29,7 @@ class Ordered(StartEvent):
 
 
 def fleet(*arguments: str) -> Result:
-    return CliRunner().invoke(cli.main, ("replay", *arguments))
+    return CliRunner().invoke(main.main, ("replay", *arguments))
 
 
 def event(value: Any = None, *, offset: int = 7, partition: int = 2, **fields: Any) -> Delivered:
@@ -81,14 +84,14 @@ def plan(**fields: Any) -> Plan:
 )
 def test_a_condition_looks_at_a_field_of_the_event(where: str, value: Any, *, holds: bool) -> None:
     """Text or JSON, by a dotted path; what is missing has no value, and 1 is not true."""
-    assert replay_selection.condition(where).holds(value) is holds
+    assert selection.condition(where).holds(value) is holds
 
 
 @pytest.mark.parametrize("text", ["topic", "=x", ":=1", "a..b=1", "amount:={"])
 def test_a_condition_that_is_none_is_refused(text: str) -> None:
     """With what would be one."""
-    with pytest.raises(replay_selection.UnreadableCondition, match="write field=value"):
-        replay_selection.condition(text)
+    with pytest.raises(selection.UnreadableCondition, match="write field=value"):
+        selection.condition(text)
 
 
 def test_all_conditions_and_any_of_the_runs_must_be_met() -> None:
@@ -135,12 +138,12 @@ def test_ids_are_derived_from_the_replay_and_the_place() -> None:
     """The same again for whoever goes on; another for every other place or replay."""
     places = [(2, 7), (2, 8), (1, 7)]
     ids = {
-        replay_selection.run_id(replay, event(partition=partition, offset=offset))
+        selection.run_id(replay, event(partition=partition, offset=offset))
         for replay in ("one", "two")
         for partition, offset in places
     }
     assert len(ids) == 6
-    assert replay_selection.run_id("one", event()) == "replay-one-Ordered-2-7"
+    assert selection.run_id("one", event()) == "replay-one-Ordered-2-7"
 
 
 def test_what_is_sent_is_the_first_event_of_a_run_of_its_own() -> None:
@@ -148,42 +151,42 @@ def test_what_is_sent_is_the_first_event_of_a_run_of_its_own() -> None:
     record = event(epoch=2, parent_id="p", replays=1, timeout_seconds=9.0, traceparent="00-a-b-01")
     headers = [*record.headers, ("tenant", b"acme"), ("tracestate", b"x")]
     record = record._replace(headers=headers)
-    sent = replay_selection.started_anew("one", record, envelopes.parse(record.headers))
+    sent = selection.started_anew("one", record, envelopes.parse(record.headers))
     found = envelopes.parse(sent)
     assert (found.run_id, found.type, found.replays) == ("replay-one-Ordered-2-7", "Ordered", 2)
     assert (found.epoch, found.parent_id, found.traceparent) == (0, "", "")
     assert (found.timeout_seconds, found.event_id != "e") == (9.0, True)
     assert [each for each in sent if not each[0].startswith("fleet-")] == [("tenant", b"acme")]
-    assert sent == replay_selection.started_anew("one", record, envelopes.parse(record.headers))
+    assert sent == selection.started_anew("one", record, envelopes.parse(record.headers))
 
 
 def test_offsets_cut_every_partition_or_only_those_that_are_named() -> None:
     """Both ends are inside."""
     spans = {0: (0, 10), 1: (5, 20), 2: (0, 3)}
-    assert replay_selection.bounded(spans, [Place(4)], [Place(8)]) == {
+    assert selection.bounded(spans, [Place(4)], [Place(8)]) == {
         0: (4, 9),
         1: (5, 9),
         2: (4, 3),
     }
-    one = replay_selection.bounded(spans, [Place(7, 1)], [Place(7, 1)])
+    one = selection.bounded(spans, [Place(7, 1)], [Place(7, 1)])
     assert one == {1: (7, 8)}
-    two = replay_selection.bounded(spans, [Place(7, 1), Place(1, 0)], [])
+    two = selection.bounded(spans, [Place(7, 1), Place(1, 0)], [])
     assert two == {0: (1, 10), 1: (7, 20)}
 
 
 @pytest.mark.parametrize("text", ["", "x", ":3", "1:", "-1", "1:2:3", "1.5", "²"])
 def test_an_offset_that_is_none_is_refused(text: str) -> None:
     """With what would be one."""
-    with pytest.raises(replay_selection.UnreadablePlace, match="PARTITION:OFFSET"):
-        replay_selection.place(text, "--from")
+    with pytest.raises(selection.UnreadablePlace, match="PARTITION:OFFSET"):
+        selection.place(text, "--from")
 
 
 def test_a_limit_takes_the_oldest_of_all_partitions() -> None:
     """As an end for each; a partition whose clock went back is still cut at one offset."""
     found = {0: [(10, 0), (40, 1)], 1: [(20, 4), (30, 6)], 2: [(50, 0)]}
-    assert replay_selection.oldest(found, 3) == {0: 1, 1: 7}
+    assert selection.oldest(found, 3) == {0: 1, 1: 7}
     back = {0: [(50, 0), (10, 1)], 1: [(20, 0)]}
-    assert replay_selection.oldest(back, 2) == {0: 1, 1: 1}
+    assert selection.oldest(back, 2) == {0: 1, 1: 1}
 
 
 def test_a_plan_comes_back_from_the_audit_topic_as_it_was() -> None:

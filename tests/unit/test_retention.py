@@ -4,13 +4,13 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from fleet.engine.ends_index import Entry
+from fleet.engine.ledger import Ledger
+from fleet.engine.retention import Retention
+from fleet.engine.transitions.runs import DAY_MS, End
+from fleet.memory.backend import MemoryStore
+from fleet.records import state
 from fleet.records.lifecycle import Completed, Failed
-from fleet.runtime.ends_index import Entry
-from fleet.runtime.ledger import Ledger
-from fleet.runtime.memory import MemoryStore
-from fleet.runtime.retention import Retention
-from fleet.workflow import state
-from fleet.workflow.runs import DAY_MS, End
 
 ENDED_MS = 9
 

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from fleet.runtime import rocks
-from fleet.runtime.guarded_store import GuardedStore, StoreFailed
-from fleet.runtime.rocks import RocksStore, StateInUse, StateStillOpen
+from fleet.engine.guarded_store import GuardedStore, StoreFailed
+from fleet.kafka import rocks
+from fleet.kafka.rocks import RocksStore, StateInUse, StateStillOpen
 
 _OPEN = """
 import sys
 from pathlib import Path
-from fleet.runtime.rocks import RocksStore
+from fleet.kafka.rocks import RocksStore
 store = RocksStore(Path(sys.argv[1]))
 print("open", flush=True)
 sys.stdin.read()

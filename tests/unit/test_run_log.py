@@ -6,8 +6,8 @@ import lives
 import pytest
 from lives import cancelled, completed, failed, record, resumed, started, taken, timed_out
 
-from fleet.admin import run_log
-from fleet.admin.run_log import RUNNING, Run, RunLog
+from fleet.control.runs import log as run_log
+from fleet.control.runs.log import RUNNING, Run, RunLog
 from fleet.records.lifecycle import Known, Lifecycle
 from fleet.records.log import Delivered
 

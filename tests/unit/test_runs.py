@@ -4,18 +4,9 @@ from typing import Any
 
 import pytest
 
-from fleet.records.lifecycle import (
-    Cancelled,
-    Completed,
-    Failed,
-    Failure,
-    Lifecycle,
-    Started,
-    TimedOut,
-)
-from fleet.workflow import runs
-from fleet.workflow.parked import Parked
-from fleet.workflow.runs import (
+from fleet.engine.transitions import runs
+from fleet.engine.transitions.parked import Parked
+from fleet.engine.transitions.runs import (
     Admission,
     Begun,
     End,
@@ -24,6 +15,15 @@ from fleet.workflow.runs import (
     Repeated,
     Run,
     Start,
+)
+from fleet.records.lifecycle import (
+    Cancelled,
+    Completed,
+    Failed,
+    Failure,
+    Lifecycle,
+    Started,
+    TimedOut,
 )
 
 START = Start(event_id="s1", offset=3, fingerprint="f1", timeout_seconds=10, appended_ms=1_000)

@@ -18,17 +18,18 @@ import pytest
 from click.testing import CliRunner
 from pydantic import ValidationError
 
-from fleet.admin.dev_llm import llm as llm_command
-from fleet.dev import llm_answers, llm_process
+from fleet.cli.dev_llm import llm as llm_command
 from fleet.dev.llm import (
     Behaviour,
     Fault,
     PortUnavailable,
     ScriptedLLM,
     ScriptedNotStarted,
+    answers,
     start_process,
 )
-from fleet.dev.llm_faults import Call, Script
+from fleet.dev.llm import process as llm_process
+from fleet.dev.llm.faults import Call, Script
 
 JOKE = "Write your best joke about pirates."
 CRITIQUE = "Give a thorough analysis and critique of the following joke: "
@@ -89,28 +90,28 @@ class TestAnswers:
         """A load test can see from the joke which topic it was for."""
         prompt = f"Write your best joke about {topic}."
         for key in ("0", "1", "2", "3", "4", "5"):
-            assert topic in llm_answers.answer(prompt, key)
+            assert topic in answers.answer(prompt, key)
 
     def test_a_topic_ends_before_the_prompts_full_stop(self) -> None:
         """The full stop is the prompt's, not the topic's."""
-        assert "deal with pirates. I said" in llm_answers.answer(JOKE, "1")
+        assert "deal with pirates. I said" in answers.answer(JOKE, "1")
 
     @pytest.mark.parametrize("key", ["0", "1", "2"])
     def test_a_critique_quotes_its_joke_word_for_word(self, key: str) -> None:
         """A load test can see from the critique which joke it was for, whatever is in it."""
         joke = " A joke about {0}?\n\nNobody got the following joke: ever.  "
-        assert joke in llm_answers.answer(CRITIQUE + joke, key)
+        assert joke in answers.answer(CRITIQUE + joke, key)
 
     def test_anything_else_is_echoed_as_scripted(self) -> None:
         """An unknown prompt gets an answer that cannot be taken for a model's."""
-        answer = llm_answers.answer("What is the capital of France?", "0")
+        answer = answers.answer("What is the capital of France?", "0")
         assert "Scripted answer, there is no model behind it" in answer
         assert "What is the capital of France?" in answer
 
     def test_streamed_pieces_join_to_the_text(self) -> None:
         """Nothing is lost between the pieces, white space included."""
         text = "  Two words,\n\nthen  more. \n"
-        found = llm_answers.pieces(text)
+        found = answers.pieces(text)
         assert "".join(found) == text
         assert len(found) == 4
 
@@ -455,7 +456,7 @@ class TestStarting:
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     def test_the_command_says_what_it_is_and_ends_cleanly(self, number: signal.Signals) -> None:
         """One line tells that it is scripted and how to use it; Ctrl-C and SIGTERM are no error."""
-        code = "from fleet.admin.dev_llm import llm; llm()"
+        code = "from fleet.cli.dev_llm import llm; llm()"
         command = [sys.executable, "-c", code, "--port", "0", "--latency", "0", "--fail-rate", "1"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None

@@ -2,8 +2,8 @@
 
 import pytest
 
+from fleet.client.shown import Shown
 from fleet.records.envelope import Envelope
-from fleet.runtime.shown import Shown
 
 
 def shown(*ids: str, from_the_start: bool = True) -> list[str]:

@@ -5,8 +5,8 @@ import random
 
 import pytest
 
-from fleet.workflow import state
-from fleet.workflow.state import MemoryState, Overlay
+from fleet.records import state
+from fleet.records.state import MemoryState, Overlay
 
 
 def contents(view: state.View, prefix: bytes = b"") -> dict[bytes, bytes]:

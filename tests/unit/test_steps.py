@@ -23,9 +23,9 @@ from fleet import (
     step,
 )
 from fleet.records.envelope import Envelope
+from fleet.records.state import MemoryState
 from fleet.workflow import steps
 from fleet.workflow.errors import NotAvailableYet
-from fleet.workflow.state import MemoryState
 from fleet.workflow.steps import Options, Step
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from fleet.runtime import stopping
-from fleet.runtime.stopping import end_fetching, stop_client
+from fleet.kafka import stopping
+from fleet.kafka.stopping import end_fetching, stop_client
 
 
 class Fetcher:

@@ -11,8 +11,8 @@ import pytest
 from pydantic import BaseModel, SecretStr
 
 from fleet import ContextStateError
+from fleet.records.state import MemoryState, Overlay, context_prefix
 from fleet.workflow import store
-from fleet.workflow.state import MemoryState, Overlay, context_prefix
 from fleet.workflow.store import Store
 
 T = TypeVar("T")

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from fleet.runtime.guarded_store import GuardedStore, StoreFailed
-from fleet.runtime.rocks import RocksStore
+from fleet.engine.guarded_store import GuardedStore, StoreFailed
+from fleet.kafka.rocks import RocksStore
 
 #: Writes and flushes thrice, writes once more, and ends without a word.
 _DIE = """
 import os, sys
 from pathlib import Path
-from fleet.runtime.rocks import RocksStore
+from fleet.kafka.rocks import RocksStore
 
 store = RocksStore(Path(sys.argv[1]))
 for number in range(4):
@@ -30,8 +30,8 @@ os._exit(0)
 _FILL = """
 import os, resource, sys
 from pathlib import Path
-from fleet.runtime import rocks
-from fleet.runtime.guarded_store import GuardedStore, StoreFailed
+from fleet.kafka import rocks
+from fleet.engine.guarded_store import GuardedStore, StoreFailed
 
 rocks.FLUSH_CHANGES = 100
 resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))

@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 from test_task import TOPICS, Clock, World, turns
 
+from fleet.engine import commits, task
+from fleet.engine.suspects import Quarantine
+from fleet.records import state
 from fleet.records.lifecycle import Completed, Failed
-from fleet.runtime import commits, task
-from fleet.runtime.suspects import Quarantine
-from fleet.workflow import state
 
 LIMIT = 3
 

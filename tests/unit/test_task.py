@@ -12,8 +12,18 @@ from unittest.mock import patch
 import pytest
 
 from fleet import Context, Event, StartEvent, StopEvent, step
+from fleet.engine import commits, ends_index, retention, task
+from fleet.engine.flights import Flight, Outcome
+from fleet.engine.frontier import Frontier, Lost
+from fleet.engine.log import Receipt, TaskLost
+from fleet.engine.slots import Slots
+from fleet.engine.task import Charter, Task
+from fleet.engine.transitions.parked import Parked
+from fleet.engine.transitions.runs import DAY_MS, End, Run
+from fleet.engine.transitions.transitions import Work
+from fleet.memory.backend import MemoryStore
 from fleet.records import envelope as envelopes
-from fleet.records import lifecycle
+from fleet.records import lifecycle, state
 from fleet.records.envelope import Envelope, Headers
 from fleet.records.events import encoded, type_name
 from fleet.records.lifecycle import (
@@ -31,18 +41,8 @@ from fleet.records.lifecycle import (
 )
 from fleet.records.log import Delivered, Outgoing
 from fleet.records.topics import Topics
-from fleet.runtime import commits, ends_index, retention, task
-from fleet.runtime.flights import Flight, Outcome
-from fleet.runtime.frontier import Frontier, Lost
-from fleet.runtime.log import Receipt, TaskLost
-from fleet.runtime.memory import MemoryStore
-from fleet.runtime.slots import Slots
-from fleet.runtime.task import Charter, Task
-from fleet.workflow import definition, state
+from fleet.workflow import definition
 from fleet.workflow.definition import Definition
-from fleet.workflow.parked import Parked
-from fleet.workflow.runs import DAY_MS, End, Run
-from fleet.workflow.transitions import Work
 
 TOPICS = Topics("fleet", "joke", "main")
 START, JOKES = TOPICS.event("StartEvent"), TOPICS.event("JokeEvent")

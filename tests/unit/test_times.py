@@ -6,7 +6,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from fleet.admin import times
+from fleet.cli.shared import times
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 

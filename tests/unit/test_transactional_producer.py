@@ -29,10 +29,10 @@ from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.protocol.transaction import AddPartitionsToTxnRequest, EndTxnRequest
 from aiokafka.record.default_records import DefaultRecordBatch
 
-from fleet.runtime import transactional_producer
-from fleet.runtime.producer_errors import BatchesRefused, BatchInDoubt
-from fleet.runtime.producer_identity import Identity, RenewProducerIdRequest
-from fleet.runtime.transactional_producer import Appended, TransactionalProducer
+from fleet.kafka import transactional_producer
+from fleet.kafka.producer_errors import BatchesRefused, BatchInDoubt
+from fleet.kafka.producer_identity import Identity, RenewProducerIdRequest
+from fleet.kafka.transactional_producer import Appended, TransactionalProducer
 
 JOKES, STATE = TopicPartition("jokes", 3), TopicPartition("state", 3)
 COORDINATOR = 7

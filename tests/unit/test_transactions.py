@@ -13,11 +13,11 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
 )
 
+from fleet.engine.log import RecordsRefused, TaskLost
+from fleet.kafka.producer_errors import BatchesRefused
+from fleet.kafka.transactional_log import KafkaLog
+from fleet.kafka.transactional_producer import Appended, Undecided
 from fleet.records.log import Outgoing
-from fleet.runtime.log import RecordsRefused, TaskLost
-from fleet.runtime.producer_errors import BatchesRefused
-from fleet.runtime.transactional_producer import Appended, Undecided
-from fleet.runtime.transactions import KafkaLog
 
 JOKES, STATE = TopicPartition("jokes", 0), TopicPartition("state", 0)
 

@@ -6,8 +6,13 @@ from typing import Any
 import pytest
 
 from fleet import Event, FleetError, StartEvent, StopEvent, step
+from fleet.engine.transitions.outcomes import Raised, Returned, Sent
+from fleet.engine.transitions.parked import Parked
+from fleet.engine.transitions.runs import Admission, End, Run
+from fleet.engine.transitions.sizes import MAX_RECORD_BYTES, MAX_VALUE_BYTES, RecordTooLarge
+from fleet.engine.transitions.transitions import Draft, Due, Ended, GoesOn, Transitions, Work
 from fleet.records import envelope as envelopes
-from fleet.records import lifecycle
+from fleet.records import lifecycle, state
 from fleet.records.envelope import Envelope, child_id
 from fleet.records.events import decoded, encoded, type_name
 from fleet.records.lifecycle import (
@@ -22,23 +27,11 @@ from fleet.records.lifecycle import (
     TimedOut,
 )
 from fleet.records.log import Delivered, Outgoing
+from fleet.records.state import MemoryState, Overlay
 from fleet.records.topics import Topics
-from fleet.workflow import definition, state
+from fleet.workflow import definition
 from fleet.workflow.definition import Definition
 from fleet.workflow.errors import UnroutableEvent
-from fleet.workflow.outcomes import Raised, Returned, Sent
-from fleet.workflow.parked import Parked
-from fleet.workflow.runs import Admission, End, Run
-from fleet.workflow.sizes import MAX_RECORD_BYTES, MAX_VALUE_BYTES, RecordTooLarge
-from fleet.workflow.state import MemoryState, Overlay
-from fleet.workflow.transitions import (
-    Draft,
-    Due,
-    Ended,
-    GoesOn,
-    Transitions,
-    Work,
-)
 
 TOPICS = Topics("fleet", "joke", "main")
 MB = 1024 * 1024

@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 WORKFLOWS = """
 from typing import Any, assert_type
 from fleet import Event, StartEvent, StopEvent, Workflow, WorkflowHandler, connect, step
-from fleet.runtime.connection import Connection
+from fleet.client.connection import Connection
 
 class Judgement(StopEvent):
     verdict: str

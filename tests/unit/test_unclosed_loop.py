@@ -6,7 +6,7 @@ import sys
 SCRIPT = """
 import asyncio
 
-from fleet.runtime import unclosed_loop
+from fleet.client import unclosed_loop
 
 
 async def lifetime():

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 from aiokafka.errors import GroupAuthorizationFailedError
 
-from fleet.runtime import worker_watch
-from fleet.runtime.worker_watch import WorkerWatch
+from fleet.client import worker_watch
+from fleet.client.worker_watch import WorkerWatch
 
 
 class Broker:

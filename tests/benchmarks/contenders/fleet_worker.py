@@ -9,8 +9,8 @@ from benchmarks import processes
 from benchmarks.joke_flow import JokeFlow, StartEvent
 from benchmarks.scene import Line, Scene
 from fleet import connect
+from fleet.client.connection import Connection
 from fleet.config.settings import Settings
-from fleet.runtime.connection import Connection
 
 ABOUT = (
     "one Fleet worker process, everything committed: events, results, context; called by `connect`"

@@ -20,9 +20,9 @@ from benchmarks import load, members
 from benchmarks.contenders import fleet_worker
 from benchmarks.joke_flow import JokeFlow
 from benchmarks.scene import Contender, Figures, Scene
+from fleet.kafka.rocks import RocksStore
+from fleet.records import state
 from fleet.records.topics import Topics
-from fleet.runtime.rocks import RocksStore
-from fleet.workflow import state
 
 ABOUT = "W5: a worker starts over 100,000 and 1,000,000 state entries, folder new or kept"
 STEP_SECONDS = 0.0

@@ -10,8 +10,8 @@ from benchmarks.contenders import fleet_worker
 from benchmarks.joke_flow import JokeFlow, StartEvent, Verdict
 from benchmarks.scene import Contender, Figures, Scene
 from fleet import connect
+from fleet.client.connection import Connection
 from fleet.records.partitions import partition_of
-from fleet.runtime.connection import Connection
 
 ABOUT = "W6: 50 runs a second on two workers, one is killed with SIGKILL and does not come back"
 STEP_SECONDS = 0.0

@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from fleet.runtime import ends_index
-from fleet.runtime.ends_index import Entry
-from fleet.runtime.flights import Flights
-from fleet.runtime.retention import Retention
-from fleet.runtime.slots import Slots
-from fleet.runtime.task import Task
-from fleet.runtime.uncommitted import Uncommitted
-from fleet.workflow import state
+from fleet.engine import ends_index
+from fleet.engine.ends_index import Entry
+from fleet.engine.flights import Flights
+from fleet.engine.retention import Retention
+from fleet.engine.slots import Slots
+from fleet.engine.task import Task
+from fleet.engine.uncommitted import Uncommitted
+from fleet.records import state
 from simulation.mutations.registry import instead_of
 
 

@@ -3,14 +3,14 @@
 import asyncio
 from typing import Any
 
+from fleet.client import shown
+from fleet.client.caller import Caller
+from fleet.client.shown import Shown
+from fleet.kafka.reader import KafkaLink
+from fleet.kafka.stall_watch import StallWatch
+from fleet.kafka.writer import Writer
 from fleet.records.envelope import Envelope
 from fleet.records.log import Outgoing
-from fleet.runtime import shown
-from fleet.runtime.caller import Caller
-from fleet.runtime.reader import KafkaLink
-from fleet.runtime.shown import Shown
-from fleet.runtime.stall_watch import StallWatch
-from fleet.runtime.writer import Writer
 from fleet.workflow import definition
 from simulation.mutations.registry import instead_of
 

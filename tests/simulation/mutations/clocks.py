@@ -5,10 +5,10 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from fleet.runtime.clock import BrokerClock
-from fleet.runtime.deadlines import Deadlines
-from fleet.runtime.engine import Engine
-from fleet.runtime.task import Task
+from fleet.engine.clock import BrokerClock
+from fleet.engine.deadlines import Deadlines
+from fleet.engine.step_group import Engine
+from fleet.engine.task import Task
 from simulation.mutations.registry import instead_of
 
 _init, _observe = BrokerClock.__init__, BrokerClock.observe

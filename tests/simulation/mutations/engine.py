@@ -6,29 +6,30 @@ from unittest.mock import patch
 
 from aiokafka.errors import KafkaError
 
+from fleet.client.caller import Caller
+from fleet.engine.commits import Commits, Committed
+from fleet.engine.flights import Flights
+from fleet.engine.frontier import Delivery, Frontier
+from fleet.engine.inputs import Inputs
+from fleet.engine.ledger import Ledger
+from fleet.engine.log import Receipt, TaskLost
+from fleet.engine.pulse import Pulse
+from fleet.engine.retention import Retention
+from fleet.engine.step_group import Engine
+from fleet.engine.task import Task
+from fleet.engine.transitions import parked, runs, transitions
+from fleet.engine.transitions.runs import Admission
+from fleet.engine.transitions.transitions import Draft, Transitions
+from fleet.host.lost_tasks import LostTasks
+from fleet.host.partitions import Host
+from fleet.kafka import loading
+from fleet.kafka.loading import Loader
+from fleet.kafka.transactional_log import KafkaLog
+from fleet.kafka.transactional_producer import TransactionalProducer
+from fleet.records import state
 from fleet.records.errors import FleetError
 from fleet.records.lifecycle import Known
-from fleet.runtime import loading
-from fleet.runtime.caller import Caller
-from fleet.runtime.commits import Commits, Committed
-from fleet.runtime.engine import Engine
-from fleet.runtime.flights import Flights
-from fleet.runtime.frontier import Delivery, Frontier
-from fleet.runtime.host import Host
-from fleet.runtime.inputs import Inputs
-from fleet.runtime.ledger import Ledger
-from fleet.runtime.loading import Loader
-from fleet.runtime.log import Receipt, TaskLost
-from fleet.runtime.lost_tasks import LostTasks
-from fleet.runtime.pulse import Pulse
-from fleet.runtime.retention import Retention
-from fleet.runtime.task import Task
-from fleet.runtime.transactional_producer import TransactionalProducer
-from fleet.runtime.transactions import KafkaLog
-from fleet.workflow import parked, runs, state, transitions
-from fleet.workflow.runs import Admission
-from fleet.workflow.state import Overlay
-from fleet.workflow.transitions import Draft, Transitions
+from fleet.records.state import Overlay
 from simulation.mutations.registry import instead_of
 
 # -- transactions ---------------------------------------------------------------------------------

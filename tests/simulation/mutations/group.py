@@ -6,14 +6,14 @@ from unittest.mock import patch
 
 from faust.assignor.partition_assignor import PartitionAssignor
 
-from fleet.runtime import engine
-from fleet.runtime.faust_assignor import Assignor
-from fleet.runtime.host import Host
-from fleet.runtime.other_versions import OtherVersions
-from fleet.runtime.task import Task
-from fleet.workflow import state
-from fleet.workflow.runs import Run
-from fleet.workflow.transitions import Transitions
+from fleet.engine import step_group
+from fleet.engine.other_versions import OtherVersions
+from fleet.engine.task import Task
+from fleet.engine.transitions.runs import Run
+from fleet.engine.transitions.transitions import Transitions
+from fleet.host.assignor import Assignor
+from fleet.host.partitions import Host
+from fleet.records import state
 from simulation.mutations.registry import instead_of
 
 
@@ -25,7 +25,7 @@ async def _a_partition_is_owned_with_any_of_its_topics(self: Any, assigned: Any)
     self._assigned = True
     self._owned = [tp for tp in assigned if self.owns(tp.topic)]
     owned = {tp.partition for tp in self._owned}
-    await asyncio.gather(*(engine.assign(owned) for engine in self.engines))
+    await asyncio.gather(*(step_group.assign(owned) for step_group in self.engines))
 
 
 @instead_of(Assignor, "_perform_assignment")
@@ -68,7 +68,7 @@ def _what_is_seen_again_is_not_held(self: Any, draft: Any, record: Any, envelope
 _notice = Transitions._notice
 
 
-@instead_of(engine, "unread_topics", near=443)
+@instead_of(step_group, "unread_topics", near=443)
 async def _ends_are_forgotten_before_another_version_has_read_all(
     *_: Any,
 ) -> frozenset[str]:

@@ -5,11 +5,11 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from fleet.runtime import stopping
-from fleet.runtime.engine import Engine
-from fleet.runtime.guarded_store import GuardedStore, StoreFailed
-from fleet.runtime.opening import Opening
-from fleet.runtime.progress import Progress
+from fleet.engine.guarded_store import GuardedStore, StoreFailed
+from fleet.engine.opening import Opening
+from fleet.engine.step_group import Engine
+from fleet.host.progress import Progress
+from fleet.kafka import stopping
 from simulation.mutations.registry import instead_of
 
 # -- readers --------------------------------------------------------------------------------------

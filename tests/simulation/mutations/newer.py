@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from fleet.engine.task import Task
 from fleet.records import lifecycle
 from fleet.records.lifecycle import Lifecycle, UnknownKind, UnknownLifecycle
-from fleet.runtime.task import Task
 from simulation.mutations.registry import instead_of
 
 _decode = lifecycle.decode

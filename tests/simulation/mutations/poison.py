@@ -3,18 +3,18 @@
 import asyncio
 from typing import Any
 
-from fleet.records import partitions
+from fleet.engine.commits import Commits
+from fleet.engine.flights import Flight, Flights, Outcome
+from fleet.engine.places import Places
+from fleet.engine.suspects import CrashesWorker, Suspects, _Permit
+from fleet.engine.task import Task
+from fleet.engine.transitions import refused
+from fleet.engine.transitions.outcomes import Raised
+from fleet.engine.transitions.transitions import Work
+from fleet.records import partitions, state
 from fleet.records.envelope import Envelope
 from fleet.records.events import UndecodableEvent, decoded
 from fleet.records.log import Delivered
-from fleet.runtime.commits import Commits
-from fleet.runtime.flights import Flight, Flights, Outcome
-from fleet.runtime.places import Places
-from fleet.runtime.suspects import CrashesWorker, Suspects, _Permit
-from fleet.runtime.task import Task
-from fleet.workflow import refused, state
-from fleet.workflow.outcomes import Raised
-from fleet.workflow.transitions import Work
 from simulation.mutations.registry import instead_of
 
 # -- user code ------------------------------------------------------------------------------------

@@ -4,14 +4,16 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+from fleet.engine import log_check
+from fleet.engine.frontier import Frontier
+from fleet.engine.inputs import Inputs
+from fleet.engine.log_check import Found, InputCheck, Known
+from fleet.engine.step_group import Engine
+from fleet.engine.task import Task
+from fleet.host import log_watch
+from fleet.host.log_watch import LogWatch
+from fleet.kafka import loading
 from fleet.records.errors import FleetError
-from fleet.runtime import loading, log_check, log_watch
-from fleet.runtime.engine import Engine
-from fleet.runtime.frontier import Frontier
-from fleet.runtime.inputs import Inputs
-from fleet.runtime.log_check import Found, InputCheck, Known
-from fleet.runtime.log_watch import LogWatch
-from fleet.runtime.task import Task
 from simulation.mutations.registry import instead_of
 
 _judge, _unusable = log_check.judge, loading._unusable

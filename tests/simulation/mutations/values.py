@@ -2,12 +2,12 @@
 
 from typing import Any
 
+from fleet.engine.task import Task
+from fleet.engine.transitions.transitions import Work
 from fleet.records.envelope import Envelope
 from fleet.records.events import decoded
 from fleet.records.log import Delivered
-from fleet.runtime.task import Task
 from fleet.workflow.steps import Step
-from fleet.workflow.transitions import Work
 from simulation.mutations.registry import instead_of
 
 

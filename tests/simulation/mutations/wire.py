@@ -5,12 +5,12 @@ from typing import Any
 
 from aiokafka.errors import InvalidProducerIdMapping
 
-from fleet.runtime import transactional_producer
-from fleet.runtime.log import Receipt
-from fleet.runtime.producer_errors import BatchesRefused
-from fleet.runtime.producer_thread import ThreadedProducer
-from fleet.runtime.transactional_producer import TransactionalProducer
-from fleet.runtime.transactions import KafkaLog
+from fleet.engine.log import Receipt
+from fleet.kafka import transactional_producer
+from fleet.kafka.producer_errors import BatchesRefused
+from fleet.kafka.producer_thread import ThreadedProducer
+from fleet.kafka.transactional_log import KafkaLog
+from fleet.kafka.transactional_producer import TransactionalProducer
 from simulation.mutations.registry import instead_of
 
 _coordinate, _renew = TransactionalProducer._coordinate, TransactionalProducer._renew

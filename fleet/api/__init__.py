@@ -1,0 +1,1 @@
+"""Puts the rooms together: workflows, workers, and workflows on an app of your own."""

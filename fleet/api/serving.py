@@ -1,0 +1,137 @@
+"""
+`serve`: a workflow as a Faust app, for `faust -A module worker`.
+
+What comes back is a real `faust.App`: agents, tables, timers and pages work on it as in Faust's
+documentation, beside the workflow.
+"""
+
+import warnings
+from typing import Any
+
+import faust
+
+from fleet.api.workflow import NoWorkflow, Workflow
+from fleet.config import settings as configuration
+from fleet.config.logs import logging_config
+from fleet.config.settings import Settings
+from fleet.engine.step_group import Engine
+from fleet.host import pages
+from fleet.host.assignor import Assignor
+from fleet.host.compatibility import check_host
+from fleet.host.event_topic import EventTopics
+from fleet.host.hooks import hook
+from fleet.host.partitions import Host
+from fleet.host.transport import OVERRIDING, Transport, check_consumer
+from fleet.host.worker import Worker
+from fleet.kafka import folders
+from fleet.kafka.clients import tls_context
+from fleet.records.topics import Topics
+
+#: Heartbeats are sent at least so often, in seconds: by its answer to one the broker tells of a
+#: rebalance, which then waits for nobody longer than this.
+HEARTBEAT_SECONDS = 0.5
+#: A request to the broker may take this long, in seconds, and not less than a session.
+REQUEST_SECONDS = 90.0
+
+
+class FleetApp(faust.App):
+    """A Faust app that carries one step group."""
+
+    host: Host
+    #: The names of its topics, and its engine id.
+    topics_of_workflow: Topics
+    #: What it serves; `app.workflow.topic(JokeEvent)` is for agents.
+    workflow: Workflow
+    _claim: folders.Claim | None = None
+
+    @hook
+    def _new_transport(self) -> Transport:
+        return Transport(self.conf.broker_consumer, self, host=self.host)
+
+    async def on_started(self) -> None:
+        """Make sure that the consumer is ours, before anything is assigned to it."""
+        check_consumer(self)
+        await super().on_started()
+
+    @hook
+    def _create_directories(self) -> None:
+        # Faust makes the folder itself only, not those above it.
+        self.conf.datadir.mkdir(parents=True, exist_ok=True)
+        super()._create_directories()
+        # Faust names the files of tables by table and partition only: apps and processes that share
+        # the folder would open each other's.
+        self._claim = folders.claim(self.conf.tabledir / self.conf.id)
+        with warnings.catch_warnings():
+            # Faust warns of every setting that changes late; nothing has used this one yet.
+            warnings.simplefilter("ignore")
+            self.conf.tabledir = self._claim.path
+
+
+def serve(workflow: type[Workflow] | Workflow, *, settings: Settings | None = None) -> FleetApp:
+    """Return the app that runs *workflow*'s steps, to be called `app` in a module of its own.
+
+    Give an instance where the class takes arguments of its own.
+    Reads FLEET_* variables where no *settings* are given. Raises WorkflowValidationError where the
+    graph has findings; the broker is asked only when the worker starts.
+    """
+    is_class = isinstance(workflow, type) and issubclass(workflow, Workflow)
+    if not is_class and not isinstance(workflow, Workflow):
+        raise NoWorkflow("serve", workflow)
+    chosen = settings or configuration.current()
+    check_host((*OVERRIDING, FleetApp))
+    served = workflow if isinstance(workflow, Workflow) else workflow()
+    topics = Topics(chosen.prefix, served.workflow_name, served.group_name)
+    app = FleetApp(topics.engine_id, **app_options(chosen))
+    app.host = Host()
+    app.topics_of_workflow = topics
+    engine = Engine(served, topics, chosen)
+    app.host.add(engine)
+    served._fleet_events = EventTopics(  # noqa: SLF001 - out of the way of the user's names
+        app,
+        engine,
+        served._fleet_timeout,  # noqa: SLF001
+    )
+    app.workflow = served
+    pages.add(app)
+    return app
+
+
+def app_options(settings: Settings) -> dict[str, Any]:
+    """Return the Faust settings that a worker of ours has."""
+    return {
+        "broker": ";".join(f"kafka://{server}" for server in settings.bootstrap_servers),
+        "broker_credentials": _credentials(settings),
+        "broker_session_timeout": settings.session_seconds,
+        "broker_heartbeat_interval": min(settings.session_seconds / 4, HEARTBEAT_SECONDS),
+        "broker_request_timeout": max(REQUEST_SECONDS, settings.session_seconds),
+        "broker_commit_interval": 0.5,
+        "datadir": str(settings.data_dir / "workers"),
+        "consumer_auto_offset_reset": "earliest",
+        "consumer_group_instance_id": settings.instance_id or None,
+        "consumer_metadata_max_age_ms": 5_000,
+        "stream_wait_empty": False,
+        # What is missing is created by `native_topics`, or named.
+        "topic_allow_declare": False,
+        "topic_partitions": settings.partitions,
+        "topic_disable_leader": True,
+        "logging_config": logging_config(settings.log_format),
+        # What stands in for sys.stdout would have no file: `subprocess.run(stdout=sys.stdout)` in a
+        # step would fail. What a step prints goes to stdout as it is, and log lines to stderr.
+        "worker_redirect_stdouts": False,
+        "Worker": Worker,
+        "PartitionAssignor": Assignor,
+        # Faust would scan the package of the module for agents, and import what it finds there.
+        "autodiscover": False,
+    }
+
+
+def _credentials(settings: Settings) -> Any:
+    context = tls_context(settings)
+    if settings.security_protocol.startswith("SASL"):
+        return faust.SASLCredentials(
+            username=settings.security_username,
+            password=settings.security_password.get_secret_value(),
+            mechanism=settings.security_mechanism,
+            ssl_context=context,
+        )
+    return faust.SSLCredentials(context) if context is not None else None

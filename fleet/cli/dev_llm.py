@@ -1,0 +1,71 @@
+"""`fleet dev llm`: a scripted language model in the foreground."""
+
+import asyncio
+
+import click
+
+from fleet.cli.shared import terminal
+from fleet.dev import llm as scripted
+from fleet.dev.llm.faults import KINDS, Behaviour, Fault, FaultKind
+from fleet.dev.llm.server import HOST
+
+
+@click.command("llm")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65_535),
+    default=8787,
+    show_default=True,
+    help="Where it listens; 0 is any free port.",
+)
+@click.option(
+    "--host",
+    default=HOST,
+    show_default=True,
+    help="Who reaches it: this machine only. 0.0.0.0 is for containers.",
+)
+@click.option(
+    "--latency",
+    "latency_seconds",
+    type=click.FloatRange(min=0),
+    default=0.2,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long an answer takes.",
+)
+@click.option(
+    "--jitter",
+    "jitter_seconds",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    metavar="SECONDS",
+    help="Up to this much more, by chance.",
+)
+@click.option(
+    "--fail-rate",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    metavar="SHARE",
+    help="The share of calls that fail, from 0 to 1.",
+)
+@click.option(
+    "--fail-with",
+    type=click.Choice(KINDS),
+    default="429",
+    show_default=True,
+    help="How they fail.",
+)
+@click.option("--seed", type=int, default=0, help="Of everything that happens by chance.")
+def llm(port: int, host: str, fail_rate: float, fail_with: FaultKind, **behaviour: float) -> None:
+    """Run a scripted, OpenAI-compatible language model until Ctrl-C.
+
+    There is no model behind it: prompts get canned answers, the same ones every time. POST to
+    /control changes its behaviour, GET /stats counts what was asked and answered.
+    """
+    faults = (Fault(kind=fail_with, rate=fail_rate),) if fail_rate else ()
+    settings = Behaviour.model_validate({**behaviour, "faults": faults})
+    asyncio.run(
+        scripted.serve(
+            settings, port, ready=lambda url: terminal.echo(scripted.banner(url)), host=host
+        )
+    )

@@ -1,0 +1,94 @@
+"""
+The `fleet` command: finds a subcommand, and turns what goes wrong into a sentence and an exit code.
+
+Subcommands are loaded by name when they are used, so that `fleet --help` and shell completion wait
+for neither Faust nor the OpenAI client.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted; an error may carry an `exit_code` of
+its own.
+"""
+
+import importlib
+from dataclasses import dataclass
+
+import click
+
+from fleet.cli.shared import options
+from fleet.config import platforms
+from fleet.records import printable
+from fleet.records.errors import FleetError
+
+_INTERRUPTED = 130  # 128 + SIGINT, as shells count
+
+
+@dataclass(frozen=True, slots=True)
+class _Lazy:
+    """A command that is not loaded yet: `module:attribute`, and its line in `fleet --help`."""
+
+    target: str
+    summary: str
+
+    def load(self) -> click.Command:
+        # Not earlier: `fleet --help` answers everywhere.
+        platforms.check_here()
+        module, _, attribute = self.target.partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+
+_COMMANDS = {
+    "demo": _Lazy("fleet.cli.demo:demo", "See a workflow run on a real Kafka, from nothing."),
+    "init": _Lazy("fleet.cli.init:init", "Write a package for workflows of your own."),
+    "run": _Lazy("fleet.cli.run:run", "Run a workflow once and print its result."),
+    "draw": _Lazy("fleet.cli.draw:draw", "Draw a workflow: a page, or Mermaid text."),
+    "runs": _Lazy("fleet.cli.runs:runs", "What became of runs, and cancelling some."),
+    "dead": _Lazy("fleet.cli.dead:dead", "Dead letters, and letting their runs go on."),
+    "replay": _Lazy("fleet.cli.replay:replay", "Make new runs of events that are in the log."),
+    "audit": _Lazy("fleet.cli.audit:audit", "Who changed what from the command line."),
+    "lag": _Lazy("fleet.cli.lag:lag", "How far step groups are behind."),
+    "groups": _Lazy("fleet.cli.groups:groups", "The step groups that are there."),
+    "exporter": _Lazy("fleet.cli.exporter:exporter", "Serve lag for Prometheus."),
+    "topics": _Lazy("fleet.cli.topics:topics", "Show and create the topics of a workflow."),
+    "dev": _Lazy("fleet.cli.dev:dev", "Run Kafka and a scripted LLM on this machine."),
+    "bench": _Lazy("fleet.cli.bench:bench", "Measure Fleet beside its peers (a checkout)."),
+    "config": _Lazy("fleet.cli.config:config", "Show the settings and where they come from."),
+}
+
+
+class _Failure(click.ClickException):
+    """Raised when a command ends with one of our errors: its sentence, on stderr."""
+
+    def __init__(self, error: FleetError) -> None:
+        super().__init__(printable.text(error))
+        self.exit_code = getattr(error, "exit_code", 1)
+
+
+class _Commands(click.Group):
+    """A group whose commands are named in `_COMMANDS`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        lazy = _COMMANDS.get(cmd_name)
+        return lazy.load() if lazy else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, lazy.summary) for name, lazy in _COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except FleetError as error:
+            raise _Failure(error) from error
+        except KeyboardInterrupt:
+            # Whoever pressed Ctrl-C knows; click would print "Aborted!" and exit with 1.
+            raise click.exceptions.Exit(_INTERRUPTED) from None
+
+
+@click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(None, "-V", "--version", package_name="fleet-workflows", prog_name="fleet")
+@options.broker
+def main() -> None:
+    """Typed, event-driven LLM workflows as a fleet of Faust workers on Kafka."""

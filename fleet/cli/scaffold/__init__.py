@@ -1,0 +1,1 @@
+"""The package that fleet init writes."""

@@ -1,0 +1,144 @@
+"""How dead letters are printed: by kind, as rows, and one of them whole."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from fleet.cli.shared import times
+from fleet.cli.views.run import short
+from fleet.control.dead import letters as dead_letters
+from fleet.control.dead.letters import HEADER, Ask, Group, Refused, Standing
+from fleet.records import printable
+from fleet.records.lifecycle import DeadLetter
+from fleet.records.log import Delivered
+
+
+def group_rows(groups: dict[tuple[str, str, str], Group]) -> list[dict[str, object]]:
+    """Return a line for each kind of letter."""
+    return [
+        {
+            "reason": reason,
+            "step": step or None,
+            "error": error,
+            "letters": group.letters,
+            "runs": len(group.run_ids),
+            "redriven": group.redriven,
+            "completed": group.completed,
+            "redrivable": group.open,
+        }
+        for (reason, step, error), group in groups.items()
+    ]
+
+
+def row(standing: Standing) -> dict[str, object]:
+    """Return a letter as a line of a table."""
+    letter = standing.letter
+    return {
+        "letter": letter.id,
+        "at": times.shown(letter.at),
+        "reason": letter.note.reason,
+        "step": letter.note.step or None,
+        "error": short(f"{letter.error}: {letter.note.failure.message}"),
+        "run": letter.run_id or None,
+        "now": standing.status,
+    }
+
+
+def fields(standing: Standing) -> dict[str, Any]:
+    """Return a letter as JSON has it; times are unix seconds."""
+    letter, note = standing.letter, standing.letter.note
+    return {
+        "letter": letter.id,
+        "at": letter.at,
+        "reason": note.reason,
+        "step": note.step,
+        "attempts": note.attempts,
+        "error": letter.error,
+        "message": note.failure.message,
+        "run": letter.run_id or None,
+        "event_id": letter.event_id,
+        "event_type": letter.event_type,
+        "topic": note.topic,
+        "partition": note.partition,
+        "offset": note.offset,
+        "run_outcome": standing.run.outcome if standing.run else None,
+        "redriven": standing.redriven,
+        "not_redrivable_because": standing.refusal,
+    }
+
+
+def whole(record: Delivered, *, with_value: bool) -> dict[str, Any]:
+    """Return one letter with its stack and headers, and what the original held if wanted."""
+    letter = dead_letters.parse(record)
+    assert letter is not None, "only a letter is shown"
+    note = DeadLetter.model_validate_json(dict(record.headers)[HEADER])
+    value = (record.value or b"").decode(errors="replace")
+    shown: dict[str, Any] = {
+        "letter": letter.id,
+        "at": letter.at,
+        "reason": note.reason,
+        "step": note.step,
+        "attempts": note.attempts,
+        "run": letter.run_id or None,
+        "event_id": letter.event_id,
+        "event_type": letter.event_type,
+        "origin": f"{note.topic} {note.partition}:{note.offset}",
+        "error": f"{note.failure.module}.{note.failure.type}",
+        "message": note.failure.message,
+        "headers": {
+            name: (text or b"").decode(errors="replace")
+            for name, text in record.headers
+            if name != HEADER
+        },
+        "value_bytes": len(record.value or b""),
+        "stack": note.failure.stack,
+    }
+    return shown | {"value": value} if with_value else shown
+
+
+def text(shown: dict[str, Any]) -> str:
+    """Return a whole letter as people read it."""
+    long = {name: shown[name] for name in ("stack", "value") if shown.get(name)}
+    lines = {name: value for name, value in shown.items() if name not in ("stack", "value")}
+    lines["at"] = times.shown(lines["at"])
+    lines["headers"] = ", ".join(f"{name}={value}" for name, value in lines["headers"].items())
+    width = max(map(len, lines))
+    told = {name: "" if value is None else value for name, value in lines.items()}
+    parts = [f"{name.ljust(width)}  {printable.line(value)}" for name, value in told.items()]
+    parts += [f"\n{name}:\n{value.rstrip()}" for name, value in long.items()]
+    return "\n".join(part.rstrip() for part in parts)
+
+
+def preview_rows(asks: Sequence[Ask]) -> list[dict[str, object]]:
+    """Return what is to be redriven, by kind; a run counts under each kind it has."""
+    counted: dict[tuple[str, str, str], tuple[int, set[str]]] = {}
+    for ask in asks:
+        for letter in ask.letters:
+            letters, runs = counted.get(letter.kind, (0, set()))
+            counted[letter.kind] = (letters + 1, runs | {ask.run_id})
+    return [
+        {"reason": kind[0], "step": kind[1], "error": kind[2], "letters": count, "runs": len(runs)}
+        for kind, (count, runs) in sorted(counted.items(), key=lambda item: -item[1][0])
+    ]
+
+
+def refused_lines(found: Iterable[Refused]) -> list[str]:
+    """Say what cannot be redriven and why."""
+    return [
+        f"Not redriven: {letters(len(each.letters))} ({_examples(each)}): {each.why}."
+        for each in found
+    ]
+
+
+def letters(count: int) -> str:
+    """Say how many letters."""
+    return f"{count:,} dead letter{'' if count == 1 else 's'}"
+
+
+def runs(count: int) -> str:
+    """Say how many runs."""
+    return f"{count:,} run{'' if count == 1 else 's'}"
+
+
+def _examples(each: Refused) -> str:
+    more = "…" if len(each.letters) > 3 else ""  # noqa: PLR2004 - enough to look one up
+    return ", ".join(letter.id for letter in each.letters[:3]) + more

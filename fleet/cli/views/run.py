@@ -1,0 +1,183 @@
+"""How runs are printed: as rows, and one of them whole."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from fleet.cli.shared import times
+from fleet.control.runs.log import RUNNING, End, Request, Run
+from fleet.control.runs.topic import Step, Story
+
+#: Characters of a reason that a row has room for.
+_ROOM = 90
+
+
+def row(run: Run) -> dict[str, object]:
+    """Return a run as a line of a table."""
+    end = run.end
+    return {
+        "run": run.id,
+        "outcome": run.outcome,
+        "epoch": run.epoch or None,
+        "started": _moment(run.started_at),
+        "ended": _moment(end.at) if end else None,
+        "seconds": _seconds(run),
+        "why": short(end.why) if end else None,
+    }
+
+
+def fields(run: Run) -> dict[str, Any]:
+    """Return a run as JSON has it; times are unix seconds."""
+    end = run.end
+    return {
+        "run": run.id,
+        "partition": run.partition,
+        "outcome": run.outcome,
+        "epoch": run.epoch,
+        "started": run.started_at,
+        "ended": end.at if end else None,
+        "timeout_seconds": run.timeout_seconds,
+        "repeated_starts": run.repeats,
+        "end": _end_fields(end) if end else None,
+    }
+
+
+def counted(found: Iterable[Run]) -> str:
+    """Say how many runs there are of each outcome."""
+    counts = Counter(run.outcome for run in found)
+    total = counts.total()
+    parts = ", ".join(f"{count:,} {outcome}" for outcome, count in counts.most_common())
+    return f"{total:,} run{'' if total == 1 else 's'}{f': {parts}' if parts else ''}"
+
+
+def story_fields(story: Story) -> dict[str, Any]:
+    """Return everything about one run as JSON has it."""
+    run = story.run
+    shown = fields(run) | {
+        "ends": [_end_fields(end) for end in run.ends],
+        "resumptions": [_request_fields(each) for each in _requests(run)],
+        "steps": [{"epoch": each.epoch, **each.record.model_dump()} for each in story.steps],
+        "dead_letters": [
+            {
+                "letter": letter.id,
+                "at": letter.at,
+                "reason": letter.note.reason,
+                "step": letter.note.step,
+                "error": letter.error,
+                "message": letter.note.failure.message,
+            }
+            for letter in story.letters
+        ],
+    }
+    if story.values:
+        shown["values"] = [
+            {name: getattr(each, name) for name in each.__slots__} for each in story.values
+        ]
+    return shown
+
+
+def story_rows(story: Story) -> dict[str, list[dict[str, object]]]:
+    """Return everything about one run as tables, by heading."""
+    return {
+        "Life": list(_life(story.run)),
+        "Steps": [_step(each) for each in story.steps],
+        "Dead letters": [
+            {
+                "letter": letter.id,
+                "at": times.shown(letter.at),
+                "reason": letter.note.reason,
+                "step": letter.note.step,
+                "error": short(f"{letter.error}: {letter.note.failure.message}"),
+            }
+            for letter in story.letters
+        ],
+        "Values": [
+            {"at": times.shown(each.at), "type": each.type, "value": each.value}
+            for each in story.values
+        ],
+    }
+
+
+def short(text: str) -> str:
+    """Return a text as one line of a length that a table has room for."""
+    line = " ".join(text.split())
+    return line if len(line) <= _ROOM else f"{line[: _ROOM - 1]}…"
+
+
+def _life(run: Run) -> Iterator[dict[str, object]]:
+    happened: list[tuple[float, int, int, str, str]] = []
+    if run.started_at is not None:
+        limit = run.timeout_seconds
+        why = f"may take {limit:g} s" if limit is not None else "no time limit"
+        happened.append((run.started_at, 0, 0, "started", why))
+    happened.extend((end.at, 1, end.epoch, end.outcome, end.why) for end in run.ends)
+    happened.extend((each.at, 2, each.epoch, *_asked(each)) for each in _requests(run))
+    for at, _, epoch, what, why in sorted(happened):
+        yield {"at": times.shown(at), "epoch": epoch, "what": what, "why": short(why)}
+    if run.outcome == RUNNING:
+        yield {"at": "", "epoch": run.epoch, "what": RUNNING, "why": ""}
+
+
+def _asked(request: Request) -> tuple[str, str]:
+    if request.refused is None:
+        return "asked to resume", "no worker has answered yet"
+    if request.refused:
+        return "not resumed", request.refused
+    return "resumed", request.reason
+
+
+def _step(each: Step) -> dict[str, object]:
+    record = each.record
+    return {
+        "started": times.shown(record.started),
+        "epoch": each.epoch,
+        "step": record.step,
+        "event": record.event_type,
+        "attempt": record.attempt,
+        "outcome": record.outcome,
+        "waited s": f"{max(0.0, record.started - record.queued):.3f}",
+        "took s": f"{record.finished - record.started:.3f}",
+        "sent": ", ".join(record.sent) or None,
+    }
+
+
+def _requests(run: Run) -> list[Request]:
+    return sorted(run.requests.values(), key=lambda each: each.at)
+
+
+def _request_fields(each: Request) -> dict[str, Any]:
+    return {
+        "request": each.id,
+        "epoch": each.epoch,
+        "at": each.at,
+        "reason": each.reason,
+        "answered": each.refused is not None,
+        "refused": each.refused or "",
+    }
+
+
+def _end_fields(end: End) -> dict[str, Any]:
+    failure = end.failure
+    return {
+        "outcome": end.outcome,
+        "epoch": end.epoch,
+        "at": end.at,
+        "offset": end.offset,
+        "step": end.step,
+        "attempt": end.attempt,
+        "error": failure.type if failure else "",
+        "message": failure.message if failure else "",
+        "reason": end.reason,
+        "result_type": end.result_type,
+    }
+
+
+def _seconds(run: Run) -> str | None:
+    end = run.end
+    if end is None or run.started_at is None:
+        return None
+    return f"{end.at - run.started_at:.1f}"
+
+
+def _moment(at: float | None) -> str | None:
+    return times.shown(at) if at is not None else None

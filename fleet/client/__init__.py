@@ -1,0 +1,1 @@
+"""Who calls: starts runs, follows them and hears their ends."""

@@ -1,0 +1,117 @@
+"""`connect`: call a workflow that workers elsewhere run."""
+
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+from uuid import UUID
+
+from fleet.api.workflow import DEFAULT_TIMEOUT_SECONDS, NoWorkflow, Workflow
+from fleet.client import blocking
+from fleet.client.caller import Caller
+from fleet.client.handler import WorkflowHandler
+from fleet.config import logs
+from fleet.config import settings as configuration
+from fleet.config.settings import Settings
+from fleet.kafka import provision
+from fleet.kafka.reader import KafkaLink
+from fleet.records.events import Event
+from fleet.records.topics import Topics
+from fleet.workflow import call_checks, definition
+from fleet.workflow.definition import Result_co
+from fleet.workflow.errors import WorkflowConfigurationError
+
+R = TypeVar("R")
+
+
+class Connection(Generic[Result_co]):
+    """A caller of one workflow; use it as `async with connect(JokeFlow) as flow`."""
+
+    def __init__(
+        self, workflow: type[Workflow[Result_co]], settings: Settings, timeout: float | None
+    ) -> None:
+        self._workflow = workflow
+        self._settings = settings
+        self._timeout = timeout
+        self._topics = Topics(settings.prefix, workflow.workflow_name, workflow.group_name)
+        self._caller: Caller | None = None
+
+    async def __aenter__(self) -> Self:
+        logs.calm("aiokafka")
+        graph = definition.graph(self._workflow)
+        partitions = await provision.ensure(self._topics, graph, self._settings)
+        self._link = KafkaLink(
+            self._settings,
+            self._topics,
+            partitions,
+        )
+        self._caller = Caller(self._workflow, self._topics, self._link)
+        await self._link.start(self._caller)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._caller is not None:
+            self._caller.shut()
+            self._caller = None
+        await self._link.stop()
+
+    def run(
+        self,
+        start_event: Event | None = None,
+        /,
+        *,
+        run_id: str | UUID | None = None,
+        timeout: float | None = None,
+        **fields: Any,
+    ) -> WorkflowHandler[Result_co]:
+        """Start a run; see `Workflow.run`."""
+        if self._caller is None:
+            raise WorkflowConfigurationError(
+                f"not connected; write `async with connect({self._workflow.__name__}) as flow:`"
+            )
+        event = definition.start_event(
+            self._workflow, start_event, fields, run_id=run_id, timeout=timeout
+        )
+        return self._caller.run(event, run_id, self._timeout if timeout is None else timeout)
+
+    def run_sync(
+        self,
+        start_event: Event | None = None,
+        /,
+        *,
+        run_id: str | UUID | None = None,
+        timeout: float | None = None,
+        **fields: Any,
+    ) -> Result_co:
+        """Connect, make one run and return its result, in a script: see `Workflow.run_sync`."""
+
+        async def once() -> Result_co:
+            async with self:
+                return await self.run(start_event, run_id=run_id, timeout=timeout, **fields)
+
+        name = self._workflow.__name__
+        return blocking.run(
+            once, instead=f"async with connect({name}) as flow: await flow.run(...)"
+        )
+
+
+def connect(
+    workflow: type[Workflow[R]],
+    *,
+    settings: Settings | None = None,
+    timeout: float | None = DEFAULT_TIMEOUT_SECONDS,
+) -> Connection[R]:
+    """Return a connection to the workers of *workflow*, to be entered with `async with`.
+
+    A script calls `connect(JokeFlow).run_sync(topic="pirates")` without entering it.
+
+    *timeout*, in seconds, bounds each run; None sets no bound. Entering raises BrokerUnreachable,
+    TopicsMissing or TopicsMismatched.
+    """
+    if not (isinstance(workflow, type) and issubclass(workflow, Workflow)):
+        raise NoWorkflow("connect", workflow)
+    limit = call_checks.timeout(timeout, "a connection's")
+    return Connection(workflow, settings or configuration.current(), limit)

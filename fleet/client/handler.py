@@ -1,0 +1,220 @@
+"""A run as its caller holds it: await it, follow its stream, send to it, cancel it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol
+
+from fleet.client.event_stream import EventStream
+from fleet.records import printable
+from fleet.records.events import Event, type_name
+from fleet.workflow import arguments
+from fleet.workflow.definition import Result_co
+from fleet.workflow.errors import NotAvailableYet, RunEnded, WorkflowRuntimeError
+
+#: What other libraries call it.
+_ELSEWHERE = {
+    "cancel": "await cancel_run()",
+    "cancelled": "exception(), which is then a WorkflowCancelledByUser",
+    "done": "is_done()",
+    "get_stop_event": "result()",
+    "stop_event_result": "`await handler`",
+}
+
+
+class RunControl(Protocol):
+    """How a handler reaches its run."""
+
+    def check_event(self, event: Event, step: str | None) -> None:
+        """Raise UnacceptedEvent where no step would take *event*."""
+        ...
+
+    async def send_event(self, run_id: str, event: Event, step: str | None) -> None:
+        """Send *event* to the run from outside."""
+        ...
+
+    async def cancel_run(self, run_id: str, reason: str) -> None:
+        """Ask for the run to stop."""
+        ...
+
+    async def until_no_worker(self) -> None:
+        """Return once the broker says that no worker is there to take up a start."""
+        ...
+
+
+class NotEnded(WorkflowRuntimeError, asyncio.InvalidStateError):
+    """Raised when the outcome of a run is asked for that goes on."""
+
+    def __init__(self, run_id: str, asked: str) -> None:
+        super().__init__(
+            f"run {printable.line(run_id)} "
+            f"goes on, so it has no {asked}() yet; write `await handler`, or ask "
+            "is_done() first"
+        )
+
+
+class WorkflowHandler(Generic[Result_co]):
+    """One run, from its start to its end.
+
+    `await handler` gives the result: the `.result` of a plain StopEvent, else the result event
+    itself. It raises what ended the run otherwise: the failed step's own error,
+    WorkflowTimeoutError or WorkflowCancelledByUser.
+    """
+
+    def __init__(self, run_id: str, control: RunControl) -> None:
+        #: The run's id, its key on every topic.
+        self.run_id = run_id
+        #: What has to stay alive for as long as somebody holds the run.
+        self.keeps: object = None
+        #: Its end was read in the log; else a handler that is done has only stopped waiting.
+        self.has_ended = False
+        #: The id belongs to a run that had begun before this one was asked for.
+        self.was_known = False
+        #: What the steps show.
+        self.stream = EventStream(run_id)
+        self._control = control
+        loop = asyncio.get_running_loop()
+        self._result: asyncio.Future[Any] = loop.create_future()
+        #: Done when the run is known to be the one that was asked for; None where it must be.
+        self._judged: asyncio.Future[None] | None = None
+        self._background: set[asyncio.Task[None]] = set()
+
+    def __repr__(self) -> str:
+        state = "done" if self.is_done() else "running"
+        return f"<WorkflowHandler {printable.line(self.run_id)} {state}>"
+
+    def __await__(self) -> Generator[Any, None, Result_co]:
+        # Shielded: whoever stops waiting does not cancel the run.
+        return asyncio.shield(self._result).__await__()
+
+    def is_done(self) -> bool:
+        """Tell whether the run has ended."""
+        return self._result.done()
+
+    def result(self) -> Result_co:
+        """Return the result of a run that is done; raise what ended it otherwise."""
+        self._check_ended("result")
+        result: Result_co = self._result.result()
+        return result
+
+    def exception(self) -> BaseException | None:
+        """Return what a run that is done ended with, or None."""
+        self._check_ended("exception")
+        return self._result.exception()
+
+    def _check_ended(self, asked: str) -> None:
+        if not self.is_done():
+            raise NotEnded(self.run_id, asked)
+
+    def add_done_callback(self, callback: "Callable[[WorkflowHandler[Result_co]], object]") -> None:
+        """Call *callback* with this handler when the run has ended."""
+        self._result.add_done_callback(lambda _: callback(self))
+
+    @arguments.checked({"expose_internal": "there are no internal events"}, named="stream_events")
+    def stream_events(self) -> AsyncIterator[Event]:
+        """Iterate over what the steps show, from the beginning, and the result event last.
+
+        Call it as often as you like: each `async for` sees every event once. Raises StreamGone
+        where the beginning of a very long stream is not kept any more.
+        """
+        return self.stream.read()
+
+    @arguments.checked({}, named="send_event")
+    def send_event(self, event: Event, step: str | None = None) -> "asyncio.Task[None]":
+        """Send *event* to the run; awaiting what is returned tells that it is in the log.
+
+        Where *run_id* was given, it is sent when the workers have said that the run is this one.
+        Raises UnacceptedEvent at once; awaiting raises RunConflict, or RunEnded after the end.
+        """
+        self._control.check_event(event, step)
+        return self._soon(self._send(event, step))
+
+    async def _send(self, event: Event, step: str | None) -> None:
+        await self._until_judged()
+        if self.has_ended:
+            raise RunEnded(self.run_id, type_name(event))
+        await self._control.send_event(self.run_id, event, step)
+
+    @arguments.checked({"timeout": "`async with asyncio.timeout(...)`"}, named="cancel_run")
+    async def cancel_run(self, reason: str = "") -> None:
+        """Ask for the run to stop; awaiting the handler then raises WorkflowCancelledByUser.
+
+        Does nothing where it has ended. Raises RunConflict where the workers say that the run of
+        this id is another; where no worker is there, whichever run has the id will not begin.
+        """
+        await self._until_judged_or_no_worker()
+        if not self.has_ended:
+            await self._control.cancel_run(self.run_id, reason)
+
+    async def _until_judged(self) -> None:
+        """Wait until the run of this id is known to be this one; raise what it is otherwise."""
+        if self._judged is not None:
+            await asyncio.shield(self._judged)
+
+    async def _until_judged_or_no_worker(self) -> None:
+        if self._judged is None:
+            return
+        no_worker = asyncio.ensure_future(self._control.until_no_worker())
+        try:
+            await asyncio.wait((self._judged, no_worker), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            no_worker.cancel()
+        if self._judged.done():
+            self._judged.result()
+
+    @property
+    def ctx(self) -> Any:
+        """Refused in this version: the run's context lives with its worker."""
+        raise NotAvailableYet("handler.ctx", "return what the caller needs in the result")
+
+    # -- for the caller's side of the runtime ---------------------------------------------------
+
+    def show(self, event: Event) -> None:
+        """Hand *event* to the readers of the stream."""
+        self.stream.add(event)
+
+    def end_stream(self) -> None:
+        """Tell the readers of the stream that nothing follows."""
+        self.stream.end()
+
+    def await_judgement(self) -> None:
+        """Let what is sent to the run wait for `judged`: others may have used its id."""
+        self._judged = asyncio.get_running_loop().create_future()
+
+    def judged(self) -> None:
+        """Hear that the run of this id is the one that was asked for."""
+        if self._judged is not None and not self._judged.done():
+            self._judged.set_result(None)
+
+    def succeed(self, result: Any) -> None:
+        """End with a result."""
+        if not self._result.done():
+            self._result.set_result(result)
+
+    def fail(self, error: BaseException) -> None:
+        """End with an error."""
+        if not self._result.done():
+            if isinstance(error, StopIteration):
+                # A future takes no such exception.
+                error = WorkflowRuntimeError(f"StopIteration: {error}")
+            self._result.set_exception(error)
+            # Whoever only follows the stream has seen the end, too.
+            self._result.exception()
+            self._never_judged(error)
+
+    def _never_judged(self, error: BaseException) -> None:
+        if self._judged is not None and not self._judged.done():
+            self._judged.set_exception(error)
+            # There need not be anybody who waits for it.
+            self._judged.exception()
+
+    if not TYPE_CHECKING:
+        # Type checkers find such names by themselves, if they do not see this.
+        def __getattr__(self, name: str) -> NoReturn:
+            way = f"; write {_ELSEWHERE[name]}" if name in _ELSEWHERE else ""
+            raise AttributeError(f"a WorkflowHandler has no attribute {name!r}{way}")
+
+    def _soon(self, sending: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        task = asyncio.get_running_loop().create_task(sending)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        return task

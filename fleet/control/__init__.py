@@ -1,0 +1,1 @@
+"""What operators do, without a command line: read the log, plan, and send."""

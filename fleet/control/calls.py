@@ -1,0 +1,120 @@
+"""
+One run of a workflow as a command makes it: start it, show what its steps show, wait for its end.
+
+It only calls. Whatever stops the caller, the run goes on where the workers are.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from fleet.api.workflow import Workflow
+from fleet.client.connection import Connection, connect
+from fleet.client.handler import WorkflowHandler
+from fleet.records import printable
+from fleet.records.errors import FleetError
+from fleet.records.events import Event
+from fleet.workflow import call_checks, definition
+from fleet.workflow.errors import WorkflowConfigurationError, WorkflowRuntimeError
+
+#: After a run's end: how long to wait for the rest of its stream, in seconds.
+_STREAM_SECONDS = 5.0
+
+
+class RunFailed(FleetError):
+    """Raised when a step of a run failed; it says what the step raised, and which one it was."""
+
+    def __init__(self, run_id: str, error: BaseException) -> None:
+        #: The engine notes on the error where it was raised, then its stack.
+        where = next(iter(getattr(error, "__notes__", ())), f"in run {printable.line(run_id)}")
+        super().__init__(f"{told(error)} ({where})")
+
+
+class CallRefused(FleetError):
+    """Raised when a run cannot be started as it was asked for."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A run to be made. The same *run_id* starts one run, however often it is called."""
+
+    workflow: type[Workflow]
+    event: Event
+    run_id: str
+    #: None sets no limit.
+    timeout_seconds: float | None
+
+
+async def result(
+    call: Call,
+    *,
+    begun: Callable[[str], object],
+    show: Callable[[Event], object] | None,
+) -> Any:
+    """Make the run and return its result.
+
+    *begun* hears the run's id when it is about to start, *show* each event that a step writes to
+    the stream. Raises RunFailed, CallRefused, BrokerUnreachable, TopicsMissing, TopicsMismatched,
+    and what else may end a run: WorkflowTimeoutError, WorkflowCancelledByUser, RunConflict.
+    """
+    check(call.timeout_seconds, call.run_id)
+    async with connect(call.workflow, timeout=call.timeout_seconds) as flow:
+        handler = _started(flow, call)
+        begun(call.run_id)
+        if show is None:
+            return await outcome(handler)
+        showing = asyncio.create_task(_show(handler, call.workflow, show))
+        try:
+            return await outcome(handler)
+        finally:
+            if handler.is_done():
+                await asyncio.wait([showing], timeout=_STREAM_SECONDS)
+            showing.cancel()
+
+
+def check(timeout_seconds: float | None, run_id: str | None = None) -> None:
+    """Raise CallRefused for what no run can be given."""
+    try:
+        call_checks.timeout(timeout_seconds)
+        if run_id is not None:
+            call_checks.run_id(run_id)
+    except WorkflowConfigurationError as refused:
+        raise CallRefused(str(refused)) from None
+
+
+async def outcome(handler: WorkflowHandler) -> Any:
+    """Wait for the result; raise RunFailed in place of what a step raised."""
+    try:
+        return await handler
+    except Exception as error:
+        if isinstance(error, FleetError) and not hasattr(error, "__notes__"):
+            raise
+        raise RunFailed(handler.run_id, error) from error
+
+
+def told(error: BaseException) -> str:
+    """Say in one line what *error* says, and of what type it is unless that adds nothing."""
+    text = " ".join(str(error).split())
+    # What of a step's error is not known here comes as this type, its own being in the text.
+    if isinstance(error, WorkflowRuntimeError):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _started(flow: Connection, call: Call) -> WorkflowHandler:
+    try:
+        return flow.run(call.event, run_id=call.run_id)
+    except WorkflowConfigurationError as refused:
+        raise CallRefused(str(refused)) from None
+
+
+async def _show(
+    handler: WorkflowHandler, workflow: type[Workflow], show: Callable[[Event], object]
+) -> None:
+    async for event in handler.stream_events():
+        # The result closes the stream; it is not for those who watch.
+        if not definition.graph(workflow).is_result(event):
+            show(event)

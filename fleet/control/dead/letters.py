@@ -1,0 +1,294 @@
+"""
+Dead letters: what each says, how it stands by now, and which runs can be resumed for them.
+
+Pure. A letter says what could not go on; whether that is still so, its run tells.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from pydantic import ValidationError
+
+from fleet.control.runs.log import RUNNING, Run, RunLog
+from fleet.records import envelope as envelopes
+from fleet.records.envelope import BrokenEnvelope
+from fleet.records.errors import FleetError
+from fleet.records.lifecycle import Completed, DeadLetter
+from fleet.records.log import Delivered
+
+#: The header that makes a record a dead letter.
+HEADER = "fleet-dead-letter"
+_DAY_SECONDS = 86_400
+
+
+class NoLetterId(FleetError):
+    """Raised when a text is not the place of a dead letter."""
+
+    exit_code = 2
+
+    def __init__(self, text: str) -> None:
+        super().__init__(
+            f"{text!r} names no dead letter; write PARTITION:OFFSET, such as 3:17, as "
+            "`fleet dead list` shows it"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A dead letter without the original's value and the stack, of which there may be very many."""
+
+    #: In the dead-letter topic.
+    partition: int
+    offset: int
+    #: Append time, in unix seconds.
+    at: float
+    #: Empty where the original does not say.
+    run_id: str
+    event_id: str
+    event_type: str
+    #: What the record says beside the original.
+    note: DeadLetter
+
+    @property
+    def id(self) -> str:
+        """What people call it by."""
+        return f"{self.partition}:{self.offset}"
+
+    @property
+    def error(self) -> str:
+        """The exception's class."""
+        return self.note.failure.type
+
+    @property
+    def kind(self) -> tuple[str, str, str]:
+        """What it is grouped by: reason, step, error."""
+        return self.note.reason, self.note.step, self.error
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which letters are meant; what is not set takes all."""
+
+    reason: str | None = None
+    step: str | None = None
+    #: A class's name, with or without its module.
+    error: str | None = None
+    run_id: str | None = None
+    since: datetime | None = None
+    ids: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def takes_all(self) -> bool:
+        """Whether nothing is set."""
+        return self == Filter()
+
+    def takes(self, letter: Letter) -> bool:
+        """Tell whether a letter is meant."""
+        note, failure = letter.note, letter.note.failure
+        return (
+            self.reason in (None, note.reason)
+            and self.step in (None, note.step)
+            and self.error in (None, failure.type, f"{failure.module}.{failure.type}")
+            and self.run_id in (None, letter.run_id)
+            and (self.since is None or letter.at >= self.since.timestamp())
+            and (not self.ids or (letter.partition, letter.offset) in self.ids)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a letter stands by now."""
+
+    letter: Letter
+    #: None where it has none, or none is known.
+    run: Run | None
+    #: The run was resumed after the letter.
+    redriven: bool
+    #: Why its run cannot be resumed for it, in a sentence; empty where it can.
+    refusal: str
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing has to be done any more: its run goes on or has a result."""
+        return self.run is not None and self.run.outcome in (RUNNING, Completed.kind)
+
+    @property
+    def status(self) -> str:
+        """How its run stands in a few words."""
+        if self.run is None:
+            return "unknown run" if self.letter.run_id else "no run"
+        return f"{'redriven, ' if self.redriven else ''}{self.run.outcome}"
+
+
+@dataclass(slots=True)
+class Group:
+    """Letters of one reason, step and error."""
+
+    letters: int = 0
+    run_ids: set[str] = field(default_factory=set)
+    redriven: int = 0
+    #: Letters whose runs have completed.
+    completed: int = 0
+    #: Letters whose runs can be resumed for them.
+    open: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A run that is to be resumed."""
+
+    run_id: str
+    partition: int
+    #: The one after that of its end.
+    epoch: int
+    #: The letters that it is asked for.
+    letters: tuple[Letter, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Letters that cannot be redriven for one reason."""
+
+    why: str
+    letters: tuple[Letter, ...]
+    #: Nothing has to be done for them any more.
+    done: bool
+
+
+def parse(record: Delivered) -> Letter | None:
+    """Read a record of a dead-letter topic; None where it is none of ours."""
+    headers = [each for each in record.headers if each[0] != HEADER]
+    try:
+        note = DeadLetter.model_validate_json(dict(record.headers)[HEADER])
+    except (KeyError, ValidationError):
+        return None
+    short = note.failure.model_copy(update={"stack": "", "args": ()})
+    run_id = event_id = event_type = ""
+    try:
+        envelope = envelopes.parse(headers)
+    except BrokenEnvelope:
+        pass
+    else:
+        run_id, event_id, event_type = envelope.run_id, envelope.event_id, envelope.type
+    return Letter(
+        partition=record.partition,
+        offset=record.offset,
+        at=record.appended_ms / 1000,
+        run_id=run_id,
+        event_id=event_id,
+        event_type=event_type,
+        note=note.model_copy(update={"failure": short}),
+    )
+
+
+def place(text: str) -> tuple[int, int]:
+    """Read PARTITION:OFFSET; raise NoLetterId."""
+    partition, _, offset = text.partition(":")
+    # Not isdigit(), which other scripts' digits have, too.
+    if not (partition.isdecimal() and offset.isdecimal()):
+        raise NoLetterId(text)
+    return int(partition), int(offset)
+
+
+def standings(
+    letters: Iterable[Letter], log: RunLog, now: float, keep_days: float
+) -> list[Standing]:
+    """Return how *letters* stand at *now*, unix seconds.
+
+    They are all there are of their runs. *keep_days*: for how long after its end a run's state is
+    kept.
+    """
+    letters = list(letters)
+    newest: dict[str, float] = {}
+    for letter in letters:
+        newest[letter.run_id] = max(letter.at, newest.get(letter.run_id, 0.0))
+    found = []
+    for letter in letters:
+        run = log.get(letter.run_id) if letter.run_id else None
+        redriven = run is not None and run.went_on_since(letter.at)
+        newer = run is not None and redriven and not run.went_on_since(newest[letter.run_id])
+        refusal = _refusal(letter, run, now - keep_days * _DAY_SECONDS, newer=newer)
+        found.append(Standing(letter, run, redriven, refusal))
+    return found
+
+
+def groups(found: Iterable[Standing]) -> dict[tuple[str, str, str], Group]:
+    """Count by reason, step and error, the most frequent first."""
+    counted: dict[tuple[str, str, str], Group] = {}
+    for each in found:
+        group = counted.setdefault(each.letter.kind, Group())
+        group.letters += 1
+        group.run_ids |= {each.letter.run_id} - {""}
+        group.redriven += each.redriven
+        group.completed += each.run is not None and each.run.outcome == Completed.kind
+        group.open += not each.refusal
+    return dict(sorted(counted.items(), key=lambda item: (-item[1].letters, item[0])))
+
+
+def asks(found: Iterable[Standing], limit: int | None = None) -> list[Ask]:
+    """Return the runs to be resumed, that of the oldest letter first, at most *limit*."""
+    by_run: dict[str, list[Standing]] = {}
+    for each in sorted(found, key=lambda each: each.letter.at):
+        if not each.refusal:
+            by_run.setdefault(each.letter.run_id, []).append(each)
+    made = [_ask(several) for several in by_run.values()]
+    return made if limit is None else made[:limit]
+
+
+def under_way(found: Iterable[Standing]) -> list[Ask]:
+    """Return the runs that went on since their letters and have no end yet, as they are."""
+    runs = {
+        each.run.id: each.run
+        for each in found
+        if each.run is not None and each.redriven and each.run.outcome == RUNNING
+    }
+    return [Ask(run.id, run.partition, run.epoch, ()) for run in runs.values()]
+
+
+def refused(found: Iterable[Standing]) -> list[Refused]:
+    """Return what cannot be redriven, by why, the most frequent first."""
+    by_why: dict[str, list[Standing]] = {}
+    for each in found:
+        if each.refusal:
+            by_why.setdefault(each.refusal, []).append(each)
+    made = [
+        Refused(why, tuple(each.letter for each in several), all(each.done for each in several))
+        for why, several in by_why.items()
+    ]
+    return sorted(made, key=lambda each: -len(each.letters))
+
+
+def run_ids(letters: Iterable[Letter]) -> Iterator[str]:
+    """Yield the runs that letters belong to, each once."""
+    yield from dict.fromkeys(letter.run_id for letter in letters if letter.run_id)
+
+
+def _ask(several: list[Standing]) -> Ask:
+    run = several[0].run
+    assert run is not None, "a letter without a run is refused"
+    letters = tuple(each.letter for each in several)
+    return Ask(run.id, run.partition, run.epoch + 1, letters)
+
+
+def _refusal(letter: Letter, run: Run | None, forgotten_before: float, *, newer: bool) -> str:
+    if not letter.run_id:
+        return f"it belongs to no run that it names ({letter.note.reason})"
+    if run is None:
+        return "no record of its run is left in the runs topic"
+    if newer:
+        return "its run was redriven since and has a newer dead letter"
+    return _refusal_of(run, forgotten_before)
+
+
+def _refusal_of(run: Run, forgotten_before: float) -> str:
+    end = run.end
+    if end is None:
+        return "its run goes on"
+    if end.outcome == Completed.kind:
+        return "its run has completed"
+    if run.started_at is None:
+        return "its run ended before it began"
+    if end.at < forgotten_before:
+        return "its run ended more than FLEET_RESUME_DAYS ago, and its state is gone"
+    return ""

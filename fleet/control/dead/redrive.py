@@ -1,0 +1,205 @@
+"""
+Resuming runs: one request for each, and the answers of the workers.
+
+Asking twice is harmless: of several requests of one epoch a worker takes the first. So whatever
+stops this, the same command goes on, and a run that went on already counts as done.
+"""
+
+import asyncio
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiokafka.errors import KafkaError
+
+from fleet.control.dead.letters import Ask
+from fleet.control.dead.topic import Found
+from fleet.control.interruption import Interrupted, Interruption
+from fleet.control.log_reader import LogReader, Source
+from fleet.control.pace import Pace
+from fleet.control.runs.log import RUNNING, Run, RunLog
+from fleet.kafka.clients import BrokerUnreachable, Clients
+from fleet.records.envelope import Envelope
+from fleet.records.lifecycle import Completed, Resumed
+
+#: Requests that are sent before looking whether the command is to end.
+_BATCH = 100
+#: How often the answers are looked for, in seconds.
+_LOOK_SECONDS = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """How runs are to be resumed."""
+
+    asks: Sequence[Ask]
+    reason: str
+    #: With `wait`: runs that went on before, in their present epochs, to be followed likewise.
+    following: Sequence[Ask] = ()
+    #: Requests per second; None sets no limit.
+    rate: float | None = None
+    #: For how long nothing may be heard before it is given up, in seconds.
+    patience_seconds: float = 60.0
+    #: Follow the runs to their new ends.
+    wait: bool = False
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far it is; *changed* is called at each change."""
+
+    total: int = 0
+    #: Requests that are in the log.
+    sent: int = 0
+    #: Runs that go on, by this command or another.
+    resumed: int = 0
+    #: Run ids and why a worker refused.
+    refused: dict[str, str] = field(default_factory=dict)
+    #: With `wait`: how the runs that went on ended, by outcome.
+    outcomes: Counter[str] = field(default_factory=Counter)
+    interrupted: Interrupted | None = None
+    changed: Callable[[], object] = lambda: None
+
+    @property
+    def answered(self) -> int:
+        """Runs of which it is known what becomes of them."""
+        return self.resumed + len(self.refused)
+
+    @property
+    def ended(self) -> int:
+        """Runs that went on and ended."""
+        return self.outcomes.total()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every run went on, and none that was waited for ended without a result."""
+        bad = self.ended - self.outcomes[Completed.kind]
+        return self.resumed == self.total and not bad
+
+
+class Redrive:
+    """One redrive under way."""
+
+    def __init__(self, source: Source, found: Found, order: Order, progress: Progress) -> None:
+        self._source = source
+        self._order = order
+        self._progress = progress
+        self._log: RunLog = found.log
+        self._read_to = dict(found.read_to)
+        #: Event id of the request of each run.
+        self._requests: dict[str, str] = {}
+        progress.total = len(order.asks) + len(order.following)
+
+    async def run(self, producer: Any) -> None:
+        """Ask, and listen until everything is known, nothing more is heard, or Ctrl-C.
+
+        *producer* is started. Raises BrokerUnreachable.
+        """
+        interruption = Interruption()
+        async with LogReader(self._source.settings) as reader:
+            try:
+                await self._ask_all(producer, reader, interruption)
+                await self._listen(reader, interruption)
+            except Interrupted as interrupted:
+                self._progress.interrupted = interrupted
+
+    async def _ask_all(self, producer: Any, reader: LogReader, interruption: Interruption) -> None:
+        pace = Pace(self._order.rate, _BATCH)
+        for first in range(0, len(self._order.asks), pace.batch):
+            interruption.check()
+            await self._ask(producer, self._order.asks[first : first + pace.batch])
+            await self._look(reader)
+            await pace.wait(self._progress.sent, interruption)
+
+    async def _ask(self, producer: Any, asks: Sequence[Ask]) -> None:
+        """Send one batch, whole; return when the brokers have it."""
+        acknowledged = [await self._send(producer, ask) for ask in asks]
+        try:
+            await asyncio.gather(*acknowledged)
+        except KafkaError as failure:
+            raise BrokerUnreachable(self._source.settings, failure) from None
+        self._progress.sent += len(asks)
+        self._progress.changed()
+
+    async def _send(self, producer: Any, ask: Ask) -> "asyncio.Future[Any]":
+        request_id = uuid.uuid4().hex
+        self._requests[ask.run_id] = request_id
+        envelope = Envelope(
+            run_id=ask.run_id, event_id=request_id, type=Resumed.kind, epoch=ask.epoch
+        )
+        sent: asyncio.Future[Any] = await producer.send(
+            self._source.topics.runs,
+            key=ask.run_id.encode(),
+            value=Resumed(reason=self._order.reason).encode(),
+            headers=envelope.headers(),
+            partition=ask.partition,
+        )
+        return sent
+
+    async def _listen(self, reader: LogReader, interruption: Interruption) -> None:
+        heard = time.monotonic()
+        while not self._is_over():
+            interruption.check()
+            before = self._progress.answered, self._progress.ended
+            await self._look(reader)
+            if before != (self._progress.answered, self._progress.ended):
+                heard = time.monotonic()
+            elif self._gives_up(time.monotonic() - heard):
+                return
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    def _is_over(self) -> bool:
+        progress = self._progress
+        if progress.answered < progress.total:
+            return False
+        return not self._order.wait or progress.ended == progress.resumed
+
+    def _gives_up(self, silent_seconds: float) -> bool:
+        # Runs that were taken up take as long as they take.
+        answered = self._progress.answered == self._progress.total
+        return not answered and silent_seconds > self._order.patience_seconds
+
+    async def _look(self, reader: LogReader) -> None:
+        """Read on, and count anew what is known."""
+        ends = await reader.ends(self._read_to)
+        await reader.follow(self._read_to, self._log.take, ends)
+        self._read_to = ends
+        self._count()
+        self._progress.changed()
+
+    def _count(self) -> None:
+        progress = self._progress
+        progress.resumed, progress.outcomes = 0, Counter()
+        progress.refused.clear()
+        for ask in (*self._order.asks, *self._order.following):
+            if run := self._log.get(ask.run_id):
+                self._count_run(run, ask)
+
+    def _count_run(self, run: Run, ask: Ask) -> None:
+        progress = self._progress
+        request = run.requests.get(self._requests.get(run.id, ""))
+        # Whoever asked: a request that came second is refused, and its run goes on.
+        if run.has_reached(ask.epoch):
+            progress.resumed += 1
+            if self._order.wait and run.outcome != RUNNING:
+                progress.outcomes[run.outcome] += 1
+        elif request is not None and request.refused:
+            progress.refused[run.id] = request.refused
+
+
+async def run(source: Source, found: Found, order: Order, progress: Progress) -> None:
+    """Resume the runs of *order*, from what was *found*; *progress* tells what came of it.
+
+    Raises BrokerUnreachable.
+    """
+    producer = Clients(source.settings).producer(enable_idempotence=True)
+    try:
+        await producer.start()
+        await Redrive(source, found, order, progress).run(producer)
+    except (KafkaError, OSError) as failure:
+        raise BrokerUnreachable(source.settings, failure) from None
+    finally:
+        await producer.stop()

@@ -1,0 +1,78 @@
+"""Reading a step group's dead letters, and of `runs` what tells how they stand by now."""
+
+import time
+from dataclasses import dataclass
+
+from fleet.cli.shared import times
+from fleet.control import log_reader
+from fleet.control.dead import letters as dead_letters
+from fleet.control.dead.letters import Filter, Letter, Standing
+from fleet.control.log_reader import LogReader, Offsets, Source
+from fleet.control.runs.log import RunLog
+from fleet.records.errors import FleetError
+from fleet.records.log import Delivered
+
+
+class NoSuchLetter(FleetError):
+    """Raised when no dead letter is where one is asked for."""
+
+    exit_code = 2
+
+    def __init__(self, place: tuple[int, int], topic: str) -> None:
+        super().__init__(
+            f"{topic} has no dead letter at {place[0]}:{place[1]}; `fleet dead list` shows those "
+            "that are there"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Letters that were looked for, and the log that they were compared with."""
+
+    standings: list[Standing]
+    log: RunLog
+    #: Up to where `runs` was read.
+    read_to: Offsets
+
+
+async def look(source: Source, wanted: Filter) -> Found:
+    """Read the letters that *wanted* takes and how they stand.
+
+    Raises BrokerUnreachable, TopicsMissing and TopicsMismatched.
+    """
+    count = await source.partitions()
+    letters: list[Letter] = []
+
+    def take(record: Delivered) -> None:
+        if letter := dead_letters.parse(record):
+            letters.append(letter)
+
+    since_ms = times.milliseconds(wanted.since) if wanted.since else None
+    async with LogReader(source.settings) as reader:
+        tps = log_reader.partitions(source.topics.dead, count)
+        await reader.read(tps, take, since_ms=since_ms)
+        log = RunLog(only=dead_letters.run_ids(letters))
+        # A letter stands in the partition of its run.
+        concerned = {each.partition for each in letters}
+        read_to = await reader.read(
+            log_reader.partitions(source.topics.runs, sorted(concerned)), log.take
+        )
+    every = dead_letters.standings(letters, log, time.time(), source.keep_days)
+    return Found([each for each in every if wanted.takes(each.letter)], log, read_to)
+
+
+async def one(source: Source, place: tuple[int, int]) -> Delivered:
+    """Return the record of one letter; raise NoSuchLetter, and what `look` raises."""
+    partition, offset = place
+    if partition >= await source.partitions():
+        raise NoSuchLetter(place, source.topics.dead)
+    found: list[Delivered] = []
+    [tp] = log_reader.partitions(source.topics.dead, [partition])
+    async with LogReader(source.settings) as reader:
+        ends = await reader.ends([tp])
+        begins = await reader.begins([tp])
+        if begins[tp] <= offset < ends[tp]:
+            await reader.follow({tp: offset}, found.append, {tp: offset + 1})
+    if not found or dead_letters.parse(found[0]) is None:
+        raise NoSuchLetter(place, source.topics.dead)
+    return found[0]

@@ -1,0 +1,20 @@
+"""The steps of the workflows that are installed here; a broker knows none."""
+
+from importlib import metadata
+
+from fleet.control import workflows
+from fleet.records.errors import FleetError
+from fleet.workflow import definition
+
+
+def by_group() -> dict[tuple[str, str], list[str]]:
+    """Return step names by workflow and group; what cannot be imported is left out."""
+    found = {}
+    for entry in metadata.entry_points(group=workflows.ENTRY_POINTS):
+        try:
+            workflow = workflows.find(entry.value)
+            steps = [step.name for step in definition.graph(workflow).steps]
+        except FleetError:
+            continue
+        found[workflow.workflow_name, workflow.group_name] = steps
+    return found

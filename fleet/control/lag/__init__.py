@@ -1,0 +1,1 @@
+"""How far step groups are behind, for people and for Prometheus."""

@@ -1,0 +1,175 @@
+"""
+Lag for Prometheus, also where no worker runs: a small web server that looks at the broker.
+
+A scrape looks by itself, so what it shows is as old as the scrape and not as the last round.
+Without scrapes it looks every few seconds, so that it knows whether the broker answers. When a look
+fails the lag is gone from the page, and `fleet_exporter_up` is 0.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+
+from aiohttp import web
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from fleet.config import logs
+from fleet.config.settings import Settings
+from fleet.control.interruption import Interruption
+from fleet.control.lag.exporter_metrics import ExporterMetrics
+from fleet.control.lag.reader import GroupLag, Observatory
+from fleet.kafka.clients import BrokerUnreachable
+from fleet.records.errors import FleetError
+
+#: Scrapes that come within so many seconds of each other share a look: several Prometheus servers.
+SHARED_SECONDS = 1.0
+
+_log = logs.get_logger("exporter")
+
+
+class PortTaken(FleetError):
+    """Raised when the exporter cannot listen where it is told to."""
+
+    exit_code = 2
+
+    def __init__(self, host: str, port: int, reason: OSError) -> None:
+        super().__init__(
+            f"cannot listen at {host}:{port} ({reason.strerror}); choose another --port or --host"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where to listen; port 0 is a free one."""
+
+    host: str
+    port: int
+
+
+class Exporter:
+    """Looks at the broker, and keeps what it saw last."""
+
+    def __init__(self, settings: Settings, every_seconds: float) -> None:
+        self.metrics = ExporterMetrics()
+        self._settings = settings
+        self._every_seconds = every_seconds
+        self._observatory: Observatory | None = None
+        self._looking = asyncio.Lock()
+        self._looked = -every_seconds
+        self._failure = ""
+        self._has_worked = False
+
+    @property
+    def unready(self) -> str:
+        """Why it cannot tell anything yet; empty once a look has worked.
+
+        Later outages of the broker are no reason: that it is away is what there is to tell.
+        """
+        return "" if self._has_worked else self._failure or "the broker was not looked at yet"
+
+    async def run(self) -> None:
+        """Look at least as often as asked, until cancelled."""
+        try:
+            while True:
+                await self.refresh(self._every_seconds)
+                await asyncio.sleep(max(SHARED_SECONDS, self._every_seconds - self._age()) / 2)
+        finally:
+            await self._disconnect()
+
+    async def refresh(self, seconds: float = SHARED_SECONDS) -> None:
+        """Look, unless the last look was less than *seconds* ago."""
+        async with self._looking:
+            if self._age() < seconds:
+                return
+            began = time.monotonic()
+            groups = await self._look()
+            self._looked = time.monotonic()
+            self.metrics.looked(groups, self._looked - began)
+
+    def _age(self) -> float:
+        return time.monotonic() - self._looked
+
+    async def _look(self) -> list[GroupLag] | None:
+        try:
+            groups = await (await self._connected()).look()
+        except BrokerUnreachable as failure:
+            self._note(str(failure))
+        except Exception as failure:  # noqa: BLE001 - one that ends tells nothing at all
+            _log.exception("look_failed")
+            self._note(repr(failure))
+        else:
+            self._note("")
+            return groups
+        await self._disconnect()
+        return None
+
+    def _note(self, failure: str) -> None:
+        if failure and not self._failure:
+            _log.warning("broker_lost", reason=failure)
+        elif not failure and (self._failure or not self._has_worked):
+            _log.info("broker_seen", broker=self._settings.broker)
+        self._failure = failure
+        self._has_worked = self._has_worked or not failure
+
+    async def _connected(self) -> Observatory:
+        if self._observatory is None:
+            self._observatory = await Observatory(self._settings).__aenter__()
+        return self._observatory
+
+    async def _disconnect(self) -> None:
+        observatory, self._observatory = self._observatory, None
+        if observatory is not None:
+            with suppress(Exception):
+                await observatory.close()
+
+
+async def serve(
+    settings: Settings, place: Place, every_seconds: float, ready: Callable[[str], object]
+) -> None:
+    """Serve until SIGTERM or SIGINT; *ready* hears the address. Raises PortTaken."""
+    interruption = Interruption()
+    exporter = Exporter(settings, every_seconds)
+    async with _listening(exporter, place) as address:
+        ready(address)
+        looking = asyncio.create_task(exporter.run())
+        await interruption.wait()
+        looking.cancel()
+        await asyncio.wait([looking])
+
+
+@asynccontextmanager
+async def _listening(exporter: Exporter, place: Place) -> AsyncIterator[str]:
+    runner = web.AppRunner(_pages(exporter), access_log=None)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, place.host, place.port, shutdown_timeout=1.0)
+        try:
+            await site.start()
+        except OSError as failure:
+            raise PortTaken(place.host, place.port, failure) from None
+        port = runner.addresses[0][1]
+        yield f"http://{f'[{place.host}]' if ':' in place.host else place.host}:{port}"
+    finally:
+        await runner.cleanup()
+
+
+def _pages(exporter: Exporter) -> web.Application:
+    async def metrics(_: web.Request) -> web.Response:
+        await exporter.refresh()
+        page = generate_latest(exporter.metrics.registry)
+        return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def live(_: web.Request) -> web.Response:
+        return web.json_response({"live": True})
+
+    async def ready(_: web.Request) -> web.Response:
+        reason = exporter.unready
+        return web.json_response(
+            {"ready": not reason, "reason": reason}, status=503 if reason else 200
+        )
+
+    app = web.Application()
+    app.add_routes([web.get("/metrics", metrics), web.get("/live", live), web.get("/ready", ready)])
+    return app

@@ -1,0 +1,191 @@
+"""
+Where a step group is in its inputs, as its own state says.
+
+The position records of the state topic are the truth about what is done; the group's offsets follow
+them while a worker runs, and stop where it was when it was killed. A state topic may be long, so it
+is read from its end backwards, no further than to the time from which a position could matter.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from aiokafka import TopicPartition
+from pydantic_core import from_json
+
+from fleet.control.lag.log_spans import Spans
+from fleet.records import state
+
+#: How many offsets of one state partition are read for one look at most. A group whose state grows
+#: faster than that between two of its positions has a worker, and so offsets to go by.
+MOST_OFFSETS = 20_000
+#: How many are read first, and how many times more in each further step.
+_FIRST_OFFSETS = 500
+_FACTOR = 4
+#: Partitions are led by brokers whose clocks may differ by so much, in milliseconds.
+_CLOCKS_MS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """What of one input partition is not done: the *pending* offsets, and all from *next* on."""
+
+    next: int
+    pending: frozenset[int] = frozenset()
+
+    @classmethod
+    def decode(cls, value: bytes) -> Self:
+        """Read a position record, as `Frontier.encode` writes it."""
+        following, pending, *_ = from_json(value)
+        return cls(following, frozenset(pending))
+
+    @property
+    def lowest(self) -> int:
+        """The frontier."""
+        return min(self.pending, default=self.next)
+
+    def is_open(self, offset: int) -> bool:
+        """Whether a record at *offset* is not done."""
+        return offset >= self.next or offset in self.pending
+
+    def since(self, begin: int) -> Self:
+        """Return the position in a log that begins at *begin*: what is gone is nobody's work."""
+        kept = frozenset(each for each in self.pending if each >= begin)
+        return type(self)(max(self.next, begin), kept)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What was found: the position, if any, in the state from *floor* up to *end*."""
+
+    floor: int
+    end: int
+    position: Position | None
+
+
+class Positions:
+    """The position records of one step group, and what was read of them before."""
+
+    def __init__(self, state_topic: str, spans: Spans) -> None:
+        self._topic = state_topic
+        self._spans = spans
+        self._known: dict[TopicPartition, _Known] = {}
+
+    def known(self, tp: TopicPartition) -> Position | None:
+        """Return the position in an input partition that was found last."""
+        known = self._known.get(tp)
+        return known.position if known else None
+
+    async def find(self, since_ms: Mapping[TopicPartition, int]) -> dict[TopicPartition, Position]:
+        """Return the newest position in each input partition, if it was written since that time."""
+        searches = await self._searches(since_ms)
+        while running := [each for each in searches if each.is_running]:
+            for each in running:
+                each.step()
+            wanted = [each for each in running if each.low < each.high]
+            await self._spans.read(
+                {each.tp: (each.low, each.high) for each in wanted}, _take(wanted)
+            )
+            for each in running:
+                each.end_step()
+        for search in searches:
+            self._note(search)
+        return {tp: found for tp in since_ms if (found := self.known(tp)) is not None}
+
+    async def _searches(self, since_ms: Mapping[TopicPartition, int]) -> list["_Search"]:
+        times: dict[TopicPartition, int] = {}
+        for tp, moment in since_ms.items():
+            mine = TopicPartition(self._topic, tp.partition)
+            times[mine] = min(times.get(mine, moment), moment - _CLOCKS_MS)
+        if not times:
+            return []
+        ends = await self._spans.ends(list(times))
+        floors = await self._spans.from_times(times)
+        return [
+            _Search(
+                tp,
+                ends[tp],
+                {
+                    each: self._floor(each, floors.get(tp, ends[tp]))
+                    for each in since_ms
+                    if each.partition == tp.partition
+                },
+            )
+            for tp in times
+        ]
+
+    def _floor(self, tp: TopicPartition, floor: int) -> int:
+        """Return from where on there may be something new about an input partition."""
+        known = self._known.get(tp)
+        return known.end if known and known.floor <= floor <= known.end else floor
+
+    def _note(self, search: "_Search") -> None:
+        for tp, floor in search.floors.items():
+            found, known = search.found.get(tp.topic), self._known.get(tp)
+            goes_on = known is not None and known.end == floor
+            if found is not None:
+                self._known[tp] = _Known(floor, search.end, found)
+            elif not search.is_complete(tp):
+                # It was not read through, and what was known may be outdated.
+                self._known.pop(tp, None)
+            elif goes_on and known is not None:
+                self._known[tp] = _Known(known.floor, search.end, known.position)
+            else:
+                self._known[tp] = _Known(floor, search.end, None)
+
+
+class _Search:
+    """One state partition, read backwards until there is a position in every topic wanted."""
+
+    def __init__(self, tp: TopicPartition, end: int, floors: dict[TopicPartition, int]) -> None:
+        self.tp = tp
+        self.end = end
+        #: By input partition: from where on a position is wanted.
+        self.floors = floors
+        self.found: dict[str, Position] = {}
+        self.low = self.high = end
+        self._size = _FIRST_OFFSETS
+        self._here: dict[str, Position] = {}
+        self._keys = {state.position_key(tp.topic): tp.topic for tp in floors}
+
+    @property
+    def is_running(self) -> bool:
+        """Whether to read on."""
+        return self._missing_from() < self.low and self.end - self.low < MOST_OFFSETS
+
+    def is_complete(self, tp: TopicPartition) -> bool:
+        """Whether everything that may be about an input partition was read."""
+        return self.low <= self.floors[tp]
+
+    def step(self) -> None:
+        """Choose what to read next."""
+        self.high = self.low
+        self.low = max(self._missing_from(), self.high - self._size, self.end - MOST_OFFSETS)
+        self._size *= _FACTOR
+
+    def take(self, key: bytes | None, value: bytes | None) -> None:
+        """Take a record; the last one of a key counts."""
+        topic = self._keys.get(key or b"")
+        if topic is not None and value is not None:
+            self._here[topic] = Position.decode(value)
+
+    def end_step(self) -> None:
+        """Keep what this step found and a later stretch of the log has not."""
+        self.found = self._here | self.found
+        self._here = {}
+
+    def _missing_from(self) -> int:
+        return min(
+            (floor for tp, floor in self.floors.items() if tp.topic not in self.found),
+            default=self.end,
+        )
+
+
+def _take(searches: Iterable[_Search]) -> Callable[[TopicPartition, Any], bool]:
+    by_tp = {each.tp: each for each in searches}
+
+    def take(tp: TopicPartition, record: Any) -> bool:
+        by_tp[tp].take(record.key, record.value)
+        return True
+
+    return take

@@ -1,0 +1,1 @@
+"""New runs from events in the log."""

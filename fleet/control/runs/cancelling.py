@@ -1,0 +1,198 @@
+"""
+Cancelling runs: one `cancelled` for each, of the epoch that the run is in, and what came of it.
+
+The log decides: a run is cancelled when ours is the first terminal record of its epoch. That is
+known from `runs` alone, without a worker.
+"""
+
+import asyncio
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiokafka.errors import KafkaError
+
+from fleet.control.interruption import Interrupted, Interruption
+from fleet.control.log_reader import LogReader, Offsets, Source
+from fleet.control.runs.log import RUNNING, Run, RunLog
+from fleet.kafka.clients import BrokerUnreachable, Clients
+from fleet.records.envelope import Envelope
+from fleet.records.errors import FleetError
+from fleet.records.lifecycle import Cancelled
+
+_BATCH = 100
+_LOOK_SECONDS = 0.1
+#: A transaction that hangs holds readers back for as long as the broker lets it, in seconds.
+_PATIENCE_SECONDS = 30.0
+
+
+class NotSeen(FleetError):
+    """Raised when what was written does not come to be read: a transaction holds it back."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(
+            f"{count} runs were asked to stop, and what came of it cannot be read yet; "
+            "`fleet runs list` shows it soon"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The runs that are meant, by what can be done about them."""
+
+    open: list[Run]
+    #: They have ended already.
+    ended: list[Run]
+    unknown: list[str]
+    #: Open ones that were left out.
+    left: int = 0
+
+    @property
+    def overtaken(self) -> list[Run]:
+        """Those that ended otherwise than by being cancelled."""
+        return [run for run in self.ended if run.outcome != Cancelled.kind]
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far it is; *changed* is called at each change."""
+
+    total: int = 0
+    #: Ids of the runs that ended with ours.
+    cancelled: list[str] = field(default_factory=list)
+    #: Ids of those that ended, or were resumed, before it; with how they stand.
+    overtaken: dict[str, str] = field(default_factory=dict)
+    interrupted: Interrupted | None = None
+    changed: Callable[[], object] = lambda: None
+
+    @property
+    def known(self) -> int:
+        """Runs of which it is known what came of it."""
+        return len(self.cancelled) + len(self.overtaken)
+
+
+def select(log: RunLog, run_ids: Iterable[str]) -> Selection:
+    """Sort runs that were named by what can be done about them."""
+    named = list(dict.fromkeys(run_ids))
+    known = [run for each in named if (run := log.get(each))]
+    return Selection(
+        open=[run for run in known if run.outcome == RUNNING],
+        ended=[run for run in known if run.outcome != RUNNING],
+        unknown=[each for each in named if log.get(each) is None],
+    )
+
+
+def select_open(log: RunLog, limit: int, started_before: float | None = None) -> Selection:
+    """Take open runs, the oldest first, at most *limit* of them."""
+    found = [
+        run
+        for run in log
+        if run.outcome == RUNNING
+        and run.started_at is not None
+        and (started_before is None or run.started_at < started_before)
+    ]
+    found.sort(key=lambda run: run.started_at or 0.0)
+    return Selection(found[:limit], [], [], left=max(0, len(found) - limit))
+
+
+class Cancelling:
+    """Runs that are being cancelled."""
+
+    def __init__(self, source: Source, log: RunLog, read_to: Offsets, progress: Progress) -> None:
+        self._source = source
+        self._log = log
+        self._read_to = dict(read_to)
+        self._progress = progress
+        #: Where our record of each run stands.
+        self._offsets: dict[str, int] = {}
+
+    async def run(self, producer: Any, chosen: Sequence[Run], reason: str) -> None:
+        """Cancel *chosen* in batches; Ctrl-C ends it after the one under way."""
+        self._progress.total = len(chosen)
+        interruption = Interruption()
+        async with LogReader(self._source.settings) as reader:
+            for first in range(0, len(chosen), _BATCH):
+                batch = {run: run.epoch for run in chosen[first : first + _BATCH]}
+                await self._send(producer, batch, Cancelled(reason=reason))
+                await self._watch(reader, batch)
+                if len(self._offsets) < len(chosen):
+                    interruption.check()
+
+    async def _send(self, producer: Any, batch: Mapping[Run, int], cancelled: Cancelled) -> None:
+        sent = [await self._append(producer, run, batch[run], cancelled) for run in batch]
+        acknowledged = await asyncio.gather(*sent)
+        for run, place in zip(batch, acknowledged, strict=True):
+            self._offsets[run.id] = place.offset
+
+    async def _append(
+        self, producer: Any, run: Run, epoch: int, cancelled: Cancelled
+    ) -> "asyncio.Future[Any]":
+        envelope = Envelope(
+            run_id=run.id, event_id=uuid.uuid4().hex, type=cancelled.kind, epoch=epoch
+        )
+        sent: asyncio.Future[Any] = await producer.send(
+            self._source.topics.runs,
+            key=run.id.encode(),
+            value=cancelled.encode(),
+            headers=envelope.headers(),
+            partition=run.partition,
+        )
+        return sent
+
+    async def _watch(self, reader: LogReader, batch: Mapping[Run, int]) -> None:
+        """Read until our records have been read: then it is known which of them count."""
+        until = time.monotonic() + _PATIENCE_SECONDS
+        left = set(batch)
+        while left:
+            ends = await reader.ends(self._read_to)
+            await reader.follow(self._read_to, self._log.take, ends)
+            self._read_to = ends
+            for run in [each for each in left if self._is_read(each)]:
+                left.remove(run)
+                self._note(run, batch[run])
+            self._progress.changed()
+            if left and time.monotonic() > until:
+                raise NotSeen(len(left))
+            if left:
+                await asyncio.sleep(_LOOK_SECONDS)
+
+    def _is_read(self, run: Run) -> bool:
+        return any(
+            tp.partition == run.partition and end > self._offsets[run.id]
+            for tp, end in self._read_to.items()
+        )
+
+    def _note(self, run: Run, epoch: int) -> None:
+        ours = self._offsets[run.id]
+        if any(each.offset == ours for each in run.ends):
+            self._progress.cancelled.append(run.id)
+        else:
+            resumed = run.epoch > epoch and run.outcome == RUNNING
+            self._progress.overtaken[run.id] = "resumed" if resumed else run.outcome
+
+
+async def cancel(
+    source: Source,
+    chosen: Sequence[Run],
+    reason: str,
+    *,
+    known: tuple[RunLog, Offsets],
+    progress: Progress,
+) -> None:
+    """Cancel runs and return when what came of it is in the log.
+
+    *known*: the log that they were chosen from and up to where it was read. Raises
+    BrokerUnreachable and NotSeen.
+    """
+    producer = Clients(source.settings).producer(enable_idempotence=True)
+    try:
+        await producer.start()
+        await Cancelling(source, *known, progress).run(producer, chosen, reason)
+    except Interrupted as interrupted:
+        progress.interrupted = interrupted
+    except (KafkaError, OSError) as failure:
+        raise BrokerUnreachable(source.settings, failure) from None
+    finally:
+        await producer.stop()

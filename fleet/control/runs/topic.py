@@ -1,0 +1,144 @@
+"""Reading a workflow's runs, and all that its topics tell of one of them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from pydantic import ValidationError
+
+from fleet.control import log_reader
+from fleet.control.dead import letters as dead_letters
+from fleet.control.dead.letters import Letter
+from fleet.control.log_reader import LogReader, Offsets, Source
+from fleet.control.runs.log import Run, RunLog
+from fleet.records import envelope as envelopes
+from fleet.records.envelope import BrokenEnvelope
+from fleet.records.errors import FleetError
+from fleet.records.lifecycle import Completed, StepRecord
+from fleet.records.log import Delivered
+from fleet.records.partitions import partition_of
+from fleet.workflow import definition
+
+#: A run's first step record is not older than its `started` by more than brokers' clocks differ.
+_CLOCKS_MS = 300_000
+
+
+class NoSuchRun(FleetError):
+    """Raised when nothing is known of a run."""
+
+    exit_code = 2
+
+    def __init__(self, run_id: str, topic: str) -> None:
+        super().__init__(
+            f"{topic} has no run {run_id!r}: it has not begun (is a worker running?), is older "
+            "than the topic's retention, or has another id; `fleet runs list` shows those there are"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One attempt of a step, with the epoch of the run."""
+
+    epoch: int
+    record: StepRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """An event of a run, with what is in it."""
+
+    topic: str
+    offset: int
+    at: float
+    event_id: str
+    parent_id: str
+    type: str
+    value: str
+
+
+@dataclass(slots=True)
+class Story:
+    """Everything about one run."""
+
+    run: Run
+    steps: list[Step] = field(default_factory=list)
+    letters: list[Letter] = field(default_factory=list)
+    #: The events and the result; only where they were asked for.
+    values: list[Value] = field(default_factory=list)
+
+
+async def runs(source: Source, only: Iterable[str] | None = None) -> tuple[RunLog, Offsets]:
+    """Read the runs of a workflow, or some of them; return them and up to where they were read.
+
+    Raises BrokerUnreachable, TopicsMissing and TopicsMismatched.
+    """
+    count = await source.partitions()
+    wanted = None if only is None else list(only)
+    numbers = range(count) if wanted is None else {partition_of(each, count) for each in wanted}
+    log = RunLog(only=wanted)
+    async with LogReader(source.settings) as reader:
+        tps = log_reader.partitions(source.topics.runs, sorted(numbers))
+        return log, await reader.read(tps, log.take)
+
+
+async def story(source: Source, run_id: str, *, with_values: bool) -> Story:
+    """Read everything about one run; raise NoSuchRun, and what `runs` raises."""
+    log, _ = await runs(source, [run_id])
+    run = log.get(run_id)
+    if run is None:
+        raise NoSuchRun(run_id, source.topics.runs)
+    found = Story(run)
+    topics, types = source.topics, sorted(definition.graph(source.workflow).accepting)
+    since_ms = round(run.started_at * 1000) - _CLOCKS_MS if run.started_at else None
+    async with LogReader(source.settings) as reader:
+        await _read(reader, [topics.history, topics.dead], found, since_ms)
+        if with_values:
+            # A start event may have waited long for a worker.
+            events = [*map(topics.event, types), topics.inbox, topics.runs]
+            await _read(reader, events, found, None)
+    found.steps.sort(key=lambda each: each.record.started)
+    found.values.sort(key=lambda each: each.at)
+    return found
+
+
+async def _read(
+    reader: LogReader, topics: Iterable[str], story: Story, since_ms: int | None
+) -> None:
+    key = story.run.id.encode()
+
+    def take(record: Delivered) -> None:
+        if record.key == key:
+            _add(story, record)
+
+    tps = [tp for topic in topics for tp in log_reader.partitions(topic, [story.run.partition])]
+    await reader.read(tps, take, since_ms=since_ms)
+
+
+def _add(story: Story, record: Delivered) -> None:
+    if letter := dead_letters.parse(record):
+        story.letters.append(letter)
+        return
+    try:
+        envelope = envelopes.parse(record.headers)
+        if envelope.type == StepRecord.kind and record.topic.endswith(".history"):
+            step = StepRecord.decode(record.value or b"")
+            story.steps.append(Step(envelope.epoch, step))
+        elif not record.topic.endswith(".runs") or envelope.type == Completed.kind:
+            story.values.append(_value(record, envelope))
+    except (BrokenEnvelope, ValidationError):
+        return
+
+
+def _value(record: Delivered, envelope: envelopes.Envelope) -> Value:
+    type_name, value = envelope.type, (record.value or b"").decode(errors="replace")
+    if record.topic.endswith(".runs"):
+        result = Completed.model_validate_json(record.value or b"")
+        type_name, value = result.event_type, result.event
+    return Value(
+        topic=record.topic,
+        offset=record.offset,
+        at=record.appended_ms / 1000,
+        event_id=envelope.event_id,
+        parent_id=envelope.parent_id,
+        type=type_name,
+        value=value,
+    )

@@ -1,0 +1,120 @@
+"""
+Start events from words: `key=value` and `key:=JSON`.
+
+A start event that declares its fields decides what a word means: text where text fits, else what
+the text is as JSON. A plain StartEvent takes anything, so there a word is text unless `:=` says
+otherwise; guessing would turn the topic "2024" into a number for some runs and not for others.
+"""
+
+import json
+from collections.abc import Iterable
+from typing import Any, NoReturn
+
+from pydantic import ValidationError
+
+from fleet.api.workflow import Workflow
+from fleet.records.errors import FleetError
+from fleet.records.events import Event
+from fleet.workflow import definition
+from fleet.workflow.errors import WorkflowConfigurationError
+
+
+class UnreadableField(FleetError):
+    """Raised when a word gives no field of a start event."""
+
+    exit_code = 2
+
+
+class FieldsRefused(FleetError):
+    """Raised when the fields do not make the workflow's start event."""
+
+    exit_code = 2
+
+    def __init__(self, refused: WorkflowConfigurationError) -> None:
+        super().__init__(f"{refused}; give each as key=value, or as key:=JSON")
+
+
+def start_event(workflow: type[Workflow], words: Iterable[str]) -> Event:
+    """Return the start event that *words* describe.
+
+    Raises UnreadableField, FieldsRefused, and WorkflowValidationError where the workflow itself is
+    not valid.
+    """
+    start = definition.graph(workflow).start
+    fields = _fitted(start, _read(words))
+    try:
+        return definition.start_event(workflow, None, fields)
+    except WorkflowConfigurationError as refused:
+        raise FieldsRefused(refused) from None
+
+
+def _read(words: Iterable[str]) -> dict[str, Any]:
+    """Return the fields; those given as plain text are of the type `_Text`."""
+    fields: dict[str, Any] = {}
+    for word in words:
+        name, value = _field(word)
+        if name in fields:
+            raise UnreadableField(f"the field {name} is given twice; give it once")
+        fields[name] = value
+    return fields
+
+
+class _Text(str):
+    """A value that was written without saying what it is."""
+
+    __slots__ = ()
+
+
+def _field(word: str) -> tuple[str, Any]:
+    key, equals, value = word.partition("=")
+    name = key.removesuffix(":")
+    if not equals or not name:
+        raise UnreadableField(
+            f"{word!r} is not of the form key=value; for example topic=pirates, or "
+            "count:=3 for a value that is JSON"
+        )
+    if name == key:
+        return name, _Text(value)
+    try:
+        return name, _json(value)
+    except ValueError as failure:
+        raise UnreadableField(
+            f"the value of {word!r} is not JSON ({failure}); write {name}={value} to give it as "
+            "text"
+        ) from None
+
+
+def _fitted(start: type[Event], fields: dict[str, Any]) -> dict[str, Any]:
+    """Read as JSON what *start* does not take as text."""
+    try:
+        start(**_plain(fields))
+    except ValidationError as failure:
+        unfit = {error["loc"][0] for error in failure.errors() if error["loc"]}
+        return _plain(
+            {name: _other(value) if name in unfit else value for name, value in fields.items()}
+        )
+    return _plain(fields)
+
+
+def _plain(fields: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: str(value) if isinstance(value, _Text) else value for name, value in fields.items()
+    }
+
+
+def _other(value: Any) -> Any:
+    """Return what a text is as JSON, or the text itself."""
+    if not isinstance(value, _Text):
+        return value
+    try:
+        return _json(value)
+    except ValueError:
+        return value
+
+
+def _json(text: str) -> Any:
+    return json.loads(text, parse_constant=_refuse)
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"JSON has no {constant}")

@@ -1,0 +1,183 @@
+"""
+Finding a workflow by the name that people give it: `module:Class`, or an entry point.
+
+A wrong name is a sentence with the names that would have been right. A module that fails to import
+is told by its cause and the user's own line, not by our stack.
+"""
+
+import difflib
+import importlib
+import os
+import re
+import sys
+import traceback
+from collections.abc import Iterable, Mapping
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+from typing import TypeGuard
+
+from fleet.api.workflow import Workflow
+from fleet.records.errors import FleetError
+
+#: Where packages name their workflows: `joke = "fleet.joke:JokeFlow"`.
+ENTRY_POINTS = "fleet.workflows"
+
+_MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+
+
+class UnknownWorkflow(FleetError):
+    """Raised when a name is neither `module:Class` nor an entry point's."""
+
+    exit_code = 2
+
+    def __init__(self, name: str, known: Mapping[str, str]) -> None:
+        near = difflib.get_close_matches(name, known, n=1)
+        listed = ", ".join(f"{each} ({target})" for each, target in sorted(known.items()))
+        super().__init__(
+            f"no workflow is called {name!r}{f'; did you mean {near[0]}?' if near else '.'} "
+            f"Installed ones: {listed or 'none'}; any other is written module:Class"
+        )
+
+
+class AmbiguousWorkflow(FleetError):
+    """Raised when several installed packages call different workflows the same."""
+
+    exit_code = 2
+
+    def __init__(self, name: str, targets: Iterable[str]) -> None:
+        super().__init__(
+            f"several installed packages have a workflow {name!r}; write which one is meant: "
+            f"{' or '.join(sorted(targets))}"
+        )
+
+
+class NoSuchModule(FleetError):
+    """Raised when there is no module of that name."""
+
+    exit_code = 2
+
+    def __init__(self, module: str) -> None:
+        super().__init__(
+            f"there is no module {module!r} in {Path.cwd()} or among the installed packages; go to "
+            "the folder it is in, or install its package"
+        )
+
+
+class BrokenModule(FleetError):
+    """Raised when the module of a workflow is there and fails to import."""
+
+    def __init__(self, module: str, failure: BaseException) -> None:
+        super().__init__(
+            f"the module {module!r} cannot be imported: {_cause(failure)}{_place(failure)}; "
+            f"`python -c 'import {module}'` shows the whole stack"
+        )
+
+
+class NotAWorkflow(FleetError):
+    """Raised when what a name points to is no workflow class."""
+
+    exit_code = 2
+
+    def __init__(self, module: ModuleType, attribute: str, found: str) -> None:
+        there = [name for name, value in vars(module).items() if is_workflow(value)]
+        listed = ", ".join(f"{module.__name__}:{name}" for name in there)
+        super().__init__(
+            f"{module.__name__}:{attribute} is {found}; "
+            + (f"the workflows there: {listed}" if there else "no workflow class is there")
+        )
+
+
+def find(name: str) -> type[Workflow]:
+    """Return the workflow class that *name* means; the current directory is searched for modules.
+
+    Raises UnknownWorkflow, AmbiguousWorkflow, NoSuchModule, BrokenModule, NotAWorkflow, and what
+    Fleet itself raises while the module is imported, such as WorkflowValidationError.
+    """
+    target = name if ":" in name else _target(name)
+    module, _, attribute = target.partition(":")
+    if not _MODULE.fullmatch(module):
+        raise UnknownWorkflow(name, _known())
+    return _member(_imported(module), attribute)
+
+
+def is_workflow(value: object) -> TypeGuard[type[Workflow]]:
+    """Tell whether *value* is a workflow class, as opposed to the base of all of them."""
+    return isinstance(value, type) and issubclass(value, Workflow) and value is not Workflow
+
+
+def _target(name: str) -> str:
+    targets = {entry.value for entry in metadata.entry_points(group=ENTRY_POINTS, name=name)}
+    if not targets:
+        raise UnknownWorkflow(name, _known())
+    if len(targets) > 1:
+        raise AmbiguousWorkflow(name, targets)
+    return targets.pop()
+
+
+def _known() -> dict[str, str]:
+    return {entry.name: entry.value for entry in metadata.entry_points(group=ENTRY_POINTS)}
+
+
+def _imported(module: str) -> ModuleType:
+    # As `faust -A` does: the installed program has its own folder there, not the user's.
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        return importlib.import_module(module)
+    except FleetError:
+        raise
+    except ModuleNotFoundError as failure:
+        if failure.name and f"{module}.".startswith(f"{failure.name}."):
+            raise NoSuchModule(module) from None
+        raise BrokenModule(module, failure) from failure
+    # A module runs whatever its author wrote, also sys.exit().
+    except (Exception, SystemExit) as failure:
+        raise BrokenModule(module, failure) from failure
+
+
+def _member(module: ModuleType, path: str) -> type[Workflow]:
+    found: object = module
+    for name in path.split("."):
+        found = getattr(found, name, None)
+    if not is_workflow(found):
+        raise NotAWorkflow(module, path, _kind(found))
+    return found
+
+
+def _kind(found: object) -> str:
+    if found is None:
+        return "not there"
+    if isinstance(found, type):
+        return "a class that is no Workflow"
+    return f"an object of type {type(found).__name__} and no workflow class"
+
+
+def _cause(failure: BaseException) -> str:
+    if isinstance(failure, ModuleNotFoundError) and failure.name:
+        return f"it needs the module {failure.name!r}, which is not installed"
+    if isinstance(failure, SyntaxError):
+        return f"{type(failure).__name__}: {failure.msg}"
+    return f"{type(failure).__name__}: {failure}".removesuffix(": ")
+
+
+def _place(failure: BaseException) -> str:
+    """Say which line failed: the innermost of the user's own, else the innermost of all."""
+    if isinstance(failure, SyntaxError) and failure.filename:
+        return f" ({_shown(failure.filename)}, line {failure.lineno})"
+    frames = [
+        frame
+        for frame in traceback.extract_tb(failure.__traceback__)
+        if not frame.filename.startswith("<") and frame.filename != __file__
+    ]
+    own = [frame for frame in frames if _is_own(frame.filename)] or frames
+    return f" ({_shown(own[-1].filename)}, line {own[-1].lineno})" if own else ""
+
+
+def _is_own(filename: str) -> bool:
+    path = Path(filename)
+    return path.is_relative_to(Path.cwd()) and "site-packages" not in path.parts
+
+
+def _shown(filename: str) -> str:
+    return os.path.relpath(filename) if _is_own(filename) else filename

@@ -1,0 +1,136 @@
+"""
+One node of Apache Kafka as a process: its data formatted, the process launched, its answer awaited.
+
+Nothing here knows about users, states and locks; `kafka` does.
+"""
+
+import base64
+import subprocess
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fleet.dev import processes
+from fleet.dev.kafka import java, logs, probe
+from fleet.dev.kafka.folder import Folder
+from fleet.dev.processes import Process
+from fleet.records.errors import FleetError
+
+#: A start takes 1 to 5 s; a machine that does other things at once takes longer.
+START_SECONDS = 90.0
+FORMAT_SECONDS = 60.0
+STOP_SECONDS = 20.0
+
+
+class FormatFailed(FleetError):
+    """Raised when the data folder cannot be made ready for Kafka."""
+
+    def __init__(self, folder: Folder, said: str) -> None:
+        super().__init__(
+            f"Kafka could not prepare {folder.data}: {said or 'it said nothing'}. `fleet dev down "
+            f"--purge --folder {folder.path}` removes it; --folder chooses another one"
+        )
+
+
+class BrokerDied(FleetError):
+    """Raised when a broker ends while it starts."""
+
+    def __init__(self, folder: Folder, lines: Sequence[str]) -> None:
+        evidence = "".join(f"\n  {line}" for line in lines) or " without a word"
+        super().__init__(
+            f"Kafka ended while it started in {folder.path}; `fleet dev logs --folder "
+            f"{folder.path}` shows all that it said:{evidence}"
+        )
+
+
+class BrokerSilent(FleetError):
+    """Raised when a broker runs and does not answer."""
+
+    permanent = False
+
+    def __init__(self, folder: Folder, port: int, pid: int) -> None:
+        super().__init__(
+            f"Kafka (process {pid}) did not answer at port {port} for {START_SECONDS:.0f} s; "
+            f"`fleet dev logs --folder {folder.path}` shows what it does, `fleet dev down "
+            f"--folder {folder.path}` ends it"
+        )
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """An Apache Kafka that can be run."""
+
+    version: str
+    classpath: tuple[Path, ...]
+    #: What makes Java start faster, see `kafka_warmup`.
+    options: tuple[str, ...] = ()
+
+
+def format_data(folder: Folder, kafka: Distribution) -> None:
+    """Make the data folder one of Kafka's, as a cluster of its own. Raises FormatFailed."""
+    arguments = ("format", "-t", _cluster_id(), "-c", folder.server_properties)
+    command = java.command(
+        kafka.classpath,
+        "kafka.tools.StorageTool",
+        *arguments,
+        options=(*kafka.options, *_options(folder), "-XX:TieredStopAtLevel=1"),
+    )
+    try:
+        done = subprocess.run(  # noqa: S603 - our own Java and jars
+            command,
+            env=java.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=FORMAT_SECONDS,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+    except subprocess.TimeoutExpired as failure:
+        raise FormatFailed(folder, f"not done after {FORMAT_SECONDS:.0f} s") from failure
+    if done.returncode:
+        raise FormatFailed(folder, done.stdout.strip().partition("\n")[0])
+
+
+def launch(folder: Folder, kafka: Distribution, heap_mb: int) -> Process:
+    """Start the node that the folder's configuration describes; it is not ready yet."""
+    command = java.command(
+        kafka.classpath,
+        "kafka.Kafka",
+        folder.server_properties,
+        options=(f"-Xmx{heap_mb}m", *kafka.options, *_options(folder)),
+    )
+    return processes.spawn(command, output=folder.java_log, environment=java.environment())
+
+
+def await_answer(folder: Folder, node: Process, port: int, *, log_begin: int = 0) -> None:
+    """Return when the node takes up work. Raises BrokerDied, BrokerSilent.
+
+    *log_begin* is the size of the log before the start, so that an older error is not blamed.
+    """
+    deadline = time.monotonic() + START_SECONDS
+    while not answers(folder, port):
+        if not node.is_alive():
+            raise BrokerDied(folder, logs.evidence(folder, log_begin))
+        if time.monotonic() > deadline:
+            raise BrokerSilent(folder, port, node.pid)
+        time.sleep(processes.POLL_SECONDS)
+
+
+def answers(folder: Folder, port: int) -> bool:
+    """Whether the broker of this folder, and no other, is ready at *port*."""
+    return folder.cluster_id is not None and probe.cluster_id(port) == folder.cluster_id
+
+
+def _options(folder: Folder) -> tuple[str, ...]:
+    return (
+        f"-Djava.io.tmpdir={folder.temporary}",
+        f"-Dlog4j2.configurationFile={folder.logging_properties}",
+    )
+
+
+def _cluster_id() -> str:
+    # A leading `-` would be read as an option.
+    return "F" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode()[1:22]

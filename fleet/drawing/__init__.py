@@ -1,0 +1,1 @@
+"""Draws the graph of a workflow: a page, or Mermaid text."""

@@ -1,0 +1,156 @@
+"""What a drawing tells about each node when it is chosen: types, fields, options, docstrings."""
+
+import types
+import typing
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic.fields import FieldInfo
+
+from fleet.drawing.picture import Kind, Picture, may_end, told
+from fleet.records.events import Event
+from fleet.workflow import definition
+from fleet.workflow.steps import DEFAULT_NUM_WORKERS, Step
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A line about a node: words, or the nodes it points to."""
+
+    name: str
+    words: str = ""
+    nodes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field of an event."""
+
+    name: str
+    type: str
+    #: `required`, or its default as Python writes it.
+    default: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What there is to tell about a node."""
+
+    what: str
+    facts: tuple[Fact, ...]
+    docstring: str = ""
+    #: None for what is no event.
+    fields: tuple[Field, ...] | None = None
+    #: Tells that an event takes fields beside those it declares.
+    takes_any: bool = False
+    #: What the drawing itself says below a step's name.
+    remark: str = ""
+
+
+def about(picture: Picture, node: int) -> About:
+    """Tell about *node* of *picture*."""
+    found = picture.nodes[node]
+    if isinstance(found.subject, Step):
+        return _step(found.subject, picture, node)
+    if found.subject is not None:
+        return _event(found.subject, picture, node)
+    return About(found.name, _marker(found.kind, picture, node))
+
+
+def _step(step: Step, picture: Picture, node: int) -> About:
+    ends = may_end(step, definition.graph(picture.workflow))
+    returns = [each for each in picture.after(node) if picture.nodes[each].subject is not None]
+    facts = (
+        Fact("takes", nodes=tuple(picture.before(node))),
+        Fact("returns", _returned(step, ends=ends), tuple(returns)),
+        Fact("num_workers", f"{step.options.num_workers} attempts at a time in each run"),
+        Fact("timeout", _timeout(step) or "none of its own"),
+        Fact("defined in", _home(step.function)),
+    )
+    return About("step", facts, told(step), remark=_remark(step, ends=ends))
+
+
+def _returned(step: Step, *, ends: bool) -> str:
+    if not step.returns:
+        return "None: its branch ends here, the run goes on"
+    return "or None, which ends its branch" if ends else ""
+
+
+def _remark(step: Step, *, ends: bool) -> str:
+    workers, timeout = step.options.num_workers, step.options.timeout_seconds
+    remarks = [
+        f"num_workers {workers}" if workers != DEFAULT_NUM_WORKERS else "",
+        f"timeout {timeout:g} s" if timeout is not None else "",
+        "may end its branch" if ends else "",
+    ]
+    return " · ".join(filter(None, remarks))
+
+
+def _timeout(step: Step) -> str:
+    seconds = step.options.timeout_seconds
+    return "" if seconds is None else f"{seconds:g} s for each attempt"
+
+
+def _event(event: type[Event], picture: Picture, node: int) -> About:
+    start, steps = definition.graph(picture.workflow).start, {Kind.STEP}
+    made_by = [each for each in picture.before(node) if picture.nodes[each].kind in steps]
+    taken_by = [each for each in picture.after(node) if picture.nodes[each].kind in steps]
+    ends = picture.nodes[node].kind is Kind.RESULT
+    facts = (
+        Fact("returned by", "the caller, who starts a run" * (event is start), tuple(made_by)),
+        Fact("accepted by", "the caller, as the result" * ends, tuple(taken_by)),
+        Fact("defined in", _home(event)),
+    )
+    what = "result event" if ends else "start event" if event is start else "event"
+    fields = tuple(_field(*item) for item in event.model_fields.items())
+    takes_any = event.model_config.get("extra") == "allow"
+    return About(what, facts, told(event), fields, takes_any)
+
+
+def _field(name: str, field: FieldInfo) -> Field:
+    default = "required" if field.is_required() else _default(field)
+    return Field(name, shown_type(field.annotation), default, field.description or "")
+
+
+def _default(field: FieldInfo) -> str:
+    if field.default_factory is not None:
+        return f"{getattr(field.default_factory, '__name__', 'made')}()"
+    return repr(field.default)
+
+
+def _marker(kind: Kind, picture: Picture, node: int) -> tuple[Fact, ...]:
+    near = {
+        Kind.START: Fact("a run begins with", nodes=tuple(picture.after(node))),
+        Kind.DONE: Fact("a run ends with", nodes=tuple(picture.before(node))),
+        Kind.DEAD_END: Fact("a branch ends after", nodes=tuple(picture.before(node))),
+    }
+    return (near[kind],)
+
+
+def _home(thing: Any) -> str:
+    return f"{thing.__module__}.{thing.__qualname__}"
+
+
+def shown_type(hint: object) -> str:
+    """Write *hint* as in source code, without modules."""
+    if hint is None or hint is types.NoneType:
+        return "None"
+    if hint is Ellipsis:
+        return "..."
+    arguments = typing.get_args(hint)
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        return " | ".join(map(shown_type, arguments))
+    if origin is typing.Literal:
+        return f"Literal[{', '.join(map(repr, arguments))}]"
+    if origin is typing.Annotated:
+        return shown_type(arguments[0])
+    name = getattr(origin or hint, "__name__", str(hint))
+    return f"{name}[{_listed(arguments)}]" if arguments else name
+
+
+def _listed(hints: Iterable[object]) -> str:
+    shown = (f"[{_listed(hint)}]" if isinstance(hint, list) else shown_type(hint) for hint in hints)
+    return ", ".join(shown)

@@ -1,0 +1,73 @@
+"""
+Drawing a workflow: a page for people, or Mermaid text for a Markdown file.
+
+The drawing shows what the class says, and is made without a broker and without running anything.
+"""
+
+import os
+from pathlib import Path
+
+from fleet.drawing import mermaid, page, picture
+from fleet.records.errors import FleetError
+from fleet.workflow.definition import Definition
+from fleet.workflow.errors import WorkflowConfigurationError
+
+_WRITERS = {".html": page.html, ".mmd": mermaid.mermaid}
+
+
+class UnknownDrawing(FleetError):
+    """Raised when a drawing's file name ends in neither .html nor .mmd."""
+
+    exit_code = 2
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"no drawing can be written to {str(path)!r}, which ends in neither .html nor .mmd; "
+            "end it in .html for a page to look at, in .mmd for Mermaid text"
+        )
+
+
+class UnwritableDrawing(FleetError):
+    """Raised when the file of a drawing cannot be written."""
+
+    def __init__(self, path: Path, failure: OSError) -> None:
+        super().__init__(
+            f"the drawing cannot be written to {str(path)!r}: {failure.strerror or failure}; "
+            "name a file in a folder that is there and may be written to"
+        )
+
+
+def draw_workflow(
+    workflow: Definition | type[Definition],
+    to: str | os.PathLike[str] | None = None,
+    *,
+    filename: str | os.PathLike[str] | None = None,
+) -> Path:
+    """Draw *workflow*, a class or an instance, and return the file that was written.
+
+    *to* ends in `.html` (one page that opens offline) or `.mmd` (Mermaid text); without it the file
+    is named after the workflow, in the current directory. A file that is there is replaced.
+    *filename* is the same under the name that LlamaIndex Workflows has for it.
+
+    Raises UnknownDrawing for another ending, UnwritableDrawing, WorkflowConfigurationError where
+    *workflow* is no workflow, and WorkflowValidationError where its steps do not fit together.
+    """
+    found = workflow if isinstance(workflow, type) else type(workflow)
+    if not issubclass(found, Definition):
+        raise WorkflowConfigurationError(
+            f"draw_workflow takes a Workflow class or an instance of one, not {found.__name__}"
+        )
+    path = Path(to or filename or f"{found.workflow_name}.html")
+    writer = _WRITERS.get(path.suffix.lower())
+    if writer is None:
+        raise UnknownDrawing(path)
+    _write(path, writer(picture.of(found)))
+    return path
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        # A docstring may hold half a surrogate pair, which UTF-8 cannot.
+        path.write_bytes(text.encode("utf-8", "xmlcharrefreplace"))
+    except OSError as failure:
+        raise UnwritableDrawing(path, failure) from failure

@@ -1,0 +1,208 @@
+"""
+What of a task's inputs is done: the frontier of each topic, and the events that are open.
+
+An event is open from its delivery until all its steps are done. A step that is done before the
+others of its event leaves a mark in the state, so that only the others run again after a crash.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from fleet.engine.budget import Account
+from fleet.engine.frontier import Delivery, Frontier, Lost
+from fleet.engine.ledger import Ledger
+from fleet.records import state
+from fleet.records.log import Delivered
+
+
+@dataclass(slots=True)
+class _Open:
+    """The steps of one delivered event that are not done."""
+
+    record: Delivered
+    steps: set[str]
+    #: Whether some of its steps were done, and marked so, before the others.
+    marked: bool
+    #: What it counts for in the window, in bytes.
+    size: int
+
+
+class Lag(NamedTuple):
+    """What of one input partition is not done."""
+
+    records: int
+    #: Age of the oldest, in seconds.
+    seconds: float
+    #: Lowest offset that is not done.
+    frontier: int
+
+
+class Inputs:
+    """The input partitions of one task."""
+
+    def __init__(self, ledger: Ledger, window: Account) -> None:
+        self.frontiers: dict[str, Frontier] = {}
+        #: Events that are open, in bytes.
+        self.window = window
+        #: Topics that this version does not read, and in which events wait for one that does.
+        self.unread: frozenset[str] = frozenset()
+        self._ledger = ledger
+        #: By topic and offset; in the order in which they were delivered, and so the oldest first.
+        self._open: dict[str, dict[int, _Open]] = defaultdict(dict)
+        #: By topic: every record that was appended before this broker time was delivered.
+        self._seen_ms: dict[str, float] = {}
+        #: By topic: how many records were not delivered yet, and since when that is known, in
+        #: broker time.
+        self._behind: dict[str, tuple[int, float]] = {}
+
+    def restore(self, topics: Iterable[str]) -> None:
+        """Read the positions from the loaded state."""
+        for topic in topics:
+            position = self._ledger.get(state.position_key(topic))
+            self.frontiers[topic] = Frontier.decode(position) if position else Frontier()
+
+    def deliver(self, record: Delivered) -> Delivery:
+        """Note a delivered record; return what it is to this task."""
+        frontier = self.frontiers[record.topic]
+        delivery = frontier.deliver(record.offset)
+        if delivery is not Delivery.KNOWN:
+            self._seen_ms[record.topic] = record.appended_ms
+        if delivery is Delivery.NEW:
+            frontier.last_offset, frontier.last_ms = record.offset, record.appended_ms
+        return delivery
+
+    def cut(self, topic: str, begin: int) -> Lost | None:
+        """Let go of what the log of *topic*, which begins at *begin*, does not have any more."""
+        return self._unmarked(topic, self.frontiers[topic].cut(begin))
+
+    def passed(self, topic: str, position: int, begin: int) -> Lost | None:
+        """Note that all of *topic* below *position* was delivered; see `Frontier.passed`.
+
+        Return what is gone of a predecessor's, in a log that begins at *begin*.
+        """
+        frontier = self.frontiers[topic]
+        frontier.passed(position)
+        return self._unmarked(topic, frontier.cut(min(begin, position), read=True))
+
+    def _unmarked(self, topic: str, lost: Lost | None) -> Lost | None:
+        for offset in lost.pending if lost else ():
+            self._ledger.open.state.delete_all(state.done_prefix(topic, offset))
+        return lost
+
+    def begin_anew(self, topic: str, log_id: str, begin: int) -> None:
+        """Read another log, which is *topic* from now on, from its first offset on."""
+        self._ledger.open.state.delete_all(b"%b%b\0" % (state.DONE, topic.encode()))
+        self.frontiers[topic] = Frontier(next=begin, log_id=log_id, dirty=True)
+
+    def marked(self, record: Delivered) -> AbstractSet[str]:
+        """Return the steps of an event that are done while others of it were not."""
+        prefix = state.done_prefix(record.topic, record.offset)
+        return {key[len(prefix) :].decode() for key, _ in self._ledger.items(prefix)}
+
+    def open(self, record: Delivered, steps: Iterable[str], *, marked: bool) -> None:
+        """Hold an event open until all of *steps* are done."""
+        size = _size(record)
+        self.window.add(size)
+        self._open[record.topic][record.offset] = _Open(record, set(steps), marked, size)
+
+    def step_done(self, record: Delivered, step: str) -> None:
+        """Note that one step of an open event is done; the last one closes it."""
+        event = self._open[record.topic][record.offset]
+        event.steps.discard(step)
+        if event.steps:
+            prefix = state.done_prefix(record.topic, record.offset)
+            self._ledger.open.state.put(prefix + step.encode(), b"")
+            event.marked = True
+            # With the mark goes a position that knows the event: only then is it looked for.
+            self.frontiers[record.topic].dirty = True
+        else:
+            self.close(record)
+
+    def close(self, record: Delivered) -> None:
+        """Note that nothing more is to be done for an open event."""
+        event = self._open[record.topic].pop(record.offset)
+        self.window.add(-event.size)
+        if event.marked:
+            self._ledger.open.state.delete_all(state.done_prefix(record.topic, record.offset))
+        self.done(record)
+
+    def done(self, record: Delivered) -> None:
+        """Note that nothing more is to be done for a record."""
+        self.frontiers[record.topic].done(record.offset)
+
+    def reaches(self, topic: str, left: int, now_ms: float) -> None:
+        """Note that *left* records of *topic* are to be delivered, as of *now_ms* in broker time.
+
+        Zero or less: everything was delivered.
+        """
+        if left > 0:
+            self._behind[topic] = left, self._behind.get(topic, (0, now_ms))[1]
+        else:
+            self._seen_ms[topic] = now_ms
+            self._behind.pop(topic, None)
+
+    def forget_times(self) -> None:
+        """Know no more up to when the inputs were read: by a clock that was set back since.
+
+        Else what is appended from now on would count as delivered, by times that come again.
+        """
+        self._seen_ms.clear()
+
+    def loaded(self, topic: str) -> None:
+        """Note that *topic* was read up to its end, however old the last record is."""
+        self._seen_ms.pop(topic, None)
+
+    def lags(self, now_ms: float) -> dict[str, Lag]:
+        """Return what is not done of each topic.
+
+        What was delivered is older than what was not, so its append times tell the age exactly.
+        Where nothing is open the rest is not older than what was last delivered, and hardly
+        younger; where nothing was, its age counts from when it was seen that there is some.
+        """
+        oldest = {
+            topic: self._seen_ms.get(topic, since_ms)
+            for topic, (_, since_ms) in self._behind.items()
+        }
+        for topic, events in self._open.items():
+            if events:
+                oldest[topic] = next(iter(events.values())).record.appended_ms
+        return {
+            topic: Lag(
+                records=frontier.pending + self._behind.get(topic, (0, 0.0))[0],
+                seconds=max(0.0, now_ms - oldest.get(topic, now_ms)) / 1000,
+                frontier=frontier.lowest,
+            )
+            for topic, frontier in self.frontiers.items()
+        }
+
+    def have_passed(self, time_ms: float) -> bool:
+        """Whether every record that was appended before *time_ms* was delivered.
+
+        Not while some wait for another version of the workflow.
+        """
+        if self.unread:
+            return False
+        return all(self._seen_ms.get(topic, 0) > time_ms for topic in self.frontiers)
+
+    def positions(self) -> Mapping[bytes, bytes]:
+        """Return the positions that have changed, for the commit that is about to be sealed."""
+        positions = {}
+        for topic, frontier in self.frontiers.items():
+            if frontier.dirty:
+                positions[state.position_key(topic)] = frontier.encode()
+                frontier.dirty = False
+                frontier.sealed = frontier.lowest
+        return positions
+
+    def committed(self) -> None:
+        """Note that the sealed positions are in the log."""
+        for frontier in self.frontiers.values():
+            frontier.committed = max(frontier.committed, frontier.sealed)
+
+
+def _size(record: Delivered) -> int:
+    headers = sum(len(value or b"") for _, value in record.headers)
+    return len(record.value or b"") + len(record.key or b"") + headers

@@ -1,0 +1,85 @@
+"""
+Who hears what a task does, for metrics and logs: behind one boundary.
+
+An observer that raises must not take the step, the commit or the partition along that it hears of.
+"""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from fleet.config import logs
+from fleet.engine.flights import Flight, Outcome
+from fleet.engine.frontier import Lost
+from fleet.records.log import Delivered
+
+_log = logs.get_logger("observing")
+
+
+class Observer(Protocol):
+    """Hears what a task does, for metrics and logs."""
+
+    def step_finished(self, flight: Flight, outcome: Outcome, finished: float) -> None:
+        """Hear that an attempt ended."""
+        ...
+
+    def run_started(self) -> None:
+        """Hear that a run's start was read in `runs`."""
+        ...
+
+    def run_ended(self, outcome: str, seconds: float) -> None:
+        """Hear that a run's effective end was read, *seconds* after its first event."""
+        ...
+
+    def dead_letter(
+        self, record: Delivered, reason: str, error: BaseException, step: str = ""
+    ) -> None:
+        """Hear that a record could not be processed."""
+        ...
+
+    def records_lost(self, topic: str, partition: int, lost: Lost) -> None:
+        """Hear that an input does not have any more what was not done."""
+        ...
+
+    def committed(self, records: int, size: int, seconds: float) -> None:
+        """Hear that a commit was acknowledged; *size* is that of its values, in bytes."""
+        ...
+
+
+class Guarded:
+    """An observer whose errors are logged and stop nothing."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+
+    def step_finished(self, flight: Flight, outcome: Outcome, finished: float) -> None:
+        """See `Observer`."""
+        _tell(self._observer.step_finished, flight, outcome, finished)
+
+    def run_started(self) -> None:
+        """See `Observer`."""
+        _tell(self._observer.run_started)
+
+    def run_ended(self, outcome: str, seconds: float) -> None:
+        """See `Observer`."""
+        _tell(self._observer.run_ended, outcome, seconds)
+
+    def dead_letter(
+        self, record: Delivered, reason: str, error: BaseException, step: str = ""
+    ) -> None:
+        """See `Observer`."""
+        _tell(self._observer.dead_letter, record, reason, error, step)
+
+    def records_lost(self, topic: str, partition: int, lost: Lost) -> None:
+        """See `Observer`."""
+        _tell(self._observer.records_lost, topic, partition, lost)
+
+    def committed(self, records: int, size: int, seconds: float) -> None:
+        """See `Observer`."""
+        _tell(self._observer.committed, records, size, seconds)
+
+
+def _tell(observe: Callable[..., None], *what: Any) -> None:
+    try:
+        observe(*what)
+    except Exception as failure:  # noqa: BLE001 - the boundary: see the module
+        _log.warning("observer_failed", what=observe.__name__, error=type(failure).__qualname__)

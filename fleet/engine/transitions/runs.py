@@ -1,0 +1,229 @@
+"""
+Decisions about a run: does it begin, does it go on, has it ended.
+
+Pure: state and what happened go in, a decision comes out. Records may arrive in any order between
+topics, so each decision stands for every order: an event before its start, a cancel of a run that
+nobody has seen, an end that was decided twice.
+"""
+
+import enum
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from fleet.records.entry import Entry
+from fleet.records.envelope import MAX_TIMEOUT_SECONDS
+from fleet.records.lifecycle import Completed, Known, Lifecycle, Started
+
+#: Milliseconds in a day.
+DAY_MS = 86_400_000
+
+
+class Run(Entry):
+    """What a group keeps of a run that goes on."""
+
+    #: Id of the start event that began it; empty while another event of it came first.
+    start_event_id: str = ""
+    #: Offset of that event: a copy of it, from a client that sent it twice, has another.
+    start_offset: int = -1
+    #: Digest of the start event's value: tells a repetition from a conflict.
+    fingerprint: str = ""
+    timeout_seconds: float | None = None
+    #: Broker time, in unix milliseconds, at which the run times out; 0 until `started` was read.
+    deadline_ms: int = 0
+    #: Broker time of the first record that was seen of it.
+    seen_ms: int = 0
+    epoch: int = 0
+    #: Events of it may be parked that no step of some version takes.
+    held: bool = False
+
+
+class End(Entry):
+    """What stays of a run that ended."""
+
+    outcome: str
+    epoch: int = 0
+    #: Offset of the effective terminal record in its `runs` partition.
+    offset: int
+    #: Append time of that record, in unix milliseconds.
+    ended_ms: int
+    start_event_id: str = ""
+    start_offset: int = -1
+    fingerprint: str = ""
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the run's state is kept, so that it can be resumed."""
+        return self.outcome != Completed.kind
+
+
+class Admission(enum.Enum):
+    """What becomes of an event that arrives for a run."""
+
+    RUN = "run"
+    DROP = "drop"
+    FREEZE = "freeze"
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """The start event's run is there already: answer, start nothing."""
+
+    answer: Known
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A run begins: keep it and say so."""
+
+    run: Run
+    record: Started
+
+
+@dataclass(frozen=True, slots=True)
+class Redelivered:
+    """The start event that began the run came again, as after a crash."""
+
+
+class Place(NamedTuple):
+    """Where a terminal record stands."""
+
+    epoch: int
+    #: In the run's `runs` partition.
+    offset: int
+    #: Unix milliseconds.
+    appended_ms: int
+
+
+class Start(NamedTuple):
+    """A start event that was delivered."""
+
+    event_id: str
+    offset: int
+    fingerprint: str
+    timeout_seconds: float | None
+    #: Append time in unix milliseconds.
+    appended_ms: int
+
+
+def begin(
+    run: Run | None, end: End | None, start: Start, runs_position: int
+) -> Begun | Redelivered | Repeated:
+    """Decide what a start event does.
+
+    *runs_position* is the offset up to which the group has read `runs`: an end that it does not
+    know of yet lies there or later.
+    """
+    if end is not None and _began(end, start):
+        return Redelivered()
+    if end is not None:
+        return Repeated(answer=_answer(start, end.fingerprint, end.offset, runs_position))
+    if run is None or not run.start_event_id:
+        return _begun(run, start, runs_position)
+    if _began(run, start):
+        return Redelivered()
+    return Repeated(answer=_answer(start, run.fingerprint, None, runs_position))
+
+
+def admit(end: End | None, epoch: int) -> Admission:
+    """Decide what becomes of an event of *epoch*."""
+    if end is None or epoch > end.epoch:
+        return Admission.RUN
+    return Admission.FREEZE if end.frozen else Admission.DROP
+
+
+def conclude(run: Run | None, end: End | None, terminal: Lifecycle, place: Place) -> End | None:
+    """Return the run's end, or None where it has one already and *terminal* comes too late."""
+    if end is not None and end.epoch >= place.epoch:
+        return None
+    known = run or Run()
+    if known.epoch > place.epoch:
+        # It was resumed since: what is left of an older epoch ends nothing.
+        return None
+    return End(
+        outcome=terminal.kind,
+        epoch=place.epoch,
+        offset=place.offset,
+        ended_ms=place.appended_ms,
+        start_event_id=known.start_event_id,
+        start_offset=known.start_offset,
+        fingerprint=known.fingerprint,
+    )
+
+
+def with_deadline(run: Run, started: Started, appended_ms: int) -> Run | None:
+    """Return *run* with its deadline, or None where it has one or needs none."""
+    if run.deadline_ms or started.timeout_seconds is None:
+        return None
+    if started.start_event_id != run.start_event_id:
+        return None
+    return run.model_copy(update={"deadline_ms": _due_ms(appended_ms, started.timeout_seconds)})
+
+
+def refusal(run: Run | None, end: End | None, epoch: int) -> str:
+    """Return why a run cannot be resumed as *epoch*, in a sentence; empty where it can."""
+    if end is None:
+        return _not_ended(run, epoch)
+    if not end.frozen:
+        return "the run has completed: there is nothing to resume"
+    if run is None or not run.start_event_id:
+        return "the run ended before it began: run it anew with another run id"
+    if epoch != end.epoch + 1:
+        return f"the run's end has epoch {end.epoch} and the request epoch {epoch}: look again"
+    return ""
+
+
+def _not_ended(run: Run | None, epoch: int) -> str:
+    if run is None:
+        return (
+            "nothing is kept of the run: it never ran here, or ended more than FLEET_RESUME_DAYS "
+            "ago; replay its start event as a new run"
+        )
+    again = " already" if run.epoch >= epoch else ""
+    return f"the run goes on{again}"
+
+
+def resumed(run: Run, epoch: int, appended_ms: int) -> Run:
+    """Return *run* as it goes on from a request that was appended at *appended_ms*."""
+    deadline_ms = 0
+    if run.timeout_seconds is not None:
+        deadline_ms = _due_ms(appended_ms, run.timeout_seconds)
+    return run.model_copy(update={"epoch": epoch, "deadline_ms": deadline_ms})
+
+
+def _due_ms(appended_ms: int, timeout_seconds: float) -> int:
+    # An older version took any timeout into the state.
+    return appended_ms + round(min(timeout_seconds, MAX_TIMEOUT_SECONDS) * 1000)
+
+
+def _began(entry: Run | End, start: Start) -> bool:
+    """Tell whether it was this very record that began the run."""
+    return entry.start_event_id == start.event_id and entry.start_offset == start.offset
+
+
+def _begun(run: Run | None, start: Start, runs_position: int) -> Begun:
+    seen = run or Run(seen_ms=start.appended_ms)
+    return Begun(
+        run=seen.model_copy(
+            update={
+                "start_event_id": start.event_id,
+                "start_offset": start.offset,
+                "fingerprint": start.fingerprint,
+                "timeout_seconds": start.timeout_seconds,
+            }
+        ),
+        record=Started(
+            start_event_id=start.event_id,
+            timeout_seconds=start.timeout_seconds,
+            read_from=runs_position,
+        ),
+    )
+
+
+def _answer(start: Start, fingerprint: str, end_offset: int | None, runs_position: int) -> Known:
+    return Known(
+        start_event_id=start.event_id,
+        end_offset=end_offset,
+        read_from=runs_position,
+        # A run that was cancelled before anybody saw it start has no fingerprint to compare.
+        conflict=bool(fingerprint) and fingerprint != start.fingerprint,
+    )

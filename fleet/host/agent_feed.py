@@ -1,0 +1,118 @@
+"""
+Records of workflow topics for the agents that read them, beside the tasks.
+
+Agents and tasks go on independently: a slow agent must not hold the workflow, and a task must not
+take the agent past what it has not acknowledged. A consumer has one position in a partition, so the
+agents have a reader of their own, in no group. It starts where the group's offset is: that is kept
+at the lower of the task's frontier and the agents' own.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from faust.types import TP
+
+from fleet.config import logs
+from fleet.config.settings import Settings
+from fleet.kafka.clients import Clients, stop_reader
+
+_POLL_MS = 200
+_BATCH_RECORDS = 500
+
+_log = logs.get_logger("agent_feed")
+
+
+@dataclass(slots=True)
+class _Window:
+    """What was handed to the agents of one partition, from the lowest that is not acknowledged."""
+
+    next: int
+    pending: dict[int, None] = field(default_factory=dict)
+
+    @property
+    def lowest(self) -> int:
+        return next(iter(self.pending), self.next)
+
+
+class AgentFeed:
+    """Hands records to agents, and knows what they have acknowledged."""
+
+    def __init__(
+        self,
+        message: Callable[[TP, Any], Any],
+        hand: Callable[[Any], Awaitable[None]],
+        failed: Callable[[BaseException], object],
+    ) -> None:
+        self._message = message
+        self._hand = hand
+        self._failed = failed
+        self._windows: dict[TP, _Window] = {}
+        self._readers: list[asyncio.Task[None]] = []
+
+    def start(self, settings: Settings, positions: Mapping[TP, int]) -> None:
+        """Read each partition from its position on; 0 is the beginning."""
+        self._windows = {tp: _Window(offset) for tp, offset in positions.items()}
+        # One reader for each topic: an agent that does not keep up holds its own topic only.
+        for topic in sorted({tp.topic for tp in positions}):
+            several = [tp for tp in positions if tp.topic == topic]
+            reading = asyncio.create_task(self._read(settings, several), name=f"feed {topic}")
+            reading.add_done_callback(self._ended)
+            self._readers.append(reading)
+
+    def forget(self) -> None:
+        """Forget what was handed out: the partitions may have been somebody else's."""
+        self._windows = {}
+
+    async def stop(self) -> None:
+        """Hand out nothing more; what was handed out may still be acknowledged."""
+        readers, self._readers = self._readers, []
+        for reader in readers:
+            reader.cancel()
+        await asyncio.gather(*readers, return_exceptions=True)
+
+    def acknowledge(self, tp: TP, offset: int) -> None:
+        """Note that the agents are done with a record, whichever delivery of it that was."""
+        window = self._windows.get(tp)
+        if window is not None:
+            window.pending.pop(offset, None)
+
+    def lowest(self, tp: TP) -> int | None:
+        """Return the lowest offset that the agents have not acknowledged; None where unknown."""
+        window = self._windows.get(tp)
+        return None if window is None else window.lowest
+
+    async def _read(self, settings: Settings, tps: list[TP]) -> None:
+        reader = Clients(settings).reader(fetch_max_wait_ms=_POLL_MS)
+        try:
+            await reader.start()
+            await self._seek(reader, tps)
+            while True:
+                found = await reader.getmany(timeout_ms=_POLL_MS, max_records=_BATCH_RECORDS)
+                for tp, records in found.items():
+                    await self._hand_all(TP(*tp), records)
+        finally:
+            await stop_reader(reader)
+
+    async def _seek(self, reader: AIOKafkaConsumer, tps: list[TP]) -> None:
+        reader.assign([TopicPartition(*tp) for tp in tps])
+        for tp in tps:
+            offset = self._windows[tp].next
+            if offset:
+                reader.seek(TopicPartition(*tp), offset)
+            else:
+                await reader.seek_to_beginning(TopicPartition(*tp))
+
+    async def _hand_all(self, tp: TP, records: list[Any]) -> None:
+        window = self._windows[tp]
+        for record in records:
+            window.next = record.offset + 1
+            window.pending[record.offset] = None
+            await self._hand(self._message(tp, record))
+
+    def _ended(self, reading: "asyncio.Task[None]") -> None:
+        if not reading.cancelled() and (failure := reading.exception()) is not None:
+            _log.error("agent_feed_failed", reader=reading.get_name(), reason=repr(failure))
+            self._failed(failure)

@@ -1,0 +1,40 @@
+"""
+Tasks whose log was lost: they wait for a newer owner to make itself known, then start anew.
+
+A task is lost because somebody else owns the partition, which a rebalance tells soon, or because
+the broker gave up on a transaction. Only the second is ours to mend.
+"""
+
+from collections.abc import Callable
+
+from fleet.engine.step_group import Engine
+from fleet.host.partitions import Host
+
+#: How long a task whose log was lost waits for a rebalance to take its partition, in seconds.
+REOPEN_SECONDS = 15.0
+
+
+class LostTasks:
+    """Since when which tasks of one host are lost."""
+
+    def __init__(self, host: Host, now: Callable[[], float]) -> None:
+        self._host = host
+        self._now = now
+        self._since: dict[tuple[str, int], float] = {}
+
+    def replaced(self) -> None:
+        """Note that a rebalance has begun every task anew that was lost."""
+        self._since.clear()
+
+    async def reopen(self) -> None:
+        """Start those anew that have waited long enough."""
+        for engine in self._host.engines:
+            for partition in engine.lost:
+                since = self._since.setdefault((engine.topics.engine_id, partition), self._now())
+                if self._now() - since > REOPEN_SECONDS:
+                    await self._reopen(engine, partition)
+
+    async def _reopen(self, engine: Engine, partition: int) -> None:
+        del self._since[engine.topics.engine_id, partition]
+        self._host.leave(partition)
+        await engine.reopen(partition)

@@ -1,0 +1,117 @@
+"""
+The worker process: what `faust -A module worker` starts for an app of ours.
+
+What cannot work is said in one sentence before Faust starts its services, and the exit code is not
+zero.
+"""
+
+import asyncio
+import gc
+import resource
+import sys
+from typing import Any, NoReturn
+
+import faust
+
+from fleet.host import leaving, web_port
+from fleet.host.transport import check_transport
+from fleet.kafka import provision
+from fleet.llm import LLM, connections
+from fleet.records.errors import FleetError
+
+#: Open files that a worker asks for, where the system allows it.
+_OPEN_FILES = 65_536
+#: After so many new objects the youngest are looked through for cycles. Each event makes some
+#: hundred, nearly all of them without cycles, and Python's own 700 made the collector 15 % of the
+#: work.
+_GC_THRESHOLD = 20_000
+#: How long a stopping worker waits for a rebalance that is under way, in seconds.
+_REBALANCE_SECONDS = 10.0
+
+
+class Worker(faust.Worker):
+    """Faust's worker with a check before it starts."""
+
+    #: A `FleetApp`, which knows its host.
+    app: Any
+    _leaving = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Faust's command asks for it always, whatever the setting says.
+        self.redirect_stdouts = self.app.conf.worker_redirect_stdouts
+        # Here and not later: Faust's banner shows the port.
+        web_port.choose_port(self.app)
+        _raise_open_files()
+
+    def execute_from_commandline(self) -> NoReturn:
+        """Check the broker and its topics, then run until stopped."""
+        try:
+            self.loop.run_until_complete(self._check())
+        except FleetError as failure:
+            sys.stderr.write(f"Error: {failure}\n")
+            raise SystemExit(getattr(failure, "exit_code", 1)) from None
+        _ease_garbage_collection()
+        try:
+            super().execute_from_commandline()
+        except SystemExit as end:
+            code = self._explained() or end.code
+            leaving.leave(code)
+            raise SystemExit(code) from None
+
+    def _explained(self) -> int:
+        """Say last what helps, after all that Faust has to say; return the exit code of a crash."""
+        if not isinstance(self.crash_reason, FleetError):
+            return 0
+        sys.stderr.write(f"Error: {self.crash_reason}\n")
+        return int(getattr(self.crash_reason, "exit_code", 1))
+
+    def on_worker_shutdown(self) -> None:
+        """End in time, whatever the reason; Faust calls this before it stops anything."""
+        self._leave_in_time()
+        super().on_worker_shutdown()
+
+    def _leave_in_time(self) -> None:
+        if not self._leaving:
+            self._leaving = True
+            leaving.leave_within(self.app.host.settings.drain_seconds + leaving.STOP_SECONDS)
+
+    async def _stop_on_signal(self, signal: Any) -> None:
+        self._leave_in_time()
+        # Before Faust stops anything: from then on it answers a rebalance by closing the consumer,
+        # which then leaves its group without a word and holds everybody up for the session timeout.
+        await self.app.host.drain()
+        await self._rebalance_over()
+        await super()._stop_on_signal(signal)
+
+    async def _rebalance_over(self) -> None:
+        deadline = self.loop.time() + _REBALANCE_SECONDS
+        # Faust has a flag for it and no event.
+        while self.app.rebalancing and self.loop.time() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+    async def _check(self) -> None:
+        check_transport(self.app)
+        for engine in self.app.host.engines:
+            await provision.ensure(engine.topics, engine.charter.graph, engine.settings)
+            _preload(engine.charter.workflow())
+
+
+def _preload(workflow: object) -> None:
+    if any(isinstance(member, LLM) for member in vars(type(workflow)).values()):
+        connections.preload()
+
+
+def _ease_garbage_collection() -> None:
+    """Let the collector look at what runs make, less often, and not at the modules."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_GC_THRESHOLD)
+
+
+def _raise_open_files() -> None:
+    """Allow as many open files as the system lets us: each LLM call in flight is a socket."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

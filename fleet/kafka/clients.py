@@ -1,0 +1,115 @@
+"""How this process reaches Kafka: one place that turns settings into client arguments."""
+
+import re
+import ssl
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+
+from fleet.config.settings import Settings
+from fleet.kafka import group_members, header_names, topic_identity
+from fleet.kafka.producer_thread import ProducerThread, ThreadedProducer
+from fleet.kafka.stopping import KafkaReader, stop_reader
+from fleet.kafka.transactional_producer import TransactionalProducer
+from fleet.records.errors import FleetError
+
+__all__ = [
+    "BATCH_BYTES",
+    "BrokerUnreachable",
+    "Clients",
+    "client_arguments",
+    "stop_reader",
+    "tls_context",
+]
+
+header_names.install()
+
+#: Largest batch of one request and topic, in bytes; below the broker's default limit of 1 MiB.
+BATCH_BYTES = 512 * 1024
+
+
+class BrokerUnreachable(FleetError):
+    """Raised when no broker answers."""
+
+    #: For the command line: a code of its own, so that scripts can wait and try again.
+    exit_code = 4
+    permanent = False
+
+    def __init__(self, settings: Settings, reason: BaseException) -> None:
+        address = ",".join(settings.bootstrap_servers)
+        # aiokafka repeats the addresses there, as Python writes them.
+        told = re.sub(r" from \[\(.*\)\]", "", str(reason))
+        super().__init__(
+            f"no Kafka broker answers at {address} ({told}); start one with `fleet dev up`, or "
+            "say where it is with FLEET_BROKER=kafka://host:port"
+        )
+
+
+def client_arguments(settings: Settings) -> dict[str, Any]:
+    """Return the arguments that every aiokafka client of this process takes."""
+    arguments: dict[str, Any] = {
+        "bootstrap_servers": settings.bootstrap_servers,
+        "security_protocol": settings.security_protocol,
+        "ssl_context": tls_context(settings),
+    }
+    if settings.security_protocol.startswith("SASL"):
+        arguments |= {
+            "sasl_mechanism": settings.security_mechanism,
+            "sasl_plain_username": settings.security_username,
+            "sasl_plain_password": settings.security_password.get_secret_value(),
+        }
+    return arguments
+
+
+def tls_context(settings: Settings) -> ssl.SSLContext | None:
+    """Return the TLS context, or None where the connection is in the clear."""
+    if not settings.security_protocol.endswith("SSL"):
+        return None
+    context = ssl.create_default_context(cafile=settings.security_ca_file)
+    if settings.security_cert_file is not None:
+        context.load_cert_chain(settings.security_cert_file, settings.security_key_file)
+    return context
+
+
+class Clients:
+    """Makes the aiokafka clients of this process; a simulation makes others."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._thread = ProducerThread()
+
+    def producer(self, **options: Any) -> Any:
+        """Return a producer that is not started."""
+        codec = self._settings.compression
+        return AIOKafkaProducer(
+            **client_arguments(self._settings),
+            compression_type=None if codec == "none" else codec,
+            **options,
+        )
+
+    def transactional_producer(self, **options: Any) -> TransactionalProducer:
+        """Return a producer of transactions that is not started."""
+        return TransactionalProducer(self.producer(**options))
+
+    def producer_apart(self, **options: Any) -> ThreadedProducer:
+        """Return a producer of transactions that is not started, in a thread of their own."""
+        return ThreadedProducer(self._thread, lambda: self.transactional_producer(**options))
+
+    def reader(self, **options: Any) -> Any:
+        """Return a consumer that is not started: in no group, of what is committed."""
+        return KafkaReader(  # type: ignore[no-untyped-call]
+            **client_arguments(self._settings),
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            **options,
+        )
+
+    async def members(self, reader: Any, group: str) -> int:
+        """Return how many members a consumer group has; see `group_members.ask`."""
+        return await group_members.ask(reader._client, group)  # noqa: SLF001 - no public way
+
+    async def log_ids(self, reader: Any, topics: Iterable[str]) -> Mapping[str, str]:
+        """Return the ids of those topics that are there; see `topic_identity.ask`."""
+        return await topic_identity.ask(reader._client, topics)  # noqa: SLF001 - no public way

@@ -1,0 +1,140 @@
+"""
+Parts of `runs` that were read before, or before anybody here followed them, are read again.
+
+By a consumer of its own, which is there as long as somebody looks back: the one that follows open
+runs stays where it is. Parts that lie near each other are read as one.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiokafka import TopicPartition
+
+from fleet.config import logs
+from fleet.kafka.clients import Clients, stop_reader
+from fleet.kafka.loading import delivered
+from fleet.kafka.stall_watch import ConsumerStalled
+from fleet.records.log import Delivered
+
+_log = logs.get_logger("caller")
+_POLL_MS = 100
+_FETCH_WAIT_MS = 20
+#: Between two attempts, in seconds.
+RETRY_SECONDS = 0.2
+#: Parts with fewer offsets between them are read as one: a seek costs a request.
+_NEAR = 500
+#: After how long without progress another consumer is tried, in seconds.
+_STALLED_SECONDS = 20.0
+
+
+@dataclass(eq=False, slots=True)
+class _Part:
+    """Somebody wants a run's records of a part."""
+
+    partition: int
+    key: bytes
+    #: The first offset, and the one after the last.
+    first: int
+    end: int
+    answer: "asyncio.Future[list[Delivered]]"
+    found: list[Delivered] = field(default_factory=list)
+
+    def take(self, record: Delivered) -> None:
+        if self.first <= record.offset < self.end:
+            self.found.append(record)
+
+
+class LookBack:
+    """Reads parts of one topic."""
+
+    def __init__(self, clients: Clients, topic: str) -> None:
+        self._clients = clients
+        self._topic = topic
+        #: As a set that keeps its order.
+        self._wanted: dict[_Part, None] = {}
+        self._reading: asyncio.Task[None] | None = None
+
+    async def read(self, partition: int, key: bytes, first: int, end: int) -> list[Delivered]:
+        """Return the records of *key* from offset *first* up to *end*, without *end*.
+
+        What the log does not have any more is missing. Tries for as long as nobody cancels it.
+        """
+        if first >= end:
+            return []
+        loop = asyncio.get_running_loop()
+        part = _Part(partition, key, first, end, loop.create_future())
+        self._wanted[part] = None
+        if self._reading is None or self._reading.done():
+            self._reading = loop.create_task(self._read_all(), name="fleet look back")
+        return await part.answer
+
+    async def stop(self) -> None:
+        """Read nothing any more; whoever waits is cancelled."""
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.gather(self._reading, return_exceptions=True)
+        for part in self._wanted:
+            part.answer.cancel()
+
+    async def _read_all(self) -> None:
+        while self._wanted:
+            try:
+                await self._read_connected()
+            except Exception as failure:  # noqa: BLE001 - whoever waits has a deadline
+                _log.warning("look_back_again", topic=self._topic, error=repr(failure))
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _read_connected(self) -> None:
+        consumer = self._clients.reader(fetch_max_wait_ms=_FETCH_WAIT_MS)
+        try:
+            await consumer.start()
+            while self._wanted:
+                # Those whose caller has given up are cancelled.
+                self._wanted = {part: None for part in self._wanted if not part.answer.done()}
+                for several in _together(self._wanted):
+                    await self._read(consumer, several)
+        finally:
+            await stop_reader(consumer)
+
+    async def _read(self, consumer: Any, several: list[_Part]) -> None:
+        """Read one stretch and answer all that want something of it."""
+        by_key = defaultdict[bytes, list[_Part]](list)
+        for part in several:
+            part.found.clear()
+            by_key[part.key].append(part)
+        tp = TopicPartition(self._topic, several[0].partition)
+        consumer.assign([tp])
+        consumer.seek(tp, several[0].first)
+        end = max(part.end for part in several)
+        # The position passes transaction markers, which are never handed out as records.
+        moved, loop = (several[0].first, 0.0), asyncio.get_running_loop()
+        while (position := await consumer.position(tp)) < end:
+            if position != moved[0] or not moved[1]:
+                moved = position, loop.time()
+            elif loop.time() - moved[1] > _STALLED_SECONDS:
+                raise ConsumerStalled
+            found = await consumer.getmany(tp, timeout_ms=_POLL_MS)
+            for record in found.get(tp, ()):
+                for part in by_key.get(record.key, ()):
+                    part.take(delivered(record))
+        for part in several:
+            del self._wanted[part]
+            if not part.answer.done():
+                part.answer.set_result(part.found)
+
+
+def _together(parts: Iterable[_Part]) -> Iterator[list[_Part]]:
+    """Yield the parts in groups of which each is one stretch of a partition."""
+    group: list[_Part] = []
+    end = 0
+    for part in sorted(parts, key=lambda each: (each.partition, each.first)):
+        if group and (part.partition != group[0].partition or part.first > end + _NEAR):
+            yield group
+            group, end = [], 0
+        group.append(part)
+        end = max(end, part.end)
+    if group:
+        yield group

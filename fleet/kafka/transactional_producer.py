@@ -1,0 +1,384 @@
+"""
+Kafka transactions, each with three requests on one connection.
+
+aiokafka's producer connects, takes the transactional id and knows the brokers. Its sender is made
+for records that trickle in while a transaction is open; of one whose content is known when it
+begins it makes a dozen turns of the loop, and that took twice the CPU and the time (see
+docs/benchmarks.md). So the requests are made here: partitions are added, records are produced,
+the transaction is ended. What may be tried again is, until the broker takes it or the transaction
+has timed out there; what may not is raised as aiokafka's error.
+
+A request without an answer may arrive later: a commit, say, in the middle of the next transaction.
+And a batch may be in the log although the broker did not say so: the next one with its numbers
+would be taken for it, and dropped. In both cases the producer is in doubt. It ends the transaction,
+and takes a new epoch before the next one: the broker refuses what comes from the old epoch.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, NoReturn, TypeVar
+
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.client import CoordinationType
+from aiokafka.errors import (
+    ConcurrentTransactions,
+    CoordinatorLoadInProgressError,
+    CoordinatorNotAvailableError,
+    DuplicateSequenceNumber,
+    InvalidProducerEpoch,
+    InvalidProducerIdMapping,
+    InvalidTxnState,
+    KafkaError,
+    NoError,
+    NotCoordinatorError,
+    OperationNotAttempted,
+    OutOfOrderSequenceNumber,
+    ProducerFenced,
+    TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
+    UnknownTopicOrPartitionError,
+)
+from aiokafka.protocol.produce import ProduceRequest
+from aiokafka.protocol.transaction import AddPartitionsToTxnRequest, EndTxnRequest
+
+from fleet.kafka.producer_errors import NOT_APPENDED, BatchesRefused, BatchInDoubt, error_of
+from fleet.kafka.producer_identity import Identity, RenewProducerIdRequest
+
+#: Between a commit and the next transaction's first record the broker answers "concurrent
+#: transactions" for a moment; then it is asked again, in seconds. Each pause is twice the last one:
+#: while a leader is away its markers are not written, which may take minutes.
+CONCURRENT_SECONDS = 0.002
+LONGEST_CONCURRENT_SECONDS = 0.5
+#: How long a request waits that failed for another reason, in seconds.
+RETRY_SECONDS = 0.1
+#: Sequence numbers are signed integers of 32 bits, and begin at 0 again.
+_SEQUENCES = 2**31
+_ALL_REPLICAS = -1
+#: How long the broker may wait for its replicas, in milliseconds; as aiokafka's own requests.
+_REPLICATION_MS = 40_000
+_NO_LEADER = -1
+_COORDINATOR = CoordinationType.TRANSACTION
+
+#: The coordinator may take the request later.
+_LATER = (
+    ConcurrentTransactions,
+    CoordinatorLoadInProgressError,
+    CoordinatorNotAvailableError,
+    NotCoordinatorError,
+    UnknownTopicOrPartitionError,
+)
+#: After these a producer cannot go on: somebody has a newer epoch, or the broker lost track of it.
+FATAL = (
+    InvalidProducerEpoch,
+    InvalidProducerIdMapping,
+    InvalidTxnState,
+    OutOfOrderSequenceNumber,
+    ProducerFenced,
+    TransactionalIdAuthorizationFailed,
+)
+
+T = TypeVar("T")
+Batches = Mapping[TopicPartition, Sequence[Any]]
+
+
+class Appended(NamedTuple):
+    """A batch that the broker has acknowledged."""
+
+    topic: str
+    #: Of its first record; -1 where the broker does not know any more.
+    offset: int
+    #: Append time, in unix milliseconds; -1 where the topic keeps none.
+    timestamp: int
+
+
+_Answer = Appended | Exception
+
+
+class Undecided(Exception):
+    """Raised when it is not known whether a transaction was committed; for its `__cause__`."""
+
+
+class _Again(Exception):
+    """Raised when a request is to be made once more."""
+
+
+class _Soon(_Again):
+    """Raised when a request is to be made once more, after the shortest pause."""
+
+
+class TransactionalProducer:
+    """A producer of whole transactions."""
+
+    def __init__(self, producer: AIOKafkaProducer) -> None:
+        self._producer: Any = producer
+        #: Since it took another epoch by itself.
+        self._renewed: Identity | None = None
+        #: Of the next record, by partition. It moves on when a batch was acknowledged.
+        self._sequences: dict[TopicPartition, int] = defaultdict(int)
+        #: The coordinator may have an open transaction of ours.
+        self._open = False
+        #: A request of this epoch may arrive that we do not wait for, or have arrived unheard.
+        self._in_doubt = False
+
+    async def start(self) -> None:
+        """Connect and take the transactional id: whoever had it is fenced."""
+        await self._producer.start()
+
+    async def stop(self) -> None:
+        """Disconnect."""
+        await self._producer.stop()
+
+    def create_batch(self) -> Any:
+        """Return an empty batch; see `aiokafka.AIOKafkaProducer.create_batch`."""
+        return self._producer.create_batch()
+
+    async def apart(self, work: Callable[["TransactionalProducer"], Awaitable[T]]) -> T:
+        """Do *work* with this producer where its loop is: here."""
+        return await work(self)
+
+    async def transact(self, batches: Batches) -> list[Appended]:
+        """Append everything in one transaction and commit it.
+
+        Raises what `append` does, and Undecided.
+        """
+        acknowledged = await self.append(batches)
+        try:
+            await self.end(commit=True)
+        except KafkaError as failure:
+            raise Undecided from failure
+        return acknowledged
+
+    async def append(self, batches: Batches) -> list[Appended]:
+        """Begin a transaction and append everything to it; return when nothing is under way.
+
+        Raises BatchesRefused where the broker takes some of it for none of its own failures, and
+        BatchInDoubt where it may have some of it that it did not acknowledge: both are over when
+        the transaction was aborted. After another error nothing may be done but to abort.
+        """
+        await _answered(lambda: self._add(batches))
+        return await self.append_more(batches)
+
+    async def append_more(self, batches: Batches) -> list[Appended]:
+        """Append to the open transaction; see `append`."""
+        # A request holds one batch of a partition, and a partition's have to be in order.
+        acknowledged: list[Appended] = []
+        try:
+            for number in range(max(map(len, batches.values()), default=0)):
+                acknowledged += await self._produce(
+                    {tp: each[number] for tp, each in batches.items() if number < len(each)}
+                )
+        except BatchesRefused:
+            raise
+        except BaseException:
+            self._in_doubt = True
+            raise
+        return acknowledged
+
+    async def end(self, *, commit: bool) -> None:
+        """Commit or abort; after an error the outcome is not known."""
+        if self._open:
+            await _answered(lambda: self._end(commit=commit))
+            self._open = False
+        if self._in_doubt:
+            await _answered(self._renew)
+
+    async def _add(self, tps: Iterable[TopicPartition]) -> None:
+        request = AddPartitionsToTxnRequest(
+            **self._identity, topics=[(tp.topic, [tp.partition]) for tp in tps]
+        )
+        self._open = True
+        response = await self._coordinate(request)
+        errors = {
+            TopicPartition(topic, partition): error_of(code)
+            for topic, several in response.errors
+            for partition, code in several
+        }
+        for error in set(errors.values()) - {NoError, OperationNotAttempted}:
+            # Of one partition, and the others are refused with it.
+            self._open = error in _LATER
+            if error is TopicAuthorizationFailedError:
+                raise BatchesRefused({tp: error() for tp in errors if errors[tp] is error})
+            self._refuse(error)
+
+    async def _end(self, *, commit: bool) -> None:
+        request = EndTxnRequest(**self._identity, transaction_result=commit)
+        response = await self._coordinate(request)
+        error = error_of(response.error_code)
+        if error is not NoError:
+            self._refuse(error)
+
+    async def _renew(self) -> None:
+        """Take a new epoch, with numbers from 0; raises what it is fenced with."""
+        manager = self._producer._txn_manager  # noqa: SLF001 - as below
+        request = RenewProducerIdRequest(self.identity, manager.transaction_timeout_ms)
+        response = await self._coordinate(request)
+        error = error_of(response.error_code)
+        if error is not NoError:
+            self._refuse(error)
+        self._renewed = self.identity._replace(
+            producer_id=response.producer_id, producer_epoch=response.producer_epoch
+        )
+        self._sequences.clear()
+        self._in_doubt = False
+
+    async def _coordinate(self, request: Any) -> Any:
+        """Ask the coordinator of our transactions."""
+        sender = self._producer._sender  # noqa: SLF001 - it knows where the coordinator is
+        node = await sender._find_coordinator(_COORDINATOR, self.identity.transactional_id)  # noqa: SLF001
+        try:
+            return await self._client.send(node, request)
+        except Exception as failure:
+            self._in_doubt = True
+            if not isinstance(failure, KafkaError | OSError) or _is_final(failure):
+                raise
+            sender._coordinator_dead(_COORDINATOR)  # noqa: SLF001 - as above
+            raise _Again from failure
+
+    def _refuse(self, error: type[KafkaError]) -> NoReturn:
+        """Raise what the coordinator answered, or that it is to be asked again."""
+        if error is ConcurrentTransactions:
+            raise _Soon
+        if error in _LATER:
+            self._producer._sender._coordinator_dead(_COORDINATOR)  # noqa: SLF001 - as above
+            raise _Again
+        raise error
+
+    async def _produce(self, batches: Mapping[TopicPartition, Any]) -> list[Appended]:
+        """Append one batch to each partition; return, or raise, when none is under way."""
+        left = {tp: self._built(tp, batch) for tp, batch in batches.items()}
+        acknowledged: list[Appended] = []
+        failures: dict[TopicPartition, Exception] = {}
+        #: The broker may have appended them although it did not say so.
+        doubtful: set[TopicPartition] = set()
+        while left:
+            for tp, answer in (await self._send(left)).items():
+                if isinstance(answer, Exception):
+                    if not isinstance(answer, NOT_APPENDED):
+                        doubtful.add(tp)
+                    if _is_final(answer):
+                        del left[tp]
+                        failures[tp] = answer
+                    continue
+                del left[tp]
+                doubtful.discard(tp)
+                acknowledged.append(answer)
+                following = self._sequences[tp] + batches[tp].record_count()
+                self._sequences[tp] = following % _SEQUENCES
+            if left:
+                await self._client.force_metadata_update()
+                await asyncio.sleep(RETRY_SECONDS)
+        if failures:
+            self._fail(failures, doubtful)
+        return acknowledged
+
+    def _fail(
+        self, failures: Mapping[TopicPartition, Exception], doubtful: set[TopicPartition]
+    ) -> NoReturn:
+        for failure in failures.values():
+            if isinstance(failure, FATAL):
+                raise failure
+        if doubtful:
+            # With numbers that the broker may know, the next batch would be a duplicate.
+            raise BatchInDoubt(failures)
+        raise BatchesRefused(failures)
+
+    def _built(self, tp: TopicPartition, batch: Any) -> bytes:
+        _, producer_id, epoch = self.identity
+        batch._set_producer_state(producer_id, epoch, self._sequences[tp])  # noqa: SLF001 - as aiokafka's own sender does
+        built: bytes = batch._build()  # noqa: SLF001 - as above
+        return built
+
+    async def _send(self, built: Mapping[TopicPartition, bytes]) -> dict[TopicPartition, _Answer]:
+        """Produce to all leaders at once; return what each partition's said.
+
+        A partition that has no leader says nothing.
+        """
+        answers: dict[TopicPartition, _Answer] = {}
+        by_leader: dict[int, list[TopicPartition]] = defaultdict(list)
+        for tp in built:
+            try:
+                leader = await self._leader(tp)
+            except KafkaError as failure:
+                if _is_final(failure):
+                    answers[tp] = failure
+                continue
+            if leader is not None:
+                by_leader[leader].append(tp)
+        several = await asyncio.gather(
+            *(self._send_to(node, {tp: built[tp] for tp in tps}) for node, tps in by_leader.items())
+        )
+        for each in several:
+            answers |= each
+        return answers
+
+    async def _leader(self, tp: TopicPartition) -> int | None:
+        cluster = self._client.cluster
+        leader = cluster.leader_for_partition(tp)
+        if leader is None:
+            # The topic is new to this client.
+            await self._producer.partitions_for(tp.topic)
+            leader = cluster.leader_for_partition(tp)
+        return None if leader == _NO_LEADER else leader
+
+    async def _send_to(
+        self, node: int, built: Mapping[TopicPartition, bytes]
+    ) -> dict[TopicPartition, _Answer]:
+        request = ProduceRequest(
+            transactional_id=self.identity.transactional_id,
+            required_acks=_ALL_REPLICAS,
+            timeout=_REPLICATION_MS,
+            topics=[(tp.topic, [(tp.partition, each)]) for tp, each in built.items()],
+        )
+        try:
+            response = await self._client.send(node, request)
+            return {
+                TopicPartition(topic, partition): _answer(topic, error_of(code), offset, timestamp)
+                for topic, several in response.topics
+                for partition, code, offset, timestamp, *_ in several
+            }
+        except Exception as failure:  # noqa: BLE001 - whatever it is, the batches may be there
+            return dict.fromkeys(built, failure)
+
+    @property
+    def _client(self) -> Any:
+        return self._producer.client
+
+    @property
+    def identity(self) -> Identity:
+        """Who we are, in every request."""
+        if self._renewed is not None:
+            return self._renewed
+        manager = self._producer._txn_manager  # noqa: SLF001 - there is no public way
+        return Identity(manager.transactional_id, manager.producer_id, manager.producer_epoch)
+
+    @property
+    def _identity(self) -> dict[str, Any]:
+        return self.identity._asdict()
+
+
+def _answer(topic: str, error: type[KafkaError], offset: int, timestamp: int) -> _Answer:
+    # A duplicate is a batch that was appended and whose acknowledgement did not arrive.
+    if error in (NoError, DuplicateSequenceNumber):
+        return Appended(topic, offset, timestamp)
+    return error()
+
+
+def _is_final(failure: Exception) -> bool:
+    """Tell whether making the request again cannot help."""
+    return not (
+        isinstance(failure, OSError) or (isinstance(failure, KafkaError) and failure.retriable)
+    )
+
+
+async def _answered(request: Callable[[], Awaitable[None]]) -> None:
+    """Make a request until there is an answer."""
+    soon = CONCURRENT_SECONDS
+    while True:
+        try:
+            return await request()
+        except _Soon:
+            await asyncio.sleep(soon)
+            soon = min(2 * soon, LONGEST_CONCURRENT_SECONDS)
+        except _Again:
+            await asyncio.sleep(RETRY_SECONDS)

@@ -1,0 +1,158 @@
+"""
+The in-process log: the same engine without Kafka, for tests and notebooks.
+
+One partition. A commit appends all its records and then hands them to whoever reads them, in a
+later turn of the loop, as a broker would. Nothing outlives the process.
+"""
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from itertools import islice
+
+from fleet.engine import ends_index
+from fleet.engine.log import Receipt
+from fleet.engine.transitions import sizes
+from fleet.engine.transitions.transitions import Work
+from fleet.records.envelope import Envelope
+from fleet.records.events import Event, encoded, type_name
+from fleet.records.log import Delivered, Outgoing
+from fleet.records.state import MemoryState
+from fleet.records.topics import Topics
+
+Reader = Callable[[Delivered], None]
+
+#: How many ended runs of each kind (with a result, without) are remembered, however young they are:
+#: a process that runs for weeks has no other bound than its memory.
+MOST_ENDED = 10_000
+
+
+class MemoryBroker:
+    """Topics of one partition each, and their readers."""
+
+    def __init__(self) -> None:
+        self._next: dict[str, int] = defaultdict(int)
+        self._readers: dict[str, list[Reader]] = defaultdict(list)
+        #: By topic and key, for callers who ask again for an ended run.
+        self._kept: dict[str, dict[bytes, list[Delivered]]] = {}
+        self._began_ms = (time.time() - time.monotonic()) * 1000
+
+    def now_ms(self) -> int:
+        """Return its time, in unix milliseconds: nobody who sets the machine's clock sets this."""
+        return round(self._began_ms + time.monotonic() * 1000)
+
+    def subscribe(self, topic: str, reader: Reader, *, keep: bool = False) -> None:
+        """Hand every later record of *topic* to *reader*; *keep* them, too."""
+        self._readers[topic].append(reader)
+        if keep:
+            self._kept.setdefault(topic, {})
+
+    def append(self, record: Outgoing) -> None:
+        """Append one record and hand it on, in a later turn of the loop."""
+        topic = record.topic
+        delivered = Delivered(
+            topic=topic,
+            partition=0,
+            offset=self._next[topic],
+            appended_ms=self.now_ms(),
+            key=record.key,
+            value=record.value,
+            headers=record.headers,
+        )
+        self._next[topic] += 1
+        self._keep(delivered)
+        self._hand_on(delivered)
+
+    def kept(self, topic: str, key: bytes, offset: int) -> list[Delivered]:
+        """Return what was kept of *key* in *topic* from *offset* on."""
+        return [each for each in self._kept[topic].get(key, ()) if each.offset >= offset]
+
+    def forget(self, run_id: str) -> None:
+        """Keep nothing of a run any more."""
+        for kept in self._kept.values():
+            kept.pop(run_id.encode(), None)
+
+    def _hand_on(self, record: Delivered) -> None:
+        for reader in self._readers[record.topic]:
+            asyncio.get_running_loop().call_soon(reader, record)
+
+    def _keep(self, record: Delivered) -> None:
+        kept = self._kept.get(record.topic)
+        if kept is not None:
+            kept.setdefault(record.key or b"", []).append(record)
+
+
+class MemoryLog:
+    """The log of one task."""
+
+    def __init__(self, broker: MemoryBroker) -> None:
+        self._broker = broker
+
+    async def commit(
+        self, records: Sequence[Outgoing], changes: Mapping[bytes, bytes | None]
+    ) -> Receipt:
+        """Append everything; there is nothing that could fail in between."""
+        for record in records:
+            self._broker.append(record)
+        now_ms = self._broker.now_ms()
+        return Receipt(now_ms, 0, {record.topic: now_ms for record in records})
+
+    async def close(self) -> None:
+        """Do nothing: the log holds nothing."""
+
+
+class MemoryStore(MemoryState):
+    """The state of one task."""
+
+    @property
+    def size(self) -> int:
+        """About how large it is, in bytes: its keys and values."""
+        return sum(len(key) + len(value) for key, value in self.items(b""))
+
+    def write(
+        self, changes: Mapping[bytes, bytes | None], state_offset: int = 0, appended_ms: int = 0
+    ) -> None:
+        """Apply a commit's changes."""
+        super().write(ends_index.extended(self, changes))
+
+    def scan(self, prefix: bytes, after: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        """Return at most *limit* entries under *prefix* whose keys are greater than *after*."""
+        return list(islice(self.following(prefix, after), limit))
+
+    def close(self) -> None:
+        """Do nothing: the store holds nothing."""
+
+
+class MemoryStream:
+    """Stream writes that go straight to the in-process readers."""
+
+    def __init__(self, broker: MemoryBroker, topics: Topics) -> None:
+        self._broker = broker
+        self._topics = topics
+
+    def write(self, work: Work, attempt_id: str, number: int, event: Event) -> Awaitable[None]:
+        """Append *event* to the workflow's stream."""
+        return self._append(stream_record(self._topics, work, attempt_id, number, event))
+
+    async def _append(self, record: Outgoing) -> None:
+        self._broker.append(record)
+
+
+def stream_record(
+    topics: Topics, work: Work, attempt_id: str, number: int, event: Event
+) -> Outgoing:
+    """Return the record of the *number*-th event that an attempt shows.
+
+    Raises RecordTooLarge, and what encoding the event raises: in the step, which can take it.
+    """
+    headers = Envelope(
+        run_id=work.envelope.run_id,
+        event_id=f"{attempt_id}-{number}",
+        type=type_name(event),
+        epoch=work.envelope.epoch,
+        parent_id=work.envelope.event_id,
+        step=work.step.name,
+    ).headers()
+    key = work.envelope.run_id.encode()
+    return sizes.checked(Outgoing(topics.stream, key, encoded(event), headers))

@@ -1,0 +1,103 @@
+"""
+What is there now, read when somebody scrapes: lag, slots, tasks, state.
+
+Nothing is kept up to date for it on the way of an event. A scrape is answered in the event loop, so
+it sees every task between two of its turns.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
+
+from prometheus_client import REGISTRY
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from fleet.observability import metrics
+from fleet.observability.metrics import GaugeAtScrape
+
+if TYPE_CHECKING:
+    from fleet.engine.step_group import Engine
+    from fleet.engine.task import Task
+
+_Sample = tuple[GaugeAtScrape, tuple[str, ...], float]
+
+
+class Gauges(Collector):
+    """The gauges of every engine that is open in this process."""
+
+    def __init__(self) -> None:
+        self._engines: WeakSet[Any] = WeakSet()
+
+    def add(self, engine: "Engine") -> None:
+        """Show *engine* from now on."""
+        self._engines.add(engine)
+
+    def remove(self, engine: "Engine") -> None:
+        """Show *engine* no more."""
+        self._engines.discard(engine)
+
+    def describe(self) -> Iterable[Metric]:
+        """Return the gauges without samples: registering must not ask the engines."""
+        return _families().values()
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the gauges as they are now."""
+        families = _families()
+        for engine in list(self._engines):
+            group = engine.topics.workflow, engine.topics.group
+            for gauge, labels, value in _samples(engine):
+                families[gauge].add_metric((*group, *labels), value)
+        return families.values()
+
+
+def _families() -> dict[GaugeAtScrape, GaugeMetricFamily]:
+    return {
+        gauge: GaugeMetricFamily(gauge.name, gauge.help, labels=(*metrics.GROUP, *gauge.labels))
+        for gauge in metrics.AT_SCRAPE
+    }
+
+
+def _samples(engine: "Engine") -> Iterator[_Sample]:
+    yield metrics.SLOTS, (), engine.settings.slots
+    yield from _tasks(engine)
+    yield from _steps(engine)
+    for partition, task in engine.tasks.items():
+        if task.taking:
+            yield metrics.STATE_BYTES, (str(partition),), task.ledger.store.size
+            yield from _lags(task)
+
+
+def _tasks(engine: "Engine") -> Iterator[_Sample]:
+    loading = engine.loading
+    yield metrics.TASKS, ("loading",), len(loading)
+    yield metrics.TASKS, ("running",), sum(task.taking for task in engine.tasks.values())
+    for partition, remaining in loading.items():
+        yield metrics.LOAD_REMAINING, (str(partition),), remaining
+
+
+def _steps(engine: "Engine") -> Iterator[_Sample]:
+    running = Counter(dict.fromkeys(engine.charter.graph.step_by_name, 0))
+    waiting = 0
+    for task in engine.tasks.values():
+        for flight in task.flights:
+            if flight.started:
+                running[flight.work.step.name] += 1
+            else:
+                waiting += 1
+    yield metrics.STEPS_WAITING, (), waiting
+    for step, count in running.items():
+        yield metrics.STEPS_IN_FLIGHT, (step,), count
+
+
+def _lags(task: "Task") -> Iterator[_Sample]:
+    for topic, lag in task.inputs.lags(task.clock.now_ms()).items():
+        labels = topic, str(task.partition)
+        yield metrics.LAG_RECORDS, labels, lag.records
+        yield metrics.LAG_SECONDS, labels, lag.seconds
+        yield metrics.FRONTIER, labels, lag.frontier
+
+
+GAUGES = Gauges()
+REGISTRY.register(GAUGES)

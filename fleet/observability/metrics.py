@@ -1,0 +1,352 @@
+"""
+Every metric that a worker exports, in one place.
+
+Seconds and bytes are the units, and labels have few values: none is a run. What happens is counted
+here by the observer of the tasks; what is there now (`LAG_SECONDS` and the like) is read from the
+engines when somebody scrapes: see `gauges`.
+"""
+
+import logging
+import platform
+from collections.abc import Iterable
+from importlib import metadata
+from typing import NamedTuple
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from fleet.config import logs
+from fleet.engine.flights import Flight, Outcome
+from fleet.engine.frontier import Lost
+from fleet.engine.transitions.outcomes import Raised, Returned
+from fleet.engine.transitions.sizes import RecordTooLarge
+from fleet.records.lifecycle import Cancelled, Completed, Failed, TimedOut
+from fleet.records.log import Delivered
+from fleet.records.topics import Topics
+from fleet.workflow.errors import StepTimeoutError
+
+#: On every metric but the build's.
+GROUP = ("workflow", "group")
+#: From an instant step to an LLM call that takes minutes.
+_STEP_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+#: From a run of instant steps to one that waits for a person.
+_RUN_BUCKETS = (0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3_600, 14_400, 86_400)
+_COMMIT_BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
+_SIZE_BUCKETS = tuple(float(4**power) for power in range(5, 13))
+_STALL_BUCKETS = (0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300)
+
+
+#: How many lost offsets a log line names.
+_MOST_OFFSETS = 20
+
+#: Of a run.
+OUTCOMES = tuple(each.kind for each in (Completed, Failed, Cancelled, TimedOut))
+#: Why a local state is thrown away.
+DISCARDED = ("corrupt", "outdated", "other_log")
+#: Of a dead letter.
+REASONS = (
+    "failed",
+    "too_large",
+    "refused",
+    "crashes_worker",
+    "undecodable",
+    "unknown_type",
+    "broken_envelope",
+    "unknown_lifecycle",
+)
+
+
+class GaugeAtScrape(NamedTuple):
+    """A gauge whose samples are made when somebody asks."""
+
+    name: str
+    help: str
+    #: Beside the workflow and the group.
+    labels: tuple[str, ...] = ()
+
+
+STEP_DURATION = Histogram(
+    "fleet_step_duration_seconds",
+    "How long an attempt of a step ran, by outcome (returned, raised).",
+    (*GROUP, "step", "outcome"),
+    buckets=_STEP_BUCKETS,
+)
+STEP_QUEUE_WAIT = Histogram(
+    "fleet_step_queue_wait_seconds",
+    "From an event's append in the broker to the start of the step's attempt, by outcome.",
+    (*GROUP, "step", "outcome"),
+    buckets=_STEP_BUCKETS,
+)
+STEP_ATTEMPTS = Counter(
+    "fleet_step_attempts_total",
+    "Attempts of steps, by how they ended (returned, failed, timed_out, too_large).",
+    (*GROUP, "step", "reason"),
+)
+RUNS_STARTED = Counter("fleet_runs_started_total", "Runs whose start was accepted.", GROUP)
+RUNS = Counter(
+    "fleet_runs_total",
+    "Runs whose effective end was read, by outcome (completed, failed, cancelled, timed_out).",
+    (*GROUP, "outcome"),
+)
+RUN_DURATION = Histogram(
+    "fleet_run_duration_seconds",
+    "From the append of a run's first event to that of its effective end, by outcome.",
+    (*GROUP, "outcome"),
+    buckets=_RUN_BUCKETS,
+)
+DEAD_LETTERS = Counter(
+    "fleet_dead_letters_total",
+    "Records and steps that could not go on, by reason.",
+    (*GROUP, "reason"),
+)
+RECORDS_LOST = Counter(
+    "fleet_records_lost_total",
+    "Records that retention removed before they were done, by input topic; at most so many.",
+    (*GROUP, "topic"),
+)
+STATE_DISCARDED = Counter(
+    "fleet_state_discarded_total",
+    "Local states that were thrown away and loaded anew, by reason: corrupt, outdated (what was "
+    "deleted since may be gone from the changelog), other_log (of a topic that was made anew).",
+    (*GROUP, "reason"),
+)
+LOOP_BLOCKED = Counter(
+    "fleet_event_loop_blocked_seconds_total",
+    "For how long a step blocked the worker's event loop, by step; empty where it was no step.",
+    (*GROUP, "step"),
+)
+COMMIT_DURATION = Histogram(
+    "fleet_commit_duration_seconds",
+    "How long a transaction took, from its first record to the broker's answer.",
+    GROUP,
+    buckets=_COMMIT_BUCKETS,
+)
+COMMIT_RECORDS = Histogram(
+    "fleet_commit_records",
+    "Records in a transaction: events, lifecycle, history, state changes.",
+    GROUP,
+    buckets=(1, 2, 5, 10, 25, 50, 100, 250, 1_000, 5_000),
+)
+COMMIT_BYTES = Histogram(
+    "fleet_commit_bytes",
+    "Size of the values in a transaction, in bytes.",
+    GROUP,
+    buckets=_SIZE_BUCKETS,
+)
+LOAD_DURATION = Histogram(
+    "fleet_task_load_seconds",
+    "How long a task took to load its state and read `runs` before it took records.",
+    GROUP,
+    buckets=_STALL_BUCKETS,
+)
+REBALANCES = Counter(
+    "fleet_rebalances_total",
+    "Rebalances of the consumer group that this worker took part in.",
+    GROUP,
+)
+REBALANCE_STALL = Histogram(
+    "fleet_rebalance_stall_seconds",
+    "From a rebalance's beginning here until this worker took records of all of its partitions.",
+    GROUP,
+    buckets=_STALL_BUCKETS,
+)
+BUILD = Gauge(
+    "fleet_build_info",
+    "1; the labels say what runs here.",
+    ("version", "python", "faust", "aiokafka"),
+)
+
+STEPS_IN_FLIGHT = GaugeAtScrape("fleet_steps_in_flight", "Attempts that run now.", ("step",))
+STEPS_WAITING = GaugeAtScrape(
+    "fleet_steps_waiting", "Steps that were delivered and wait for num_workers or a slot."
+)
+SLOTS = GaugeAtScrape("fleet_slots", "Steps that this worker may have in flight: FLEET_SLOTS.")
+TASKS = GaugeAtScrape(
+    "fleet_tasks", "Partitions that this worker has, by state (loading, running).", ("state",)
+)
+LOAD_REMAINING = GaugeAtScrape(
+    "fleet_task_load_records_remaining",
+    "Offsets of the changelog and of `runs` that a task that is being loaded has before it.",
+    ("partition",),
+)
+STATE_BYTES = GaugeAtScrape(
+    "fleet_state_bytes",
+    "Size of a task's local state, in bytes: RocksDB's estimate.",
+    ("partition",),
+)
+LAG_RECORDS = GaugeAtScrape(
+    "fleet_lag_records",
+    "Records of an input partition that are not done, delivered or not.",
+    ("topic", "partition"),
+)
+LAG_SECONDS = GaugeAtScrape(
+    "fleet_lag_seconds",
+    "Age of the oldest record of an input partition that is not done, in seconds; 0 without one.",
+    ("topic", "partition"),
+)
+FRONTIER = GaugeAtScrape(
+    "fleet_frontier_offset",
+    "Lowest offset of an input partition that is not done.",
+    ("topic", "partition"),
+)
+AT_SCRAPE = (
+    STEPS_IN_FLIGHT,
+    STEPS_WAITING,
+    SLOTS,
+    TASKS,
+    LOAD_REMAINING,
+    STATE_BYTES,
+    LAG_RECORDS,
+    LAG_SECONDS,
+    FRONTIER,
+)
+
+BUILD.labels(
+    metadata.version("fleet-workflows"),
+    platform.python_version(),
+    metadata.version("faust-streaming"),
+    metadata.version("aiokafka"),
+).set(1)
+
+_log = logs.get_logger("steps")
+_stdlib = logging.getLogger("fleet.steps")
+
+
+class _Step(NamedTuple):
+    """A step's metrics for one outcome; looking up labels costs more than observing."""
+
+    duration: Histogram
+    queue_wait: Histogram
+    attempts: Counter
+
+
+class Metrics:
+    """The observer of a step group's tasks: counts, and says what somebody should read."""
+
+    def __init__(self, topics: Topics) -> None:
+        self.labels = topics.workflow, topics.group
+        # From 0 on: Prometheus cannot see a series rise that begins with 1.
+        self._runs = {each: RUNS.labels(*self.labels, each) for each in OUTCOMES}
+        self._run_duration = {each: RUN_DURATION.labels(*self.labels, each) for each in OUTCOMES}
+        self._dead_letters = {each: DEAD_LETTERS.labels(*self.labels, each) for each in REASONS}
+        self._steps: dict[tuple[str, str], _Step] = {}
+        self._discarded = {each: STATE_DISCARDED.labels(*self.labels, each) for each in DISCARDED}
+        self._runs_started = RUNS_STARTED.labels(*self.labels)
+        self._commit_duration = COMMIT_DURATION.labels(*self.labels)
+        self._commit_records = COMMIT_RECORDS.labels(*self.labels)
+        self._commit_bytes = COMMIT_BYTES.labels(*self.labels)
+
+    def step_finished(self, flight: Flight, outcome: Outcome, finished: float) -> None:
+        """Observe an attempt."""
+        work = flight.work
+        reason = _reason(outcome)
+        step = self._steps.get((work.step.name, reason)) or self._add(work.step.name, reason)
+        step.duration.observe(finished - flight.started)
+        # A little below 0 where this worker's idea of the broker's clock is young.
+        step.queue_wait.observe(max(0.0, flight.started - work.record.appended_ms / 1000))
+        step.attempts.inc()
+        if not _stdlib.isEnabledFor(logging.DEBUG):
+            return
+        _log.debug(
+            "step_finished",
+            run_id=work.envelope.run_id,
+            step=work.step.name,
+            attempt=1,
+            outcome=reason,
+            seconds=round(finished - flight.started, 6),
+        )
+
+    def _add(self, name: str, reason: str) -> _Step:
+        outcome = "returned" if reason == "returned" else "raised"
+        step = self._steps[name, reason] = _Step(
+            STEP_DURATION.labels(*self.labels, name, outcome),
+            STEP_QUEUE_WAIT.labels(*self.labels, name, outcome),
+            STEP_ATTEMPTS.labels(*self.labels, name, reason),
+        )
+        return step
+
+    def state_discarded(self, reason: str) -> None:
+        """Count a local state that is thrown away."""
+        self._discarded[reason].inc()
+
+    def run_started(self) -> None:
+        """Count a run whose start was read in `runs`."""
+        self._runs_started.inc()
+
+    def run_ended(self, outcome: str, seconds: float) -> None:
+        """Count a run that ended *seconds* after its first event."""
+        self._runs[outcome].inc()
+        # The broker's clock may have been set back meanwhile.
+        self._run_duration[outcome].observe(max(0.0, seconds))
+
+    def dead_letter(
+        self, record: Delivered, reason: str, error: BaseException, step: str = ""
+    ) -> None:
+        """Count a dead letter and log where it is; its text may hold a prompt, so not that."""
+        self._dead_letters[reason].inc()
+        _log.warning(
+            "dead_letter",
+            reason=reason,
+            run_id=(record.key or b"").decode(errors="replace"),
+            step=step,
+            attempt=1,
+            error=type(error).__qualname__,
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+        )
+
+    def committed(self, records: int, size: int, seconds: float) -> None:
+        """Observe a transaction of *records* records, their values of *size* bytes in all."""
+        self._commit_duration.observe(seconds)
+        self._commit_records.observe(records)
+        self._commit_bytes.observe(size)
+        if _stdlib.isEnabledFor(logging.DEBUG):
+            _log.debug("committed", records=records, bytes=size, seconds=round(seconds, 6))
+
+    def reads(self, topics: Iterable[str]) -> None:
+        """Count lost records of these topics, from 0 on."""
+        for topic in topics:
+            RECORDS_LOST.labels(*self.labels, topic)
+
+    def records_lost(self, topic: str, partition: int, lost: Lost) -> None:
+        """Count what retention has removed before it was done, and say where it was."""
+        RECORDS_LOST.labels(*self.labels, topic).inc(lost.records)
+        _log.error(
+            "records_lost",
+            topic=topic,
+            partition=partition,
+            records_at_most=lost.records,
+            unread=[f"{begin}-{end - 1}" for begin, end in lost.unread],
+            unfinished=[str(offset) for offset in lost.pending[:_MOST_OFFSETS]],
+            reason="retention removed them before they were processed; see docs/promise.md",
+        )
+
+    def runs_steps(self, names: Iterable[str]) -> None:
+        """Count for how long each of these steps blocks the event loop, from 0 on."""
+        for name in ("", *names):
+            LOOP_BLOCKED.labels(*self.labels, name)
+
+    def loop_blocked(self, step: str, seconds: float) -> None:
+        """Count that *step* blocked the event loop for *seconds*."""
+        LOOP_BLOCKED.labels(*self.labels, step).inc(seconds)
+
+    def loaded(self, seconds: float) -> None:
+        """Observe how long a task took to be loaded."""
+        LOAD_DURATION.labels(*self.labels).observe(seconds)
+
+    def rebalanced(self) -> None:
+        """Count a rebalance."""
+        REBALANCES.labels(*self.labels).inc()
+
+    def served_again(self, seconds: float) -> None:
+        """Observe for how long not all partitions were served."""
+        REBALANCE_STALL.labels(*self.labels).observe(seconds)
+
+
+def _reason(outcome: Outcome) -> str:
+    if isinstance(outcome, Returned):
+        return "returned"
+    assert isinstance(outcome, Raised), "an attempt ends in one of two ways"
+    if issubclass(type(outcome.error), StepTimeoutError):
+        return "timed_out"
+    return "too_large" if issubclass(type(outcome.error), RecordTooLarge) else "failed"
