@@ -60,7 +60,7 @@ def page() -> str:
 
 
 def _exit_codes(package: Module) -> str:
-    paragraphs = reference_api.text(package["admin.cli"]).split("\n\n")
+    paragraphs = reference_api.text(package["cli.main"]).split("\n\n")
     return next(each for each in paragraphs if each.startswith("Exit codes"))
 
 

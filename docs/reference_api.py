@@ -19,10 +19,10 @@ _WIDTH = 92
 _CONSTANT = re.compile(r"(?<== )_?[A-Z][A-Z_]{2,}\b")
 #: What public names hand out and nobody makes.
 _HANDED_OUT = (
-    "runtime.connection.Connection",
+    "client.connection.Connection",
     "workflow.store.Store",
     "llm.client.Completion",
-    "runtime.serving.FleetApp",
+    "api.serving.FleetApp",
 )
 #: Public names of `fleet.dev.kafka` that are no functions.
 _KAFKA_TYPES = ("Broker", "LocalBroker")

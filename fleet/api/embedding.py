@@ -12,10 +12,10 @@ from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from fleet.api.step_group import on_kafka
 from fleet.client.caller import Caller
 from fleet.config import settings as configuration
 from fleet.config.settings import Settings
-from fleet.engine.step_group import Engine
 from fleet.host import transport, web_port
 from fleet.host.event_topic import EventTopics
 from fleet.kafka import provision
@@ -42,7 +42,7 @@ class Embedding:
             f"embedded.{app.conf.id}", workflow.workflow_name, workflow.group_name
         )
         carrier = transport.install(app)
-        engine = Engine(workflow, self._topics, self._settings)
+        engine = on_kafka(workflow, self._topics, self._settings)
         carrier.add(engine)
         #: The workflow's events, for agents.
         self.events = EventTopics(app, engine, timeout_seconds)

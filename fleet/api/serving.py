@@ -10,11 +10,11 @@ from typing import Any
 
 import faust
 
-from fleet.api.workflow import NoWorkflow, Workflow
+from fleet.api.step_group import on_kafka
+from fleet.api.workflow import Workflow
 from fleet.config import settings as configuration
 from fleet.config.logs import logging_config
 from fleet.config.settings import Settings
-from fleet.engine.step_group import Engine
 from fleet.host import pages
 from fleet.host.assignor import Assignor
 from fleet.host.compatibility import check_host
@@ -26,6 +26,7 @@ from fleet.host.worker import Worker
 from fleet.kafka import folders
 from fleet.kafka.clients import tls_context
 from fleet.records.topics import Topics
+from fleet.workflow.definition import NoWorkflow
 
 #: Heartbeats are sent at least so often, in seconds: by its answer to one the broker tells of a
 #: rebalance, which then waits for nobody longer than this.
@@ -84,7 +85,7 @@ def serve(workflow: type[Workflow] | Workflow, *, settings: Settings | None = No
     app = FleetApp(topics.engine_id, **app_options(chosen))
     app.host = Host()
     app.topics_of_workflow = topics
-    engine = Engine(served, topics, chosen)
+    engine = on_kafka(served, topics, chosen)
     app.host.add(engine)
     served._fleet_events = EventTopics(  # noqa: SLF001 - out of the way of the user's names
         app,

@@ -28,11 +28,8 @@ from fleet.records.events import Event
 from fleet.records.log import Delivered, Outgoing
 from fleet.records.topics import Topics
 from fleet.workflow import arguments, call_checks, definition
-from fleet.workflow.definition import Definition, Result_co
+from fleet.workflow.definition import DEFAULT_TIMEOUT_SECONDS, Definition, Result_co
 from fleet.workflow.errors import WorkflowConfigurationError
-
-#: How long a run may take where the workflow is made without `timeout=`, in seconds.
-DEFAULT_TIMEOUT_SECONDS = 45.0
 
 #: Arguments that workflows have in other libraries, and what to write here.
 _ELSEWHERE = {
@@ -79,19 +76,6 @@ class NoLoop(WorkflowConfigurationError, RuntimeError):
             f"no running event loop: in a script write {workflow}(...).run_sync(...); in async "
             f"code `await {workflow}(...).run(...)`"
         )
-
-
-class NoWorkflow(WorkflowConfigurationError):
-    """Raised when `connect` or `serve` is given something else than a workflow."""
-
-    def __init__(self, called: str, given: object) -> None:
-        if isinstance(given, Workflow):
-            name = type(given).__name__
-            said = f"the class, not an instance of it: write {called}({name})"
-        else:
-            kind = given.__name__ if isinstance(given, type) else type(given).__name__
-            said = f"a workflow class, not {kind}: write e.g. {called}(JokeFlow)"
-        super().__init__(f"{called} takes {said}")
 
 
 class NotInitialised(WorkflowConfigurationError):

@@ -7,10 +7,10 @@ from typing import Any
 import click
 
 from fleet.cli import dead_redrive
-from fleet.cli.shared import consent, loop, options, output, terminal, times
+from fleet.cli.shared import consent, loop, moments, options, output, terminal
 from fleet.cli.views import dead as dead_shown
 from fleet.config import settings as configuration
-from fleet.control import workflows
+from fleet.control import times, workflows
 from fleet.control.dead import letters as dead_letters
 from fleet.control.dead import topic
 from fleet.control.dead.letters import Filter
@@ -34,7 +34,7 @@ def _filters(*cause: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         click.option("--run", "run_id", metavar="ID", help="Only of this run."),
         click.option(
             "--since",
-            type=times.MOMENT,
+            type=moments.MOMENT,
             metavar="WHEN",
             help=f"Only since then: {times.FORMS} (UTC).",
         ),

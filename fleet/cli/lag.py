@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-from fleet.cli.shared import loop, options, output, terminal, times
+from fleet.cli.shared import loop, options, output, terminal
 from fleet.cli.views import lag as lag_shown
 from fleet.config import settings as configuration
 from fleet.config.settings import Settings
-from fleet.control import workflows
+from fleet.control import times, workflows
 from fleet.control.lag import reader as lags
 from fleet.control.lag.reader import GroupLag, Observatory
 from fleet.kafka.clients import BrokerUnreachable

@@ -9,12 +9,12 @@ from typing import Any
 import click
 from pydantic_core import from_json, to_json
 
-from fleet.cli.shared import consent, loop, options, times
+from fleet.cli.shared import consent, loop, moments, options
 from fleet.cli.views import bars
 from fleet.cli.views import replay as replay_shown
 from fleet.config import settings as configuration
 from fleet.config.settings import Settings
-from fleet.control import audit
+from fleet.control import audit, times
 from fleet.control.log_reader import Source
 from fleet.control.replay import look
 from fleet.control.replay import plan as replay_plan
@@ -74,9 +74,9 @@ class NotACopy(FleetError):
 @click.command()
 @click.argument("event", required=False, metavar="WORKFLOW.EVENT")
 @click.option(
-    "--since", type=times.MOMENT, metavar="WHEN", help=f"From then on: {times.FORMS} (UTC)."
+    "--since", type=moments.MOMENT, metavar="WHEN", help=f"From then on: {times.FORMS} (UTC)."
 )
-@click.option("--until", type=times.MOMENT, metavar="WHEN", help="What came before then.")
+@click.option("--until", type=moments.MOMENT, metavar="WHEN", help="What came before then.")
 @click.option(
     "--from",
     "first",

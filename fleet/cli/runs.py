@@ -6,11 +6,11 @@ from datetime import datetime
 
 import click
 
-from fleet.cli.shared import consent, loop, options, output, terminal, times
+from fleet.cli.shared import consent, loop, moments, options, output, terminal
 from fleet.cli.views import bars
 from fleet.cli.views import run as run_shown
 from fleet.config import settings as configuration
-from fleet.control import audit, workflows
+from fleet.control import audit, times, workflows
 from fleet.control.log_reader import Offsets, Source
 from fleet.control.runs import cancelling, topic
 from fleet.control.runs.cancelling import Progress, Selection
@@ -51,7 +51,7 @@ def runs() -> None:
 @click.option("--outcome", type=click.Choice(OUTCOMES), help="Only these.")
 @click.option(
     "--since",
-    type=times.MOMENT,
+    type=moments.MOMENT,
     metavar="WHEN",
     help=f"Only those that began, ended or were resumed since: {times.FORMS} (UTC).",
 )
@@ -113,7 +113,7 @@ def show(workflow: str, run_id: str, form: str, *, values: bool) -> None:
 )
 @click.option(
     "--before",
-    type=times.MOMENT,
+    type=moments.MOMENT,
     metavar="WHEN",
     help=f"With --all-open: only those that began before: {times.FORMS} (UTC).",
 )

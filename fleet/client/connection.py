@@ -1,10 +1,9 @@
 """`connect`: call a workflow that workers elsewhere run."""
 
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 from uuid import UUID
 
-from fleet.api.workflow import DEFAULT_TIMEOUT_SECONDS, NoWorkflow, Workflow
 from fleet.client import blocking
 from fleet.client.caller import Caller
 from fleet.client.handler import WorkflowHandler
@@ -16,8 +15,11 @@ from fleet.kafka.reader import KafkaLink
 from fleet.records.events import Event
 from fleet.records.topics import Topics
 from fleet.workflow import call_checks, definition
-from fleet.workflow.definition import Result_co
+from fleet.workflow.definition import DEFAULT_TIMEOUT_SECONDS, Definition, NoWorkflow, Result_co
 from fleet.workflow.errors import WorkflowConfigurationError
+
+if TYPE_CHECKING:
+    from fleet.api.workflow import Workflow
 
 R = TypeVar("R")
 
@@ -26,7 +28,7 @@ class Connection(Generic[Result_co]):
     """A caller of one workflow; use it as `async with connect(JokeFlow) as flow`."""
 
     def __init__(
-        self, workflow: type[Workflow[Result_co]], settings: Settings, timeout: float | None
+        self, workflow: type[Definition[Result_co]], settings: Settings, timeout: float | None
     ) -> None:
         self._workflow = workflow
         self._settings = settings
@@ -99,7 +101,7 @@ class Connection(Generic[Result_co]):
 
 
 def connect(
-    workflow: type[Workflow[R]],
+    workflow: "type[Workflow[R]]",
     *,
     settings: Settings | None = None,
     timeout: float | None = DEFAULT_TIMEOUT_SECONDS,
@@ -111,7 +113,7 @@ def connect(
     *timeout*, in seconds, bounds each run; None sets no bound. Entering raises BrokerUnreachable,
     TopicsMissing or TopicsMismatched.
     """
-    if not (isinstance(workflow, type) and issubclass(workflow, Workflow)):
+    if not (isinstance(workflow, type) and issubclass(workflow, Definition)):
         raise NoWorkflow("connect", workflow)
     limit = call_checks.timeout(timeout, "a connection's")
     return Connection(workflow, settings or configuration.current(), limit)

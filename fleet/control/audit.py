@@ -11,12 +11,15 @@ import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Self
 
 from aiokafka.errors import KafkaError
 from pydantic_core import to_jsonable_python
 
 from fleet.config.settings import Settings
+from fleet.control import log_reader, times
+from fleet.control.log_reader import LogReader
 from fleet.kafka import provision
 from fleet.kafka.clients import BrokerUnreachable, Clients
 from fleet.records.errors import FleetError
@@ -106,3 +109,19 @@ def _who() -> str:
     except (OSError, KeyError):  # a container's user that has no name
         user = "unknown"
     return f"{user}@{socket.gethostname()}"
+
+
+async def entries(settings: Settings, since: datetime | None = None) -> list[Entry]:
+    """Return the audit records of a prefix, the oldest first; raise BrokerUnreachable."""
+    topic = topic_name(settings.prefix)
+    count = await provision.partitions(topic, settings)
+    found: list[Entry] = []
+
+    def take(record: Delivered) -> None:
+        if entry := Entry.decode(record):
+            found.append(entry)
+
+    since_ms = times.milliseconds(since) if since else None
+    async with LogReader(settings) as reader:
+        await reader.read(log_reader.partitions(topic, count), take, since_ms=since_ms)
+    return sorted(found, key=lambda each: each.at)

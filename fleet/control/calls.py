@@ -9,13 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from fleet.api.workflow import Workflow
 from fleet.client.connection import Connection, connect
 from fleet.client.handler import WorkflowHandler
 from fleet.records import printable
 from fleet.records.errors import FleetError
 from fleet.records.events import Event
 from fleet.workflow import call_checks, definition
+from fleet.workflow.definition import Definition
 from fleet.workflow.errors import WorkflowConfigurationError, WorkflowRuntimeError
 
 #: After a run's end: how long to wait for the rest of its stream, in seconds.
@@ -41,7 +41,7 @@ class CallRefused(FleetError):
 class Call:
     """A run to be made. The same *run_id* starts one run, however often it is called."""
 
-    workflow: type[Workflow]
+    workflow: type[Definition]
     event: Event
     run_id: str
     #: None sets no limit.
@@ -112,7 +112,7 @@ def _started(flow: Connection, call: Call) -> WorkflowHandler:
 
 
 async def _show(
-    handler: WorkflowHandler, workflow: type[Workflow], show: Callable[[Event], object]
+    handler: WorkflowHandler, workflow: type[Definition], show: Callable[[Event], object]
 ) -> None:
     async for event in handler.stream_events():
         # The result closes the stream; it is not for those who watch.

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from aiokafka import TopicPartition
 
-from fleet.api.workflow import Workflow
 from fleet.config.settings import Settings
 from fleet.control.reader import Reader
 from fleet.kafka import provision
@@ -19,6 +18,7 @@ from fleet.kafka.provision import TopicsMissing
 from fleet.records.log import Delivered
 from fleet.records.topics import Topics
 from fleet.workflow import definition
+from fleet.workflow.definition import Definition
 
 _POLL_MS = 100
 #: A busy reader of everything: fewer and larger answers than a worker wants, in bytes.
@@ -32,7 +32,7 @@ Offsets = Mapping[TopicPartition, int]
 class Source:
     """Whose topics are meant."""
 
-    workflow: type[Workflow]
+    workflow: type[Definition]
     settings: Settings
     #: Name of the step group; None is the workflow's own one.
     group: str | None = None

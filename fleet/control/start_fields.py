@@ -12,10 +12,10 @@ from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
-from fleet.api.workflow import Workflow
 from fleet.records.errors import FleetError
 from fleet.records.events import Event
 from fleet.workflow import definition
+from fleet.workflow.definition import Definition
 from fleet.workflow.errors import WorkflowConfigurationError
 
 
@@ -34,7 +34,7 @@ class FieldsRefused(FleetError):
         super().__init__(f"{refused}; give each as key=value, or as key:=JSON")
 
 
-def start_event(workflow: type[Workflow], words: Iterable[str]) -> Event:
+def start_event(workflow: type[Definition], words: Iterable[str]) -> Event:
     """Return the start event that *words* describe.
 
     Raises UnreadableField, FieldsRefused, and WorkflowValidationError where the workflow itself is

@@ -17,8 +17,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TypeGuard
 
-from fleet.api.workflow import Workflow
 from fleet.records.errors import FleetError
+from fleet.workflow.definition import Definition
 
 #: Where packages name their workflows: `joke = "fleet.joke:JokeFlow"`.
 ENTRY_POINTS = "fleet.workflows"
@@ -88,7 +88,7 @@ class NotAWorkflow(FleetError):
         )
 
 
-def find(name: str) -> type[Workflow]:
+def find(name: str) -> type[Definition]:
     """Return the workflow class that *name* means; the current directory is searched for modules.
 
     Raises UnknownWorkflow, AmbiguousWorkflow, NoSuchModule, BrokenModule, NotAWorkflow, and what
@@ -101,9 +101,14 @@ def find(name: str) -> type[Workflow]:
     return _member(_imported(module), attribute)
 
 
-def is_workflow(value: object) -> TypeGuard[type[Workflow]]:
+def is_workflow(value: object) -> TypeGuard[type[Definition]]:
     """Tell whether *value* is a workflow class, as opposed to the base of all of them."""
-    return isinstance(value, type) and issubclass(value, Workflow) and value is not Workflow
+    return isinstance(value, type) and issubclass(value, Definition) and not _is_base(value)
+
+
+def _is_base(workflow: type[Definition]) -> bool:
+    """Tell whether it is `Definition` or `Workflow` itself."""
+    return workflow is Definition or Definition in workflow.__bases__
 
 
 def _target(name: str) -> str:
@@ -136,7 +141,7 @@ def _imported(module: str) -> ModuleType:
         raise BrokenModule(module, failure) from failure
 
 
-def _member(module: ModuleType, path: str) -> type[Workflow]:
+def _member(module: ModuleType, path: str) -> type[Definition]:
     found: object = module
     for name in path.split("."):
         found = getattr(found, name, None)

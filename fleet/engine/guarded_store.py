@@ -9,7 +9,7 @@ it, and does so before its error reaches any of them.
 
 from collections.abc import Callable, Iterator, Mapping
 
-from fleet.kafka.loading import LocalStore
+from fleet.engine.ports import LocalStore
 from fleet.records.errors import FleetError
 
 #: What RocksDB and the system say of a place that cannot be used now, whatever is in it.

@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from aiokafka.errors import KafkaError
-
 from fleet.records.errors import FleetError
 from fleet.records.log import Outgoing
 
@@ -30,7 +28,7 @@ class RecordsRefused(FleetError):
     visible, and the log can be used again: commit what is left without these records.
     """
 
-    def __init__(self, refused: Sequence[tuple[Outgoing, KafkaError]]) -> None:
+    def __init__(self, refused: Sequence[tuple[Outgoing, Exception]]) -> None:
         #: Each refused record, the same object that was to be committed, with the broker's reason.
         #: A change of the state is an `Outgoing` of the state topic.
         self.refused = list(refused)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from fleet.config import logs
 from fleet.engine.ends_index import INDEX
 from fleet.engine.frontier import Frontier
-from fleet.kafka.loading import Loader
+from fleet.engine.ports import Loader
 from fleet.records import state
 from fleet.records.errors import FleetError
 from fleet.records.log import Delivered

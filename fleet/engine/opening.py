@@ -12,17 +12,11 @@ import contextlib
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 
-from aiokafka import errors
-from aiokafka.errors import KafkaError
-
 from fleet.config import logs
 from fleet.engine.guarded_store import GuardedStore, StoreFailed
 from fleet.engine.log import TaskLost
+from fleet.engine.ports import Backend, Loader, StateStillOpen, TaskLog
 from fleet.engine.task import Task
-from fleet.kafka.backend import Backend
-from fleet.kafka.loading import Loader
-from fleet.kafka.rocks import StateStillOpen
-from fleet.kafka.transactional_log import KafkaLog
 
 #: How long taking the transactional id may last before it is tried with a new connection, in
 #: seconds. The broker decides what a predecessor left open within its transaction timeout.
@@ -32,24 +26,8 @@ STILL_OPEN_SECONDS = 30.0
 #: Pauses between tries: the first, and the longest, in seconds.
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 5.0
 
-#: What may pass by itself.
-_PASSING = (KafkaError, OSError, TimeoutError, StoreFailed, StateStillOpen)
-#: Of these, what does not: the broker knows what we want and refuses it.
-_PERMANENT = (
-    errors.AuthenticationFailedError,
-    errors.AuthenticationMethodNotSupported,
-    errors.ClusterAuthorizationFailedError,
-    errors.GroupAuthorizationFailedError,
-    errors.IllegalSaslStateError,
-    errors.InvalidTransactionTimeout,
-    errors.KafkaConfigurationError,
-    errors.SaslAuthenticationFailed,
-    errors.TopicAuthorizationFailedError,
-    errors.TransactionalIdAuthorizationFailed,
-    errors.UnsupportedCodecError,
-    errors.UnsupportedSaslMechanismError,
-    errors.UnsupportedVersionError,
-)
+#: What may pass by itself, beside what the backend's logs and loaders raise.
+_PASSING = (OSError, TimeoutError, StoreFailed, StateStillOpen)
 
 _log = logs.get_logger("opening")
 
@@ -61,10 +39,8 @@ class Site:
     backend: Backend
     #: Whether a partition is to have a task in this process.
     wanted: Callable[[int], bool]
-    #: Makes the log of a partition, which is not started.
-    log: Callable[[int], KafkaLog]
     #: Makes the task of a partition, and lets everybody see it.
-    task: Callable[[int, KafkaLog, GuardedStore], Task]
+    task: Callable[[int, TaskLog, GuardedStore], Task]
     #: Reads what a task needs; returns how many records of its state that took.
     load: Callable[[Task, Loader, GuardedStore], Awaitable[int]]
     #: Hears why a local state was thrown away, in a word.
@@ -89,6 +65,7 @@ class Opening:
         self.tried = asyncio.Event()
         self.running: asyncio.Task[None] | None = None
         self._site = site
+        self._passing: tuple[type[Exception], ...] = (*site.backend.failures, *_PASSING)
         self._loader: Loader | None = None
         self._store: GuardedStore | None = None
         self._task: Task | None = None
@@ -124,18 +101,18 @@ class Opening:
             if self._task is None:
                 await log.close()
 
-    async def _take_id(self) -> KafkaLog | None:
+    async def _take_id(self) -> TaskLog | None:
         for seconds in _pauses():
             if not self._site.wanted(self.partition):
                 return None
-            log, taken = self._site.log(self.partition), False
+            log, taken = self._site.backend.log(self.name, self.partition), False
             try:
                 async with asyncio.timeout(TAKE_SECONDS):
                     await log.start()
                 # Whoever has it now, by a rebalance in between, finds its log lost and begins
                 # again; what must not be is that we go on with it.
                 taken = self._site.wanted(self.partition)
-            except _PASSING as failure:
+            except self._passing as failure:
                 self._note(failure)
             finally:
                 self.tried.set()
@@ -146,25 +123,25 @@ class Opening:
             await asyncio.sleep(seconds)
         raise AssertionError("pauses have no end")
 
-    async def _loaded(self, log: KafkaLog) -> Task:
+    async def _loaded(self, log: TaskLog) -> Task:
         if self.partition in self._site.spoiled:
             self._discard("it was found to be corrupt while its task ran")
         for seconds in _pauses():
             try:
                 return await self._load(log)
-            except _PASSING as failure:
+            except self._passing as failure:
                 self._note(failure)
                 if isinstance(failure, StoreFailed):
                     self._let_go(failure)
             await asyncio.sleep(seconds)
         raise AssertionError("pauses have no end")
 
-    async def _load(self, log: KafkaLog) -> Task:
+    async def _load(self, log: TaskLog) -> Task:
         if self._store is None:
             self._store = GuardedStore(self._site.backend.store(self.partition))
         # A new one each time: what half a load has told a task is not to be told twice.
         task = self._task = self._site.task(self.partition, log, self._store)
-        self._loader = Loader(self._site.backend.clients, self.partition)
+        self._loader = self._site.backend.loader(self.partition)
         async with self._loader:
             self.records += await self._site.load(task, self._loader, self._store)
         if self._loader.discarded:
@@ -182,7 +159,7 @@ class Opening:
         """Say what has failed; raise it where trying again cannot help."""
         waited = asyncio.get_running_loop().time() - self._began
         still_open = isinstance(failure, StateStillOpen) and waited > STILL_OPEN_SECONDS
-        if isinstance(failure, _PERMANENT) or still_open:
+        if isinstance(failure, self._site.backend.refusals) or still_open:
             raise failure
         self.trouble = f"{type(failure).__name__}: {failure}".rstrip(": ")
         _log.warning("task_not_loaded", task=self.name, reason=self.trouble)

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from fleet.config import logs
 from fleet.engine.frontier import Frontier
-from fleet.kafka.loading import Loader
+from fleet.engine.ports import Loader
 from fleet.records import state
 from fleet.records.envelope import Envelope
 from fleet.records.log import Delivered

@@ -7,7 +7,7 @@ with its steps in flight; one whose partition went elsewhere, or whose log was l
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +18,13 @@ from fleet.engine.guarded_store import GuardedStore
 from fleet.engine.log_check import InputCheck, LogReplaced, StateLost, forget_state, remains
 from fleet.engine.opening import Opening, Site
 from fleet.engine.other_versions import unread_topics
+from fleet.engine.ports import Backend, GroupObserver, Loader, TaskLog
 from fleet.engine.pulse import Pulse
 from fleet.engine.slots import Slots
 from fleet.engine.suspects import Quarantine
 from fleet.engine.task import Charter, Task
-from fleet.engine.transitions.transitions import Work
-from fleet.kafka.backend import Backend, KafkaBackend
-from fleet.kafka.clients import Clients
-from fleet.kafka.loading import Loader
-from fleet.kafka.transactional_log import KafkaLog
-from fleet.kafka.writer import Writer
-from fleet.memory.backend import stream_record
-from fleet.observability.gauges import GAUGES
-from fleet.observability.metrics import Metrics
 from fleet.records import state
 from fleet.records.errors import FleetError
-from fleet.records.events import Event
 from fleet.records.topics import Topics
 from fleet.workflow import definition
 from fleet.workflow.definition import Definition
@@ -82,15 +73,16 @@ class Engine:
         workflow: Definition,
         topics: Topics,
         settings: Settings,
-        backend: Backend | None = None,
+        backend: Backend,
+        observer: GroupObserver,
     ) -> None:
         self.topics = topics
         self.settings = settings
         self.tasks: dict[int, Task] = {}
         graph = definition.graph(type(workflow))
-        self.metrics = Metrics(topics)
-        self._backend = backend or KafkaBackend(settings, topics, graph)
-        self._stream = KafkaStream(self._backend.clients, topics)
+        self.observer = observer
+        self._backend = backend
+        self._stream = backend.stream()
         self.charter = Charter(
             graph=graph,
             topics=topics,
@@ -98,7 +90,7 @@ class Engine:
             slots=Slots(settings.slots),
             budgets=Budgets.of(settings.window_bytes),
             stream=self._stream,
-            observer=self.metrics,
+            observer=observer,
             quarantine=Quarantine(settings.crash_limit),
             monotonic=self._backend.monotonic,
             dedupe_days=settings.dedupe_days,
@@ -107,8 +99,6 @@ class Engine:
             pulse=Pulse(SILENT_SESSIONS * settings.session_seconds, self._backend.monotonic),
         )
         self.inputs = frozenset(self.charter.inputs)
-        self.metrics.reads(self.inputs)
-        self.metrics.runs_steps(graph.step_by_name)
         #: The consumer group, whose offsets tell of a state that was lost; set by who hosts us.
         self.group = topics.engine_id
         #: The id of the state topic that was loaded; empty where the broker tells none.
@@ -126,10 +116,9 @@ class Engine:
         self._site = Site(
             self._backend,
             lambda partition: partition in self._wanted,
-            self._make_log,
             self._make_task,
             self._load,
-            self.metrics.state_discarded,
+            observer.state_discarded,
         )
 
     async def open(self, folder: Path) -> None:
@@ -139,11 +128,11 @@ class Engine:
         """
         self.partitions = await self._backend.open(folder)
         await self._stream.start()
-        GAUGES.add(self)
+        self.observer.opened(self)
 
     async def close(self) -> None:
         """Stop every task at once; `drain` before, to let steps finish."""
-        GAUGES.remove(self)
+        self.observer.closed(self)
         self._wanted = frozenset()
         async with self._changing:
             await self._close_all(self.tasks.keys() | self.openings.keys())
@@ -250,10 +239,7 @@ class Engine:
         task = self.tasks.get(partition)
         return task is not None and not task.alive
 
-    def _make_log(self, partition: int) -> KafkaLog:
-        return KafkaLog(self._backend.clients, self._name(partition), partition, self.topics.state)
-
-    def _make_task(self, partition: int, log: KafkaLog, store: GuardedStore) -> Task:
+    def _make_task(self, partition: int, log: TaskLog, store: GuardedStore) -> Task:
         task = self.tasks[partition] = Task(self.charter, partition, log, store, self._task_lost)
         return task
 
@@ -279,7 +265,7 @@ class Engine:
         del self.openings[opening.partition]
         if task is not None:
             _log.info("task_loaded", task=task.name, records=opening.records)
-            self.metrics.loaded(asyncio.get_running_loop().time() - began)
+            self.observer.loaded(asyncio.get_running_loop().time() - began)
             self._begin(task, opening)
 
     def _begin(self, task: Task, opening: Opening) -> None:
@@ -336,7 +322,7 @@ class Engine:
         self.state_log_id = log_id
 
     @property
-    def clients(self) -> Clients:
+    def clients(self) -> Any:
         """Makes clients of its broker."""
         return self._backend.clients
 
@@ -385,28 +371,3 @@ class Engine:
 
 def _raise_later(failure: BaseException) -> None:
     raise failure
-
-
-class KafkaStream:
-    """Stream writes of a worker: one idempotent producer, outside of all transactions."""
-
-    def __init__(self, clients: Clients, topics: Topics) -> None:
-        self._writer = Writer(clients)
-        self._topics = topics
-
-    async def start(self) -> None:
-        """Connect."""
-        await self._writer.start()
-
-    async def close(self) -> None:
-        """Disconnect."""
-        await self._writer.stop()
-
-    def write(self, work: Work, attempt_id: str, number: int, event: Event) -> Awaitable[None]:
-        """Append *event* to the run's partition; return when it is acknowledged.
-
-        An attempt's events are appended in their order, and tried for as long as it goes on.
-        """
-        record = stream_record(self._topics, work, attempt_id, number, event)
-        # Readers know a copy by its number, but not one that comes after what followed it.
-        return self._writer.append(record, work.record.partition, repeatable=False)

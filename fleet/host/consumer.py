@@ -364,7 +364,7 @@ class Consumer(driver.Consumer):
     @faust.Service.task
     async def _watch_loop(self) -> None:
         # Of all engines the first, where the app carries several: the step's name tells them apart.
-        await LoopWatch(self.host.engines[0].metrics.loop_blocked).run()
+        await LoopWatch(self.host.engines[0].observer.loop_blocked).run()
 
     def _is_recovering(self) -> bool:
         # For how long is for whoever has tables of a size to know.

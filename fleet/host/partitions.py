@@ -137,7 +137,7 @@ class Host:
             self._stalled_since = asyncio.get_running_loop().time()
         for engine in self.engines:
             engine.revoked()
-            engine.metrics.rebalanced()
+            engine.observer.rebalanced()
 
     def served(self, assigned: Iterable[TP]) -> None:
         """Note it where the partitions among *assigned* that are our own are all taken again."""
@@ -148,7 +148,7 @@ class Host:
             seconds = asyncio.get_running_loop().time() - self._stalled_since
             self._stalled_since = None
             for engine in self.engines:
-                engine.metrics.served_again(seconds)
+                engine.observer.served_again(seconds)
 
     def task(self, tp: TP) -> Task | None:
         """Return the task that reads *tp*, a partition of a workflow's topic."""

@@ -1,61 +1,49 @@
-"""
-What an engine stands on: clients of a broker, local stores, a clock.
-
-Everything that the engine does outside of its own memory goes through here, so a simulation can
-take the place of Kafka, disk and time under the same engine.
-"""
+"""The engine's ports on a broker and local disks."""
 
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Protocol
+
+from aiokafka import errors
+from aiokafka.errors import KafkaError
 
 from fleet.config.settings import Settings
+from fleet.engine.ports import LocalStore
 from fleet.kafka import folders, membership, provision, rocks
 from fleet.kafka.clients import Clients
-from fleet.kafka.loading import LocalStore
+from fleet.kafka.loading import KafkaLoader
 from fleet.kafka.rocks import RocksStore
+from fleet.kafka.stream import KafkaStream
+from fleet.kafka.transactional_log import KafkaLog
 from fleet.records.topics import Topics
 from fleet.workflow.graph import Graph
 
-
-class Backend(Protocol):
-    """See `KafkaBackend`."""
-
-    @property
-    def clients(self) -> Clients:
-        """Makes the clients of the broker."""
-        ...
-
-    async def open(self, folder: Path) -> int:
-        """Get ready; return the partition count of the workflow's topics."""
-        ...
-
-    def store(self, partition: int) -> LocalStore:
-        """Open the local state of a partition."""
-        ...
-
-    def discard(self, partition: int) -> None:
-        """Remove the local state of a partition, which is closed; raises OSError."""
-        ...
-
-    async def group_offsets(
-        self, group: str, topics: Iterable[str], partition: int
-    ) -> Mapping[str, int]:
-        """Return what a consumer group has committed of a partition number, where it has."""
-        ...
-
-    def monotonic(self) -> float:
-        """Return a clock that never goes back and never stands still, in seconds."""
-        ...
-
-    def close(self) -> None:
-        """Release what is held."""
-        ...
+#: What does not pass by itself: the broker knows what we want and refuses it.
+_REFUSALS = (
+    errors.AuthenticationFailedError,
+    errors.AuthenticationMethodNotSupported,
+    errors.ClusterAuthorizationFailedError,
+    errors.GroupAuthorizationFailedError,
+    errors.IllegalSaslStateError,
+    errors.InvalidTransactionTimeout,
+    errors.KafkaConfigurationError,
+    errors.SaslAuthenticationFailed,
+    errors.TopicAuthorizationFailedError,
+    errors.TransactionalIdAuthorizationFailed,
+    errors.UnsupportedCodecError,
+    errors.UnsupportedSaslMechanismError,
+    errors.UnsupportedVersionError,
+)
 
 
 class KafkaBackend:
-    """Kafka, RocksDB below a folder that no other process uses, the system's clock."""
+    """Kafka, RocksDB below a folder that no other process uses, the system's clock.
+
+    See `fleet.engine.ports.Backend`.
+    """
+
+    failures = (KafkaError,)
+    refusals = _REFUSALS
 
     def __init__(self, settings: Settings, topics: Topics, graph: Graph) -> None:
         self.clients = Clients(settings)
@@ -71,6 +59,18 @@ class KafkaBackend:
         """
         self._claim = folders.claim(folder / self._topics.engine_id)
         return await provision.ensure(self._topics, self._graph, self._settings)
+
+    def log(self, name: str, partition: int) -> KafkaLog:
+        """Return the log of the task *name*: its name is its transactional id."""
+        return KafkaLog(self.clients, name, partition, self._topics.state)
+
+    def loader(self, partition: int) -> KafkaLoader:
+        """Return a reader in no consumer group."""
+        return KafkaLoader(self.clients, partition)
+
+    def stream(self) -> KafkaStream:
+        """Return a stream with a producer of its own."""
+        return KafkaStream(self.clients, self._topics)
 
     def store(self, partition: int) -> LocalStore:
         """Open the RocksDB of a partition; raises StateInUse, StoreFailed, OSError."""

@@ -6,12 +6,12 @@ producer has been started before, so whatever a predecessor had under way is dec
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from aiokafka import TopicPartition
 
 from fleet.config import logs
-from fleet.engine.ledger import StateStore
+from fleet.engine.ports import LocalStore
 from fleet.kafka.clients import Clients, stop_reader
 from fleet.records.log import Delivered
 
@@ -30,29 +30,7 @@ _BATCH_RECORDS = 2_000
 _NOTHING_NEW = 2
 
 
-class LocalStore(StateStore, Protocol):
-    """A local copy of a changelog, kept over restarts."""
-
-    @property
-    def state_offset(self) -> int:
-        """Changelog offset from which loading goes on; 0 for a new copy."""
-        ...
-
-    @property
-    def appended_ms(self) -> int:
-        """When the newest of it was appended, in unix milliseconds; 0 where that is not known."""
-        ...
-
-    #: The id of the topic that it is a copy of, which is kept with each offset; empty where the
-    #: broker tells none.
-    log_id: str
-
-    def reset(self) -> None:
-        """Remove everything."""
-        ...
-
-
-class Loader:
+class KafkaLoader:
     """A reader of one partition number, in no consumer group."""
 
     def __init__(self, clients: Clients, partition: int) -> None:

@@ -26,6 +26,7 @@ from rocksdict import (
 from fleet.config import logs
 from fleet.engine import ends_index
 from fleet.engine.guarded_store import StoreFailed
+from fleet.engine.ports import StateInUse, StateStillOpen
 from fleet.records.errors import FleetError
 
 _log = logs.get_logger("rocks")
@@ -43,22 +44,6 @@ _UNLOGGED = WriteOptions()
 _UNLOGGED.disable_wal = True  # type: ignore[method-assign,assignment]
 
 _SIZES = ("rocksdb.live-sst-files-size", "rocksdb.cur-size-all-mem-tables")
-
-
-class StateInUse(FleetError):
-    """Raised when another process holds a task's data folder."""
-
-    permanent = False
-
-    def __init__(self, folder: Path, reason: str) -> None:
-        super().__init__(
-            f"the state in {folder} cannot be opened ({reason}); one data folder is for one "
-            "process: give each worker its own FLEET_DATA_DIR or --datadir"
-        )
-
-
-class StateStillOpen(StateInUse):
-    """Raised when this process itself still holds the folder, for a task that is being closed."""
 
 
 #: What RocksDB says of a folder that another process holds, and of one that this one does.

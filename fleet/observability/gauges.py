@@ -15,7 +15,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from fleet.observability import metrics
-from fleet.observability.metrics import GaugeAtScrape
+from fleet.observability.metrics import GaugeAtScrape, Metrics
 
 if TYPE_CHECKING:
     from fleet.engine.step_group import Engine
@@ -101,3 +101,17 @@ def _lags(task: "Task") -> Iterator[_Sample]:
 
 GAUGES = Gauges()
 REGISTRY.register(GAUGES)
+
+
+class GroupMetrics(Metrics):
+    """What a step group's tasks do, counted; and what is there, while it is open."""
+
+    def opened(self, engine: "Engine") -> None:
+        """Count from 0 on what can happen to *engine*, and show it."""
+        self.reads(engine.inputs)
+        self.runs_steps(engine.charter.graph.step_by_name)
+        GAUGES.add(engine)
+
+    def closed(self, engine: "Engine") -> None:
+        """Show *engine* no more."""
+        GAUGES.remove(engine)

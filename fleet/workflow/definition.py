@@ -28,6 +28,9 @@ DEFAULT_GROUP = "main"
 _NAMED_IN_BRACKETS = frozenset({"workflow_name", "group_name"})
 _TAKEN = _NAMED_IN_BRACKETS | {"run", "run_sync", "topic", "validate"}
 
+#: How long a run may take where the workflow is made without `timeout=`, in seconds.
+DEFAULT_TIMEOUT_SECONDS = 45.0
+
 #: What `run` gives. Of a workflow that does not say it, anything.
 Result_co = TypeVar("Result_co", covariant=True, default=Any)
 
@@ -67,6 +70,19 @@ class Definition(Generic[Result_co]):
         if name in _TAKEN:
             raise WorkflowConfigurationError(_taken(type(self).__name__, "attribute", name))
         super().__setattr__(name, value)
+
+
+class NoWorkflow(WorkflowConfigurationError):
+    """Raised when `connect` or `serve` is given something else than a workflow."""
+
+    def __init__(self, called: str, given: object) -> None:
+        if isinstance(given, Definition):
+            name = type(given).__name__
+            said = f"the class, not an instance of it: write {called}({name})"
+        else:
+            kind = given.__name__ if isinstance(given, type) else type(given).__name__
+            said = f"a workflow class, not {kind}: write e.g. {called}(JokeFlow)"
+        super().__init__(f"{called} takes {said}")
 
 
 # Functions and not methods: a step or an attribute of a user's workflow may have these names.

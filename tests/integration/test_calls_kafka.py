@@ -1,4 +1,4 @@
-"""What callers do on Kafka; `tests/unit/test_calls.py` has the same in memory."""
+"""What callers do on Kafka; `tests/unit/control/test_calls.py` has the same in memory."""
 
 import asyncio
 import uuid

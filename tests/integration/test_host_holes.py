@@ -23,11 +23,11 @@ from aiokafka.errors import KafkaError
 
 from fleet import Context, StartEvent, StopEvent, Workflow, serve, step
 from fleet.api.serving import FleetApp
+from fleet.api.step_group import on_kafka
 from fleet.client.caller import Caller
 from fleet.client.handler import WorkflowHandler
 from fleet.config.settings import Settings
 from fleet.dev.kafka import Broker
-from fleet.engine import step_group as engine_module
 from fleet.engine.ends_index import INDEX
 from fleet.engine.log import Receipt, RecordsRefused, TaskLost
 from fleet.engine.step_group import Engine
@@ -36,9 +36,9 @@ from fleet.host import consumer, lost_tasks
 from fleet.host.consumer import Consumer
 from fleet.host.lost_tasks import LostTasks
 from fleet.host.partitions import Host
-from fleet.kafka import provision, transactional_log
+from fleet.kafka import backend, provision, transactional_log
 from fleet.kafka.clients import Clients
-from fleet.kafka.loading import Loader
+from fleet.kafka.loading import KafkaLoader
 from fleet.kafka.provision import TopicsMismatched
 from fleet.kafka.reader import KafkaLink
 from fleet.kafka.rocks import RocksStore
@@ -245,7 +245,7 @@ async def test_a_hung_worker_holds_readers_until_its_timeout_only(
 @contextlib.asynccontextmanager
 async def engine_of(kafka: Kafka) -> AsyncIterator[Engine]:
     """An engine with its topics, which owns nothing yet."""
-    engine = Engine(EchoFlow(), kafka.topics, kafka.settings)
+    engine = on_kafka(EchoFlow(), kafka.topics, kafka.settings)
     await engine.open(kafka.folder / "engine")
     try:
         yield engine
@@ -288,7 +288,7 @@ async def test_without_the_producer_first_a_state_that_is_outrun_is_seen(
     kafka: Kafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Loaded before, the state lacks what its last owner commits then: work would be done twice."""
-    monkeypatch.setattr(engine_module, "KafkaLog", StartedLater)
+    monkeypatch.setattr(backend, "KafkaLog", StartedLater)
 
     assert await taken_over(kafka) == (None, [b"last words"])
 
@@ -318,7 +318,7 @@ async def loaded_ahead(kafka: Kafka, kind: type[RocksStore]) -> dict[bytes, byte
     store = kind(kafka.folder / "rocks" / kind.__name__)
     store.write({b"old": b"junk"}, 50)
     try:
-        async with Loader(Clients(kafka.settings), 0) as loader:
+        async with KafkaLoader(Clients(kafka.settings), 0) as loader:
             await loader.load_state(topic, store, no_time)
         return entries(store)
     finally:
@@ -343,7 +343,7 @@ async def test_a_folder_of_another_log_that_is_longer_is_made_anew(kafka: Kafka)
     async with kafka.log() as log:
         await log.commit([], {b"a": b"1", b"b": b"2"})
     try:
-        async with Loader(Clients(kafka.settings), 0) as loader:
+        async with KafkaLoader(Clients(kafka.settings), 0) as loader:
             await loader.load_state(topic, store, no_time)
         assert entries(store) == {b"a": b"1", b"b": b"2"}
     finally:
@@ -372,7 +372,7 @@ async def loaded_beside_aborted(kafka: Kafka, clients: Clients) -> list[bytes]:
         await log._producer.end(commit=False)
         await opened(log, Outgoing(topic, b"open", b"1", []))
         try:
-            async with Loader(clients, 0) as loader:
+            async with KafkaLoader(clients, 0) as loader:
                 await loader.load_state(topic, store, no_time)
             return list(entries(store))
         finally:

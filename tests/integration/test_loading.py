@@ -18,6 +18,7 @@ from timer_flow import TimerFlow
 from workers import WorkerProcess
 
 from fleet import connect
+from fleet.api.step_group import on_kafka
 from fleet.config.settings import Settings
 from fleet.dev.kafka import Broker
 from fleet.engine.guarded_store import StoreFailed
@@ -209,7 +210,7 @@ async def test_a_local_state_that_is_corrupt_is_loaded_again(crew: Crew) -> None
 @contextlib.asynccontextmanager
 async def _engine(crew: Crew) -> AsyncIterator[Engine]:
     settings = crew.settings.model_copy(update={"partitions": 2})
-    engine = Engine(TimerFlow(), Topics(settings.prefix, "timer", "main"), settings)
+    engine = on_kafka(TimerFlow(), Topics(settings.prefix, "timer", "main"), settings)
     await engine.open(crew.folder)
     try:
         yield engine

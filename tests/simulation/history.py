@@ -252,7 +252,7 @@ class History:
             opening=self.plan.opening,
         )
         worker.on_refusal = self._replacing.refused
-        vars(worker.engine.metrics)["records_lost"] = self._replacing.lost
+        vars(worker.metrics)["records_lost"] = self._replacing.lost
         worker.connection.breaks = self.plan.wire.breaks
         self.world.note(worker.name, f"starts {self._version or ''}")
         again = Fault(at=0.0, kind="kill", worker=0, seconds=1.0)

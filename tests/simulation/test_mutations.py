@@ -10,7 +10,7 @@ from simulation import mutations
 
 #: Guards for which a worker has to die at several moments that rarely come together: histories of
 #: earlier plans needed them (seeds 1013 and 2393), and today's do not. Their unit tests do:
-#: tests/unit/test_places.py and test_suspects.py.
+#: tests/unit/engine/test_places.py and test_suspects.py.
 UNSEEN = frozenset(
     {"others run beside the last chance", "a death is forgotten with the log"},
 )

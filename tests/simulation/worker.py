@@ -24,7 +24,12 @@ from fleet.host.log_watch import LogWatch
 from fleet.host.lost_tasks import LostTasks
 from fleet.host.partitions import Host
 from fleet.host.progress import Progress, Stalled
+from fleet.kafka.backend import KafkaBackend
+from fleet.kafka.loading import KafkaLoader
+from fleet.kafka.stream import KafkaStream
+from fleet.kafka.transactional_log import KafkaLog
 from fleet.memory.backend import MemoryStore
+from fleet.observability.gauges import GroupMetrics
 from fleet.records.errors import FleetError
 from fleet.records.topics import Topics
 from simulation.assigning import Membership
@@ -132,7 +137,10 @@ class Disk(dict[int, Store]):
 
 
 class Backend:
-    """See `fleet.kafka.backend.Backend`."""
+    """See `fleet.engine.ports.Backend`."""
+
+    failures = KafkaBackend.failures
+    refusals = KafkaBackend.refusals
 
     def __init__(
         self,
@@ -156,6 +164,18 @@ class Backend:
         """Return the partition count."""
         del folder
         return self._partitions
+
+    def log(self, name: str, partition: int) -> KafkaLog:
+        """Return a task's log."""
+        return KafkaLog(self.clients, name, partition, TOPICS.state)
+
+    def loader(self, partition: int) -> KafkaLoader:
+        """Return a task's reader."""
+        return KafkaLoader(self.clients, partition)
+
+    def stream(self) -> KafkaStream:
+        """Return the worker's stream."""
+        return KafkaStream(self.clients, TOPICS)
 
     def store(self, partition: int) -> Store:
         """Open a partition's folder."""
@@ -277,7 +297,8 @@ class Worker:
         )
         flow = FLOWS[version.flow if version else "plain"]
         steps = flow(laboratory, name, lambda: self.loop.spend(compute.step))
-        self.engine = Engine(steps, TOPICS, settings, backend)
+        self.metrics = GroupMetrics(TOPICS)
+        self.engine = Engine(steps, TOPICS, settings, backend, self.metrics)
         #: Hears that it cannot go on.
         self.on_refusal: Callable[[Worker, BaseException], None] = lambda _worker, failure: (
             world.violate(f"{name} gives up: {failure!r}")

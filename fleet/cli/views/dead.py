@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from fleet.cli.shared import times
 from fleet.cli.views.run import short
+from fleet.control import times
 from fleet.control.dead import letters as dead_letters
 from fleet.control.dead.letters import HEADER, Ask, Group, Refused, Standing
 from fleet.records import printable

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from fleet.cli.shared import times
+from fleet.control import times
 from fleet.control.runs.log import RUNNING, End, Request, Run
 from fleet.control.runs.topic import Step, Story
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from fleet.api.workflow import Workflow
 from fleet.client.connection import connect
 from fleet.client.handler import WorkflowHandler
 from fleet.control import calls
@@ -24,6 +23,7 @@ from fleet.kafka.reader import LogUnreadable
 from fleet.records import printable
 from fleet.records.errors import FleetError
 from fleet.records.events import Event
+from fleet.workflow.definition import Definition
 from fleet.workflow.errors import (
     EndGone,
     RunConflict,
@@ -58,7 +58,7 @@ class Flow(Protocol):
 class Batch:
     """What to run."""
 
-    workflow: type[Workflow]
+    workflow: type[Definition]
     #: One JSON object per line; see `bulk_input`.
     input: Path
     #: Is made, or gone on with.

@@ -3,8 +3,7 @@
 import time
 from dataclasses import dataclass
 
-from fleet.cli.shared import times
-from fleet.control import log_reader
+from fleet.control import log_reader, times
 from fleet.control.dead import letters as dead_letters
 from fleet.control.dead.letters import Filter, Letter, Standing
 from fleet.control.log_reader import LogReader, Offsets, Source

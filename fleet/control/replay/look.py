@@ -7,8 +7,8 @@ from datetime import datetime
 
 from aiokafka.errors import KafkaError
 
-from fleet.cli.shared import times
 from fleet.config.settings import Settings
+from fleet.control import times
 from fleet.control.log_reader import Source
 from fleet.control.replay.plan import Plan
 from fleet.control.replay.reader import TopicReader

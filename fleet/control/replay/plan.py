@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
-from fleet.api.workflow import Workflow
-from fleet.cli import audit as audit_list
 from fleet.config.settings import Settings
 from fleet.control import audit, workflows
 from fleet.control.audit import Entry
@@ -14,6 +12,7 @@ from fleet.records.errors import FleetError
 from fleet.records.events import Event, type_name
 from fleet.records.topics import Topics
 from fleet.workflow import definition
+from fleet.workflow.definition import Definition
 
 #: Name of the command in audit records.
 COMMAND = "replay"
@@ -51,7 +50,7 @@ class Target:
 
     #: As it was given: `joke.StartEvent`.
     name: str
-    workflow: type[Workflow]
+    workflow: type[Definition]
     event: type[Event]
 
     @property
@@ -138,7 +137,7 @@ async def store(settings: Settings, plan: Plan, workflow: str, reason: str) -> N
 
 async def find(settings: Settings, replay_id: str) -> tuple[Plan, Entry]:
     """Return a replay and its audit record; raise UnknownReplay and BrokerUnreachable."""
-    for entry in await audit_list.entries(settings):
+    for entry in await audit.entries(settings):
         if entry.command == COMMAND and entry.details.get("id") == replay_id:
             return Plan.read(entry.details), entry
     raise UnknownReplay(replay_id, f"{settings.prefix}.audit")

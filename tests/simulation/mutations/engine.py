@@ -23,7 +23,7 @@ from fleet.engine.transitions.transitions import Draft, Transitions
 from fleet.host.lost_tasks import LostTasks
 from fleet.host.partitions import Host
 from fleet.kafka import loading
-from fleet.kafka.loading import Loader
+from fleet.kafka.loading import KafkaLoader
 from fleet.kafka.transactional_log import KafkaLog
 from fleet.kafka.transactional_producer import TransactionalProducer
 from fleet.records import state
@@ -194,13 +194,13 @@ async def _positions_are_taken_after_the_draft(self: Any) -> None:
     self._committed(Committed(receipt.times, len(draft.records), 0, 0.0))
 
 
-@instead_of(Loader, "load_state")
+@instead_of(KafkaLoader, "load_state")
 async def _the_changelog_is_not_read(self: Any, topic: str, store: Any, _ask: Any) -> int:
     del self, topic, store
     return 0
 
 
-@instead_of(Loader, "read")
+@instead_of(KafkaLoader, "read")
 async def _runs_is_not_read_before_the_start(self: Any, topic: str, offset: int, take: Any) -> None:
     del self, topic, offset, take
 

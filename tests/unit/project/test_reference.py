@@ -15,7 +15,7 @@ import fleet
 from fleet.config import settings
 from fleet.records.errors import FleetError
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[3] / "docs"
 PAGE = (DOCS / "reference.md").read_text()
 
 

@@ -21,7 +21,7 @@ from fleet.host.consumer import (
 from fleet.host.hooks import hook, hooks_of, uncalled
 from fleet.host.transport import OVERRIDING
 
-PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
+PYPROJECT = Path(__file__).parents[3] / "pyproject.toml"
 OURS = (*OVERRIDING, FleetApp)
 HOOKS = [(owner, name) for owner in OURS for name in hooks_of(owner)]
 CALLED = [(owner, name) for owner, methods in compatibility._METHODS.items() for name in methods]

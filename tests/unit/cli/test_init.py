@@ -18,7 +18,7 @@ from fleet.cli.scaffold import new_package
 from fleet.cli.scaffold.new_package import BadPackageName, PackageNameTaken
 from fleet.control import workflows
 
-DOCS = Path(__file__).parents[2] / "docs" / "own-package.md"
+DOCS = Path(__file__).parents[3] / "docs" / "own-package.md"
 NAME = "greetings"
 
 

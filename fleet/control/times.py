@@ -8,8 +8,6 @@ Moments as people write them: so long ago, or a date and time. All of it is UTC,
 import re
 from datetime import UTC, datetime, timedelta
 
-import click
-
 from fleet.records.errors import FleetError
 
 _UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
@@ -27,27 +25,6 @@ class NoMoment(FleetError):
         super().__init__(
             f"{text!r} is no moment ({reason}); write so long ago or a time in UTC: {FORMS}"
         )
-
-
-class Moment(click.ParamType):
-    """A parameter that is a moment, as a datetime in UTC."""
-
-    name = "moment"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> datetime:
-        """Read what stands on the command line."""
-        if isinstance(value, datetime):
-            return value
-        try:
-            return moment(str(value))
-        except NoMoment as refused:
-            self.fail(str(refused), param, ctx)
-
-
-#: For `click.option(..., type=times.MOMENT, metavar="WHEN")`.
-MOMENT = Moment()
 
 
 def moment(text: str, now: datetime | None = None) -> datetime:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 HAS_COMPOSE = shutil.which("docker") is not None and not (
     subprocess.run(["docker", "compose", "version"], check=False, capture_output=True).returncode

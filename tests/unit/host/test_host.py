@@ -42,7 +42,7 @@ async def test_a_partition_that_is_not_owned_holds_up_no_readiness() -> None:
     assigned = [TP("p.flow.runs", 0), TP("p.flow.Added", 1)]
     await host.assign(assigned)
     host._stalled_since = 0.0
-    engine.metrics = type("Metrics", (), {"served_again": lambda *_: None})()  # type: ignore[attr-defined]
+    engine.observer = type("Observer", (), {"served_again": lambda *_: None})()  # type: ignore[attr-defined]
 
     host.live.add(TP("p.flow.runs", 0))
     host.served(assigned)

@@ -18,7 +18,7 @@ from fleet.workflow.errors import EndGone, RunConflict, RunEnded, WorkflowCancel
 
 #: What a terminal obeys, what makes lines of its own, what turns the direction, what UTF-8 has not.
 NASTY = "a\x1b[31mb\x9b2Jc\rd\x08e\u202ef\u2028g\u0085h\x7fi\ufeffj\ud800k\x00l\x07"
-ADMIN = Path(main.__file__).parent
+CLI = Path(main.__file__).parent
 
 
 def unsafe(text: str) -> list[str]:
@@ -119,10 +119,11 @@ def test_commands_have_one_way_to_speak() -> None:
     )
     found = {
         path.name: raw.findall(path.read_text())
-        for path in ADMIN.glob("*.py")
+        for room in (CLI, CLI.parent / "control")
+        for path in room.rglob("*.py")
         if path.name != "terminal.py"
     }
     assert {name for name, each in found.items() if each} <= {"output.py", "screen.py"}
-    for name in ("output.py", "screen.py"):
-        prints = re.findall(r"^.*\bprint\(.*$", (ADMIN / name).read_text(), re.MULTILINE)
+    for name in ("shared/output.py", "views/screen.py"):
+        prints = re.findall(r"^.*\bprint\(.*$", (CLI / name).read_text(), re.MULTILINE)
         assert all("_table(" in each or "printable." in each for each in prints), prints

@@ -418,7 +418,7 @@ def test_the_command_says_what_cannot_be_written(folder: Path) -> None:
     assert "No such file or directory" in done.stderr
 
 
-DOCS = Path(__file__).parents[2] / "docs" / "drawing.md"
+DOCS = Path(__file__).parents[3] / "docs" / "drawing.md"
 
 
 def _examples(language: str) -> list[str]:

@@ -22,7 +22,7 @@ from fleet import (
 )
 from fleet.workflow.errors import UnfitResult
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 WORKFLOWS = """
 from typing import Any, assert_type

@@ -89,7 +89,7 @@ WALL = {
     "fleet/control/lag/reader.py",
     "fleet/cli/lag.py",
     "fleet/cli/runs.py",
-    "fleet/cli/shared/times.py",
+    "fleet/control/times.py",
     # Of scripted answers and a broker for development.
     "fleet/dev/kafka/__init__.py",
     "fleet/dev/llm/journal.py",

@@ -6,7 +6,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from fleet.cli.shared import times
+from fleet.cli.shared import moments
+from fleet.control import times
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
@@ -52,7 +53,7 @@ def test_on_the_command_line_it_is_wrong_usage() -> None:
     """Exit code 2, as for every wrong option."""
 
     @click.command()
-    @click.option("--since", type=times.MOMENT)
+    @click.option("--since", type=moments.MOMENT)
     def command(since: datetime) -> None:
         click.echo(since.isoformat())
 

@@ -449,7 +449,7 @@ def test_every_family_of_the_exporter_is_listed_with_its_labels() -> None:
 
 def test_the_page_about_lag_names_each_of_them() -> None:
     """With type and labels; and no other."""
-    page = (Path(__file__).parents[2] / "docs" / "lag.md").read_text()
+    page = (Path(__file__).parents[3] / "docs" / "lag.md").read_text()
     rows = re.findall(r"^\| `(fleet_\w+)` \| \w+ \| (.*?) \|", page, re.MULTILINE)
     documented = {name: tuple(re.findall(r"`(\w+)`", labels)) for name, labels in rows}
     assert documented == exporter_metrics.LABELS

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from aiokafka.errors import (
@@ -16,15 +16,20 @@ from fleet.engine import opening as module
 from fleet.engine.guarded_store import GuardedStore, StoreFailed
 from fleet.engine.log import TaskLost
 from fleet.engine.opening import Opening, Site
+from fleet.kafka.backend import KafkaBackend
 
 
-class Reader:
-    """A consumer that reads nothing."""
+class Loader:
+    """A reader that reads nothing."""
 
-    async def start(self) -> None:
-        """Connect."""
+    discarded = ""
+    remaining = 0
+    place = ("", 0)
 
-    async def stop(self) -> None:
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
         """Disconnect."""
 
 
@@ -75,20 +80,22 @@ class Place:
         self.discarded = 0
         self.words: list[str] = []
         backend: Any = SimpleNamespace(
-            clients=SimpleNamespace(reader=lambda **_options: Reader()),
+            failures=KafkaBackend.failures,
+            refusals=KafkaBackend.refusals,
+            log=self._log,
+            loader=lambda _partition: Loader(),
             store=self._store,
             discard=self._discard,
         )
         make: Any = self._task
-        log: Any = self._log
         self.site = Site(
-            backend, lambda _partition: self.wanted, log, make, self._load, self.words.append
+            backend, lambda _partition: self.wanted, make, self._load, self.words.append
         )
 
     def opening(self) -> Opening:
         return Opening(self.site, 0, "fleet.joke.main-0", doubts=0)
 
-    def _log(self, _partition: int) -> Log:
+    def _log(self, _name: str, _partition: int) -> Log:
         self.logs.append(Log(self.start_failures))
         return self.logs[-1]
 

@@ -20,7 +20,7 @@ import fleet
 from fleet.cli import main
 from fleet.workflow import definition, steps
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 #: A fenced block, also one within a list: its language, and what is in it.
 BLOCK = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
