@@ -7,6 +7,7 @@ transaction holds back is not waited for.
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from aiokafka import TopicPartition
 
@@ -18,7 +19,9 @@ from fleet.kafka.provision import TopicsMissing
 from fleet.records.log import Delivered
 from fleet.records.topics import Topics
 from fleet.workflow import definition
-from fleet.workflow.definition import Definition
+
+if TYPE_CHECKING:
+    from fleet.api.workflow import Workflow
 
 _POLL_MS = 100
 #: A busy reader of everything: fewer and larger answers than a worker wants, in bytes.
@@ -32,7 +35,7 @@ Offsets = Mapping[TopicPartition, int]
 class Source:
     """Whose topics are meant."""
 
-    workflow: type[Definition]
+    workflow: "type[Workflow]"
     settings: Settings
     #: Name of the step group; None is the workflow's own one.
     group: str | None = None

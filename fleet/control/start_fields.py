@@ -8,15 +8,17 @@ otherwise; guessing would turn the topic "2024" into a number for some runs and 
 
 import json
 from collections.abc import Iterable
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from pydantic import ValidationError
 
 from fleet.records.errors import FleetError
 from fleet.records.events import Event
 from fleet.workflow import definition
-from fleet.workflow.definition import Definition
 from fleet.workflow.errors import WorkflowConfigurationError
+
+if TYPE_CHECKING:
+    from fleet.api.workflow import Workflow
 
 
 class UnreadableField(FleetError):
@@ -34,7 +36,7 @@ class FieldsRefused(FleetError):
         super().__init__(f"{refused}; give each as key=value, or as key:=JSON")
 
 
-def start_event(workflow: type[Definition], words: Iterable[str]) -> Event:
+def start_event(workflow: "type[Workflow]", words: Iterable[str]) -> Event:
     """Return the start event that *words* describe.
 
     Raises UnreadableField, FieldsRefused, and WorkflowValidationError where the workflow itself is

@@ -15,10 +15,13 @@ from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
-from typing import TypeGuard
+from typing import TYPE_CHECKING, TypeGuard
 
 from fleet.records.errors import FleetError
 from fleet.workflow.definition import Definition
+
+if TYPE_CHECKING:
+    from fleet.api.workflow import Workflow
 
 #: Where packages name their workflows: `joke = "fleet.joke:JokeFlow"`.
 ENTRY_POINTS = "fleet.workflows"
@@ -88,7 +91,7 @@ class NotAWorkflow(FleetError):
         )
 
 
-def find(name: str) -> type[Definition]:
+def find(name: str) -> "type[Workflow]":
     """Return the workflow class that *name* means; the current directory is searched for modules.
 
     Raises UnknownWorkflow, AmbiguousWorkflow, NoSuchModule, BrokenModule, NotAWorkflow, and what
@@ -101,7 +104,7 @@ def find(name: str) -> type[Definition]:
     return _member(_imported(module), attribute)
 
 
-def is_workflow(value: object) -> TypeGuard[type[Definition]]:
+def is_workflow(value: object) -> "TypeGuard[type[Workflow]]":
     """Tell whether *value* is a workflow class, as opposed to the base of all of them."""
     return isinstance(value, type) and issubclass(value, Definition) and not _is_base(value)
 
@@ -141,7 +144,7 @@ def _imported(module: str) -> ModuleType:
         raise BrokenModule(module, failure) from failure
 
 
-def _member(module: ModuleType, path: str) -> type[Definition]:
+def _member(module: ModuleType, path: str) -> "type[Workflow]":
     found: object = module
     for name in path.split("."):
         found = getattr(found, name, None)

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from fleet.client.connection import connect
 from fleet.client.handler import WorkflowHandler
@@ -23,7 +23,6 @@ from fleet.kafka.reader import LogUnreadable
 from fleet.records import printable
 from fleet.records.errors import FleetError
 from fleet.records.events import Event
-from fleet.workflow.definition import Definition
 from fleet.workflow.errors import (
     EndGone,
     RunConflict,
@@ -31,6 +30,9 @@ from fleet.workflow.errors import (
     WorkflowRuntimeError,
     WorkflowTimeoutError,
 )
+
+if TYPE_CHECKING:
+    from fleet.api.workflow import Workflow
 
 #: Failures that are kept to be listed; the output has all of them.
 _LISTED = 20
@@ -58,7 +60,7 @@ class Flow(Protocol):
 class Batch:
     """What to run."""
 
-    workflow: type[Definition]
+    workflow: "type[Workflow]"
     #: One JSON object per line; see `bulk_input`.
     input: Path
     #: Is made, or gone on with.

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from fleet.config.settings import Settings
 from fleet.control import audit, workflows
@@ -12,7 +12,9 @@ from fleet.records.errors import FleetError
 from fleet.records.events import Event, type_name
 from fleet.records.topics import Topics
 from fleet.workflow import definition
-from fleet.workflow.definition import Definition
+
+if TYPE_CHECKING:
+    from fleet.api.workflow import Workflow
 
 #: Name of the command in audit records.
 COMMAND = "replay"
@@ -50,7 +52,7 @@ class Target:
 
     #: As it was given: `joke.StartEvent`.
     name: str
-    workflow: type[Definition]
+    workflow: "type[Workflow]"
     event: type[Event]
 
     @property
