@@ -8,8 +8,10 @@ undisturbed.
 
 import asyncio
 import signal
+from collections.abc import Callable
 
-from fleet.dev.kafka import Progress
+#: Hears what is being done, in words.
+Progress = Callable[[str], None]
 
 #: What asks a command in the foreground to end; the last one comes when its terminal closes.
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -14,8 +14,8 @@ from aiokafka import TopicPartition
 from fleet.config.settings import Settings
 from fleet.control.reader import Reader
 from fleet.kafka import provision
-from fleet.kafka.loading import delivered
 from fleet.kafka.provision import TopicsMissing
+from fleet.kafka.records import delivered
 from fleet.records.log import Delivered
 from fleet.records.topics import Topics
 from fleet.workflow import definition

@@ -11,7 +11,7 @@ from aiokafka import TopicPartition
 
 from fleet.config.settings import Settings
 from fleet.control.reader import Reader
-from fleet.kafka.loading import delivered
+from fleet.kafka.records import delivered
 from fleet.records.log import Delivered
 from fleet.records.partitions import partition_of
 

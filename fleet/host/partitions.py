@@ -17,7 +17,7 @@ from fleet.config.settings import Settings
 from fleet.engine.guarded_store import StoreFailed
 from fleet.engine.step_group import Engine
 from fleet.engine.task import Task
-from fleet.kafka.loading import delivered
+from fleet.kafka.records import delivered
 
 #: How long the last commit before a stop or a rebalance may take, in seconds.
 LAST_COMMIT_SECONDS = 5.0

@@ -13,6 +13,7 @@ from aiokafka import TopicPartition
 from fleet.config import logs
 from fleet.engine.ports import LocalStore
 from fleet.kafka.clients import Clients, stop_reader
+from fleet.kafka.records import delivered
 from fleet.records.log import Delivered
 
 _log = logs.get_logger("loading")
@@ -167,16 +168,3 @@ def _unusable(store: LocalStore, log_id: str, end: int) -> str:
     if store.state_offset > end:
         return f"it is at offset {store.state_offset} and the log ends at {end}: made anew?"
     return ""
-
-
-def delivered(record: Any) -> Delivered:
-    """Return an aiokafka record as ours."""
-    return Delivered(
-        topic=record.topic,
-        partition=record.partition,
-        offset=record.offset,
-        appended_ms=record.timestamp,
-        key=record.key,
-        value=record.value,
-        headers=list(record.headers),
-    )

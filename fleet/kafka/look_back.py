@@ -15,7 +15,7 @@ from aiokafka import TopicPartition
 
 from fleet.config import logs
 from fleet.kafka.clients import Clients, stop_reader
-from fleet.kafka.loading import delivered
+from fleet.kafka.records import delivered
 from fleet.kafka.stall_watch import ConsumerStalled
 from fleet.records.log import Delivered
 

@@ -10,7 +10,7 @@ it.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -25,7 +25,9 @@ from fleet.kafka.topic_settings import COMPACTED, FIXED, LEAST_TOMBSTONE_MS, kep
 from fleet.records.errors import FleetError
 from fleet.records.topics import Topics
 from fleet.records.topics import audit as audit_name
-from fleet.workflow.graph import Graph
+
+if TYPE_CHECKING:
+    from fleet.workflow.graph import Graph
 
 _log = logs.get_logger("provision")
 
@@ -110,7 +112,7 @@ class Plan:
         return bool(_alike(self.wanted, self.found))
 
 
-def wanted(topics: Topics, graph: Graph, settings: Settings) -> tuple[Topic, ...]:
+def wanted(topics: Topics, graph: "Graph", settings: Settings) -> tuple[Topic, ...]:
     """Return every topic of a step group with its configuration."""
     events = kept(str(settings.event_retention * 1000))
     return tuple(
@@ -125,7 +127,7 @@ def audit(prefix: str) -> Topic:
 
 
 async def plan(
-    topics: Topics, graph: Graph, settings: Settings, *, with_audit: bool = False
+    topics: Topics, graph: "Graph", settings: Settings, *, with_audit: bool = False
 ) -> Plan:
     """Compare what a step group needs with what the broker has.
 
@@ -177,7 +179,7 @@ async def _wait_for_leaders(made: Plan, settings: Settings) -> None:
         await stop_reader(reader)
 
 
-async def ensure(topics: Topics, graph: Graph, settings: Settings) -> int:
+async def ensure(topics: Topics, graph: "Graph", settings: Settings) -> int:
     """Return the partition count of a step group's topics, which are there afterwards.
 
     What is missing is created on a broker of this machine and raises TopicsMissing elsewhere,

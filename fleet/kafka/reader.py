@@ -27,8 +27,8 @@ from fleet.config import logs
 from fleet.config.settings import Settings
 from fleet.kafka.caller_topics import CallerTopics
 from fleet.kafka.clients import BrokerUnreachable, Clients, stop_reader
-from fleet.kafka.loading import delivered
 from fleet.kafka.look_back import LookBack
+from fleet.kafka.records import delivered
 from fleet.kafka.stall_watch import WATCH_SECONDS, ConsumerStalled, StallWatch
 from fleet.kafka.writer import Writer
 from fleet.records.log import Delivered, Outgoing

@@ -14,7 +14,7 @@ from aiokafka import TopicPartition
 from fleet.config.settings import Settings
 from fleet.control.reader import Reader
 from fleet.control.replay.selection import Spans
-from fleet.kafka.loading import delivered
+from fleet.kafka.records import delivered
 from fleet.records.log import Delivered
 
 _POLL_MS = 100

@@ -43,7 +43,7 @@ from fleet.host.consumer import Consumer
 from fleet.host.thread import ConsumerThread
 from fleet.host.transport import AppUnusable
 from fleet.kafka.clients import Clients
-from fleet.kafka.loading import delivered
+from fleet.kafka.records import delivered
 from fleet.kafka.rocks import RocksStore
 from fleet.kafka.transactional_log import KafkaLog
 from fleet.memory.backend import MemoryBroker, MemoryLog, MemoryStore
