@@ -26,6 +26,7 @@ from simulation.group import Group
 from simulation.plan import Fault, Plan
 from simulation.poisoned import MESSAGE_TOO_LARGE, Poisons, poisoned
 from simulation.producers import Content
+from simulation.rare import rare
 from simulation.replacing import Replacing, damage, undisturbed
 from simulation.themes import themed
 from simulation.worker import TOPICS, Disk, Worker
@@ -513,7 +514,8 @@ def _slow_ends(seconds: float, request: str) -> float:
 def simulate(seed: int) -> Verdict:
     """Run the history of a seed."""
     called = calls_plan.called(themed(plan.make(seed)), plan.LONG)
-    made = clocks.clocked(astray(poisoned(undisturbed(called))), busy=damage(seed) is not None)
+    planned = rare(astray(poisoned(undisturbed(called))))
+    made = clocks.clocked(planned, busy=damage(seed) is not None)
     ids = Random(f"ids {seed}")
     uncommitted = made.crowd.uncommitted if made.crowd else budget.UNCOMMITTED_STEPS
     with (

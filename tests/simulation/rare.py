@@ -1,0 +1,109 @@
+"""
+Worlds in which a guard is needed that hardly any other history needs.
+
+Each has a small share of the seeds by a chance of its own, and plans them as a whole: the plans of
+all other seeds stay the same. In each of them one thing happens again and again, and little else.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from random import Random
+
+from simulation.calls_plan import NO_TROUBLE
+from simulation.plan import Call, Compute, Fault, Opening, Plan, RunPlan, Wire
+from simulation.poisoned import CRASH_LIMIT
+from simulation.replacing import damage
+
+#: Share of the seeds that each world has.
+SHARE = 0.01
+
+
+def rare(plan: Plan) -> Plan:
+    """Return the plan of a seed with the world that it has, if it has one."""
+    if damage(plan.seed) is not None:
+        return plan
+    for topic, world in WORLDS.items():
+        random = Random(f"{topic} {plan.seed}")
+        if random.random() < SHARE:
+            return world(random, _quiet(plan))
+    return plan
+
+
+def _quiet(plan: Plan) -> Plan:
+    """Return a plan of one worker and one partition to which nothing happens."""
+    return replace(
+        plan,
+        partitions=1,
+        workers=1,
+        slots=100,
+        longest=3.0,
+        refusal=0,
+        dedupe_seconds=60.0,
+        stale_seconds=1_000.0,
+        tombstone_seconds=1_002.5,
+        ghosts=(),
+        faults=(),
+        compute=Compute(),
+        crowd=None,
+        wire=Wire(breaks=0.0, moved_at=(), away_seconds=0.0, expired_at=()),
+        mix=None,
+        opening=Opening(),
+        calling=NO_TROUBLE,
+        crash_limit=0,
+    )
+
+
+def _last_chances(random: Random, plan: Plan) -> Plan:
+    """Neighbours of a step that ends its process have their last chance beside another such step.
+
+    That one waits for a slot until the first one is set aside. Its order is there before a third
+    process has died, so it is counted by the time of the last chances, and they wait for it.
+
+    Of an order that comes later the engine promises nothing: what was never in flight when a
+    process died is no suspect and runs beside a last chance. If it ends the process, that one more
+    death is the neighbour's. To prevent it all that is new would have to wait for each last chance,
+    which may take as long as any step, and this for two such steps within so short a time.
+    """
+    neighbours, begin = random.randint(1, 3), random.uniform(5, 8)
+    runs = (
+        _run("first", begin, random, raises="kill at once"),
+        *(_run(f"near{each}", begin + 0.01, random) for each in range(neighbours)),
+        _run("second", begin + 0.03, random, raises=random.choice(("kill", "kill at once"))),
+    )
+    return replace(plan, slots=1 + neighbours, runs=runs, crash_limit=CRASH_LIMIT)
+
+
+def _lost_after_a_death(random: Random, plan: Plan) -> Plan:
+    """A process whose predecessor died loses its log, and opens it again, before a step ends it."""
+    begin = random.uniform(5, 8)
+    runs = (
+        _run("first", begin, random, raises="kill"),
+        # What they commit tells the process that its log is lost.
+        *(_run(f"near{each}", begin + random.uniform(0, 10), random) for each in range(6)),
+    )
+    return replace(
+        plan,
+        longest=5.0,
+        runs=runs,
+        faults=_fences(random, begin, count=24),
+        opening=Opening(reopen_seconds=0.1),
+        crash_limit=CRASH_LIMIT,
+    )
+
+
+WORLDS: dict[str, Callable[[Random, Plan], Plan]] = {
+    "last chances": _last_chances,
+    "lost after a death": _lost_after_a_death,
+}
+
+
+def _fences(random: Random, begin: float, count: int) -> tuple[Fault, ...]:
+    return tuple(
+        Fault(at=random.uniform(begin, begin + 15), kind="fence", worker=0) for _ in range(count)
+    )
+
+
+def _run(run_id: str, begin: float, random: Random, raises: str = "") -> RunPlan:
+    """Return a run that is started once; one that *raises* does it in its first step."""
+    call = Call(begin, random.randrange(2), random.choice((1, 2)))
+    return RunPlan(run_id, (call,), "begin" if raises else "", None, (), (), raises=raises)
