@@ -183,6 +183,9 @@ class Backend:
         if store is None:
             store = self._disk[partition] = Store(Random(f"flush {self._world.now}"))
         assert not store.open, "a folder is open twice"
+        if store.state_offset < 0:
+            # Then all of it is thrown away, and read again from the beginning of the changelog.
+            self._world.violate("a local state is nowhere in its changelog")
         store.breaks, store.is_full = self._troubles.breaks_store, self._troubles.fills_disk
         try:
             store.operate("open")
