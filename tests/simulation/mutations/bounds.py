@@ -65,14 +65,14 @@ def _what_is_forgotten_stays_in_the_index(view: Any, changes: Any) -> Any:
 _due_of = Retention._due_of
 
 
-@instead_of(Retention, "_due_of")
+@instead_of(Retention, "_due_of", near=46)
 async def _forgetting_does_not_keep_up(self: Any, kind: Any) -> Any:
     due = await _due_of(self, kind)
     self._after.clear()
     return due[:20]
 
 
-@instead_of(Flights, "has")
+@instead_of(Flights, "has", near=508)
 def _runs_without_a_start_are_forgotten_while_they_work(self: Any, run_id: str) -> bool:
     del self, run_id
     return False

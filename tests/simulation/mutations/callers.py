@@ -24,7 +24,7 @@ async def _a_record_that_is_not_taken_is_not_tried_again(
     return await self._hand_over(record, partition)
 
 
-@instead_of(Writer, "_replace")
+@instead_of(Writer, "_replace", near=22)
 async def _a_producer_with_a_hole_is_kept(self: Any) -> None:
     self._unsound = False
     await asyncio.sleep(0)
@@ -33,7 +33,7 @@ async def _a_producer_with_a_hole_is_kept(self: Any) -> None:
 _append = Writer.append
 
 
-@instead_of(Writer, "append", near=526)
+@instead_of(Writer, "append", near=597)
 async def _an_event_in_doubt_is_written_again(
     self: Any, record: Outgoing, partition: int, *, repeatable: bool
 ) -> None:
@@ -41,7 +41,7 @@ async def _an_event_in_doubt_is_written_again(
     await _append(self, record, partition, repeatable=True)
 
 
-@instead_of(Writer, "append")
+@instead_of(Writer, "append", near=36)
 async def _a_start_in_doubt_is_given_up(
     self: Any, record: Outgoing, partition: int, *, repeatable: bool
 ) -> None:
@@ -54,7 +54,7 @@ async def _a_start_in_doubt_is_given_up(
 _follow_wanted = KafkaLink._follow_wanted
 
 
-@instead_of(KafkaLink, "_follow_wanted", near=119)
+@instead_of(KafkaLink, "_follow_wanted", near=146)
 async def _positions_are_taken_before_the_ends_are_asked_for(self: Any) -> None:
     before = dict(self._positions)
     new = self._wanted - self._followed
@@ -83,7 +83,7 @@ async def _a_consumer_that_failed_is_kept(self: Any) -> None:
     await _reconnect(self)
 
 
-@instead_of(KafkaLink, "_reconnect", near=254)
+@instead_of(KafkaLink, "_reconnect", near=275)
 async def _a_new_consumer_reads_from_the_end(self: Any) -> None:
     await _reconnect(self)
     broker = self._consumer.connection.broker
@@ -91,12 +91,12 @@ async def _a_new_consumer_reads_from_the_end(self: Any) -> None:
     self._place()
 
 
-@instead_of(StallWatch, "is_stalled")
+@instead_of(StallWatch, "is_stalled", near=44)
 def _a_stalled_consumer_is_not_noticed(*_: Any) -> bool:
     return False
 
 
-@instead_of(KafkaLink, "_ask_again")
+@instead_of(KafkaLink, "_ask_again", near=99)
 def _the_end_of_a_stream_is_asked_for_once(*_: Any) -> None:
     """Whoever waits for it waits for ever."""
 
@@ -109,7 +109,7 @@ def _numbers_are_not_looked_at(*_: Any) -> bool:
     return True
 
 
-@instead_of(Shown, "_is_current")
+@instead_of(Shown, "_is_current", near=70)
 def _older_attempts_are_shown(self: Any, attempts: Any, attempt: str) -> bool:
     del self
     if attempt != attempts.current:
@@ -117,13 +117,13 @@ def _older_attempts_are_shown(self: Any, attempts: Any, attempt: str) -> bool:
     return True
 
 
-@instead_of(shown, "_began")
+@instead_of(shown, "_began", near=70)
 def _attempts_count_in_the_order_in_which_they_show(attempt: str) -> int:
     del attempt
     return 0
 
 
-@instead_of(Caller, "_succeed", near=219)
+@instead_of(Caller, "_succeed", near=403)
 def _a_result_type_may_raise(self: Any, waiting: Any, name: str, value: bytes) -> None:
     event = self._decoded(name, value)
     self._close(waiting, event=event, result=definition.result_of(self._definition, event))
@@ -132,7 +132,7 @@ def _a_result_type_may_raise(self: Any, waiting: Any, name: str, value: bytes) -
 _look_back_soon = Caller._look_back_soon
 
 
-@instead_of(Caller, "_look_back_soon")
+@instead_of(Caller, "_look_back_soon", near=535)
 def _what_comes_while_looking_back_counts(
     self: Any, waiting: Any, offset: int, *, is_end: bool = False
 ) -> None:

@@ -14,7 +14,7 @@ from simulation.mutations.registry import instead_of
 _init, _observe = BrokerClock.__init__, BrokerClock.observe
 
 
-@instead_of(BrokerClock, "__init__")
+@instead_of(BrokerClock, "__init__", near=34)
 def _time_passes_by_the_workers_clock(self: Any, _monotonic: Any, reference: str) -> None:
     _init(self, time.time, reference)
 
@@ -29,7 +29,7 @@ def _the_broker_is_heard_once(self: Any, times: Mapping[str, int], seconds: floa
     return not self.known and _observe(self, times, seconds)
 
 
-@instead_of(Deadlines, "add")
+@instead_of(Deadlines, "add", near=777)
 def _a_deadline_counts_before_its_commit(self: Any, run_id: str, deadline_ms: int) -> None:
     self.restore(run_id, deadline_ms)
 

@@ -128,7 +128,7 @@ def _marks_of_steps_are_not_read(self: Any, record: Any) -> frozenset[str]:
 _step_done = Inputs.step_done
 
 
-@instead_of(Inputs, "step_done")
+@instead_of(Inputs, "step_done", near=29)
 def _steps_of_an_open_event_leave_no_mark(self: Any, record: Any, step: str) -> None:
     event = self._open[record.topic][record.offset]
     event.steps.discard(step)
@@ -156,7 +156,7 @@ def _marks_go_without_a_position(self: Any, record: Any, step: str) -> None:
 _seal = Ledger.seal
 
 
-@instead_of(Ledger, "seal")
+@instead_of(Ledger, "seal", near=29)
 def _local_state_is_ahead_of_the_log(self: Any) -> Draft:
     sealed = _seal(self)
     self.store.write(sealed.state.changes, 0)
@@ -170,14 +170,14 @@ def _what_is_being_committed_is_not_seen(self: Any) -> Draft:
     return sealed
 
 
-@instead_of(Ledger, "settle")
+@instead_of(Ledger, "settle", near=105)
 def _the_local_copy_claims_more_than_it_has(self: Any, receipt: Receipt) -> None:
     self.store.write(self.sealed.state.changes, receipt.state_offset + 3, receipt.appended_ms)
     self.open.state.below = self.store
     self.sealed = None
 
 
-@instead_of(loading, "_outdated")
+@instead_of(loading, "_outdated", near=119)
 def _old_local_copies_are_gone_on_with(_store: Any, _now_ms: int) -> str:
     return ""
 
@@ -226,12 +226,12 @@ async def _tasks_of_partitions_that_are_gone_stay(self: Any, partitions: Any) ->
     await asyncio.gather(*(each.tried.wait() for each in opened))
 
 
-@instead_of(Pulse, "sure", near=252)
+@instead_of(Pulse, "sure", near=569)
 async def _whoever_wakes_up_begins_at_once(self: Any) -> None:
     del self
 
 
-@instead_of(Pulse, "beat")
+@instead_of(Pulse, "beat", near=201)
 def _nobody_notices_a_silence(self: Any) -> bool:
     del self
     return True
@@ -240,7 +240,7 @@ def _nobody_notices_a_silence(self: Any) -> bool:
 _begin_task = Task.begin
 
 
-@instead_of(Task, "begin", near=233)
+@instead_of(Task, "begin", near=1758)
 def _a_task_that_is_loaded_through_a_silence_begins_at_once(self: Any) -> None:
     _begin_task(self)
     self.charter.pulse.confirmed(self.charter.pulse.doubts)
@@ -266,7 +266,7 @@ def _steps_are_not_stopped(self: Any, flight: Any) -> None:
     del self, flight
 
 
-@instead_of(Flights, "_stop")
+@instead_of(Flights, "_stop", near=33)
 def _stopped_steps_land(self: Any, flight: Any) -> None:
     if flight.task is not None:
         flight.task.cancel()
@@ -309,7 +309,7 @@ def _a_repeated_start_begins_again(run: Any, end: Any, start: Any, position: int
     return runs._begun(run, start, position) if isinstance(found, runs.Repeated) else found
 
 
-@instead_of(runs, "begin")
+@instead_of(runs, "begin", near=28)
 def _a_start_that_comes_again_is_a_repetition(run: Any, end: Any, start: Any, position: int) -> Any:
     found = _begin(run, end, start, position)
     if isinstance(found, runs.Redelivered):
@@ -353,7 +353,7 @@ def _runs_without_a_start_are_not_kept(self: Any, draft: Draft, record: Any, env
     del self, draft, record, envelope
 
 
-@instead_of(Inputs, "have_passed")
+@instead_of(Inputs, "have_passed", near=51)
 def _ends_are_forgotten_before_all_is_read(self: Any, time_ms: int) -> bool:
     del self, time_ms
     return True
@@ -374,7 +374,7 @@ _raised, _taken_up = Transitions.raised, Task._take_up
 _refusal, _go_on = runs.refusal, runs.resumed
 
 
-@instead_of(Task, "begin")
+@instead_of(Task, "begin", near=45)
 def _parked_work_is_not_restored(self: Any) -> None:
     def items(prefix: bytes) -> Any:
         return () if prefix == state.PARKED else Ledger.items(self.ledger, prefix)
@@ -389,7 +389,7 @@ def _parked_work_is_not_kept_while_it_runs(self: Any, key: bytes, work: Any) -> 
     self.ledger.open.state.delete(key)
 
 
-@instead_of(Transitions, "raised")
+@instead_of(Transitions, "raised", near=47)
 def _what_failed_is_not_kept(
     self: Any, draft: Draft, work: Any, *others: Any, **named: Any
 ) -> None:
@@ -399,7 +399,7 @@ def _what_failed_is_not_kept(
     draft.state.delete(key)
 
 
-@instead_of(parked, "freeze")
+@instead_of(parked, "freeze", near=23)
 def _parked_work_goes_on_when_its_run_ends(changes: Any, run_id: str) -> None:
     del changes, run_id
 
@@ -410,12 +410,12 @@ def _events_keep_their_epoch(envelope: Any, run: Any) -> Any:
     return envelope
 
 
-@instead_of(Transitions, "_take_late")
+@instead_of(Transitions, "_take_late", near=1236)
 def _a_result_that_comes_too_late_is_dropped(self: Any, *_: Any) -> None:
     del self
 
 
-@instead_of(runs, "conclude", near=500)
+@instead_of(runs, "conclude", near=555)
 def _ends_of_older_epochs_count(run: Any, end: Any, terminal: Any, place: Any) -> Any:
     return _conclude(run and run.model_copy(update={"epoch": 0}), end, terminal, place)
 
@@ -425,7 +425,7 @@ def _a_run_that_goes_on_is_resumed(run: Any, end: Any, epoch: int) -> str:
     return _refusal(run, end, epoch) if end is not None else ""
 
 
-@instead_of(runs, "resumed")
+@instead_of(runs, "resumed", near=35)
 def _a_resumed_run_has_no_deadline(run: Any, epoch: int, appended_ms: int) -> Any:
     return _go_on(run, epoch, appended_ms).model_copy(update={"deadline_ms": 0})
 
@@ -433,7 +433,7 @@ def _a_resumed_run_has_no_deadline(run: Any, epoch: int, appended_ms: int) -> An
 # -- time -----------------------------------------------------------------------------------------
 
 
-@instead_of(Transitions, "deadlines")
+@instead_of(Transitions, "deadlines", near=32)
 def _deadlines_are_not_restored(self: Any, view: Any) -> list[Any]:
     del self, view
     return []
@@ -444,7 +444,7 @@ def _deadlines_are_not_restored(self: Any, view: Any) -> list[Any]:
 _take = Caller._follow
 
 
-@instead_of(Caller, "_follow")
+@instead_of(Caller, "_follow", near=35)
 def _a_caller_takes_any_end(self: Any, waiting: Any, record: Any, envelope: Any) -> None:
     waiting.end_from = min(waiting.end_from, 0)
     _take(self, waiting, record, envelope)
@@ -459,7 +459,7 @@ async def _a_caller_does_not_look_back(
     await asyncio.sleep(0)
 
 
-@instead_of(Caller, "_follow_started")
+@instead_of(Caller, "_follow_started", near=37)
 def _a_caller_looks_only_ahead(self: Any, waiting: Any, started: Any) -> None:
     del self
     waiting.answered = True

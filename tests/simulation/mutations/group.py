@@ -17,7 +17,7 @@ from fleet.records import state
 from simulation.mutations.registry import instead_of
 
 
-@instead_of(Host, "assign")
+@instead_of(Host, "assign", near=24)
 async def _a_partition_is_owned_with_any_of_its_topics(self: Any, assigned: Any) -> None:
     self.live.clear()
     if self._draining:
@@ -33,7 +33,7 @@ def _a_topic_is_assigned_to_those_that_read_it(self: Any, cluster: Any, members:
     return PartitionAssignor._perform_assignment(self, cluster, members)
 
 
-@instead_of(OtherVersions, "take")
+@instead_of(OtherVersions, "take", near=23)
 def _what_another_version_knows_is_given_up(self: Any, record: Any, envelope: Any) -> bool:
     del self, record, envelope
     return False
@@ -42,18 +42,18 @@ def _what_another_version_knows_is_given_up(self: Any, record: Any, envelope: An
 _taken_up = Task._take_up
 
 
-@instead_of(Task, "_take_up")
+@instead_of(Task, "_take_up", near=23)
 def _suspended_work_of_another_version_is_given_up(self: Any, key: Any, work: Any) -> None:
     with patch.object(self._others, "take", lambda *_: False):
         _taken_up(self, key, work)
 
 
-@instead_of(Transitions, "hold")
+@instead_of(Transitions, "hold", near=23)
 def _what_another_version_knows_is_dropped(self: Any, *_: Any, **_named: Any) -> None:
     del self
 
 
-@instead_of(Transitions, "_note_held")
+@instead_of(Transitions, "_note_held", near=23)
 def _what_is_held_outlives_its_run(self: Any, *_: Any) -> None:
     del self
 
@@ -68,7 +68,7 @@ def _what_is_seen_again_is_not_held(self: Any, draft: Any, record: Any, envelope
 _notice = Transitions._notice
 
 
-@instead_of(step_group, "unread_topics", near=443)
+@instead_of(step_group, "unread_topics", near=1379)
 async def _ends_are_forgotten_before_another_version_has_read_all(
     *_: Any,
 ) -> frozenset[str]:

@@ -15,7 +15,7 @@ from simulation.mutations.registry import instead_of
 # -- readers --------------------------------------------------------------------------------------
 
 
-@instead_of(stopping, "_stop")
+@instead_of(stopping, "_stop", near=29)
 async def _whoever_stops_a_reader_waits_for_it(stop: Callable[[], Awaitable[object]]) -> None:
     with contextlib.suppress(Exception):
         await stop()
@@ -42,7 +42,7 @@ def _nobody_looks_whether_loads_get_on(self: Any) -> tuple[()]:
 _init, _begin = Engine.__init__, Engine._begin
 
 
-@instead_of(Opening, "_take_id")
+@instead_of(Opening, "_take_id", near=55)
 async def _an_id_is_kept_that_is_not_wanted_any_more(self: Any) -> Any:
     log = self._site.log(self.partition)
     await log.start()
@@ -60,24 +60,24 @@ class _Open(asyncio.Lock):
         """Do nothing."""
 
 
-@instead_of(Engine, "__init__", near=510)
+@instead_of(Engine, "__init__", near=752)
 def _tasks_are_opened_and_closed_at_the_same_time(self: Any, *given: Any, **named: Any) -> None:
     _init(self, *given, **named)
     self._changing = _Open()
 
 
-@instead_of(Engine, "_expect", near=284)
+@instead_of(Engine, "_expect", near=1477)
 def _ownership_is_certain_while_it_is_confirmed(self: Any, wanted: Any) -> None:
     self._wanted = wanted
     self._ground(self.tasks.keys() - wanted)
 
 
-@instead_of(Engine, "_ground", near=315)
+@instead_of(Engine, "_ground", near=1977)
 def _what_waits_in_partitions_that_are_gone_begins(self: Any, gone: Any) -> None:
     del self, gone
 
 
-@instead_of(Engine, "_begin", near=233)
+@instead_of(Engine, "_begin", near=1758)
 def _a_task_that_is_loaded_through_a_rebalance_begins_at_once(
     self: Any, task: Any, opened: Any
 ) -> None:
@@ -88,13 +88,13 @@ def _a_task_that_is_loaded_through_a_rebalance_begins_at_once(
 # -- local state ----------------------------------------------------------------------------------
 
 
-@instead_of(GuardedStore, "_failed")
+@instead_of(GuardedStore, "_failed", near=168)
 def _a_task_goes_on_whose_state_has_failed(self: Any, what: str, failure: Exception) -> StoreFailed:
     del self
     return StoreFailed(what, str(failure))
 
 
-@instead_of(Opening, "_discard")
+@instead_of(Opening, "_discard", near=30)
 def _a_state_that_is_broken_is_kept(self: Any, reason: str) -> None:
     self._site.spoiled.discard(self.partition)
     if self._store is not None:

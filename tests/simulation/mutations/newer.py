@@ -10,7 +10,7 @@ from simulation.mutations.registry import instead_of
 _decode = lifecycle.decode
 
 
-@instead_of(lifecycle, "decode")
+@instead_of(lifecycle, "decode", near=37)
 def _a_newer_versions_record_is_a_dead_letter(kind: str, value: bytes) -> Lifecycle:
     try:
         return _decode(kind, value)
@@ -18,6 +18,6 @@ def _a_newer_versions_record_is_a_dead_letter(kind: str, value: bytes) -> Lifecy
         raise UnknownLifecycle(kind, "unknown kind") from None
 
 
-@instead_of(Task, "_take_up_lifecycle")
+@instead_of(Task, "_take_up_lifecycle", near=1046)
 def _what_nobody_knows_is_forgotten_at_a_load(self: Any, key: bytes, *_: Any) -> None:
     self.ledger.open.state.delete(key)

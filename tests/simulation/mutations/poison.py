@@ -20,7 +20,7 @@ from simulation.mutations.registry import instead_of
 # -- user code ------------------------------------------------------------------------------------
 
 
-@instead_of(Flights, "_fly")
+@instead_of(Flights, "_fly", near=37)
 async def _only_what_is_expected_of_a_step_is_caught(self: Any, flight: Flight) -> None:
     try:
         outcome: Outcome = await self._result(flight)
@@ -31,7 +31,7 @@ async def _only_what_is_expected_of_a_step_is_caught(self: Any, flight: Flight) 
         self._owner.landed(flight, outcome)
 
 
-@instead_of(Flights, "_fly")
+@instead_of(Flights, "_fly", near=53)
 async def _a_step_that_cancels_itself_never_lands(self: Any, flight: Flight) -> None:
     result = self._result
 
@@ -56,7 +56,7 @@ async def _a_step_that_cancels_itself_never_lands(self: Any, flight: Flight) -> 
         self._owner.landed(flight, outcome)
 
 
-@instead_of(Task, "_is_ending")
+@instead_of(Task, "_is_ending", near=33)
 def _a_timeout_of_the_commit_loop_looks_like_the_end(self: Any, _outcome: Outcome) -> bool:
     return any(loop.cancelling() for loop in self._loops)
 
@@ -86,7 +86,7 @@ async def _a_refused_record_stops_the_partition(self: Any, draft: Any) -> Any:
 _remove = refused._remove
 
 
-@instead_of(refused, "_remove")
+@instead_of(refused, "_remove", near=37)
 def _a_refused_attempt_stays_in_the_history(draft: Any, result: Any) -> None:
     history, result.history = result.history, None
     _remove(draft, result)
@@ -99,28 +99,28 @@ def _a_refused_attempt_stays_in_the_history(draft: Any, result: Any) -> None:
 _permit = Suspects.permit
 
 
-@instead_of(Suspects, "counted")
+@instead_of(Suspects, "counted", near=53)
 async def _a_death_is_not_counted(_self: Any, _work: Work) -> None:
     await asyncio.sleep(0)
 
 
-@instead_of(Suspects, "deaths")
+@instead_of(Suspects, "deaths", near=53)
 def _every_death_is_the_first(_self: Any, _work: Work) -> int:
     return 0
 
 
-@instead_of(Suspects, "permit")
+@instead_of(Suspects, "permit", near=853)
 def _the_mark_is_not_waited_for(self: Any, work: Work) -> Any:
     self._marked = True
     return _permit(self, work)
 
 
-@instead_of(Suspects, "done")
+@instead_of(Suspects, "done", near=53)
 def _counts_stay(_self: Any, _work: Work) -> None:
     """Nothing is forgotten."""
 
 
-@instead_of(Suspects, "ended", near=113)
+@instead_of(Suspects, "ended", near=153)
 def _counts_outlive_their_run(_self: Any, _run_id: str) -> None:
     """Nothing is forgotten."""
 
@@ -131,7 +131,7 @@ def _steps_begin_between_the_mark_and_its_return(self: Any) -> None:
         self._ledger.open.state.delete(state.RUNNING)
 
 
-@instead_of(Suspects, "mark")
+@instead_of(Suspects, "mark", near=342)
 def _a_death_is_forgotten_with_the_log(self: Any) -> None:
     if self.quarantine.limit:
         self._ledger.open.state.put(state.RUNNING, self.quarantine.process)
@@ -139,7 +139,7 @@ def _a_death_is_forgotten_with_the_log(self: Any) -> None:
         self._commit()
 
 
-@instead_of(Places, "be_alone")
+@instead_of(Places, "be_alone", near=149)
 async def _others_run_beside_the_last_chance(self: Any) -> None:
     await self._last.acquire()
 
@@ -147,7 +147,7 @@ async def _others_run_beside_the_last_chance(self: Any) -> None:
 _restore = Suspects.restore
 
 
-@instead_of(Suspects, "restore")
+@instead_of(Suspects, "restore", near=53)
 def _a_suspect_that_waits_is_taken_for_one_that_runs(self: Any) -> None:
     _restore(self)
     for deaths in self._deaths.values():
@@ -155,7 +155,7 @@ def _a_suspect_that_waits_is_taken_for_one_that_runs(self: Any) -> None:
             self._ledger.open.state.put(key, b"%d 1" % count)
 
 
-@instead_of(_Permit, "__aenter__")
+@instead_of(_Permit, "__aenter__", near=53)
 async def _suspects_run_together(self: Any) -> None:
     deaths = self._suspects.deaths(self._work)
     if deaths >= self._suspects.quarantine.limit:

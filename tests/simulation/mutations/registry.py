@@ -38,6 +38,12 @@ class Mutation:
         with patch.object(self.owner, self.attribute, self.replacement):
             yield
 
+    def is_seen(self, seed: int) -> bool:
+        """Whether a history breaks a promise without the guard, and none with it."""
+        with self.applied():
+            broken = bool(simulate(seed).violations)
+        return broken and not simulate(seed).violations
+
 
 _MUTATIONS: list[Mutation] = []
 
@@ -61,12 +67,11 @@ def every() -> list[Mutation]:
 
 
 def first_seed(number: int, seeds: range | None = None) -> int | None:
-    """Return the first of *seeds* whose history breaks a promise without a guard.
+    """Return the first of *seeds* whose history sees that a guard is missing.
 
     Without *seeds* it is looked for from where it was once, and not for long.
     """
     logging.disable()
     mutation = _MUTATIONS[number]
     tried = seeds or range(mutation.near, mutation.near + MOST_SEEDS)
-    with mutation.applied():
-        return next((seed for seed in tried if simulate(seed).violations), None)
+    return next((seed for seed in tried if mutation.is_seen(seed)), None)

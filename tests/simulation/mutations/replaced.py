@@ -20,14 +20,14 @@ _judge, _unusable = log_check.judge, loading._unusable
 _begin_anew = Inputs.begin_anew
 
 
-@instead_of(log_check, "judge", near=607)
+@instead_of(log_check, "judge", near=1897)
 def _topics_are_known_by_their_names(
     topic: str, partition: int, known: Known, found: Found
 ) -> FleetError | None:
     return _judge(topic, partition, known._replace(log_id=""), found)
 
 
-@instead_of(InputCheck, "_compare", near=104)
+@instead_of(InputCheck, "_compare", near=344)
 async def _the_last_record_is_not_compared(
     self: Any, _found: Mapping[str, Found]
 ) -> dict[str, FleetError]:
@@ -36,7 +36,7 @@ async def _the_last_record_is_not_compared(
     return {}
 
 
-@instead_of(LogWatch, "look")
+@instead_of(LogWatch, "look", near=96)
 async def _nobody_looks_at_the_logs_of_a_running_worker(self: Any) -> None:
     del self
     await asyncio.sleep(0)
@@ -47,7 +47,7 @@ def _a_running_worker_compares_state_topics_only(*_: object) -> None:
     return None
 
 
-@instead_of(LogWatch, "_states", near=102)
+@instead_of(LogWatch, "_states", near=469)
 def _a_running_worker_compares_inputs_only(self: Any) -> tuple[()]:
     del self
     return ()
@@ -60,7 +60,7 @@ async def _a_state_that_was_lost_is_a_new_one(self: Any, _task: Task) -> str:
     return ""
 
 
-@instead_of(loading, "_unusable", near=469)
+@instead_of(loading, "_unusable", near=679)
 def _a_folder_of_another_topic_is_used(store: Any, _log_id: str, end: int) -> str:
     return _unusable(store, store.log_id, end)
 
@@ -73,7 +73,7 @@ def _what_is_gone_is_waited_for(self: Any, _topic: str, _begin: int) -> None:
 _note_log = InputCheck._note
 
 
-@instead_of(InputCheck, "_note")
+@instead_of(InputCheck, "_note", near=23)
 def _what_was_gone_before_the_group_is_lost(self: Any, topic: str, found: Found) -> None:
     frontier = self._frontier(topic)
     before = frontier.next
@@ -96,7 +96,7 @@ def _markers_are_taken_for_unread_records(self: Any, _position: int) -> None:
     del self
 
 
-@instead_of(Inputs, "begin_anew", near=681)
+@instead_of(Inputs, "begin_anew", near=740)
 def _an_accepted_log_is_read_from_the_old_position(
     self: Any, topic: str, log_id: str, _begin: int
 ) -> None:
