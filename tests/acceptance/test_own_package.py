@@ -22,8 +22,8 @@ from fleet.dev.kafka import Broker
 
 pytestmark = [pytest.mark.kafka, pytest.mark.acceptance]
 
-# Of the extra `dev`; no wheel is built without it, and no network is used to get it.
-pytest.importorskip("hatchling", reason="hatchling builds the wheels: pip install '.[dev]'")
+# Of the extra `lint`; no wheel is built without it, and no network is used to get it.
+pytest.importorskip("hatchling", reason="hatchling builds the wheels: pip install '.[lint]'")
 
 CHECKOUT = Path(__file__).parents[2]
 OFFLINE = ("--no-index", "--no-build-isolation", "--disable-pip-version-check")
@@ -146,7 +146,7 @@ def test_its_tests_pass_at_once(stranger: Stranger) -> None:
 
 def test_its_types_hold(stranger: Stranger) -> None:
     """Strictly, by the annotations that come with Fleet's wheel."""
-    pytest.importorskip("mypy", reason="of the extra `dev`")
+    pytest.importorskip("mypy", reason="of the extra `lint`")
     stranger("mypy", "--strict", "--cache-dir", str(stranger.folder / "types"), ".")
 
 

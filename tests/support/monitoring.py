@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-promql_parser = pytest.importorskip("promql_parser", reason="of the extra `dev`")
-yaml = pytest.importorskip("yaml", reason="comes with yamllint, of the extra `dev`")
+promql_parser = pytest.importorskip("promql_parser", reason="of the extra `lint`")
+yaml = pytest.importorskip("yaml", reason="comes with yamllint, of the extra `lint`")
 
 ROOT = Path(__file__).parents[2]
 GRAFANA = ROOT / "grafana"

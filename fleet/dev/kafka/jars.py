@@ -17,13 +17,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-
-from jgo.config import GlobalSettings
-from jgo.constants import MAVEN_CENTRAL_URL
-from jgo.maven import MavenContext
+from typing import TYPE_CHECKING
 
 from fleet.dev import file_lock
+from fleet.dev.kafka.java import DevNotInstalled
 from fleet.records.errors import FleetError
+
+if TYPE_CHECKING:
+    from jgo.maven import MavenContext
 
 LOCK_FILE = Path(__file__).with_name("kafka.lock.json")
 #: Downloads at once: most jars are small, so the time goes into round trips.
@@ -183,14 +184,21 @@ def _downloaded(jars: list[Jar], staging: Path, cache: Path) -> Iterator[tuple[J
         pool.shutdown(cancel_futures=True)
 
 
-def _maven(folder: Path) -> MavenContext:
+def _maven(folder: Path) -> "MavenContext":
+    try:
+        # Not at the top: workers and callers have no jgo.
+        from jgo.config import GlobalSettings  # noqa: PLC0415
+        from jgo.constants import MAVEN_CENTRAL_URL  # noqa: PLC0415
+        from jgo.maven import MavenContext  # noqa: PLC0415
+    except ImportError as failure:
+        raise DevNotInstalled(failure) from failure
     # Not into ~/.m2: a download that is cut off would stay there as a broken jar. A repository
     # that jgo's own settings file calls `central` is used as the mirror it is meant to be.
     repositories = {"central": MAVEN_CENTRAL_URL, **GlobalSettings.load().repositories}
     return MavenContext(repo_cache=folder, remote_repos=repositories)
 
 
-def _download(maven: MavenContext, coordinate: str) -> Path:
+def _download(maven: "MavenContext", coordinate: str) -> Path:
     path: Path = maven.create_dependency(coordinate).artifact.resolve()
     return path
 

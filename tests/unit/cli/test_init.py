@@ -97,7 +97,7 @@ def test_the_image_has_the_python_that_the_tests_ran_on(here: Path) -> None:
 
 def test_the_package_is_as_ruff_wants_it(here: Path) -> None:
     """Formatted; imports sorted, and everything with its docstring."""
-    pytest.importorskip("ruff", reason="of the extra `dev`")
+    pytest.importorskip("ruff", reason="of the extra `lint`")
     new_package.write(NAME, here)
     for command in (["format", "--check", "--line-length=100"], ["check", "--extend-select=I,D1"]):
         done = subprocess.run(

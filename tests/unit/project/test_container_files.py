@@ -20,7 +20,7 @@ needs_compose = pytest.mark.skipif(not HAS_COMPOSE, reason="no docker compose is
 def check(*command: str) -> None:
     """Run a linter in the project's folder; fail with what it says."""
     if shutil.which(command[0]) is None:
-        pytest.skip(f"{command[0]} is not installed here: it is of the extra `dev`")
+        pytest.skip(f"{command[0]} is not installed here: it is of the extra `lint`")
     done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 

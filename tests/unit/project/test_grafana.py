@@ -71,7 +71,7 @@ def sources(part: Any) -> list[Any]:
 # -- files ----------------------------------------------------------------------------------------
 
 needs_library = pytest.mark.skipif(
-    importlib.util.find_spec("grafana_foundation_sdk") is None, reason="of the extra `dev`"
+    importlib.util.find_spec("grafana_foundation_sdk") is None, reason="of the extra `lint`"
 )
 
 

