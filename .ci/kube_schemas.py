@@ -3,7 +3,8 @@ JSON schemas for kubeconform, made from the sources of Kubernetes and of two ope
 
 `python .ci/kube_schemas.py FOLDER` needs Go, which downloads the modules and checks them, and
 PyYAML (of yamllint). kubeconform's own schemas come from a web site; these come from a module
-proxy. A schema refuses fields that Kubernetes does not know: a misspelt one would be dropped in silence.
+proxy. A schema refuses fields that Kubernetes does not know: a misspelt one would be dropped in
+silence.
 """
 
 import json
