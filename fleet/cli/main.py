@@ -50,7 +50,6 @@ _COMMANDS = {
     "exporter": _Lazy("fleet.cli.exporter:exporter", "Serve lag for Prometheus."),
     "topics": _Lazy("fleet.cli.topics:topics", "Show and create the topics of a workflow."),
     "dev": _Lazy("fleet.cli.dev:dev", "Run Kafka and a scripted LLM on this machine."),
-    "bench": _Lazy("fleet.cli.bench:bench", "Measure Fleet beside its peers (a checkout)."),
     "config": _Lazy("fleet.cli.config:config", "Show the settings and where they come from."),
 }
 

@@ -1,11 +1,11 @@
 """
 Fleet beside its peers and its limits, on one broker, contenders taking turns round by round.
 
-    fleet bench --rounds 5 --workload W0,W1 --contender fleet,floor --scale 0.01 --json FILE
+    python -m tests.benchmarks.run --rounds 5 --workload W0,W1 --contender fleet,floor --scale 0.01
 
-Prints a table in Markdown on stdout, one line per measurement on stderr. `--list` shows what there
-is. Exit codes: 0 measured, 1 something failed or a result was wrong, 2 wrong usage, 5
-Fleet fell behind (--guard).
+Run it in the folder of a checkout. Prints a table in Markdown on stdout, one line per measurement
+on stderr. `--list` shows what there is. Exit codes: 0 measured, 1 something failed or a result was
+wrong, 2 wrong usage, 5 Fleet fell behind (--guard).
 """
 
 import argparse
@@ -79,7 +79,9 @@ def _guarded(cells: list[Cell]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="fleet bench", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+        prog="python -m tests.benchmarks.run",
+        description=__doc__,
+        formatter_class=argparse.RawTextHelpFormatter,
     )
     add = parser.add_argument
     add("--rounds", type=_positive, default=5, help="how often each is measured (5)")

@@ -1,4 +1,4 @@
-"""`fleet bench`: every part of it runs, and it notices what is wrong. Nothing here is timed."""
+"""The benchmarks: every part of them runs, and it notices what is wrong. Nothing here is timed."""
 
 import asyncio
 import json
@@ -10,13 +10,11 @@ from pathlib import Path
 import pytest
 from benchmarks import answers, catalogue, guard, load, report
 from benchmarks.scene import Line
-from click.testing import CliRunner
 
-import fleet
-from fleet.cli import bench, main
 from fleet.dev.kafka import Broker
 
 ROOT = Path(__file__).parents[2]
+PROGRAM = (sys.executable, "-m", "tests.benchmarks.run")
 
 
 @pytest.mark.kafka
@@ -27,8 +25,7 @@ def test_contenders_take_turns_and_each_result_is_checked(
     found = tmp_path / "found.json"
     ended = subprocess.run(
         [
-            Path(sys.executable).with_name("fleet"),
-            "bench",
+            *PROGRAM,
             "--rounds=1",
             "--workload=W0,W2",
             "--contender=fleet,floor",
@@ -136,31 +133,14 @@ def test_the_guard_compares_medians_of_the_same_run(ours: list[float], said: str
     assert said in "".join(sentences)
 
 
-def test_without_a_checkout_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file of that name in another project is not run."""
-    harness = tmp_path / "tests" / "benchmarks" / "run.py"
-    harness.parent.mkdir(parents=True)
-    harness.write_text("raise SystemExit(9)\n")
-    (tmp_path / "pyproject.toml").write_text('[project]\nname = "theirs"\n')
-    with pytest.raises(bench.NoBenchmarks, match="run `fleet bench` in the folder of a checkout"):
-        bench.find([tmp_path])
-    monkeypatch.setattr(fleet, "__file__", str(tmp_path / "fleet" / "__init__.py"))
-    monkeypatch.chdir(tmp_path)
-    assert CliRunner().invoke(main.main, ["bench", "--list"]).exit_code == 1
-
-
 @pytest.mark.parametrize(
     "wrong",
     [["--scale=0"], ["--rounds=0"], ["--workload=W77"], ["--workload=W5", "--contender=floor"]],
 )
 def test_what_cannot_be_measured_is_wrong_usage(wrong: list[str]) -> None:
     """It is refused before anything starts, never taken for everything."""
-    command = [str(Path(sys.executable).with_name("fleet")), "bench", *wrong]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    ended = subprocess.run(
+        [*PROGRAM, *wrong], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert ended.returncode == 2, ended.stderr
-    assert "fleet bench: error: " in ended.stderr
-
-
-def test_a_checkout_in_the_working_directory_is_found() -> None:
-    """Where Fleet itself is installed without one."""
-    assert bench.find([Path("/"), ROOT]) == ROOT / "tests" / "benchmarks" / "run.py"
+    assert "run: error: " in ended.stderr
