@@ -6,12 +6,12 @@ the text is as JSON. A plain StartEvent takes anything, so there a word is text 
 otherwise; guessing would turn the topic "2024" into a number for some runs and not for others.
 """
 
-import json
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from fleet.control import syntax
 from fleet.records.errors import FleetError
 from fleet.records.events import Event
 from fleet.workflow import definition
@@ -68,17 +68,17 @@ class _Text(str):
 
 
 def _field(word: str) -> tuple[str, Any]:
-    key, equals, value = word.partition("=")
-    name = key.removesuffix(":")
-    if not equals or not name:
+    found = syntax.assignment(word)
+    if found is None:
         raise UnreadableField(
             f"{word!r} is not of the form key=value; for example topic=pirates, or "
             "count:=3 for a value that is JSON"
         )
-    if name == key:
+    name, value, is_json = found
+    if not is_json:
         return name, _Text(value)
     try:
-        return name, _json(value)
+        return name, syntax.json_value(value)
     except ValueError as failure:
         raise UnreadableField(
             f"the value of {word!r} is not JSON ({failure}); write {name}={value} to give it as "
@@ -109,14 +109,6 @@ def _other(value: Any) -> Any:
     if not isinstance(value, _Text):
         return value
     try:
-        return _json(value)
+        return syntax.json_value(value)
     except ValueError:
         return value
-
-
-def _json(text: str) -> Any:
-    return json.loads(text, parse_constant=_refuse)
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"JSON has no {constant}")

@@ -11,11 +11,11 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import from_json, to_json
 
-from fleet.records import values
+from fleet.records import paths, values
 from fleet.records.state import FEW_CHANGES, MemoryState, Overlay
 from fleet.workflow.errors import ContextStateError, NotAvailableYet
 
-_MISSING = object()
+_MISSING = paths.MISSING
 
 
 class Store:
@@ -95,7 +95,7 @@ class Store:
         for depth in range(len(parts), 0, -1):
             leaf = self._state.get(self._key(parts[:depth]))
             if leaf is not None:
-                return _descend(from_json(leaf), parts[depth:])
+                return paths.descend(from_json(leaf), parts[depth:])
         below = self._below(".".join(parts).encode() + b".")
         return _nested(below) if below else _MISSING
 
@@ -222,17 +222,6 @@ def _leaves(parts: list[str], value: Any) -> Iterator[tuple[list[str], bytes]]:
 def is_part(name: str) -> bool:
     """Tell whether *name* can be a part of a path."""
     return bool(name) and "." not in name and "\0" not in name
-
-
-def _descend(value: Any, parts: list[str]) -> Any:
-    for part in parts:
-        if isinstance(value, dict) and part in value:
-            value = value[part]
-        elif isinstance(value, list) and part.isdigit() and int(part) < len(value):
-            value = value[int(part)]
-        else:
-            return _MISSING
-    return value
 
 
 def _nested(leaves: list[tuple[list[str], Any]]) -> dict[str, Any]:

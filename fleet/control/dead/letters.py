@@ -10,6 +10,7 @@ from datetime import datetime
 
 from pydantic import ValidationError
 
+from fleet.control import syntax
 from fleet.control.runs.log import RUNNING, Run, RunLog
 from fleet.records import envelope as envelopes
 from fleet.records.envelope import BrokenEnvelope
@@ -184,11 +185,10 @@ def parse(record: Delivered) -> Letter | None:
 
 def place(text: str) -> tuple[int, int]:
     """Read PARTITION:OFFSET; raise NoLetterId."""
-    partition, _, offset = text.partition(":")
-    # Not isdigit(), which other scripts' digits have, too.
-    if not (partition.isdecimal() and offset.isdecimal()):
-        raise NoLetterId(text)
-    return int(partition), int(offset)
+    match syntax.place(text):
+        case (int(partition), offset):
+            return partition, offset
+    raise NoLetterId(text)
 
 
 def standings(

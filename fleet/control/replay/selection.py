@@ -5,7 +5,6 @@ Pure, so that a replay that was interrupted and goes on decides as it did before
 decision needs is in the record and in the selection.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -13,7 +12,9 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
+from fleet.control import syntax
 from fleet.records import envelope as envelopes
+from fleet.records import paths
 from fleet.records.envelope import BrokenEnvelope, Envelope, Headers
 from fleet.records.errors import FleetError
 from fleet.records.events import Event, UndecodableEvent, decoded, type_name
@@ -23,7 +24,6 @@ from fleet.records.log import Delivered
 Spans = Mapping[int, tuple[int, int]]
 
 _OWN_HEADERS = ("fleet-", "traceparent", "tracestate")
-_MISSING = object()
 
 
 class UnreadableCondition(FleetError):
@@ -59,7 +59,7 @@ class Condition:
 
     def holds(self, fields: Any) -> bool:
         """Tell whether the event with these *fields* meets it."""
-        found = _at(fields, self.path)
+        found = paths.descend(fields, self.path)
         return any(_same(found, each) for each in self.values)
 
 
@@ -152,28 +152,26 @@ class Judge:
 
 def condition(text: str) -> Condition:
     """Read `field=value` or `field:=JSON`; raise UnreadableCondition."""
-    name, equals, value = text.partition("=")
-    path = tuple(name.removesuffix(":").split("."))
-    if not equals or not all(path):
+    name, value, is_json = syntax.assignment(text) or ("", "", False)
+    path = tuple(name.split("."))
+    if not all(path):
         raise UnreadableCondition(text, "names no field and value")
     try:
-        found = json.loads(value)
+        found = syntax.json_value(value)
     except ValueError as failure:
-        if name.endswith(":"):
+        if is_json:
             raise UnreadableCondition(text, f"has no JSON behind ':=' ({failure})") from None
         return Condition(path, (value,))
-    return Condition(path, (found,) if name.endswith(":") else (value, found))
+    return Condition(path, (found,) if is_json else (value, found))
 
 
 def place(text: str, option: str) -> Place:
     """Read `PARTITION:OFFSET` or `OFFSET`; raise UnreadablePlace."""
-    partition, colon, offset = text.rpartition(":")
-    # Of what isdigit() takes, int() does not take all.
-    if not (offset.isascii() and offset.isdigit()):
+    found = syntax.place(text)
+    if found is None:
         raise UnreadablePlace(option, text)
-    if colon and not (partition.isascii() and partition.isdigit()):
-        raise UnreadablePlace(option, text)
-    return Place(int(offset), int(partition) if colon else None)
+    partition, offset = found
+    return Place(offset, partition)
 
 
 def bounded(spans: Spans, first: Iterable[Place], last: Iterable[Place]) -> Spans:
@@ -244,18 +242,6 @@ def _times(count: int) -> str:
 
 def _offsets(places: Iterable[Place], partition: int) -> list[int]:
     return [each.offset for each in places if each.partition in (None, partition)]
-
-
-def _at(fields: Any, path: tuple[str, ...]) -> Any:
-    """Return what stands at *path*; `_MISSING` where nothing does."""
-    for name in path:
-        if isinstance(fields, dict):
-            fields = fields.get(name, _MISSING)
-        elif isinstance(fields, list) and name.isdecimal() and int(name) < len(fields):
-            fields = fields[int(name)]
-        else:
-            return _MISSING
-    return fields
 
 
 def _same(found: Any, wanted: Any) -> bool:

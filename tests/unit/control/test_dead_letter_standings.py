@@ -83,7 +83,21 @@ def test_a_filter_takes_what_fits_all_of_it(wanted: Filter, ids: list[str]) -> N
     assert wanted.takes_all == (wanted == Filter())
 
 
-@pytest.mark.parametrize("text", ["", "3", "3:", ":4", "a:b", "3:4:5", "-1:2", "²:1"])
+#: Python has numbers for some of these, Kafka for none.
+STRANGE = (
+    "²:1",
+    "٣:١",
+    "1:١",
+    "1_0:2",
+    " 1:2",
+    "1:2\n",
+    f"1:{2**63}",
+    f"{2**31}:1",
+    "1:" + "9" * 5000,
+)
+
+
+@pytest.mark.parametrize("text", ["", "3", "3:", ":4", "a:b", "3:4:5", "-1:2", *STRANGE])
 def test_a_place_is_partition_and_offset(text: str) -> None:
     """Anything else is refused."""
     assert dead_letters.place("3:17") == (3, 17)

@@ -186,6 +186,14 @@ class TestMissing:
             with pytest.raises(ContextStateError, match="is no path of the context"):
                 call()
 
+    @pytest.mark.parametrize("position", ["²", "٣", "-1", "1_0", " 1", "9" * 5000, "2"])
+    def test_what_is_no_position_of_a_list_has_no_value(
+        self, attempt: Attempt, position: str
+    ) -> None:
+        """Python has numbers for some of these, and none for others that look like one."""
+        attempt.set("items", [*range(2)])
+        assert attempt.get(f"items.{position}", None) is None
+
 
 class TestDelete:
     def test_a_value_and_all_below_it_go(self, attempt: Attempt) -> None:
