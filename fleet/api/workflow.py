@@ -19,7 +19,7 @@ from fleet.client.handler import WorkflowHandler
 from fleet.config import settings
 from fleet.engine.budget import Budgets
 from fleet.engine.slots import Slots
-from fleet.engine.task import Charter, Task
+from fleet.engine.task import StepGroupSettings, Task
 from fleet.host import transport
 from fleet.host.event_topic import EventTopics, WorkflowTopic
 from fleet.memory.backend import MOST_ENDED, MemoryBroker, MemoryLog, MemoryStore, MemoryStream
@@ -220,7 +220,7 @@ def _in_memory(workflow: Workflow) -> Caller:
     topics = Topics("memory", workflow.workflow_name, workflow.group_name)
     broker = MemoryBroker()
     limits = settings.current()
-    charter = Charter(
+    step_group = StepGroupSettings(
         graph=definition.graph(type(workflow)),
         topics=topics,
         # Weakly: when nobody holds the workflow or a run of it, its log closes.
@@ -236,10 +236,12 @@ def _in_memory(workflow: Workflow) -> Caller:
         forgotten=broker.forget,
     )
     caller = Caller(type(workflow), topics, _MemoryLink(broker, topics))
-    task = Task(charter, 0, MemoryLog(broker), MemoryStore(), lambda _, why: caller.fail_all(why))
+    task = Task(
+        step_group, 0, MemoryLog(broker), MemoryStore(), lambda _, why: caller.fail_all(why)
+    )
     task.restore()
     task.clock.observe({topics.runs: broker.now_ms()}, 0)
-    for topic in charter.inputs:
+    for topic in step_group.inputs:
         broker.subscribe(topic, task.deliver, keep=topic == topics.runs)
     broker.subscribe(topics.runs, caller.take, keep=True)
     broker.subscribe(topics.stream, caller.take)

@@ -14,7 +14,7 @@ from fleet.config import settings as configuration
 from fleet.config.settings import Settings
 from fleet.control import times, workflows
 from fleet.control.lag import reader as lags
-from fleet.control.lag.reader import GroupLag, Observatory
+from fleet.control.lag.reader import GroupLag, LagReader
 from fleet.kafka.clients import BrokerUnreachable
 from fleet.records.errors import FleetError
 
@@ -104,7 +104,7 @@ async def _watch(
 ) -> None:
     while True:
         try:
-            async with Observatory(settings) as observatory:
+            async with LagReader(settings) as observatory:
                 while True:
                     groups = await observatory.look(workflow)
                     view.show(_found(groups, workflow, settings))

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from fleet.engine.budget import Account
-from fleet.engine.frontier import Delivery, Frontier, Lost
 from fleet.engine.ledger import Ledger
+from fleet.engine.offsets import Delivery, Lost, OffsetTracker
 from fleet.records import state
 from fleet.records.log import Delivered
 
@@ -37,14 +37,14 @@ class Lag(NamedTuple):
     #: Age of the oldest, in seconds.
     seconds: float
     #: Lowest offset that is not done.
-    frontier: int
+    tracker: int
 
 
 class Inputs:
     """The input partitions of one task."""
 
     def __init__(self, ledger: Ledger, window: Account) -> None:
-        self.frontiers: dict[str, Frontier] = {}
+        self.trackers: dict[str, OffsetTracker] = {}
         #: Events that are open, in bytes.
         self.window = window
         #: Topics that this version does not read, and in which events wait for one that does.
@@ -62,30 +62,30 @@ class Inputs:
         """Read the positions from the loaded state."""
         for topic in topics:
             position = self._ledger.get(state.position_key(topic))
-            self.frontiers[topic] = Frontier.decode(position) if position else Frontier()
+            self.trackers[topic] = OffsetTracker.decode(position) if position else OffsetTracker()
 
     def deliver(self, record: Delivered) -> Delivery:
         """Note a delivered record; return what it is to this task."""
-        frontier = self.frontiers[record.topic]
-        delivery = frontier.deliver(record.offset)
+        tracker = self.trackers[record.topic]
+        delivery = tracker.deliver(record.offset)
         if delivery is not Delivery.KNOWN:
             self._seen_ms[record.topic] = record.appended_ms
         if delivery is Delivery.NEW:
-            frontier.last_offset, frontier.last_ms = record.offset, record.appended_ms
+            tracker.last_offset, tracker.last_ms = record.offset, record.appended_ms
         return delivery
 
     def cut(self, topic: str, begin: int) -> Lost | None:
         """Let go of what the log of *topic*, which begins at *begin*, does not have any more."""
-        return self._unmarked(topic, self.frontiers[topic].cut(begin))
+        return self._unmarked(topic, self.trackers[topic].cut(begin))
 
     def passed(self, topic: str, position: int, begin: int) -> Lost | None:
-        """Note that all of *topic* below *position* was delivered; see `Frontier.passed`.
+        """Note that all of *topic* below *position* was delivered; see `OffsetTracker.passed`.
 
         Return what is gone of a predecessor's, in a log that begins at *begin*.
         """
-        frontier = self.frontiers[topic]
-        frontier.passed(position)
-        return self._unmarked(topic, frontier.cut(min(begin, position), read=True))
+        tracker = self.trackers[topic]
+        tracker.passed(position)
+        return self._unmarked(topic, tracker.cut(min(begin, position), read=True))
 
     def _unmarked(self, topic: str, lost: Lost | None) -> Lost | None:
         for offset in lost.pending if lost else ():
@@ -95,7 +95,7 @@ class Inputs:
     def begin_anew(self, topic: str, log_id: str, begin: int) -> None:
         """Read another log, which is *topic* from now on, from its first offset on."""
         self._ledger.open.state.delete_all(b"%b%b\0" % (state.DONE, topic.encode()))
-        self.frontiers[topic] = Frontier(next=begin, log_id=log_id, dirty=True)
+        self.trackers[topic] = OffsetTracker(next=begin, log_id=log_id, dirty=True)
 
     def marked(self, record: Delivered) -> AbstractSet[str]:
         """Return the steps of an event that are done while others of it were not."""
@@ -117,7 +117,7 @@ class Inputs:
             self._ledger.open.state.put(prefix + step.encode(), b"")
             event.marked = True
             # With the mark goes a position that knows the event: only then is it looked for.
-            self.frontiers[record.topic].dirty = True
+            self.trackers[record.topic].dirty = True
         else:
             self.close(record)
 
@@ -131,7 +131,7 @@ class Inputs:
 
     def done(self, record: Delivered) -> None:
         """Note that nothing more is to be done for a record."""
-        self.frontiers[record.topic].done(record.offset)
+        self.trackers[record.topic].done(record.offset)
 
     def reaches(self, topic: str, left: int, now_ms: float) -> None:
         """Note that *left* records of *topic* are to be delivered, as of *now_ms* in broker time.
@@ -171,11 +171,11 @@ class Inputs:
                 oldest[topic] = next(iter(events.values())).record.appended_ms
         return {
             topic: Lag(
-                records=frontier.pending + self._behind.get(topic, (0, 0.0))[0],
+                records=tracker.pending + self._behind.get(topic, (0, 0.0))[0],
                 seconds=max(0.0, now_ms - oldest.get(topic, now_ms)) / 1000,
-                frontier=frontier.lowest,
+                tracker=tracker.lowest,
             )
-            for topic, frontier in self.frontiers.items()
+            for topic, tracker in self.trackers.items()
         }
 
     def have_passed(self, time_ms: float) -> bool:
@@ -185,22 +185,22 @@ class Inputs:
         """
         if self.unread:
             return False
-        return all(self._seen_ms.get(topic, 0) > time_ms for topic in self.frontiers)
+        return all(self._seen_ms.get(topic, 0) > time_ms for topic in self.trackers)
 
     def positions(self) -> Mapping[bytes, bytes]:
         """Return the positions that have changed, for the commit that is about to be sealed."""
         positions = {}
-        for topic, frontier in self.frontiers.items():
-            if frontier.dirty:
-                positions[state.position_key(topic)] = frontier.encode()
-                frontier.dirty = False
-                frontier.sealed = frontier.lowest
+        for topic, tracker in self.trackers.items():
+            if tracker.dirty:
+                positions[state.position_key(topic)] = tracker.encode()
+                tracker.dirty = False
+                tracker.sealed = tracker.lowest
         return positions
 
     def committed(self) -> None:
         """Note that the sealed positions are in the log."""
-        for frontier in self.frontiers.values():
-            frontier.committed = max(frontier.committed, frontier.sealed)
+        for tracker in self.trackers.values():
+            tracker.committed = max(tracker.committed, tracker.sealed)
 
 
 def _size(record: Delivered) -> int:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from fleet.config import logs
 from fleet.engine.ends_index import INDEX
-from fleet.engine.frontier import Frontier
+from fleet.engine.offsets import OffsetTracker
 from fleet.engine.ports import Loader
 from fleet.records import state
 from fleet.records.errors import FleetError
@@ -116,8 +116,8 @@ class InputCheck:
         """Raise LogReplaced or LogShrunk; let go of what is gone; note the ids."""
         found = await self._find()
         for topic, each in found.items():
-            frontier = self._frontier(topic)
-            known = Known(frontier.log_id, frontier.next)
+            tracker = self._frontier(topic)
+            known = Known(tracker.log_id, tracker.next)
             failure = judge(topic, self._task.partition, known, each)
             self._settle(topic, each, failure)
         for topic, failure in (await self._compare(found)).items():
@@ -128,9 +128,9 @@ class InputCheck:
             self._task.cut(topic, each.begin)
 
     async def _find(self) -> dict[str, Found]:
-        topics = list(self._task.frontiers)
-        for frontier in self._task.frontiers.values():
-            frontier.ask()
+        topics = list(self._task.trackers)
+        for tracker in self._task.trackers.values():
+            tracker.ask()
         ids = await self._loader.log_ids(topics)
         begins, ends = await self._loader.begins(topics), await self._loader.ends(topics)
         return {topic: Found(ids.get(topic, ""), begins[topic], ends[topic]) for topic in topics}
@@ -138,9 +138,9 @@ class InputCheck:
     async def _compare(self, found: Mapping[str, Found]) -> dict[str, FleetError]:
         """Compare the last record before each position with the one that is there."""
         known = {
-            topic: frontier.last_offset
-            for topic, frontier in self._task.frontiers.items()
-            if found[topic].begin <= frontier.last_offset < found[topic].end
+            topic: tracker.last_offset
+            for topic, tracker in self._task.trackers.items()
+            if found[topic].begin <= tracker.last_offset < found[topic].end
         }
         records = await self._loader.first(known) if known else {}
         others = {
@@ -180,14 +180,14 @@ class InputCheck:
 
         A topic without a position is new to the group: what was removed before it came is no loss.
         """
-        frontier = self._frontier(topic)
+        tracker = self._frontier(topic)
         if self._task.ledger.get(state.position_key(topic)) is None:
-            frontier.next, frontier.dirty = max(frontier.next, found.begin), True
-        if found.log_id and not frontier.log_id:
-            frontier.log_id, frontier.dirty = found.log_id, True
+            tracker.next, tracker.dirty = max(tracker.next, found.begin), True
+        if found.log_id and not tracker.log_id:
+            tracker.log_id, tracker.dirty = found.log_id, True
 
-    def _frontier(self, topic: str) -> Frontier:
-        return self._task.frontiers[topic]
+    def _frontier(self, topic: str) -> OffsetTracker:
+        return self._task.trackers[topic]
 
 
 def forget_state(task: "Task") -> None:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from fleet.config import logs
 from fleet.engine.flights import Flight, Outcome
-from fleet.engine.frontier import Lost
+from fleet.engine.offsets import Lost
 from fleet.records.log import Delivered
 
 _log = logs.get_logger("observing")

@@ -11,7 +11,7 @@ partition, or until its run ends.
 from collections.abc import Iterable
 
 from fleet.config import logs
-from fleet.engine.frontier import Frontier
+from fleet.engine.offsets import OffsetTracker
 from fleet.engine.ports import Loader
 from fleet.records import state
 from fleet.records.envelope import Envelope
@@ -67,7 +67,7 @@ async def unread_topics(loader: Loader, view: View, topics: Iterable[str]) -> fr
     """
     prefix, known = state.POSITION, set(topics)
     positions = {
-        topic: Frontier.decode(value).lowest
+        topic: OffsetTracker.decode(value).lowest
         for key, value in view.items(prefix)
         if (topic := key[len(prefix) :].decode()) not in known
     }

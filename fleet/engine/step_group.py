@@ -18,11 +18,11 @@ from fleet.engine.guarded_store import GuardedStore
 from fleet.engine.log_check import InputCheck, LogReplaced, StateLost, forget_state, remains
 from fleet.engine.opening import Opening, Site
 from fleet.engine.other_versions import unread_topics
+from fleet.engine.ownership import OwnershipCheck
 from fleet.engine.ports import Backend, GroupObserver, Loader, TaskLog
-from fleet.engine.pulse import Pulse
 from fleet.engine.slots import Slots
 from fleet.engine.suspects import Quarantine
-from fleet.engine.task import Charter, Task
+from fleet.engine.task import StepGroupSettings, Task
 from fleet.records import state
 from fleet.records.errors import FleetError
 from fleet.records.topics import Topics
@@ -83,7 +83,7 @@ class Engine:
         self.observer = observer
         self._backend = backend
         self._stream = backend.stream()
-        self.charter = Charter(
+        self.step_group = StepGroupSettings(
             graph=graph,
             topics=topics,
             workflow=lambda: workflow,
@@ -96,9 +96,11 @@ class Engine:
             dedupe_days=settings.dedupe_days,
             resume_days=settings.resume_days,
             partitions=lambda: self.partitions,
-            pulse=Pulse(SILENT_SESSIONS * settings.session_seconds, self._backend.monotonic),
+            ownership=OwnershipCheck(
+                SILENT_SESSIONS * settings.session_seconds, self._backend.monotonic
+            ),
         )
-        self.inputs = frozenset(self.charter.inputs)
+        self.inputs = frozenset(self.step_group.inputs)
         #: The consumer group, whose offsets tell of a state that was lost; set by who hosts us.
         self.group = topics.engine_id
         #: The id of the state topic that was loaded; empty where the broker tells none.
@@ -167,7 +169,7 @@ class Engine:
     def _expect(self, wanted: frozenset[int]) -> None:
         self._wanted = wanted
         # Another worker may have had a partition since the last assignment.
-        self.charter.pulse.doubt()
+        self.step_group.ownership.suspect()
         self._ground(self.tasks.keys() - wanted)
 
     def _ground(self, gone: Iterable[int]) -> None:
@@ -192,11 +194,11 @@ class Engine:
 
         After a pause (SIGSTOP, a machine that was suspended) somebody else may have had it.
         """
-        doubts = self.charter.pulse.doubts
+        doubts = self.step_group.ownership.suspicions
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CONFIRM_SECONDS):
                 await asyncio.gather(*(task.confirm() for task in kept))
-            self.charter.pulse.confirmed(doubts)
+            self.step_group.ownership.confirm(doubts)
 
     async def drain(self, seconds: float) -> None:
         """Let running steps finish within *seconds* and commit; nothing begins any more."""
@@ -240,14 +242,16 @@ class Engine:
         return task is not None and not task.alive
 
     def _make_task(self, partition: int, log: TaskLog, store: GuardedStore) -> Task:
-        task = self.tasks[partition] = Task(self.charter, partition, log, store, self._task_lost)
+        task = self.tasks[partition] = Task(self.step_group, partition, log, store, self._task_lost)
         return task
 
     def _name(self, partition: int) -> str:
         return f"{self.topics.engine_id}-{partition}"
 
     def _open(self, partition: int) -> Opening:
-        opening = Opening(self._site, partition, self._name(partition), self.charter.pulse.doubts)
+        opening = Opening(
+            self._site, partition, self._name(partition), self.step_group.ownership.suspicions
+        )
         self.openings[partition] = opening
         opening.running = asyncio.create_task(self._opened(opening), name=f"load {opening.name}")
         return opening
@@ -269,9 +273,9 @@ class Engine:
             self._begin(task, opening)
 
     def _begin(self, task: Task, opening: Opening) -> None:
-        if self.charter.pulse.doubts > opening.doubts:
+        if self.step_group.ownership.suspicions > opening.doubts:
             # Only tasks that take records could find out whose they are.
-            self.charter.pulse.doubt()
+            self.step_group.ownership.suspect()
         try:
             task.begin()
         except Exception as failure:  # noqa: BLE001 - as any other failure of the engine
@@ -286,7 +290,7 @@ class Engine:
         check = InputCheck(loader, task, self.settings.accepted_logs)
         await check.run()
         task.inputs.unread = await unread_topics(loader, task.ledger, self.inputs)
-        position = task.frontiers[self.topics.runs].unseen
+        position = task.trackers[self.topics.runs].unseen
         await loader.read(self.topics.runs, position, task.deliver)
         await self._tell_time(task)
         task.inputs.loaded(self.topics.runs)

@@ -23,13 +23,13 @@ from fleet.engine.clock import BrokerClock
 from fleet.engine.commits import Commits, Committed
 from fleet.engine.deadlines import Deadlines
 from fleet.engine.flights import Flight, Flights, Outcome, StreamWriter
-from fleet.engine.frontier import Delivery, Lost
 from fleet.engine.inputs import Inputs
 from fleet.engine.ledger import Ledger, StateStore
 from fleet.engine.log import Log, RecordsRefused, TaskLost
 from fleet.engine.observing import Guarded, Observer
+from fleet.engine.offsets import Delivery, Lost
 from fleet.engine.other_versions import OtherVersions
-from fleet.engine.pulse import Pulse
+from fleet.engine.ownership import OwnershipCheck
 from fleet.engine.retention import Retention
 from fleet.engine.slots import Slots
 from fleet.engine.suspects import CrashesWorker, Quarantine, Suspects
@@ -65,7 +65,7 @@ _SET_BACK_MS = 1_000.0
 
 
 @dataclass(frozen=True, slots=True)
-class Charter:
+class StepGroupSettings:
     """What every task of a step group shares."""
 
     graph: Graph
@@ -79,7 +79,9 @@ class Charter:
     resume_days: float
     budgets: Budgets = field(default_factory=lambda: Budgets.of(settings.WINDOW_BYTES))
     #: In memory nobody else can own a partition.
-    pulse: Pulse = field(default_factory=lambda: Pulse(math.inf, time.monotonic))
+    ownership: OwnershipCheck = field(
+        default_factory=lambda: OwnershipCheck(math.inf, time.monotonic)
+    )
     #: In memory a state does not outlive its process.
     quarantine: Quarantine = field(default_factory=Quarantine)
     #: How many partitions each topic has.
@@ -104,34 +106,34 @@ class Task:
 
     def __init__(
         self,
-        charter: Charter,
+        step_group: StepGroupSettings,
         partition: int,
         log: Log,
         store: StateStore,
         lost: Callable[["Task", BaseException], None],
     ) -> None:
-        self.charter = charter
+        self.step_group = step_group
         self.partition = partition
         self.ledger = Ledger(store)
-        self.clock = BrokerClock(charter.monotonic, charter.topics.runs)
-        self.inputs = Inputs(self.ledger, charter.budgets.window.account())
-        self.uncommitted = Uncommitted(self.ledger, charter.budgets)
-        self.frontiers = self.inputs.frontiers
+        self.clock = BrokerClock(step_group.monotonic, step_group.topics.runs)
+        self.inputs = Inputs(self.ledger, step_group.budgets.window.account())
+        self.uncommitted = Uncommitted(self.ledger, step_group.budgets)
+        self.trackers = self.inputs.trackers
         self.flights = Flights(
-            charter.workflow, charter.slots, charter.stream, self.ledger, owner=self
+            step_group.workflow, step_group.slots, step_group.stream, self.ledger, owner=self
         )
         self.commits = Commits(log, self.ledger, self._positions, self._committed, self._refused)
-        self._suspects = Suspects(charter.quarantine, self.ledger, self.commits.now)
+        self._suspects = Suspects(step_group.quarantine, self.ledger, self.commits.now)
         self._log = log
-        self._observer = Guarded(charter.observer)
-        self._transitions = Transitions(charter.graph, charter.topics)
-        self._others = OtherVersions(charter.graph, charter.topics)
-        self._start_topic = charter.topics.event(type_name(charter.graph.start))
+        self._observer = Guarded(step_group.observer)
+        self._transitions = Transitions(step_group.graph, step_group.topics)
+        self._others = OtherVersions(step_group.graph, step_group.topics)
+        self._start_topic = step_group.topics.event(type_name(step_group.graph.start))
         self._lost = lost
         self._deadlines = Deadlines(self.clock, self._time_out)
         self._loops: list[asyncio.Task[None]] = []
         self._retention = Retention(
-            self.ledger, self, charter.dedupe_days, charter.resume_days, charter.most_ended
+            self.ledger, self, step_group.dedupe_days, step_group.resume_days, step_group.most_ended
         )
         self._alive = True
         self._taking = False
@@ -142,7 +144,7 @@ class Task:
     @property
     def name(self) -> str:
         """The engine id and the partition."""
-        return f"{self.charter.topics.engine_id}-{self.partition}"
+        return f"{self.step_group.topics.engine_id}-{self.partition}"
 
     @property
     def alive(self) -> bool:
@@ -159,10 +161,10 @@ class Task:
         if not self._taking or self.uncommitted.full:
             return False
         # Nothing of `runs` stays open, and steps may wait for what it says.
-        if topic != self.charter.topics.runs and self.inputs.window.full:
+        if topic != self.step_group.topics.runs and self.inputs.window.full:
             return False
-        frontier = self.frontiers.get(topic)
-        return frontier is None or frontier.pending < WINDOW_RECORDS
+        tracker = self.trackers.get(topic)
+        return tracker is None or tracker.pending < WINDOW_RECORDS
 
     @property
     def held_back(self) -> bool:
@@ -173,7 +175,7 @@ class Task:
 
     def restore(self) -> None:
         """Read positions and deadlines from the loaded state."""
-        self.inputs.restore(self.charter.inputs)
+        self.inputs.restore(self.step_group.inputs)
         self._suspects.restore()
         for due in self._transitions.deadlines(self.ledger):
             self._deadlines.restore(due.run_id, due.deadline_ms)
@@ -201,9 +203,9 @@ class Task:
 
         What is appended changes nothing: it deletes what is not there.
         """
-        began = self.charter.monotonic()
+        began = self.step_group.monotonic()
         receipt = await self._log.commit([], {state.NOTHING: None})
-        self.clock.observe(receipt.times, self.charter.monotonic() - began)
+        self.clock.observe(receipt.times, self.step_group.monotonic() - began)
         return receipt.appended_ms
 
     async def drain(self, seconds: float) -> None:
@@ -221,12 +223,12 @@ class Task:
 
     async def sure(self) -> None:
         """Return once nobody else can have had this partition, for all we know."""
-        await self.charter.pulse.sure()
+        await self.step_group.ownership.until_confirmed()
 
     async def confirm(self) -> None:
         """Commit, so that a task whose partition somebody else has had meanwhile learns it."""
         if self._taking:
-            self.frontiers[self.charter.topics.runs].dirty = True
+            self.trackers[self.step_group.topics.runs].dirty = True
             self._suspects.mark()
             await self.commits.finish()
 
@@ -256,7 +258,7 @@ class Task:
         found = self._read_envelope(record)
         if found is None:
             self._done(record)
-        elif record.topic == self.charter.topics.runs:
+        elif record.topic == self.step_group.topics.runs:
             self._happen(record, found)
         else:
             done = self.inputs.marked(record) if delivery is Delivery.AGAIN else frozenset[str]()
@@ -268,7 +270,7 @@ class Task:
         Everything below *position* was delivered: nothing that was read is on its way.
         """
         self._note_lost(topic, self.inputs.passed(topic, position, begin))
-        if self.frontiers[topic].dirty:
+        if self.trackers[topic].dirty:
             self.commits.later()
         if self.clock.known:
             # By a time that is guessed an age would be what the clock is corrected by.
@@ -280,8 +282,8 @@ class Task:
 
     def skipped(self, topic: str, begin: int) -> None:
         """Hear where *topic* begins, which was asked for: what was skipped below that is lost."""
-        self._note_lost(topic, self.frontiers[topic].skipped(begin))
-        if self.frontiers[topic].dirty:
+        self._note_lost(topic, self.trackers[topic].skipped(begin))
+        if self.trackers[topic].dirty:
             self.commits.later()
 
     def _note_lost(self, topic: str, lost: Lost | None) -> None:
@@ -292,14 +294,14 @@ class Task:
     def _read_envelope(self, record: Delivered) -> Envelope | None:
         try:
             envelope = envelopes.parse(record.headers)
-            wrong = misplaced(record, envelope, self.charter.partitions())
+            wrong = misplaced(record, envelope, self.step_group.partitions())
             if not wrong:
                 return envelope
             broken = BrokenEnvelope(wrong)
         except BrokenEnvelope as failure:
             broken = failure
         # What is in `runs` concerns a run only once it can be read.
-        known = None if record.topic == self.charter.topics.runs else broken.known
+        known = None if record.topic == self.step_group.topics.runs else broken.known
         self._reject(record, known, "broken_envelope", broken)
         return None
 
@@ -319,7 +321,7 @@ class Task:
         """Let what happened to a run take effect."""
         if isinstance(happening, lifecycle.Started):
             self._observer.run_started()
-        match self._transitions.happened(self.ledger.open, record, envelope, happening):
+        match self._transitions.on_lifecycle_record(self.ledger.open, record, envelope, happening):
             case Ended() as ended:
                 self._end(ended)
             case Due(run_id, deadline_ms):
@@ -356,7 +358,7 @@ class Task:
             draft.state.delete(key)
             return
         envelope = envelope._replace(step=parked.step or envelope.step)
-        if record.topic == self.charter.topics.runs:
+        if record.topic == self.step_group.topics.runs:
             self._take_up_lifecycle(key, record, envelope)
             return
         if self._others.take(record, envelope):
@@ -412,7 +414,7 @@ class Task:
         if not steps:
             error = WorkflowRuntimeError(
                 f"{record.topic} got {envelope.type}, which no step of "
-                f"{self.charter.topics.engine_id} accepts; send it to the workflow that takes it"
+                f"{self.step_group.topics.engine_id} accepts; send it to the workflow that takes it"
             )
             self._reject(record, envelope, "unknown_type", error)
         return steps
@@ -424,7 +426,7 @@ class Task:
         """
         draft, admission = self.ledger.open, self._admission(record, envelope)
         if admission is Admission.RUN:
-            envelope = self._transitions.join(draft, record, envelope)
+            envelope = self._transitions.attach(draft, record, envelope)
         if admission is not Admission.DROP:
             self._others.say(envelope)
             envelope = envelope._replace(step=place or envelope.step)
@@ -433,7 +435,7 @@ class Task:
 
     def _decoded(self, record: Delivered, envelope: Envelope, steps: list[Step]) -> list[Work]:
         try:
-            event_type, value = self.charter.graph.types[envelope.type], record.value or b""
+            event_type, value = self.step_group.graph.types[envelope.type], record.value or b""
             # A copy for each: a step may append to a list in its own.
             events = [decoded(event_type, value) for _ in steps]
         except BaseException as undecodable:  # noqa: BLE001 - the boundary: validators are user code
@@ -450,8 +452,8 @@ class Task:
         if admission is not Admission.RUN:
             return None
         if self._starts(record, envelope):
-            return self._transitions.adopt(draft.state, envelope)
-        return self._transitions.join(draft, record, envelope)
+            return self._transitions.raise_epoch(draft.state, envelope)
+        return self._transitions.attach(draft, record, envelope)
 
     def _starts(self, record: Delivered, envelope: Envelope) -> bool:
         return record.topic == self._start_topic and not envelope.parent_id
@@ -459,7 +461,7 @@ class Task:
     def _admission(self, record: Delivered, envelope: Envelope) -> Admission:
         draft = self.ledger.open
         if self._starts(record, envelope):
-            position = self.frontiers[self.charter.topics.runs].next
+            position = self.trackers[self.step_group.topics.runs].next
             admission = self._transitions.start(draft, record, envelope, position)
             if admission is Admission.DROP:
                 # Somebody waits for the answer that this run is known.
@@ -515,7 +517,7 @@ class Task:
         sent = outcome.sent if isinstance(outcome, Returned) else ()
         return StepRecord(
             step=work.step.name,
-            group=self.charter.topics.group,
+            group=self.step_group.topics.group,
             event_id=work.envelope.event_id,
             event_type=work.envelope.type,
             attempt=1,
@@ -577,12 +579,12 @@ class Task:
         else:
             frozen = entry.kind is ends_index.Kind.FROZEN
             self._transitions.forget(self.ledger.open, entry.run_id, frozen=frozen)
-            self.charter.forgotten(entry.run_id)
+            self.step_group.forgotten(entry.run_id)
         self.commits.later()
 
     def have_passed(self, time_ms: float) -> bool:
         """Whether every record that was appended before *time_ms* was delivered."""
-        if self.charter.reads_at_once:
+        if self.step_group.reads_at_once:
             # Whoever asks again has let the loop turn.
             return self.now_ms() > time_ms + _TURN_MS
         return self.inputs.have_passed(time_ms)
@@ -610,12 +612,12 @@ class Task:
         self.inputs.committed()
         self.uncommitted.count()
         # Also of other tasks: what this one held is theirs now.
-        self.charter.slots.hand_out()
+        self.step_group.slots.hand_out()
         self._observer.committed(commit.records, commit.size, commit.seconds)
 
     def _refused(self, draft: Draft, found: RecordsRefused) -> None:
         """Let what the broker refuses be the failure of the attempts that made it."""
-        topics = self.charter.topics
+        topics = self.step_group.topics
         for culprit in refused.take_out(draft, topics, found.refused, self._left_out):
             self._transitions.refused(draft, self.ledger, culprit)
             work = culprit.work
@@ -646,7 +648,7 @@ class Task:
     def _hold_nothing(self) -> None:
         self.inputs.window.close()
         self.uncommitted.close()
-        self.charter.slots.hand_out()
+        self.step_group.slots.hand_out()
 
     def broken(self, failure: BaseException) -> None:
         """Give up: something failed that cannot fail, so the task must not look alive."""
@@ -663,7 +665,7 @@ class Task:
 
     def now(self) -> float:
         """Return the time of a clock that nobody sets, in seconds."""
-        return self.charter.monotonic()
+        return self.step_group.monotonic()
 
     def broker_ms(self, moment: float) -> float:
         """Return what the broker's time was at a moment of that clock, in unix milliseconds."""

@@ -154,7 +154,7 @@ _METHODS: Mapping[type, Mapping[str, tuple[str, ...]]] = {
 }
 
 
-class HostChanged(FleetError):
+class IncompatibleHost(FleetError):
     """Raised when Faust or aiokafka is not what the engine was made for."""
 
     def __init__(self, findings: Iterable[str]) -> None:
@@ -177,7 +177,7 @@ class StreamNotCompiled(FleetError):
 
 
 def check_host(overriding: Iterable[type]) -> None:
-    """Raise HostChanged or StreamNotCompiled where the engine cannot rely on the host.
+    """Raise IncompatibleHost or StreamNotCompiled where the engine cannot rely on the host.
 
     *overriding* are the classes that define hooks.
     """
@@ -185,7 +185,7 @@ def check_host(overriding: Iterable[type]) -> None:
     if not hasattr(faust.streams, "_CStreamIterator"):
         findings.append("faust.streams._CStreamIterator is missing")
     if findings:
-        raise HostChanged(findings)
+        raise IncompatibleHost(findings)
     if vars(faust.streams)["_CStreamIterator"] is None:
         raise StreamNotCompiled
 

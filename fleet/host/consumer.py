@@ -16,7 +16,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from fleet.host.agent_feed import AgentFeed
-from fleet.host.compatibility import HostChanged
+from fleet.host.compatibility import IncompatibleHost
 from fleet.host.hooks import hook, uncalled
 from fleet.host.log_watch import LogWatch
 from fleet.host.loop_watch import LoopWatch
@@ -142,7 +142,7 @@ class Consumer(driver.Consumer):
         Faust calls this last of all, when its tables are recovered.
         """
         await super().perform_seek()
-        # Tasks have been sought to their frontiers while tables were recovered: seek them again.
+        # Tasks have been sought to their trackers while tables were recovered: seek them again.
         self.host.live.clear()
         await self._feed.stop()
         positions = {
@@ -239,7 +239,7 @@ class Consumer(driver.Consumer):
         if not self.host.owns(tp.topic):
             super().on_buffer_full(tp)
 
-    # -- offsets: they follow the frontiers, for lag and for seeking ------------------------------
+    # -- offsets: they follow the trackers, for lag and for seeking ------------------------------
 
     @hook
     async def commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
@@ -315,19 +315,19 @@ class Consumer(driver.Consumer):
     # -- watching -----------------------------------------------------------------------------
 
     def _check_hooks(self) -> None:
-        """Before the first record is taken: raise HostChanged where Faust went round a hook."""
+        """Before the first record is taken: raise IncompatibleHost if Faust passed by a hook."""
         findings = [*uncalled(self, BEFORE_RECORDS), *self._thread.findings()]
         if findings:
-            raise HostChanged([f"not as it has to be: {each}" for each in findings])
+            raise IncompatibleHost([f"not as it has to be: {each}" for each in findings])
         self._checked = True
 
     def _check_overdue(self) -> None:
-        """Raise HostChanged where Faust has called a hook for several commits not once."""
+        """Raise IncompatibleHost where Faust has called a hook for several commits not once."""
         due = any(self.host.partitions()) and not self.app.in_recovery
         overdue = uncalled(self, SOONER_OR_LATER) if due else []
         self._overdue_looks = self._overdue_looks + 1 if overdue else 0
         if self._overdue_looks * WATCH_SECONDS > OVERDUE_COMMITS * self.commit_interval:
-            raise HostChanged([f"{each} is not called" for each in overdue])
+            raise IncompatibleHost([f"{each} is not called" for each in overdue])
 
     @faust.Service.task
     async def _watch(self) -> None:

@@ -148,7 +148,7 @@ class EventTopics:
 
         Raises WorkflowConfigurationError where no step takes such events: then there is none.
         """
-        accepting = self._engine.charter.graph.accepting
+        accepting = self._engine.step_group.graph.accepting
         name = type_name(event_type)
         if name not in accepting:
             raise WorkflowConfigurationError(
@@ -168,7 +168,7 @@ class EventTopics:
         event_id = uuid.uuid4().hex
         if run_id is not None:
             run_id = call_checks.run_id(run_id)
-        if name == type_name(self._engine.charter.graph.start):
+        if name == type_name(self._engine.step_group.graph.start):
             return Envelope(
                 run_id=uuid.uuid4().hex if run_id is None else run_id,
                 event_id=event_id,
@@ -192,7 +192,7 @@ class EventTopics:
         if not self._partitions:
             engine = self._engine
             self._partitions = engine.partitions or await provision.ensure(
-                engine.topics, engine.charter.graph, engine.settings
+                engine.topics, engine.step_group.graph, engine.settings
             )
         return self._partitions
 

@@ -82,9 +82,9 @@ class LogWatch:
             task = self._host.task(tp)
             # One that is being loaded compares by itself.
             if task is not None and task.taking:
-                frontier = task.frontiers[tp.topic]
-                frontier.ask()
-                yield tp, Known(frontier.log_id, frontier.next, task)
+                tracker = task.trackers[tp.topic]
+                tracker.ask()
+                yield tp, Known(tracker.log_id, tracker.next, task)
 
     def _states(self) -> Iterator[tuple[str, str]]:
         for engine in self._host.engines:

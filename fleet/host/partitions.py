@@ -163,7 +163,7 @@ class Host:
     def beat(self) -> bool:
         """Note that this process runs; take nothing more where it did not for too long."""
         # Each of them has to hear it, so none may be left out.
-        beats = [engine.charter.pulse.beat() for engine in self.engines]
+        beats = [engine.step_group.ownership.heartbeat() for engine in self.engines]
         if not all(beats):
             self.live.clear()
         return all(beats)
@@ -195,7 +195,7 @@ class Host:
         for tp in assigned:
             task = self.task(tp)
             if tp not in self.live and task is not None and task.taking:
-                found[tp] = task.frontiers[tp.topic].unseen
+                found[tp] = task.trackers[tp.topic].unseen
         return found
 
     def leave(self, partition: int) -> None:
@@ -209,5 +209,5 @@ class Host:
     def committed(self, tp: TP) -> int | None:
         """Return the frontier of *tp* as it was last committed, or None before."""
         task = self.task(tp)
-        frontier = task.frontiers.get(tp.topic) if task is not None else None
-        return (frontier.committed or None) if frontier is not None else None
+        tracker = task.trackers.get(tp.topic) if task is not None else None
+        return (tracker.committed or None) if tracker is not None else None

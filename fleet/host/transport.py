@@ -10,7 +10,7 @@ from faust.transport import conductor
 from faust.transport.drivers import aiokafka as driver
 
 from fleet.host.assignor import Assignor
-from fleet.host.compatibility import HostChanged, check_host
+from fleet.host.compatibility import IncompatibleHost, check_host
 from fleet.host.consumer import Consumer
 from fleet.host.hooks import hook
 from fleet.host.native_topics import NativeTopics
@@ -74,15 +74,15 @@ class Transport(driver.Transport):
 
 
 def check_transport(app: Any) -> None:
-    """Raise HostChanged where *app* goes to Kafka by another way than ours."""
+    """Raise IncompatibleHost where *app* goes to Kafka by another way than ours."""
     if not isinstance(app.transport, Transport):
-        raise HostChanged([f"the app has made its transport itself, a {type(app.transport)}"])
+        raise IncompatibleHost([f"the app has made its transport itself, a {type(app.transport)}"])
 
 
 def check_consumer(app: Any) -> None:
-    """Raise HostChanged where the *app*, which has started, consumes by another way than ours."""
+    """Raise IncompatibleHost if *app*, which has started, consumes by another way than ours."""
     if not isinstance(app.consumer, Consumer):
-        raise HostChanged([f"the app has made its consumer itself, a {type(app.consumer)}"])
+        raise IncompatibleHost([f"the app has made its consumer itself, a {type(app.consumer)}"])
 
 
 #: The classes that define hooks.

@@ -93,8 +93,8 @@ class Worker(faust.Worker):
     async def _check(self) -> None:
         check_transport(self.app)
         for engine in self.app.host.engines:
-            await provision.ensure(engine.topics, engine.charter.graph, engine.settings)
-            _preload(engine.charter.workflow())
+            await provision.ensure(engine.topics, engine.step_group.graph, engine.settings)
+            _preload(engine.step_group.workflow())
 
 
 def _preload(workflow: object) -> None:

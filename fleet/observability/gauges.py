@@ -78,7 +78,7 @@ def _tasks(engine: "Engine") -> Iterator[_Sample]:
 
 
 def _steps(engine: "Engine") -> Iterator[_Sample]:
-    running = Counter(dict.fromkeys(engine.charter.graph.step_by_name, 0))
+    running = Counter(dict.fromkeys(engine.step_group.graph.step_by_name, 0))
     waiting = 0
     for task in engine.tasks.values():
         for flight in task.flights:
@@ -96,7 +96,7 @@ def _lags(task: "Task") -> Iterator[_Sample]:
         labels = topic, str(task.partition)
         yield metrics.LAG_RECORDS, labels, lag.records
         yield metrics.LAG_SECONDS, labels, lag.seconds
-        yield metrics.FRONTIER, labels, lag.frontier
+        yield metrics.FRONTIER, labels, lag.tracker
 
 
 GAUGES = Gauges()
@@ -109,7 +109,7 @@ class GroupMetrics(Metrics):
     def opened(self, engine: "Engine") -> None:
         """Count from 0 on what can happen to *engine*, and show it."""
         self.reads(engine.inputs)
-        self.runs_steps(engine.charter.graph.step_by_name)
+        self.runs_steps(engine.step_group.graph.step_by_name)
         GAUGES.add(engine)
 
     def closed(self, engine: "Engine") -> None:

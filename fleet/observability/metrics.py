@@ -16,7 +16,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from fleet.config import logs
 from fleet.engine.flights import Flight, Outcome
-from fleet.engine.frontier import Lost
+from fleet.engine.offsets import Lost
 from fleet.engine.transitions.outcomes import Raised, Returned
 from fleet.engine.transitions.sizes import RecordTooLarge
 from fleet.records.lifecycle import Cancelled, Completed, Failed, TimedOut

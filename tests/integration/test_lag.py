@@ -25,7 +25,7 @@ from fleet.cli import main
 from fleet.config.settings import Settings
 from fleet.control.lag import exporter_metrics, reader
 from fleet.control.lag.exporter import SHARED_SECONDS
-from fleet.control.lag.reader import GroupLag, Observatory, PartitionLag
+from fleet.control.lag.reader import GroupLag, LagReader, PartitionLag
 from fleet.dev import kafka
 from fleet.dev.kafka import Broker
 
@@ -163,7 +163,7 @@ async def test_a_step_that_lasts_is_all_the_lag_there_is(stuck: Place) -> None:
         for each in await bare.read(stuck.broker.bootstrap, stuck.start_topic)
         if b"600" in (each.value or b"")
     ]
-    async with Observatory(stuck.settings) as observatory:
+    async with LagReader(stuck.settings) as observatory:
         # The second look has what the first one found.
         for _ in range(2):
             before = time.time()
@@ -334,7 +334,7 @@ async def test_a_killed_workers_lag_goes_on_and_what_it_did_counts_as_done(stuck
     earlier = await stuck.look()
     stuck.worker.kill()
 
-    async with Observatory(stuck.settings) as observatory:
+    async with LagReader(stuck.settings) as observatory:
 
         async def is_noticed() -> bool:
             [group] = await observatory.look()
@@ -374,7 +374,7 @@ async def test_an_idle_group_has_exactly_no_lag(place: Place) -> None:
     assert (idle.state, idle.members) == ("Empty", 0)
 
     await rewind(place, idle)
-    async with Observatory(place.settings) as observatory:
+    async with LagReader(place.settings) as observatory:
         for _ in range(2):
             [rewound] = await observatory.look()
             assert_nothing_undone(rewound)

@@ -448,9 +448,9 @@ class History:
         for worker in self.alive():
             for partition, task in worker.engine.tasks.items():
                 found += [
-                    f"{worker.name} has not done {topic} {partition} {frontier.lowest}"
-                    for topic, frontier in task.frontiers.items()
-                    if frontier.pending or frontier.dirty
+                    f"{worker.name} has not done {topic} {partition} {tracker.lowest}"
+                    for topic, tracker in task.trackers.items()
+                    if tracker.pending or tracker.dirty
                 ]
                 if task.ledger.sealed or task.ledger.open.state.changes:
                     found.append(f"{worker.name} has not committed {partition}")

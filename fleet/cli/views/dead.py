@@ -6,7 +6,7 @@ from typing import Any
 from fleet.cli.views.run import short
 from fleet.control import times
 from fleet.control.dead import letters as dead_letters
-from fleet.control.dead.letters import HEADER, Ask, Group, Refused, Standing
+from fleet.control.dead.letters import HEADER, Ask, Group, LetterStatus, Refused
 from fleet.records import printable
 from fleet.records.lifecycle import DeadLetter
 from fleet.records.log import Delivered
@@ -29,7 +29,7 @@ def group_rows(groups: dict[tuple[str, str, str], Group]) -> list[dict[str, obje
     ]
 
 
-def row(standing: Standing) -> dict[str, object]:
+def row(standing: LetterStatus) -> dict[str, object]:
     """Return a letter as a line of a table."""
     letter = standing.letter
     return {
@@ -43,7 +43,7 @@ def row(standing: Standing) -> dict[str, object]:
     }
 
 
-def fields(standing: Standing) -> dict[str, Any]:
+def fields(standing: LetterStatus) -> dict[str, Any]:
     """Return a letter as JSON has it; times are unix seconds."""
     letter, note = standing.letter, standing.letter.note
     return {

@@ -6,7 +6,7 @@ from typing import Any
 
 from fleet.control import times
 from fleet.control.runs.log import RUNNING, End, Request, Run
-from fleet.control.runs.topic import Step, Story
+from fleet.control.runs.topic import RunDetails, Step
 
 #: Characters of a reason that a row has room for.
 _ROOM = 90
@@ -50,7 +50,7 @@ def counted(found: Iterable[Run]) -> str:
     return f"{total:,} run{'' if total == 1 else 's'}{f': {parts}' if parts else ''}"
 
 
-def story_fields(story: Story) -> dict[str, Any]:
+def story_fields(story: RunDetails) -> dict[str, Any]:
     """Return everything about one run as JSON has it."""
     run = story.run
     shown = fields(run) | {
@@ -76,7 +76,7 @@ def story_fields(story: Story) -> dict[str, Any]:
     return shown
 
 
-def story_rows(story: Story) -> dict[str, list[dict[str, object]]]:
+def story_rows(story: RunDetails) -> dict[str, list[dict[str, object]]]:
     """Return everything about one run as tables, by heading."""
     return {
         "Life": list(_life(story.run)),

@@ -98,7 +98,7 @@ class Filter:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class LetterStatus:
     """How a letter stands by now."""
 
     letter: Letter
@@ -193,7 +193,7 @@ def place(text: str) -> tuple[int, int]:
 
 def standings(
     letters: Iterable[Letter], log: RunLog, now: float, keep_days: float
-) -> list[Standing]:
+) -> list[LetterStatus]:
     """Return how *letters* stand at *now*, unix seconds.
 
     They are all there are of their runs. *keep_days*: for how long after its end a run's state is
@@ -209,11 +209,11 @@ def standings(
         redriven = run is not None and run.went_on_since(letter.at)
         newer = run is not None and redriven and not run.went_on_since(newest[letter.run_id])
         refusal = _refusal(letter, run, now - keep_days * _DAY_SECONDS, newer=newer)
-        found.append(Standing(letter, run, redriven, refusal))
+        found.append(LetterStatus(letter, run, redriven, refusal))
     return found
 
 
-def groups(found: Iterable[Standing]) -> dict[tuple[str, str, str], Group]:
+def groups(found: Iterable[LetterStatus]) -> dict[tuple[str, str, str], Group]:
     """Count by reason, step and error, the most frequent first."""
     counted: dict[tuple[str, str, str], Group] = {}
     for each in found:
@@ -226,9 +226,9 @@ def groups(found: Iterable[Standing]) -> dict[tuple[str, str, str], Group]:
     return dict(sorted(counted.items(), key=lambda item: (-item[1].letters, item[0])))
 
 
-def asks(found: Iterable[Standing], limit: int | None = None) -> list[Ask]:
+def asks(found: Iterable[LetterStatus], limit: int | None = None) -> list[Ask]:
     """Return the runs to be resumed, that of the oldest letter first, at most *limit*."""
-    by_run: dict[str, list[Standing]] = {}
+    by_run: dict[str, list[LetterStatus]] = {}
     for each in sorted(found, key=lambda each: each.letter.at):
         if not each.refusal:
             by_run.setdefault(each.letter.run_id, []).append(each)
@@ -236,7 +236,7 @@ def asks(found: Iterable[Standing], limit: int | None = None) -> list[Ask]:
     return made if limit is None else made[:limit]
 
 
-def under_way(found: Iterable[Standing]) -> list[Ask]:
+def under_way(found: Iterable[LetterStatus]) -> list[Ask]:
     """Return the runs that went on since their letters and have no end yet, as they are."""
     runs = {
         each.run.id: each.run
@@ -246,9 +246,9 @@ def under_way(found: Iterable[Standing]) -> list[Ask]:
     return [Ask(run.id, run.partition, run.epoch, ()) for run in runs.values()]
 
 
-def refused(found: Iterable[Standing]) -> list[Refused]:
+def refused(found: Iterable[LetterStatus]) -> list[Refused]:
     """Return what cannot be redriven, by why, the most frequent first."""
-    by_why: dict[str, list[Standing]] = {}
+    by_why: dict[str, list[LetterStatus]] = {}
     for each in found:
         if each.refusal:
             by_why.setdefault(each.refusal, []).append(each)
@@ -264,7 +264,7 @@ def run_ids(letters: Iterable[Letter]) -> Iterator[str]:
     yield from dict.fromkeys(letter.run_id for letter in letters if letter.run_id)
 
 
-def _ask(several: list[Standing]) -> Ask:
+def _ask(several: list[LetterStatus]) -> Ask:
     run = several[0].run
     assert run is not None, "a letter without a run is refused"
     letters = tuple(each.letter for each in several)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from fleet.control import log_reader, times
 from fleet.control.dead import letters as dead_letters
-from fleet.control.dead.letters import Filter, Letter, Standing
+from fleet.control.dead.letters import Filter, Letter, LetterStatus
 from fleet.control.log_reader import LogReader, Offsets, Source
 from fleet.control.runs.log import RunLog
 from fleet.records.errors import FleetError
@@ -28,7 +28,7 @@ class NoSuchLetter(FleetError):
 class Found:
     """Letters that were looked for, and the log that they were compared with."""
 
-    standings: list[Standing]
+    standings: list[LetterStatus]
     log: RunLog
     #: Up to where `runs` was read.
     read_to: Offsets

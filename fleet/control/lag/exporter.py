@@ -19,7 +19,7 @@ from fleet.config import logs
 from fleet.config.settings import Settings
 from fleet.control.interruption import Interruption
 from fleet.control.lag.exporter_metrics import ExporterMetrics
-from fleet.control.lag.reader import GroupLag, Observatory
+from fleet.control.lag.reader import GroupLag, LagReader
 from fleet.kafka.clients import BrokerUnreachable
 from fleet.records.errors import FleetError
 
@@ -55,7 +55,7 @@ class Exporter:
         self.metrics = ExporterMetrics()
         self._settings = settings
         self._every_seconds = every_seconds
-        self._observatory: Observatory | None = None
+        self._observatory: LagReader | None = None
         self._looking = asyncio.Lock()
         self._looked = -every_seconds
         self._failure = ""
@@ -113,9 +113,9 @@ class Exporter:
         self._failure = failure
         self._has_worked = self._has_worked or not failure
 
-    async def _connected(self) -> Observatory:
+    async def _connected(self) -> LagReader:
         if self._observatory is None:
-            self._observatory = await Observatory(self._settings).__aenter__()
+            self._observatory = await LagReader(self._settings).__aenter__()
         return self._observatory
 
     async def _disconnect(self) -> None:

@@ -35,7 +35,7 @@ class Position:
 
     @classmethod
     def decode(cls, value: bytes) -> Self:
-        """Read a position record, as `Frontier.encode` writes it."""
+        """Read a position record, as `OffsetTracker.encode` writes it."""
         following, pending, *_ = from_json(value)
         return cls(following, frozenset(pending))
 

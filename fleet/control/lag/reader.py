@@ -214,7 +214,7 @@ class _GroupReader:
         self._counts |= {tp: (span, counts[tp]) for tp, span in spans.items()}
 
 
-class Observatory:
+class LagReader:
     """Connections to the broker to look at lag through, again and again.
 
     What an earlier look has read is not read again. After a look that failed, make another one.
@@ -314,5 +314,5 @@ class Observatory:
 
 async def look(settings: Settings, workflow: str | None = None) -> list[GroupLag]:
     """Look once. Raises BrokerUnreachable."""
-    async with Observatory(settings) as observatory:
+    async with LagReader(settings) as observatory:
         return await observatory.look(workflow)

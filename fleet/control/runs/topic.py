@@ -56,7 +56,7 @@ class Value:
 
 
 @dataclass(slots=True)
-class Story:
+class RunDetails:
     """Everything about one run."""
 
     run: Run
@@ -80,13 +80,13 @@ async def runs(source: Source, only: Iterable[str] | None = None) -> tuple[RunLo
         return log, await reader.read(tps, log.take)
 
 
-async def story(source: Source, run_id: str, *, with_values: bool) -> Story:
+async def story(source: Source, run_id: str, *, with_values: bool) -> RunDetails:
     """Read everything about one run; raise NoSuchRun, and what `runs` raises."""
     log, _ = await runs(source, [run_id])
     run = log.get(run_id)
     if run is None:
         raise NoSuchRun(run_id, source.topics.runs)
-    found = Story(run)
+    found = RunDetails(run)
     topics, types = source.topics, sorted(definition.graph(source.workflow).accepting)
     since_ms = round(run.started_at * 1000) - _CLOCKS_MS if run.started_at else None
     async with LogReader(source.settings) as reader:
@@ -101,7 +101,7 @@ async def story(source: Source, run_id: str, *, with_values: bool) -> Story:
 
 
 async def _read(
-    reader: LogReader, topics: Iterable[str], story: Story, since_ms: int | None
+    reader: LogReader, topics: Iterable[str], story: RunDetails, since_ms: int | None
 ) -> None:
     key = story.run.id.encode()
 
@@ -113,7 +113,7 @@ async def _read(
     await reader.read(tps, take, since_ms=since_ms)
 
 
-def _add(story: Story, record: Delivered) -> None:
+def _add(story: RunDetails, record: Delivered) -> None:
     if letter := dead_letters.parse(record):
         story.letters.append(letter)
         return

@@ -134,7 +134,7 @@ class Transitions:
         match runs.begin(*found, start, runs_position):
             case runs.Begun(run=run, record=started):
                 draft.state.put(state.run_key(run_id), run.encode())
-                self._unsee(draft, run_id)
+                self._clear_seen(draft, run_id)
                 self._append(draft, envelope, started)
                 return Admission.RUN
             case runs.Repeated(answer=known):
@@ -144,22 +144,22 @@ class Transitions:
             case runs.Redelivered():
                 return runs.admit(found[1], envelope.epoch)
 
-    def join(self, draft: Draft, record: Delivered, envelope: Envelope) -> Envelope:
-        """Return the envelope of an event of a run, as `adopt` does.
+    def attach(self, draft: Draft, record: Delivered, envelope: Envelope) -> Envelope:
+        """Return the envelope of an event of a run, as `raise_epoch` does.
 
         Of a run of which another event came before its start is kept that it was seen.
         """
         value = draft.state.get(state.run_key(envelope.run_id))
         if value is not None:
             return _with_epoch(envelope, Run.decode(value))
-        self._notice(draft, record, envelope)
+        self._mark_seen(draft, record, envelope)
         return envelope
 
-    def adopt(self, view: View, envelope: Envelope) -> Envelope:
+    def raise_epoch(self, view: View, envelope: Envelope) -> Envelope:
         """Return the envelope of an event with the epoch that its run has come to since."""
         return _with_epoch(envelope, self._run(view, envelope.run_id))
 
-    def _notice(self, draft: Draft, record: Delivered, envelope: Envelope) -> None:
+    def _mark_seen(self, draft: Draft, record: Delivered, envelope: Envelope) -> None:
         key = state.seen_key(envelope.run_id)
         value = draft.state.get(key)
         if envelope.context and value is None:
@@ -173,7 +173,7 @@ class Transitions:
         """Keep a step of a run that ended without a result, for when it is resumed."""
         size = self._keep(draft, work.record, work.envelope, work.step.name)
         if size > sizes.MAX_RECORD_BYTES:
-            self._bury_frozen(draft, work, size)
+            self._dead_letter_frozen(draft, work, size)
 
     def hold(
         self, draft: Draft, record: Delivered, envelope: Envelope, *, frozen: bool = False
@@ -187,7 +187,7 @@ class Transitions:
             error = sizes.RecordTooLarge(f"{envelope.type}, which no step takes yet,", len(value))
             failure = outcomes.describe(error)
             failed = Failed(step="", event_id=envelope.event_id, attempt=0, failure=failure)
-            self._bury(draft, record, "too_large", failed)
+            self._dead_letter(draft, record, "too_large", failed)
             return
         key = state.frozen_key if frozen else state.parked_key
         draft.state.put(key(envelope.run_id, envelope.event_id, envelope.step), value)
@@ -227,7 +227,7 @@ class Transitions:
             attempt=attempt,
             failure=outcomes.describe(outcome.error),
         )
-        self._bury(draft, work.record, reason, failed)
+        self._dead_letter(draft, work.record, reason, failed)
         self._append(draft, work.envelope, failed)
         self._keep(draft, work.record, work.envelope, work.step.name)
 
@@ -245,12 +245,12 @@ class Transitions:
         """
         event_id = envelope.event_id if envelope else ""
         failed = Failed(step="", event_id=event_id, attempt=0, failure=outcomes.describe(error))
-        self._bury(draft, record, reason, failed)
+        self._dead_letter(draft, record, reason, failed)
         if envelope is None:
             return
         admission = self.admit(draft.state, envelope)
         if admission is Admission.RUN:
-            self._append(draft, self.adopt(draft.state, envelope), failed)
+            self._append(draft, self.raise_epoch(draft.state, envelope), failed)
         if admission is not Admission.DROP:
             self._keep(draft, record, envelope, "")
 
@@ -274,10 +274,10 @@ class Transitions:
 
         *view* tells what its run has come to since.
         """
-        work = culprit.work._replace(envelope=self.adopt(view, culprit.work.envelope))
+        work = culprit.work._replace(envelope=self.raise_epoch(view, culprit.work.envelope))
         self.raised(draft, work, Raised(culprit.error), attempt=1, reason=culprit.reason)
 
-    def happened(
+    def on_lifecycle_record(
         self, draft: Draft, record: Delivered, envelope: Envelope, happening: Lifecycle
     ) -> Ended | Due | GoesOn | None:
         """Take a record of the `runs` topic: only here does a run end, or go on after its end."""
@@ -291,7 +291,7 @@ class Transitions:
 
     def complete(self, draft: Draft, record: Delivered, envelope: Envelope) -> None:
         """Write a result of an older epoch for the one that the run has come to."""
-        headers = parked.with_epoch(record.headers, self.adopt(draft.state, envelope).epoch)
+        headers = parked.with_epoch(record.headers, self.raise_epoch(draft.state, envelope).epoch)
         draft.records.append(Outgoing(self.topics.runs, record.key or b"", record.value, headers))
 
     def timed_out(self, draft: Draft, run_id: str, active_steps: Iterable[str]) -> None:
@@ -366,7 +366,7 @@ class Transitions:
         if end.epoch or (run is not None and run.held):
             parked.freeze(draft.state, run_id)
         if end.frozen:
-            self._unsee(draft, run_id)
+            self._clear_seen(draft, run_id)
         else:
             self._remove(draft, run_id)
         seen_ms = run.seen_ms if run is not None else end.ended_ms
@@ -381,14 +381,14 @@ class Transitions:
         elif end.frozen:
             self._keep(draft, record, envelope, "")
 
-    def _unsee(self, draft: Draft, run_id: str) -> None:
+    def _clear_seen(self, draft: Draft, run_id: str) -> None:
         if draft.state.get(state.seen_key(run_id)) is not None:
             draft.state.delete(state.seen_key(run_id))
 
     def _remove(self, draft: Draft, run_id: str) -> None:
         if draft.state.get(state.run_key(run_id)) is not None:
             draft.state.delete(state.run_key(run_id))
-        self._unsee(draft, run_id)
+        self._clear_seen(draft, run_id)
         draft.state.delete_all(state.context_prefix(run_id))
         draft.state.delete_all(state.frozen_prefix(run_id))
 
@@ -441,7 +441,7 @@ class Transitions:
             draft.state.put(key, value)
         return len(value)
 
-    def _bury_frozen(self, draft: Draft, work: Work, size: int) -> None:
+    def _dead_letter_frozen(self, draft: Draft, work: Work, size: int) -> None:
         kept = f"{work.envelope.type}, kept for when its run is resumed,"
         error = sizes.RecordTooLarge(kept, size)
         failed = Failed(
@@ -450,9 +450,9 @@ class Transitions:
             attempt=0,
             failure=outcomes.describe(error),
         )
-        self._bury(draft, work.record, "too_large", failed)
+        self._dead_letter(draft, work.record, "too_large", failed)
 
-    def _bury(self, draft: Draft, record: Delivered, reason: str, failed: Failed) -> None:
+    def _dead_letter(self, draft: Draft, record: Delivered, reason: str, failed: Failed) -> None:
         letter = DeadLetter(
             reason=reason,
             step=failed.step,

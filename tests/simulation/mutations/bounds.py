@@ -21,8 +21,8 @@ def _what_is_not_committed_has_no_bound(self: Any) -> bool:
 
 @instead_of(Task, "takes", near=204)
 def _the_window_counts_no_bytes(self: Any, topic: str) -> bool:
-    frontier = self.frontiers.get(topic)
-    return bool(self._taking and (frontier is None or frontier.pending < 10_000))
+    tracker = self.trackers.get(topic)
+    return bool(self._taking and (tracker is None or tracker.pending < 10_000))
 
 
 _committed = Task._committed
@@ -30,7 +30,7 @@ _committed = Task._committed
 
 @instead_of(Task, "_committed", near=109)
 def _steps_that_were_held_back_are_not_begun(self: Any, commit: Any) -> None:
-    slots, self.charter.slots.hand_out = self.charter.slots, lambda: None
+    slots, self.step_group.slots.hand_out = self.step_group.slots, lambda: None
     try:
         _committed(self, commit)
     finally:

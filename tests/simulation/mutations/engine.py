@@ -9,11 +9,11 @@ from aiokafka.errors import KafkaError
 from fleet.client.caller import Caller
 from fleet.engine.commits import Commits, Committed
 from fleet.engine.flights import Flights
-from fleet.engine.frontier import Delivery, Frontier
 from fleet.engine.inputs import Inputs
 from fleet.engine.ledger import Ledger
 from fleet.engine.log import Receipt, TaskLost
-from fleet.engine.pulse import Pulse
+from fleet.engine.offsets import Delivery, OffsetTracker
+from fleet.engine.ownership import OwnershipCheck
 from fleet.engine.retention import Retention
 from fleet.engine.step_group import Engine
 from fleet.engine.task import Task
@@ -77,29 +77,29 @@ async def _an_aborted_transaction_is_not_tried_again(self: Any, records: Any) ->
 
 # -- positions ------------------------------------------------------------------------------------
 
-_deliver, _decode = Frontier.deliver, Frontier.decode
+_deliver, _decode = OffsetTracker.deliver, OffsetTracker.decode
 
 
-@instead_of(Frontier, "deliver")
+@instead_of(OffsetTracker, "deliver")
 def _what_is_delivered_twice_is_new(self: Any, offset: int) -> Delivery:
     self.next = max(self.next, offset + 1)
     self._pending[offset] = True
     return Delivery.NEW
 
 
-@instead_of(Frontier, "decode")
-def _pending_offsets_are_forgotten(value: bytes) -> Frontier:
+@instead_of(OffsetTracker, "decode")
+def _pending_offsets_are_forgotten(value: bytes) -> OffsetTracker:
     found = _decode(value)
-    return Frontier.restored(found.next, ())
+    return OffsetTracker.restored(found.next, ())
 
 
-@instead_of(Frontier, "lowest")
+@instead_of(OffsetTracker, "lowest")
 def _the_frontier_is_what_was_delivered(self: Any) -> int:
     following: int = self.next
     return following
 
 
-@instead_of(Frontier, "unseen")
+@instead_of(OffsetTracker, "unseen")
 def _a_task_goes_on_behind_what_is_unfinished(self: Any) -> int:
     following: int = self.next
     return following
@@ -107,15 +107,15 @@ def _a_task_goes_on_behind_what_is_unfinished(self: Any) -> int:
 
 @instead_of(Inputs, "committed")
 def _offsets_follow_what_is_not_committed(self: Any) -> None:
-    for frontier in self.frontiers.values():
-        frontier.committed = frontier.lowest
+    for tracker in self.trackers.values():
+        tracker.committed = tracker.lowest
 
 
 @instead_of(Inputs, "positions")
 def _positions_are_not_committed(self: Any) -> dict[bytes, bytes]:
-    for frontier in self.frontiers.values():
-        frontier.dirty = False
-        frontier.sealed = frontier.lowest
+    for tracker in self.trackers.values():
+        tracker.dirty = False
+        tracker.sealed = tracker.lowest
     return {}
 
 
@@ -145,10 +145,10 @@ def _marks_stay(self: Any, record: Any) -> None:
 
 @instead_of(Inputs, "step_done")
 def _marks_go_without_a_position(self: Any, record: Any, step: str) -> None:
-    before = self.frontiers[record.topic].dirty
+    before = self.trackers[record.topic].dirty
     _step_done(self, record, step)
     if record.offset in self._open[record.topic]:
-        self.frontiers[record.topic].dirty = before
+        self.trackers[record.topic].dirty = before
 
 
 # -- commits and state ----------------------------------------------------------------------------
@@ -226,12 +226,12 @@ async def _tasks_of_partitions_that_are_gone_stay(self: Any, partitions: Any) ->
     await asyncio.gather(*(each.tried.wait() for each in opened))
 
 
-@instead_of(Pulse, "sure", near=569)
+@instead_of(OwnershipCheck, "until_confirmed", near=569)
 async def _whoever_wakes_up_begins_at_once(self: Any) -> None:
     del self
 
 
-@instead_of(Pulse, "beat", near=201)
+@instead_of(OwnershipCheck, "heartbeat", near=201)
 def _nobody_notices_a_silence(self: Any) -> bool:
     del self
     return True
@@ -243,7 +243,7 @@ _begin_task = Task.begin
 @instead_of(Task, "begin", near=1758)
 def _a_task_that_is_loaded_through_a_silence_begins_at_once(self: Any) -> None:
     _begin_task(self)
-    self.charter.pulse.confirmed(self.charter.pulse.doubts)
+    self.step_group.ownership.confirm(self.step_group.ownership.suspicions)
 
 
 @instead_of(Task, "confirm")
@@ -348,7 +348,7 @@ def _ended_runs_keep_their_state(self: Any, draft: Draft, run_id: str) -> None:
     del self, draft, run_id
 
 
-@instead_of(Transitions, "_notice")
+@instead_of(Transitions, "_mark_seen")
 def _runs_without_a_start_are_not_kept(self: Any, draft: Draft, record: Any, envelope: Any) -> None:
     del self, draft, record, envelope
 

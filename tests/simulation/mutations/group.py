@@ -58,14 +58,14 @@ def _what_is_held_outlives_its_run(self: Any, *_: Any) -> None:
     del self
 
 
-@instead_of(Transitions, "_notice", near=138)
+@instead_of(Transitions, "_mark_seen", near=138)
 def _what_is_seen_again_is_not_held(self: Any, draft: Any, record: Any, envelope: Any) -> None:
-    _notice(self, draft, record, envelope)
+    _mark_seen(self, draft, record, envelope)
     seen = Run(seen_ms=record.appended_ms, epoch=envelope.epoch)
     draft.state.put(state.seen_key(envelope.run_id), seen.encode())
 
 
-_notice = Transitions._notice
+_mark_seen = Transitions._mark_seen
 
 
 @instead_of(step_group, "unread_topics", near=1379)

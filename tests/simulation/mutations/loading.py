@@ -81,7 +81,7 @@ def _what_waits_in_partitions_that_are_gone_begins(self: Any, gone: Any) -> None
 def _a_task_that_is_loaded_through_a_rebalance_begins_at_once(
     self: Any, task: Any, opened: Any
 ) -> None:
-    opened.doubts = self.charter.pulse.doubts
+    opened.doubts = self.step_group.ownership.suspicions
     _begin(self, task, opened)
 
 

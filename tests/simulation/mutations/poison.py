@@ -65,7 +65,7 @@ def _a_timeout_of_the_commit_loop_looks_like_the_end(self: Any, _outcome: Outcom
 def _validators_raise_what_they_should(
     self: Any, record: Delivered, envelope: Envelope, steps: Any
 ) -> list[Work]:
-    event_type = self.charter.graph.types[envelope.type]
+    event_type = self.step_group.graph.types[envelope.type]
     try:
         return [
             Work(record, envelope, decoded(event_type, record.value or b""), step) for step in steps

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from fleet.engine import log_check
-from fleet.engine.frontier import Frontier
 from fleet.engine.inputs import Inputs
 from fleet.engine.log_check import Found, InputCheck, Known
+from fleet.engine.offsets import OffsetTracker
 from fleet.engine.step_group import Engine
 from fleet.engine.task import Task
 from fleet.host import log_watch
@@ -75,23 +75,23 @@ _note_log = InputCheck._note
 
 @instead_of(InputCheck, "_note", near=23)
 def _what_was_gone_before_the_group_is_lost(self: Any, topic: str, found: Found) -> None:
-    frontier = self._frontier(topic)
-    before = frontier.next
+    tracker = self._frontier(topic)
+    before = tracker.next
     _note_log(self, topic, found)
-    frontier.next = before
+    tracker.next = before
 
 
-@instead_of(Frontier, "skipped", near=144)
+@instead_of(OffsetTracker, "skipped", near=144)
 def _what_was_skipped_is_no_record(self: Any, _begin: int) -> None:
     del self
 
 
-@instead_of(Frontier, "ask", near=144)
+@instead_of(OffsetTracker, "ask", near=144)
 def _what_was_skipped_is_forgotten_when_the_beginning_is_asked_for(self: Any) -> None:
     self._gap = 0, 0
 
 
-@instead_of(Frontier, "passed", near=144)
+@instead_of(OffsetTracker, "passed", near=144)
 def _markers_are_taken_for_unread_records(self: Any, _position: int) -> None:
     del self
 
@@ -100,4 +100,4 @@ def _markers_are_taken_for_unread_records(self: Any, _position: int) -> None:
 def _an_accepted_log_is_read_from_the_old_position(
     self: Any, topic: str, log_id: str, _begin: int
 ) -> None:
-    self.frontiers[topic].log_id = log_id
+    self.trackers[topic].log_id = log_id

@@ -16,7 +16,7 @@ def _steps_that_take_one_event_share_it(
     self: Any, record: Delivered, envelope: Envelope, steps: list[Step]
 ) -> list[Work]:
     try:
-        event = decoded(self.charter.graph.types[envelope.type], record.value or b"")
+        event = decoded(self.step_group.graph.types[envelope.type], record.value or b"")
     except BaseException as undecodable:  # noqa: BLE001 - as the engine does it
         self._reject(record, envelope, "undecodable", undecodable)
         return []

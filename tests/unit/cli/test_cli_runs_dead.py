@@ -18,7 +18,7 @@ from fleet.control.dead.redrive import Progress
 from fleet.control.dead.topic import Found
 from fleet.control.runs import cancelling
 from fleet.control.runs.log import RunLog
-from fleet.control.runs.topic import Story
+from fleet.control.runs.topic import RunDetails
 from fleet.kafka import provision
 from fleet.records.log import Delivered
 
@@ -115,7 +115,7 @@ def test_a_run_is_shown_without_what_is_in_it() -> None:
     run = log_of(*lives.ended("r", failed())).get("r")
     assert run is not None
     found = dead_letters.parse(letter(1))
-    story = Story(run, letters=[found] if found else [])
+    story = RunDetails(run, letters=[found] if found else [])
     rows = run_shown.story_rows(story)
     assert [row["what"] for row in rows["Life"]] == ["started", "failed"]
     assert [row["letter"] for row in rows["Dead letters"]] == ["0:1"]

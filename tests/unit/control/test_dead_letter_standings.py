@@ -8,7 +8,7 @@ from lives import cancelled, completed, failed, letter, record, resumed, started
 
 from fleet.cli.views import dead as dead_shown
 from fleet.control.dead import letters as dead_letters
-from fleet.control.dead.letters import Filter, Letter, Standing
+from fleet.control.dead.letters import Filter, Letter, LetterStatus
 from fleet.control.runs.log import RunLog
 from fleet.records.log import Delivered
 
@@ -23,7 +23,7 @@ def parsed(*records: Delivered) -> list[Letter]:
 
 def standing(
     *life: Delivered, letters: tuple[Delivered, ...] = (letter(1),), now: float = NOW
-) -> list[Standing]:
+) -> list[LetterStatus]:
     """Return how letters stand after a life."""
     log = RunLog()
     for each in life:

@@ -20,7 +20,7 @@ from fleet.control.lag.log_spans import Span, Take
 from fleet.control.lag.positions import Position, Positions
 from fleet.control.lag.reader import EXACT_OFFSETS, GroupLag, PartitionLag
 from fleet.control.step_groups import Membership
-from fleet.engine.frontier import Frontier
+from fleet.engine.offsets import OffsetTracker
 from fleet.records import state
 from fleet.records.topics import Topics
 
@@ -61,7 +61,7 @@ class Log:
     def mark(self, tp: TopicPartition, count: int = 1) -> None:
         self.end[tp] = self.end.get(tp, 0) + count
 
-    def position(self, frontier: Frontier, tp: TopicPartition = START) -> None:
+    def position(self, frontier: OffsetTracker, tp: TopicPartition = START) -> None:
         self.append(STATE, state.position_key(tp.topic), frontier.encode())
 
     async def ends(self, tps: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
@@ -156,7 +156,7 @@ async def test_what_the_state_says_is_done_is_done(outside: Outside) -> None:
     for _ in range(3):
         outside.log.append(START)
     outside.log.mark(START)
-    outside.log.position(Frontier.restored(3, ()))
+    outside.log.position(OffsetTracker.restored(3, ()))
 
     found = await outside.look(0, now_ms=FIRST_MS + 50_000)
 
@@ -167,7 +167,7 @@ async def test_what_is_pending_and_what_is_behind_it_is_the_lag(outside: Outside
     """Done ones in between are not; the age is that of the oldest pending one."""
     for _ in range(10):
         outside.log.append(START)
-    outside.log.position(Frontier.restored(8, (4, 6)))
+    outside.log.position(OffsetTracker.restored(8, (4, 6)))
 
     found = await outside.look(1, now_ms=FIRST_MS + 30_000)
 
@@ -178,14 +178,14 @@ async def test_a_later_look_sees_what_has_changed(outside: Outside) -> None:
     """The pending one is done, then a new record comes, then that is done, too."""
     for _ in range(3):
         outside.log.append(START)
-    outside.log.position(Frontier.restored(3, (1,)))
+    outside.log.position(OffsetTracker.restored(3, (1,)))
     assert (await outside.look(0)).records == 1
-    outside.log.position(Frontier.restored(3, ()))
+    outside.log.position(OffsetTracker.restored(3, ()))
     assert (await outside.look(0)).records == 0
     outside.log.append(START)
     found = await outside.look(0)
     assert (found.frontier, found.records) == (3, 1)
-    outside.log.position(Frontier.restored(4, ()))
+    outside.log.position(OffsetTracker.restored(4, ()))
     assert (await outside.look(0)).records == 0
     # The offsets catch up at last.
     outside.log.append(START)
@@ -197,7 +197,7 @@ async def test_a_look_where_nothing_has_changed_reads_nothing(outside: Outside) 
     """Neither the head nor the state nor what is behind the position."""
     for _ in range(3):
         outside.log.append(START)
-    outside.log.position(Frontier.restored(2, (1,)))
+    outside.log.position(OffsetTracker.restored(2, (1,)))
     first = await outside.look(0)
     outside.log.reads.clear()
 
@@ -209,7 +209,7 @@ async def test_pending_work_that_retention_has_deleted_is_nobodys(outside: Outsi
     """Nobody can do it any more."""
     for _ in range(5):
         outside.log.append(START)
-    outside.log.position(Frontier.restored(5, (1, 3)))
+    outside.log.position(OffsetTracker.restored(5, (1, 3)))
     outside.log.begin[START] = 2
 
     found = await outside.look(0)
@@ -231,7 +231,7 @@ async def test_a_position_is_found_without_reading_the_whole_state() -> None:
     log = Log()
     for _ in range(5_000):
         log.append(STATE, b"r\0other", b"{}")
-    log.position(Frontier.restored(7, (5,)))
+    log.position(OffsetTracker.restored(7, (5,)))
     for _ in range(100):
         log.append(STATE, b"r\0other", b"{}")
 
@@ -244,12 +244,12 @@ async def test_a_position_is_found_without_reading_the_whole_state() -> None:
 async def test_the_newest_position_counts() -> None:
     """Also where an older one is in a stretch that is read for another topic."""
     log, runs = Log(), TopicPartition(NAMES.runs, 0)
-    log.position(Frontier.restored(1, ()))
-    log.position(Frontier.restored(2, ()), runs)
+    log.position(OffsetTracker.restored(1, ()))
+    log.position(OffsetTracker.restored(2, ()), runs)
     for _ in range(1_000):
         log.append(STATE, b"r\0other", b"{}")
-    log.position(Frontier.restored(8, ()))
-    log.position(Frontier.restored(9, ()))
+    log.position(OffsetTracker.restored(8, ()))
+    log.position(OffsetTracker.restored(9, ()))
 
     found = await Positions(NAMES.state, log).find(  # type: ignore[arg-type]
         {START: 0, runs: 0}
@@ -261,7 +261,7 @@ async def test_the_newest_position_counts() -> None:
 async def test_the_search_ends_where_no_position_could_matter() -> None:
     """At what was written before the record was appended, brokers' clocks allowed for."""
     log = Log()
-    log.position(Frontier.restored(1, ()))
+    log.position(OffsetTracker.restored(1, ()))
     for _ in range(100):
         log.append(STATE, b"r\0other", b"{}")
 
@@ -276,7 +276,7 @@ async def test_the_search_ends_where_no_position_could_matter() -> None:
 async def test_an_earlier_search_shortens_a_later_one() -> None:
     """Only what was written since is read; and older things where they were not read before."""
     log = Log()
-    log.position(Frontier.restored(1, ()))
+    log.position(OffsetTracker.restored(1, ()))
     for _ in range(100):
         log.append(STATE, b"r\0other", b"{}")
     positions = Positions(NAMES.state, log)  # type: ignore[arg-type]
@@ -301,7 +301,7 @@ async def test_the_search_gives_up_in_a_state_that_grows_without_positions() -> 
 
 def test_a_position_record_is_read_as_a_task_writes_it() -> None:
     """The frontier's own encoding, pending offsets included."""
-    frontier = Frontier.restored(9, (3, 5))
+    frontier = OffsetTracker.restored(9, (3, 5))
     position = Position.decode(frontier.encode())
     assert (position.next, position.lowest) == (frontier.next, frontier.lowest)
     assert [each for each in range(12) if position.is_open(each)] == [3, 5, 9, 10, 11]

@@ -11,7 +11,7 @@ from fleet.engine import budget
 from fleet.engine.budget import Budget, Budgets
 from fleet.engine.log import Receipt
 from fleet.engine.slots import Slots
-from fleet.engine.task import Charter, Task
+from fleet.engine.task import StepGroupSettings, Task
 from fleet.memory.backend import MemoryBroker, MemoryStore, MemoryStream
 from fleet.observability.metrics import Metrics
 from fleet.records.envelope import Envelope
@@ -72,7 +72,7 @@ class Rig:
 
     def __init__(self, slots: int, budgets: Budgets, tasks: int = 1) -> None:
         self.flow = BacklogFlow()
-        charter = Charter(
+        step_group = StepGroupSettings(
             graph=definition.graph(BacklogFlow),
             topics=TOPICS,
             workflow=lambda: self.flow,
@@ -85,7 +85,7 @@ class Rig:
         )
         self.logs = [Log() for _ in range(tasks)]
         self.tasks = [
-            Task(charter, number, log, MemoryStore(), lambda *_: None)
+            Task(step_group, number, log, MemoryStore(), lambda *_: None)
             for number, log in enumerate(self.logs)
         ]
         for task in self.tasks:

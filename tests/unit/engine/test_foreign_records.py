@@ -103,7 +103,7 @@ async def goes_on(world: World) -> None:
         assert world.end(name).kind == "completed"  # type: ignore[union-attr]
         await world.restart()
     assert world.lost == []
-    unfinished = sum(each.pending for each in world.task.frontiers.values())
+    unfinished = sum(each.pending for each in world.task.trackers.values())
     assert unfinished == len({each.work.record.offset for each in world.task.flights})
 
 

@@ -48,7 +48,7 @@ def test_an_open_event_is_as_old_as_its_append(inputs: Inputs) -> None:
     for offset, age_ms in enumerate((7_000, 5_000)):
         inputs.open(deliver(inputs, offset, NOW_MS - age_ms), ["tell"], marked=False)
     inputs.reaches(TOPIC, 3, NOW_MS)
-    assert lag(inputs, NOW_MS) == Lag(records=5, seconds=7, frontier=0)
+    assert lag(inputs, NOW_MS) == Lag(records=5, seconds=7, tracker=0)
 
 
 def test_a_worker_that_keeps_up_has_no_growing_lag(inputs: Inputs) -> None:
@@ -73,14 +73,14 @@ def test_a_backlog_that_nobody_has_begun_with_ages_from_when_it_was_seen(inputs:
     """A task that was loaded just now has no record of it, so no time either."""
     for second in range(3):
         inputs.reaches(TOPIC, 1_000, NOW_MS + second * 1_000)
-    assert lag(inputs, NOW_MS + 2_000) == Lag(records=1_000, seconds=2, frontier=0)
+    assert lag(inputs, NOW_MS + 2_000) == Lag(records=1_000, seconds=2, tracker=0)
 
 
 def test_a_partition_without_work_has_no_lag_however_long_nothing_came(inputs: Inputs) -> None:
     """Also where the last record was old."""
     inputs.done(deliver(inputs, 0, NOW_MS - HOUR_MS))
     inputs.reaches(TOPIC, 0, NOW_MS)
-    assert lag(inputs, NOW_MS + HOUR_MS) == Lag(records=0, seconds=0, frontier=1)
+    assert lag(inputs, NOW_MS + HOUR_MS) == Lag(records=0, seconds=0, tracker=1)
 
 
 def test_what_comes_after_a_quiet_hour_is_not_an_hour_old(inputs: Inputs) -> None:
@@ -96,7 +96,7 @@ def test_a_task_that_was_loaded_just_now_is_not_as_old_as_what_it_has_read(input
     inputs.done(deliver(inputs, 0, NOW_MS - 24 * HOUR_MS))
     inputs.loaded(TOPIC)
     inputs.reaches(TOPIC, 1, NOW_MS)
-    assert lag(inputs, NOW_MS + 1_000) == Lag(records=1, seconds=1, frontier=1)
+    assert lag(inputs, NOW_MS + 1_000) == Lag(records=1, seconds=1, tracker=1)
     assert not inputs.have_passed(NOW_MS - 1)
 
 
@@ -137,7 +137,7 @@ async def test_a_task_that_hears_that_the_clock_was_set_back_forgets_them(
     clock = SetBack()
     monkeypatch.setattr(task, "BrokerClock", lambda *_: clock)
     world = World(clock)
-    for topic in world.charter.inputs:
+    for topic in world.step_group.inputs:
         world.task.reaches(topic, 0, 0)
     assert world.task.have_passed(clock.ms - 1)
     await world.begin()

@@ -7,7 +7,7 @@ import pytest
 from test_task import TOPICS, Clock, World, turns
 
 from fleet.engine import commits, task
-from fleet.engine.frontier import Frontier
+from fleet.engine.offsets import OffsetTracker
 from fleet.engine.transitions.parked import Parked
 from fleet.engine.transitions.runs import Run
 from fleet.records import lifecycle, state
@@ -217,11 +217,11 @@ class TestFields:
     )
     def test_of_a_position(self, position: bytes) -> None:
         """Written again with a record more that is done."""
-        frontier = Frontier.decode(position)
-        assert json.loads(frontier.encode()) == json.loads(position)
-        frontier.deliver(3)
-        frontier.done(3)
-        assert json.loads(frontier.encode())[7:] == json.loads(position)[7:]
+        tracker = OffsetTracker.decode(position)
+        assert json.loads(tracker.encode()) == json.loads(position)
+        tracker.deliver(3)
+        tracker.done(3)
+        assert json.loads(tracker.encode())[7:] == json.loads(position)[7:]
 
     async def test_of_a_headers_list(self, world: World) -> None:
         """A result that came too late is written again with everything around it."""

@@ -32,7 +32,7 @@ async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
 async def _another_process(world: World, limit: int = LIMIT) -> None:
     """End the process without a word, and begin another."""
     world.clock.ms += 1_000
-    world.charter = replace(world.charter, quarantine=Quarantine(limit))
+    world.step_group = replace(world.step_group, quarantine=Quarantine(limit))
     await world.restart()
     await settled(world)
 
@@ -134,7 +134,7 @@ async def test_the_mark_is_committed_before_the_first_step_begins(world: World) 
     world.hold = False
     assert world.log.pending is not None
     mark = world.log.pending.changes[state.RUNNING] or b""
-    assert mark.startswith(world.charter.quarantine.process)
+    assert mark.startswith(world.step_group.quarantine.process)
     world.log.decide()
     await settled(world)
     assert begun(world, "r") == 1

@@ -14,10 +14,10 @@ import pytest
 from fleet import Context, Event, StartEvent, StopEvent, step
 from fleet.engine import commits, ends_index, retention, task
 from fleet.engine.flights import Flight, Outcome
-from fleet.engine.frontier import Frontier, Lost
 from fleet.engine.log import Receipt, TaskLost
+from fleet.engine.offsets import Lost, OffsetTracker
 from fleet.engine.slots import Slots
-from fleet.engine.task import Charter, Task
+from fleet.engine.task import StepGroupSettings, Task
 from fleet.engine.transitions.parked import Parked
 from fleet.engine.transitions.runs import DAY_MS, End, Run
 from fleet.engine.transitions.transitions import Work
@@ -213,7 +213,7 @@ class World:
         self.buried: list[str] = []
         #: Whether transactions wait for the test.
         self.hold = False
-        self.charter = Charter(
+        self.step_group = StepGroupSettings(
             graph=definition.graph(JokeFlow),
             topics=TOPICS,
             workflow=lambda: self.flow,
@@ -288,9 +288,9 @@ class World:
     def _new_task(self) -> tuple[Task, Log, Store]:
         log, store = Log(self), Store()
         store.write(self.state)
-        made = Task(self.charter, 0, log, store, lambda _, why: self.lost.append(why))
+        made = Task(self.step_group, 0, log, store, lambda _, why: self.lost.append(why))
         made.restore()
-        self.positions = {topic: each.unseen for topic, each in made.frontiers.items()}
+        self.positions = {topic: each.unseen for topic, each in made.trackers.items()}
         self.made.append(made)
         return made, log, store
 
@@ -310,7 +310,7 @@ class World:
 
     async def pump(self) -> None:
         """Hand on records until there are none, letting commits happen."""
-        while sum(self.deliver(topic, 1_000_000) for topic in self.charter.inputs):
+        while sum(self.deliver(topic, 1_000_000) for topic in self.step_group.inputs):
             await turns()
 
     async def open(self, *places: str) -> None:
@@ -390,9 +390,9 @@ class World:
         found = [key for key in self.state if key.startswith(prefix)]
         return sorted(key for key in found if not key.startswith(state.POSITION))
 
-    def frontier(self, topic: str) -> Frontier:
+    def tracker(self, topic: str) -> OffsetTracker:
         """Return the committed position in a topic."""
-        return Frontier.decode(self.state[state.position_key(topic)])
+        return OffsetTracker.decode(self.state[state.position_key(topic)])
 
 
 def parsed(record: Delivered) -> Envelope:
@@ -479,8 +479,8 @@ class TestRun:
         await running.pump()
         assert sorted(running.flow.gate.entered) == ["count r", "critique r"]
         assert running.letters() == []
-        assert running.frontier(TOPICS.inbox).lowest == 0
-        assert running.frontier(TOPICS.inbox).next == 2
+        assert running.tracker(TOPICS.inbox).lowest == 0
+        assert running.tracker(TOPICS.inbox).next == 2
 
 
 class TestBegunInTheMiddle:
@@ -525,7 +525,9 @@ class TestCommits:
         for transaction in running.transactions:
             sent = [record for record in transaction.records if record.topic == JOKES]
             if sent:
-                position = Frontier.decode(transaction.changes[state.position_key(START)] or b"")
+                position = OffsetTracker.decode(
+                    transaction.changes[state.position_key(START)] or b""
+                )
                 assert position.lowest == 1
                 break
         else:
@@ -537,7 +539,7 @@ class TestCommits:
             running.start(name, topic="x")
         await running.pump()
         await running.open("generate a", "generate b")
-        position = running.frontier(START)
+        position = running.tracker(START)
         assert (position.next, position.lowest, position.pending) == (3, 0, 1)
 
     async def test_steps_that_end_together_share_a_commit(self, running: World) -> None:
@@ -702,7 +704,7 @@ class TestStop:
         running.flow.gate.open("count r")
         await draining
         assert len(running.flow.gate.entered) == 4
-        assert running.frontier(JOKES).pending == 2
+        assert running.tracker(JOKES).pending == 2
 
     async def test_draining_gives_up_in_time(self, running: World) -> None:
         """A step that goes on runs again elsewhere; what has finished is committed."""
@@ -717,7 +719,7 @@ class TestStop:
         running.hold = False
         running.log.decide()
         await draining
-        assert running.frontier(START).lowest == 0
+        assert running.tracker(START).lowest == 0
         assert len(running.topics[JOKES]) == 1
 
     async def test_closing_commits_nothing(self, running: World) -> None:
@@ -753,7 +755,7 @@ class TestEnd:
         assert key == state.frozen_key("r", "start r", "generate")
         parked = Parked.decode(value)
         assert (parked.topic, parked.step, parked.reason) == (START, "generate", "frozen")
-        assert running.frontier(START).lowest == 1
+        assert running.tracker(START).lowest == 1
         assert running.ended == ["cancelled"]
 
     async def test_late_events_of_a_frozen_run_are_parked(self, running: World) -> None:
@@ -766,7 +768,7 @@ class TestEnd:
         assert running.kept(state.FROZEN) == [
             state.frozen_key("r", "late", name) for name in ("count", "critique")
         ]
-        assert running.frontier(JOKES).pending == 0
+        assert running.tracker(JOKES).pending == 0
 
     async def test_a_completed_run_takes_nothing_more(self, running: World) -> None:
         """Its steps in flight are stopped, late events are dropped, and nothing is parked."""
@@ -778,7 +780,7 @@ class TestEnd:
         await running.pump()
         assert running.flow.gate.waiting == {}
         assert running.kept() == [state.end_key("r")]
-        assert running.frontier(JOKES).pending == 0
+        assert running.tracker(JOKES).pending == 0
 
     async def test_a_cancel_before_the_start_keeps_it_from_starting(self, running: World) -> None:
         """Whoever starts it hears where the end is."""
@@ -1098,53 +1100,53 @@ class TestRetention:
 
     async def test_an_ended_run_is_forgotten_when_its_time_is_over(self, swept: World) -> None:
         """Once every input has passed the end, nothing of the run is left."""
-        await self.pass_time(swept, 7 * DAY_MS + 1, swept.charter.inputs)
+        await self.pass_time(swept, 7 * DAY_MS + 1, swept.step_group.inputs)
         assert swept.kept() == []
         assert swept.indexed() == []
 
     async def test_not_before(self, swept: World) -> None:
         """A repeated start of it is still recognised."""
-        await self.pass_time(swept, 7 * DAY_MS - 1, swept.charter.inputs)
+        await self.pass_time(swept, 7 * DAY_MS - 1, swept.step_group.inputs)
         assert swept.kept() == [state.end_key("r")]
 
     async def test_not_before_what_its_steps_had_sent_was_read(self, swept: World) -> None:
         """A commit that was under way when the end was read may have appended more of the run."""
         swept.clock.ms += 7 * DAY_MS + 1
-        for topic in swept.charter.inputs:
+        for topic in swept.step_group.inputs:
             swept.task.reaches(topic, swept.positions[topic], swept.positions[topic])
         await self.look(swept)
         assert swept.kept() == [state.end_key("r")]
-        await self.pass_time(swept, 1, swept.charter.inputs)
+        await self.pass_time(swept, 1, swept.step_group.inputs)
         assert swept.kept() == []
 
     async def test_not_while_an_input_may_hold_older_records(self, swept: World) -> None:
         """An event from before the end would start the run anew."""
-        await self.pass_time(swept, 7 * DAY_MS + 1, swept.charter.inputs[1:])
+        await self.pass_time(swept, 7 * DAY_MS + 1, swept.step_group.inputs[1:])
         assert swept.kept() == [state.end_key("r")]
 
     async def test_older_work_of_another_run_is_no_reason_to_wait(self, swept: World) -> None:
         """A step that takes an hour sends nothing of a run that ended, so the state stays small."""
         swept.send(JokeEvent(), "other", topic=JOKES, step="count")
         await swept.pump()
-        await self.pass_time(swept, 7 * DAY_MS + 1, swept.charter.inputs)
+        await self.pass_time(swept, 7 * DAY_MS + 1, swept.step_group.inputs)
         assert state.end_key("r") not in swept.kept()
 
     async def test_a_run_without_a_start_is_kept_while_it_works(self, swept: World) -> None:
         """What its step gives, days later, would be kept for ever."""
         swept.send(JokeEvent(), "early", topic=JOKES, step="count")
         await swept.pump()
-        await self.pass_time(swept, 7 * DAY_MS + 1, swept.charter.inputs)
+        await self.pass_time(swept, 7 * DAY_MS + 1, swept.step_group.inputs)
         assert swept.kept(state.SEEN) == [state.seen_key("early")]
         await swept.open("count early")
         for _ in range(retention.LOOKS):
-            await self.pass_time(swept, 1, swept.charter.inputs)
+            await self.pass_time(swept, 1, swept.step_group.inputs)
         assert swept.kept() == []
         assert swept.indexed() == []
 
     async def test_a_run_that_began_anew_is_not_forgotten(self, swept: World) -> None:
         """Its old end is forgotten, in a commit that takes long, and the id is used again."""
         swept.hold = True
-        await self.pass_time(swept, 7 * DAY_MS + 1, swept.charter.inputs)
+        await self.pass_time(swept, 7 * DAY_MS + 1, swept.step_group.inputs)
         swept.start("r", topic="x")
         swept.deliver(START)
         await self.look(swept)
@@ -1162,7 +1164,7 @@ class TestRetention:
         for number in range(10):
             swept.happen(Cancelled(), f"r{number}")
         await swept.pump()
-        await self.pass_time(swept, 7 * DAY_MS + 1, swept.charter.inputs)
+        await self.pass_time(swept, 7 * DAY_MS + 1, swept.step_group.inputs)
         assert swept.kept() == []
         assert swept.indexed() == []
 
@@ -1171,11 +1173,11 @@ class TestRetention:
     ) -> None:
         """It is older than what a look has come to; some looks begin with the oldest again."""
         monkeypatch.setattr(retention, "LOOKS", 3)
-        await self.pass_time(swept, 7 * DAY_MS + 1, swept.charter.inputs)
+        await self.pass_time(swept, 7 * DAY_MS + 1, swept.step_group.inputs)
         swept.happen(Cancelled(), "late", appended_ms=EPOCH_MS)
         await swept.pump()
         for _ in range(3):
-            await self.pass_time(swept, 1, swept.charter.inputs)
+            await self.pass_time(swept, 1, swept.step_group.inputs)
         assert swept.kept() == []
 
     async def test_what_is_not_due_is_not_looked_at(self, swept: World) -> None:
@@ -1251,7 +1253,7 @@ class TestLeftovers:
         """Restart with a version of the workflow that has only these steps."""
         steps = definition.graph(WiderFlow).step_by_name
         graph = replace(definition.graph(WiderFlow), steps=tuple(steps[name] for name in names))
-        world.charter = replace(world.charter, graph=graph)
+        world.step_group = replace(world.step_group, graph=graph)
         await world.restart()
 
     async def test_a_step_that_a_new_version_lacks_holds_up_nothing(self, running: World) -> None:
@@ -1263,7 +1265,7 @@ class TestLeftovers:
         await running.open("count r", "extra r")
         await self.deploy(running, "generate", "count", "extra")
         assert running.flow.gate.entered == []
-        assert running.frontier(JOKES).pending == 0
+        assert running.tracker(JOKES).pending == 0
         assert running.kept(state.DONE) == []
 
     async def test_a_step_that_is_done_stays_done_where_it_is_the_only_one_left(
@@ -1273,7 +1275,7 @@ class TestLeftovers:
         await self.half_done(running)
         await self.deploy(running, "generate", "count")
         assert running.flow.gate.entered == []
-        assert running.frontier(JOKES).pending == 0
+        assert running.tracker(JOKES).pending == 0
         assert running.kept(state.DONE) == []
 
 
@@ -1291,7 +1293,7 @@ class TestDeadLetters:
         await world.open("generate good")
         await world.open("count good", "critique good")
         assert isinstance(world.end("good"), Completed)
-        assert world.frontier(START).pending == world.frontier(JOKES).pending == 0
+        assert world.tracker(START).pending == world.tracker(JOKES).pending == 0
 
     async def test_what_is_no_event_of_its_type(self, running: World) -> None:
         """An undecodable record fails its run, with the reason, at once."""
@@ -1416,7 +1418,7 @@ class Chance:
         return acts
 
     async def deliver(self) -> None:
-        self.world.deliver(self.random.choice(self.world.charter.inputs))
+        self.world.deliver(self.random.choice(self.world.step_group.inputs))
 
     async def finish(self) -> None:
         self.world.flow.gate.open(self.random.choice(sorted(self.world.flow.gate.waiting)))
@@ -1460,7 +1462,7 @@ async def test_any_history_of_crashes_ends_every_run_once(world: World, seed: in
     assert kept == {state.end_key(f"r{number}") for number in range(1, Chance.RUNS)}
     assert world.kept(state.DONE) == []
     assert world.lost == []
-    assert all(world.frontier(topic).pending == 0 for topic in (START, JOKES, TOPICS.runs))
+    assert all(world.tracker(topic).pending == 0 for topic in (START, JOKES, TOPICS.runs))
 
 
 class LaterEvent(Event):
@@ -1485,7 +1487,7 @@ class TestAnotherVersion:
 
     async def deploy(self, world: World, flow: type[JokeFlow]) -> None:
         """Restart with another version."""
-        world.charter = replace(world.charter, graph=definition.graph(flow))
+        world.step_group = replace(world.step_group, graph=definition.graph(flow))
         world.flow = LaterFlow()
         await world.restart()
 
@@ -1501,7 +1503,7 @@ class TestAnotherVersion:
         await self.began(running)
         running.send(LaterEvent(), "r", topic=TOPICS.inbox)
         await running.pump()
-        assert running.frontier(TOPICS.inbox).pending == 0
+        assert running.tracker(TOPICS.inbox).pending == 0
         await running.restart()
         assert running.topics[TOPICS.dead] == []
         assert len(running.kept(state.PARKED)) == 1

@@ -10,7 +10,7 @@ from faust.transport.drivers import aiokafka as driver
 
 from fleet.api.serving import FleetApp
 from fleet.host import compatibility
-from fleet.host.compatibility import HostChanged, check_host
+from fleet.host.compatibility import IncompatibleHost, check_host
 from fleet.host.consumer import (
     BEFORE_RECORDS,
     OVERDUE_COMMITS,
@@ -51,7 +51,7 @@ def test_another_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """An installed version that was not tested is named, with the ones that were."""
     monkeypatch.setitem(compatibility.TESTED_VERSIONS, "aiokafka", "0.0.1")
 
-    with pytest.raises(HostChanged, match=r"aiokafka 0.14.0 is installed.*aiokafka==0\.0\.1"):
+    with pytest.raises(IncompatibleHost, match=r"aiokafka 0.14.0 is installed.*aiokafka==0\.0\.1"):
         check_host(OURS)
 
 
@@ -62,7 +62,7 @@ def test_a_hook_that_the_host_lost_is_named(
     """A method that we override and that Faust has renamed stops the start."""
     rename(monkeypatch, owner, name)
 
-    with pytest.raises(HostChanged, match=rf"\.{name} is missing"):
+    with pytest.raises(IncompatibleHost, match=rf"\.{name} is missing"):
         check_host(OURS)
 
 
@@ -73,7 +73,7 @@ def test_a_method_that_the_host_lost_is_named(
     """A private method that we call and that is gone stops the start."""
     rename(monkeypatch, owner, name)
 
-    with pytest.raises(HostChanged, match=rf"\.{name} is missing"):
+    with pytest.raises(IncompatibleHost, match=rf"\.{name} is missing"):
         check_host(OURS)
 
 
@@ -81,7 +81,7 @@ def test_a_method_that_is_only_declared_is_missing(monkeypatch: pytest.MonkeyPat
     """What is left of a renamed method in an abstract class does nothing."""
     monkeypatch.delattr(driver.Consumer, "_to_message")
 
-    with pytest.raises(HostChanged, match=r"Consumer\._to_message is missing"):
+    with pytest.raises(IncompatibleHost, match=r"Consumer\._to_message is missing"):
         check_host(OURS)
 
 
@@ -93,7 +93,9 @@ def test_a_changed_signature_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(driver.Consumer, "_drain_messages", drain)
 
-    with pytest.raises(HostChanged, match=r"takes \(fetcher, generation\) and not \(fetcher\)"):
+    with pytest.raises(
+        IncompatibleHost, match=r"takes \(fetcher, generation\) and not \(fetcher\)"
+    ):
         check_host(OURS)
 
 
@@ -108,7 +110,7 @@ def test_an_attribute_that_is_never_set_is_named(monkeypatch: pytest.MonkeyPatch
     """We set attributes of instances; one that the host does not know would do nothing."""
     monkeypatch.setattr(compatibility, "_ATTRIBUTES", {Renamed: ("_isolation_level",)})
 
-    with pytest.raises(HostChanged, match=r"Renamed\._isolation_level is missing"):
+    with pytest.raises(IncompatibleHost, match=r"Renamed\._isolation_level is missing"):
         check_host(OURS)
 
 
@@ -153,13 +155,13 @@ def test_no_record_is_taken_past_a_hook_that_was_not_called(name: str) -> None:
     """Before the first record, every hook that had to be called was, or the worker ends."""
     called = tuple(each for each in BEFORE_RECORDS if each != name)
 
-    with pytest.raises(HostChanged, match=rf"Consumer\.{name}"):
+    with pytest.raises(IncompatibleHost, match=rf"Consumer\.{name}"):
         consumer(called)._check_hooks()
 
 
 def test_no_record_is_taken_from_a_consumer_that_is_set_up_otherwise() -> None:
     """A consumer that would read what is not committed ends the worker."""
-    with pytest.raises(HostChanged, match="reads what is not committed"):
+    with pytest.raises(IncompatibleHost, match="reads what is not committed"):
         consumer(BEFORE_RECORDS, "the consumer reads what is not committed")._check_hooks()
 
 
@@ -182,5 +184,5 @@ def test_a_hook_that_is_never_called_ends_the_worker(name: str) -> None:
     for _ in range(OVERDUE_COMMITS):
         made._check_overdue()
 
-    with pytest.raises(HostChanged, match=rf"Consumer\.{name} is not called"):
+    with pytest.raises(IncompatibleHost, match=rf"Consumer\.{name} is not called"):
         made._check_overdue()

@@ -35,7 +35,7 @@ from fleet.config.settings import Settings
 from fleet.engine.log import Receipt
 from fleet.engine.ports import StateInUse
 from fleet.engine.slots import Slots
-from fleet.engine.task import Charter, Task
+from fleet.engine.task import StepGroupSettings, Task
 from fleet.host import transport
 from fleet.host.agent_feed import _Window
 from fleet.host.compatibility import StreamNotCompiled
@@ -113,7 +113,7 @@ async def hosted(tmp_path: Path) -> AsyncIterator[Hosted]:
     settings = Settings(broker="kafka://127.0.0.1:1", data_dir=tmp_path)
     app = serve(GuardFlow, settings=settings)
     engine = app.host.engines[0]
-    task = Task(engine.charter, 0, MemoryLog(MemoryBroker()), MemoryStore(), lambda *_: None)
+    task = Task(engine.step_group, 0, MemoryLog(MemoryBroker()), MemoryStore(), lambda *_: None)
     task.restore()
     engine.tasks[0] = task
     consumer: Any = app.consumer
@@ -148,12 +148,12 @@ WINDOWS = {
 
 def by_the_frontier(hosted: Hosted, window: Window) -> int | None:
     """Return what we commit for the window."""
-    frontier = hosted.task.frontiers[hosted.ours.topic]
-    frontier.next = frontier.committed = window.committed or 0
+    tracker = hosted.task.trackers[hosted.ours.topic]
+    tracker.next = tracker.committed = window.committed or 0
     for offset in window.delivered:
-        frontier.deliver(offset)
+        tracker.deliver(offset)
     for offset in window.done:
-        frontier.done(offset)
+        tracker.done(offset)
     hosted.task.inputs.positions()
     hosted.task.inputs.committed()
     return hosted.consumer._new_offset(hosted.ours)
@@ -200,10 +200,10 @@ async def test_without_the_frontier_offsets_beyond_unfinished_work_is_seen(
 
 async def test_a_frontier_is_only_committed_with_its_transaction(hosted: Hosted) -> None:
     """What is done and not committed would run again, so the offset waits for it."""
-    frontier = hosted.task.frontiers[hosted.ours.topic]
+    tracker = hosted.task.trackers[hosted.ours.topic]
     for offset in range(3):
-        frontier.deliver(offset)
-        frontier.done(offset)
+        tracker.deliver(offset)
+        tracker.done(offset)
     before = hosted.consumer._new_offset(hosted.ours)
     hosted.task.inputs.positions()
     sealed = hosted.consumer._new_offset(hosted.ours)
@@ -266,12 +266,12 @@ async def test_a_record_counts_from_its_delivery_on(hosted: Hosted) -> None:
     hosted.app.host.live.add(tp)
     hosted.app.host.deliver(tp, [start_record(tp, offset) for offset in range(4)])
     hosted.task.flights.ground()
-    frontier = hosted.task.frontiers[tp.topic]
-    frontier.done(3)
+    tracker = hosted.task.trackers[tp.topic]
+    tracker.done(3)
     hosted.task.inputs.positions()
     hosted.task.inputs.committed()
 
-    assert (frontier.lowest, frontier.pending) == (0, 3)
+    assert (tracker.lowest, tracker.pending) == (0, 3)
     assert hosted.consumer._new_offset(tp) is None
 
 
@@ -303,11 +303,11 @@ async def test_an_agents_acknowledgement_of_a_workflows_event_is_heard(hosted: H
     """The compiled stream writes it down by itself, without `Consumer.ack`."""
     tp, consumer = hosted.ours, hosted.consumer
     hosted.acknowledged(tp.topic)
-    frontier = hosted.task.frontiers[tp.topic]
+    tracker = hosted.task.trackers[tp.topic]
     messages = [hosted.message(tp, offset) for offset in range(3)]
     for message in messages:
-        frontier.deliver(message.offset)
-        frontier.done(message.offset)
+        tracker.deliver(message.offset)
+        tracker.done(message.offset)
     hosted.task.inputs.positions()
     hosted.task.inputs.committed()
     consumer._feed._windows[tp] = _Window(3, dict.fromkeys(range(3)))
@@ -412,9 +412,9 @@ async def delivered_after_revoke(hosted: Hosted) -> list[int]:
     await asyncio.sleep(0)
     host.live.clear()
     await taking
-    frontier = hosted.task.frontiers[tp.topic]
+    tracker = hosted.task.trackers[tp.topic]
     hosted.task.flights.ground()
-    return [frontier.next, frontier.unseen]
+    return [tracker.next, tracker.unseen]
 
 
 async def test_a_batch_that_is_cut_leaves_no_gap(hosted: Hosted) -> None:
@@ -523,9 +523,9 @@ class LateFlow(Workflow, workflow="guard"):
         return StopEvent()
 
 
-def charter_of(flow: Workflow, stream: Any = None) -> Charter:
+def charter_of(flow: Workflow, stream: Any = None) -> StepGroupSettings:
     topics = Topics("fleet", "guard", "main")
-    return Charter(
+    return StepGroupSettings(
         graph=definition.graph(type(flow)),
         topics=topics,
         workflow=lambda: flow,
@@ -555,11 +555,11 @@ async def late() -> Late:
         async def write(self, work: Any, attempt_id: str, number: int, event: Event) -> None:
             shown.append(event)
 
-    charter = charter_of(flow, Stream())
-    task = Task(charter, 0, log, store, lambda *_: None)
+    step_group = charter_of(flow, Stream())
+    task = Task(step_group, 0, log, store, lambda *_: None)
     task.restore()
     task.begin()
-    tp = TP(charter.topics.event("StartEvent"), 0)
+    tp = TP(step_group.topics.event("StartEvent"), 0)
     task.deliver(delivered(start_record(tp, 0)))
     await flow.began.wait()
     await task.commits.finish()
@@ -619,7 +619,7 @@ async def test_a_task_that_broke_commits_nothing_of_what_it_was_at() -> None:
     task = Breaking(charter_of(flow), 0, log, MemoryStore(), lambda *_: None)
     task.restore()
     task.begin()
-    tp = TP(task.charter.topics.event("StartEvent"), 0)
+    tp = TP(task.step_group.topics.event("StartEvent"), 0)
     for offset in range(2):
         task.deliver(delivered(start_record(tp, offset)))
     while flow.began < 2:  # noqa: ASYNC110 - steps begin in a turn of the loop

@@ -94,7 +94,7 @@ class Group:
             envelope, happening, topic=TOPICS.runs, offset=self.position, appended_ms=appended_ms
         )
         self.position += 1
-        return self.transitions.happened(self.draft, record, envelope, happening)
+        return self.transitions.on_lifecycle_record(self.draft, record, envelope, happening)
 
     def admits(self, run_id: str = "r", epoch: int = 0) -> Admission:
         """Tell what becomes of another event of a run."""
@@ -246,13 +246,13 @@ class TestStart:
         """The run is noticed once, and begins when its start comes."""
         early = work()
         for _ in range(2):
-            group.transitions.join(group.draft, early.record, early.envelope)
+            group.transitions.attach(group.draft, early.record, early.envelope)
         assert group.run is None
         kept = group.draft.state.get(state.seen_key("r"))
         assert kept is not None
         assert Run.decode(kept) == Run(seen_ms=1_000)
         assert group.start("s1") is Admission.RUN
-        group.transitions.join(group.draft, early.record, early.envelope)
+        group.transitions.attach(group.draft, early.record, early.envelope)
         assert group.run is not None
         assert group.run.start_event_id == "s1"
         assert group.draft.state.get(state.seen_key("r")) is None

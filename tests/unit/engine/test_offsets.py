@@ -4,74 +4,74 @@ import random
 
 import pytest
 
-from fleet.engine.frontier import Delivery, Frontier, Lost
+from fleet.engine.offsets import Delivery, Lost, OffsetTracker
 
 
-def delivered(*offsets: int) -> Frontier:
+def delivered(*offsets: int) -> OffsetTracker:
     """Return a frontier that was handed these offsets."""
-    frontier = Frontier()
+    tracker = OffsetTracker()
     for offset in offsets:
-        assert frontier.deliver(offset) is Delivery.NEW
-    return frontier
+        assert tracker.deliver(offset) is Delivery.NEW
+    return tracker
 
 
 class TestDeliver:
     def test_a_new_record_is_work(self) -> None:
         """Offsets that were never seen are to be worked on, in the order of the partition."""
-        frontier = delivered(0, 1, 2)
-        assert (frontier.next, frontier.pending, frontier.lowest) == (3, 3, 0)
+        tracker = delivered(0, 1, 2)
+        assert (tracker.next, tracker.pending, tracker.lowest) == (3, 3, 0)
 
     def test_a_record_that_is_being_worked_on_is_not_started_again(self) -> None:
         """After a rebalance the same record may come while its steps still run."""
-        frontier = delivered(0, 1)
-        assert frontier.deliver(0) is Delivery.KNOWN
-        assert frontier.pending == 2
+        tracker = delivered(0, 1)
+        assert tracker.deliver(0) is Delivery.KNOWN
+        assert tracker.pending == 2
 
     def test_a_record_that_is_done_is_skipped(self) -> None:
         """The state is the truth about what is done, whatever the consumer group thinks."""
-        frontier = delivered(0, 1)
-        frontier.done(1)
-        assert frontier.deliver(1) is Delivery.KNOWN
-        assert frontier.lowest == 0
+        tracker = delivered(0, 1)
+        tracker.done(1)
+        assert tracker.deliver(1) is Delivery.KNOWN
+        assert tracker.lowest == 0
 
     def test_offsets_that_nobody_sees_are_passed(self) -> None:
         """Transaction markers and aborted records leave holes, which are done by nature."""
-        frontier = delivered(3, 7)
-        frontier.done(3)
-        assert frontier.lowest == 7
-        frontier.done(7)
-        assert (frontier.lowest, frontier.unseen) == (8, 8)
+        tracker = delivered(3, 7)
+        tracker.done(3)
+        assert tracker.lowest == 7
+        tracker.done(7)
+        assert (tracker.lowest, tracker.unseen) == (8, 8)
 
     def test_a_slow_head_holds_the_frontier_only(self) -> None:
         """What is done beyond it is done."""
-        frontier = delivered(0, 1, 2, 3)
+        tracker = delivered(0, 1, 2, 3)
         for offset in (1, 2, 3):
-            frontier.done(offset)
-        assert (frontier.lowest, frontier.next, frontier.pending) == (0, 4, 1)
-        frontier.done(0)
-        assert frontier.lowest == 4
+            tracker.done(offset)
+        assert (tracker.lowest, tracker.next, tracker.pending) == (0, 4, 1)
+        tracker.done(0)
+        assert tracker.lowest == 4
 
     def test_only_what_is_pending_can_be_done(self) -> None:
         """Done twice would hide that a step ran twice."""
-        frontier = delivered(0)
-        frontier.done(0)
+        tracker = delivered(0)
+        tracker.done(0)
         with pytest.raises(KeyError):
-            frontier.done(0)
+            tracker.done(0)
 
     def test_something_done_is_something_to_commit(self) -> None:
         """Deliveries alone change no position record."""
-        frontier = delivered(0)
-        assert not frontier.dirty
-        frontier.done(0)
-        assert frontier.dirty
+        tracker = delivered(0)
+        assert not tracker.dirty
+        tracker.done(0)
+        assert tracker.dirty
 
 
 class TestRestore:
     def test_a_position_record_comes_back(self) -> None:
         """Its pending offsets wait to be delivered again, the lowest first."""
-        frontier = delivered(0, 2, 4, 5)
-        frontier.done(2)
-        restored = Frontier.decode(frontier.encode())
+        tracker = delivered(0, 2, 4, 5)
+        tracker.done(2)
+        restored = OffsetTracker.decode(tracker.encode())
         assert (restored.next, restored.lowest, restored.unseen) == (6, 0, 0)
         assert restored.committed == 0
         assert [restored.deliver(offset) for offset in (0, 2, 4, 5, 6)] == [
@@ -84,7 +84,7 @@ class TestRestore:
 
     def test_unseen_is_where_to_read_on(self) -> None:
         """First at what waits to be delivered again, then at what is new."""
-        restored = Frontier.restored(10, [8, 3])
+        restored = OffsetTracker.restored(10, [8, 3])
         assert restored.unseen == 3
         restored.deliver(3)
         assert restored.unseen == 8
@@ -93,13 +93,17 @@ class TestRestore:
 
     def test_a_new_partition_begins_at_its_beginning(self) -> None:
         """Without a position record nothing is done."""
-        assert (Frontier().unseen, Frontier().lowest, Frontier().committed) == (0, 0, 0)
+        assert (OffsetTracker().unseen, OffsetTracker().lowest, OffsetTracker().committed) == (
+            0,
+            0,
+            0,
+        )
 
     def test_the_record_does_not_change_between_versions(self) -> None:
         """It is in changelogs: `next`, then the pending offsets."""
-        frontier = delivered(1, 2, 5)
-        frontier.done(2)
-        assert frontier.encode() == b"[6,[1,5]]"
+        tracker = delivered(1, 2, 5)
+        tracker.done(2)
+        assert tracker.encode() == b"[6,[1,5]]"
 
 
 class Partition:
@@ -108,8 +112,8 @@ class Partition:
     def __init__(self, chance: random.Random) -> None:
         self.chance = chance
         self.offsets = [offset for offset in range(60) if chance.random() < 0.7]
-        self.frontier = Frontier()
-        self.committed = self.frontier.encode()
+        self.tracker = OffsetTracker()
+        self.committed = self.tracker.encode()
         #: What the last commit knows to be done.
         self.done_committed: set[int] = set()
         self.done: set[int] = set()
@@ -122,7 +126,7 @@ class Partition:
         if rest:
             offset = rest[0]
             self.position = offset + 1
-            starts = self.frontier.deliver(offset) is not Delivery.KNOWN
+            starts = self.tracker.deliver(offset) is not Delivery.KNOWN
             assert starts == (offset not in self.done | self.working)
             self.working |= {offset} if starts else set()
 
@@ -132,31 +136,31 @@ class Partition:
             offset = self.chance.choice(sorted(self.working))
             self.working.remove(offset)
             self.done.add(offset)
-            self.frontier.done(offset)
+            self.tracker.done(offset)
 
     def seek(self) -> None:
         """Read again from some earlier point, as after a rebalance."""
-        self.position = self.chance.randint(0, self.frontier.unseen)
+        self.position = self.chance.randint(0, self.tracker.unseen)
 
     def commit(self) -> None:
         """Keep the position record."""
-        self.committed = self.frontier.encode()
+        self.committed = self.tracker.encode()
         self.done_committed = set(self.done)
 
     def crash(self) -> None:
         """Begin anew from the last commit, at the unseen offset or anywhere before."""
-        self.frontier = Frontier.decode(self.committed)
+        self.tracker = OffsetTracker.decode(self.committed)
         self.done, self.working = set(self.done_committed), set()
         self.seek()
 
     def check(self) -> None:
         """Compare the frontier with what is known."""
-        seen = {offset for offset in self.offsets if offset < self.frontier.next}
-        assert self.frontier.pending == len(seen - self.done)
-        assert self.frontier.lowest == min(seen - self.done, default=self.frontier.next)
+        seen = {offset for offset in self.offsets if offset < self.tracker.next}
+        assert self.tracker.pending == len(seen - self.done)
+        assert self.tracker.lowest == min(seen - self.done, default=self.tracker.next)
         waiting = seen - self.done - self.working
-        assert self.frontier.unseen == min(waiting, default=self.frontier.next)
-        assert self.position <= self.frontier.next
+        assert self.tracker.unseen == min(waiting, default=self.tracker.next)
+        assert self.position <= self.tracker.next
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -173,13 +177,13 @@ def test_any_history_loses_nothing_and_repeats_nothing(seed: int) -> None:
         partition.finish()
         partition.check()
     assert partition.done == set(partition.offsets)
-    assert partition.frontier.lowest == max(partition.offsets) + 1
+    assert partition.tracker.lowest == max(partition.offsets) + 1
 
 
 class TestLosses:
     def test_what_is_gone_below_the_beginning_is_let_go_of(self) -> None:
         """Pending offsets of a predecessor and unread ones are lost, and hold nothing up."""
-        restored = Frontier.restored(10, [3, 8])
+        restored = OffsetTracker.restored(10, [3, 8])
 
         assert restored.cut(12) == Lost(pending=(3, 8), unread=((10, 12),))
         assert (restored.lowest, restored.next, restored.pending) == (12, 12, 0)
@@ -187,33 +191,35 @@ class TestLosses:
 
     def test_what_a_worker_has_in_hand_is_not_lost(self) -> None:
         """A record that was delivered here is finished here, whether the log has it or not."""
-        frontier = delivered(0, 1)
+        tracker = delivered(0, 1)
 
-        assert frontier.cut(2) is None
-        assert frontier.pending == 2
+        assert tracker.cut(2) is None
+        assert tracker.pending == 2
 
     def test_offsets_that_were_skipped_are_judged_by_a_later_beginning(self) -> None:
         """Skipped offsets that the log still has are markers; those it has not are lost."""
         for begin, lost in ((0, None), (3, Lost((), ((1, 3),))), (9, Lost((), ((1, 5),)))):
-            frontier = delivered(0, 5)
-            frontier.ask()
-            assert frontier.skipped(begin) == lost
+            tracker = delivered(0, 5)
+            tracker.ask()
+            assert tracker.skipped(begin) == lost
 
     def test_a_gap_that_was_not_judged_outlives_its_worker(self) -> None:
         """It is part of the position, so the next worker judges it."""
-        restored = Frontier.decode(_known(delivered(0, 5)).encode())
+        restored = OffsetTracker.decode(_known(delivered(0, 5)).encode())
         restored.ask()
 
         assert restored.skipped(3) == Lost((), ((1, 3),))
 
     def test_a_position_names_its_log(self) -> None:
         """Also one that nobody has read in yet; records of older versions name none."""
-        restored = Frontier.decode(Frontier(log_id="id", last_offset=4, last_ms=7).encode())
+        restored = OffsetTracker.decode(
+            OffsetTracker(log_id="id", last_offset=4, last_ms=7).encode()
+        )
 
         assert (restored.log_id, restored.last_offset, restored.last_ms) == ("id", 4, 7)
-        assert Frontier.decode(b"[5,[3]]") == Frontier.restored(5, [3])
+        assert OffsetTracker.decode(b"[5,[3]]") == OffsetTracker.restored(5, [3])
 
 
-def _known(frontier: Frontier) -> Frontier:
-    frontier.log_id = "id"
-    return frontier
+def _known(tracker: OffsetTracker) -> OffsetTracker:
+    tracker.log_id = "id"
+    return tracker

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from fleet.engine.pulse import Pulse
+from fleet.engine.ownership import OwnershipCheck
 
 
 class Clock:
@@ -14,62 +14,62 @@ class Clock:
         return self.now
 
 
-def make_pulse() -> tuple[Pulse, Clock]:
+def make_pulse() -> tuple[OwnershipCheck, Clock]:
     clock = Clock()
-    return Pulse(10, clock), clock
+    return OwnershipCheck(10, clock), clock
 
 
 async def test_a_silence_within_one_turn_of_the_loop_is_noticed() -> None:
     """The clock is asked and not the loop, whose own may stand still in a turn (uvloop)."""
-    pulse, clock = make_pulse()
-    assert pulse.beat()
+    ownership, clock = make_pulse()
+    assert ownership.heartbeat()
 
     clock.now += 11
 
-    assert not pulse.beat()
-    assert pulse.doubts == 1
+    assert not ownership.heartbeat()
+    assert ownership.suspicions == 1
 
 
 async def test_beats_that_are_near_enough_are_no_silence() -> None:
-    pulse, clock = make_pulse()
+    ownership, clock = make_pulse()
     for _ in range(5):
-        assert pulse.beat()
+        assert ownership.heartbeat()
         clock.now += 10
-    assert pulse.doubts == 0
+    assert ownership.suspicions == 0
 
 
 async def test_after_a_silence_nothing_begins_until_it_is_confirmed() -> None:
-    pulse, clock = make_pulse()
-    pulse.beat()
+    ownership, clock = make_pulse()
+    ownership.heartbeat()
     clock.now += 11
-    beginning = asyncio.create_task(pulse.sure())
+    beginning = asyncio.create_task(ownership.until_confirmed())
     await asyncio.sleep(0)
     assert not beginning.done()
     # It runs again, which tells nothing about whose the partitions are.
-    assert not pulse.beat()
+    assert not ownership.heartbeat()
 
-    pulse.confirmed(pulse.doubts)
+    ownership.confirm(ownership.suspicions)
 
     await beginning
-    assert pulse.beat()
+    assert ownership.heartbeat()
 
 
 async def test_what_was_let_go_asks_again_when_its_turn_comes() -> None:
     """Between the confirmation and its turn the process may be stopped, or another doubt come."""
-    pulse, clock = make_pulse()
-    pulse.doubt()
-    beginning = asyncio.create_task(pulse.sure())
+    ownership, clock = make_pulse()
+    ownership.suspect()
+    beginning = asyncio.create_task(ownership.until_confirmed())
     await asyncio.sleep(0)
 
-    pulse.confirmed(pulse.doubts)
+    ownership.confirm(ownership.suspicions)
     clock.now += 11
     await asyncio.sleep(0)
     assert not beginning.done()
 
-    pulse.confirmed(pulse.doubts)
-    pulse.doubt()
+    ownership.confirm(ownership.suspicions)
+    ownership.suspect()
     await asyncio.sleep(0)
     assert not beginning.done()
 
-    pulse.confirmed(pulse.doubts)
+    ownership.confirm(ownership.suspicions)
     await beginning

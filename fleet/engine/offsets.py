@@ -47,7 +47,7 @@ class Lost(NamedTuple):
 
 
 @dataclass(slots=True)
-class Frontier:
+class OffsetTracker:
     """The window of one input partition, from the lowest offset that is not done."""
 
     next: int = 0
@@ -167,19 +167,19 @@ class Frontier:
         """Read a position record; its pending offsets wait to be delivered again."""
         # A version before this one wrote no more than the first two.
         following, pending, *log = from_json(value)
-        frontier = cls.restored(following, pending)
+        tracker = cls.restored(following, pending)
         if log:
-            frontier.log_id, frontier.last_offset, frontier.last_ms, *gap = log
-            frontier._gap = (gap[0], gap[1]) if gap else (0, 0)  # noqa: SLF001 - of this class
-            frontier._newer = tuple(gap[2:])  # noqa: SLF001
-        return frontier
+            tracker.log_id, tracker.last_offset, tracker.last_ms, *gap = log
+            tracker._gap = (gap[0], gap[1]) if gap else (0, 0)  # noqa: SLF001 - of this class
+            tracker._newer = tuple(gap[2:])  # noqa: SLF001
+        return tracker
 
     @classmethod
     def restored(cls, following: int, pending: Iterable[int]) -> Self:
         """Return a frontier as a commit left it."""
-        frontier = cls(next=following, _pending=dict.fromkeys(sorted(pending), False))
-        frontier.committed = frontier.lowest
-        return frontier
+        tracker = cls(next=following, _pending=dict.fromkeys(sorted(pending), False))
+        tracker.committed = tracker.lowest
+        return tracker
 
 
 def _span(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
