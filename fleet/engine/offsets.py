@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
 
-from pydantic_core import from_json, to_json
+from fleet.records.position import Position
 
 
 class Delivery(enum.Enum):
@@ -154,24 +154,24 @@ class OffsetTracker:
 
     def encode(self) -> bytes:
         """Return the position record."""
-        position: list[object] = [self.next, list(self._pending)]
-        if self.log_id or self.last_offset >= 0:
-            position += [self.log_id, self.last_offset, self.last_ms]
-            gap = _span(self._asked, self._gap)
-            position += gap if gap[0] < gap[1] or self._newer else ()
-            position += self._newer
-        return to_json(position)
+        return Position(
+            self.next,
+            tuple(self._pending),
+            self.log_id,
+            self.last_offset,
+            self.last_ms,
+            _span(self._asked, self._gap),
+            self._newer,
+        ).encode()
 
     @classmethod
     def decode(cls, value: bytes) -> Self:
         """Read a position record; its pending offsets wait to be delivered again."""
-        # A version before this one wrote no more than the first two.
-        following, pending, *log = from_json(value)
-        tracker = cls.restored(following, pending)
-        if log:
-            tracker.log_id, tracker.last_offset, tracker.last_ms, *gap = log
-            tracker._gap = (gap[0], gap[1]) if gap else (0, 0)  # noqa: SLF001 - of this class
-            tracker._newer = tuple(gap[2:])  # noqa: SLF001
+        position = Position.decode(value)
+        tracker = cls.restored(position.next, position.pending)
+        tracker.log_id = position.log_id
+        tracker.last_offset, tracker.last_ms = position.last_offset, position.last_ms
+        tracker._gap, tracker._newer = position.gap, position.newer  # noqa: SLF001 - of this class
         return tracker
 
     @classmethod

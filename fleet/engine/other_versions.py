@@ -11,11 +11,11 @@ partition, or until its run ends.
 from collections.abc import Iterable
 
 from fleet.config import logs
-from fleet.engine.offsets import OffsetTracker
 from fleet.engine.ports import Loader
 from fleet.records import state
 from fleet.records.envelope import Envelope
 from fleet.records.log import Delivered
+from fleet.records.position import Position
 from fleet.records.state import View
 from fleet.records.topics import Topics
 from fleet.workflow.graph import Graph
@@ -67,7 +67,7 @@ async def unread_topics(loader: Loader, view: View, topics: Iterable[str]) -> fr
     """
     prefix, known = state.POSITION, set(topics)
     positions = {
-        topic: OffsetTracker.decode(value).lowest
+        topic: Position.decode(value).lowest
         for key, value in view.items(prefix)
         if (topic := key[len(prefix) :].decode()) not in known
     }

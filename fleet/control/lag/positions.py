@@ -8,13 +8,13 @@ is read from its end backwards, no further than to the time from which a positio
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 from aiokafka import TopicPartition
-from pydantic_core import from_json
 
 from fleet.control.lag.log_spans import Spans
 from fleet.records import state
+from fleet.records.position import Position
 
 #: How many offsets of one state partition are read for one look at most. A group whose state grows
 #: faster than that between two of its positions has a worker, and so offsets to go by.
@@ -26,32 +26,13 @@ _FACTOR = 4
 _CLOCKS_MS = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
-    """What of one input partition is not done: the *pending* offsets, and all from *next* on."""
+def since(position: Position, begin: int) -> Position:
+    """Return *position* in a log that begins at *begin*: what is gone is no work any more.
 
-    next: int
-    pending: frozenset[int] = frozenset()
-
-    @classmethod
-    def decode(cls, value: bytes) -> Self:
-        """Read a position record, as `OffsetTracker.encode` writes it."""
-        following, pending, *_ = from_json(value)
-        return cls(following, frozenset(pending))
-
-    @property
-    def lowest(self) -> int:
-        """The frontier."""
-        return min(self.pending, default=self.next)
-
-    def is_open(self, offset: int) -> bool:
-        """Whether a record at *offset* is not done."""
-        return offset >= self.next or offset in self.pending
-
-    def since(self, begin: int) -> Self:
-        """Return the position in a log that begins at *begin*: what is gone is nobody's work."""
-        kept = frozenset(each for each in self.pending if each >= begin)
-        return type(self)(max(self.next, begin), kept)
+    Only its offsets: the group's own offsets say nothing else, and the two are compared.
+    """
+    kept = tuple(each for each in position.pending if each >= begin)
+    return Position(max(position.next, begin), kept)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,10 @@ from aiokafka.errors import KafkaError
 from fleet.config.settings import Settings
 from fleet.control import step_groups
 from fleet.control.lag.log_spans import Span, Spans
-from fleet.control.lag.positions import Position, Positions
+from fleet.control.lag.positions import Positions, since
 from fleet.control.step_groups import Groups, Membership
 from fleet.kafka.clients import BrokerUnreachable, client_arguments
+from fleet.records.position import Position
 from fleet.records.topics import Topics
 
 #: Up to so many offsets are looked at one by one, to tell records from markers; of more than that
@@ -153,7 +154,7 @@ class _GroupReader:
         committed = Position(found.offsets.get(tp, begin))
         known = self._positions.known(tp)
         further = known is not None and known.lowest >= committed.next
-        return (known if further and known else committed).since(begin)
+        return since(known if further and known else committed, begin)
 
     async def _find_heads(self, inputs: _Inputs, tps: Iterable[TopicPartition]) -> None:
         spans: dict[TopicPartition, Span] = {}
@@ -169,9 +170,10 @@ class _GroupReader:
             else:
                 spans[tp] = position.lowest, end
         heads = {tp: _Head(*span) for tp, span in spans.items()}
+        pending = {tp: frozenset(inputs.positions[tp].pending) for tp in spans}
 
         def take(tp: TopicPartition, record: Any) -> bool:
-            if not inputs.positions[tp].is_open(record.offset):
+            if record.offset < inputs.positions[tp].next and record.offset not in pending[tp]:
                 return True
             heads[tp] = _Head(*spans[tp], record.offset, record.timestamp)
             return False
@@ -186,7 +188,7 @@ class _GroupReader:
         """Take what the state says where it says something else; return where that is."""
         corrected = []
         for tp, found in (await self._positions.find(behind)).items():
-            position = found.since(inputs.begins[tp])
+            position = since(found, inputs.begins[tp])
             if position != inputs.positions[tp]:
                 inputs.positions[tp] = position
                 corrected.append(tp)
