@@ -153,7 +153,7 @@ def _headers(package: Module) -> str:
         (f"`{_header(field)}`", reference_api.comment(described[field]))
         for field in Envelope._fields
     ]
-    dead = package["records.lifecycle.DeadLetter"]
+    dead = package["records.dead_letter.DeadLetter"]
     rows.append(("`fleet-dead-letter`", "On dead letters, as JSON: " + _fields(dead)))
     note = "What has its default is not written."
     return f"## Headers\n\n{note}\n\n" + _table(("header", "what"), rows)

@@ -7,12 +7,13 @@ coming, because a transaction costs the same for one step as for hundreds. What 
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from fleet.engine.ledger import Ledger
 from fleet.engine.log import Log, Receipt, RecordsRefused
 from fleet.engine.transitions.transitions import Draft
+from fleet.records.dead_letter import DeadLetter
 
 #: Longest pause between the end of one commit and the next while work keeps coming, in seconds.
 GATHER_SECONDS = 0.025
@@ -30,6 +31,8 @@ class Committed(NamedTuple):
     #: Of the values, in bytes.
     size: int
     seconds: float
+    #: What became a dead letter with it, each with the id of its run.
+    letters: Sequence[tuple[str, DeadLetter]]
 
 
 class Commits:
@@ -122,7 +125,9 @@ class Commits:
         self._ledger.settle(receipt)
         values = [record.value for record in draft.records] + [*draft.state.changes.values()]
         size = sum(len(value) for value in values if value is not None)
-        self._committed(Committed(receipt.times, len(values), size, self._ended - began))
+        self._committed(
+            Committed(receipt.times, len(values), size, self._ended - began, draft.letters)
+        )
 
     async def _append(self, draft: Draft) -> Receipt:
         while True:

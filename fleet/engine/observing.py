@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from fleet.config import logs
 from fleet.engine.flights import Flight, Outcome
 from fleet.engine.offsets import Lost
-from fleet.records.log import Delivered
+from fleet.records.dead_letter import DeadLetter
 
 _log = logs.get_logger("observing")
 
@@ -30,10 +30,8 @@ class Observer(Protocol):
         """Hear that a run's effective end was read, *seconds* after its first event."""
         ...
 
-    def dead_letter(
-        self, record: Delivered, reason: str, error: BaseException, step: str = ""
-    ) -> None:
-        """Hear that a record could not be processed."""
+    def dead_letter(self, run_id: str, letter: DeadLetter) -> None:
+        """Hear that a dead letter was appended; *run_id* may be what stands in its place."""
         ...
 
     def records_lost(self, topic: str, partition: int, lost: Lost) -> None:
@@ -63,11 +61,9 @@ class Guarded:
         """See `Observer`."""
         _tell(self._observer.run_ended, outcome, seconds)
 
-    def dead_letter(
-        self, record: Delivered, reason: str, error: BaseException, step: str = ""
-    ) -> None:
+    def dead_letter(self, run_id: str, letter: DeadLetter) -> None:
         """See `Observer`."""
-        _tell(self._observer.dead_letter, record, reason, error, step)
+        _tell(self._observer.dead_letter, run_id, letter)
 
     def records_lost(self, topic: str, partition: int, lost: Lost) -> None:
         """See `Observer`."""

@@ -42,6 +42,7 @@ from fleet.engine.transitions.transitions import Draft, Due, Ended, GoesOn, Tran
 from fleet.engine.uncommitted import Uncommitted
 from fleet.records import envelope as envelopes
 from fleet.records import lifecycle, state
+from fleet.records.dead_letter import Reason
 from fleet.records.envelope import BrokenEnvelope, Envelope
 from fleet.records.events import decoded, type_name
 from fleet.records.lifecycle import StepRecord
@@ -302,7 +303,7 @@ class Task:
             broken = failure
         # What is in `runs` concerns a run only once it can be read.
         known = None if record.topic == self.step_group.topics.runs else broken.known
-        self._reject(record, known, "broken_envelope", broken)
+        self._reject(record, known, Reason.BROKEN_ENVELOPE, broken)
         return None
 
     def _happen(self, record: Delivered, envelope: Envelope) -> None:
@@ -312,7 +313,7 @@ class Task:
             # Several of one run may have one event id, so it is kept by its place.
             self._hold(record, envelope, f"runs {record.offset}")
         except lifecycle.UnknownLifecycle as unknown:
-            self._reject(record, None, "unknown_lifecycle", unknown)
+            self._reject(record, None, Reason.UNKNOWN_LIFECYCLE, unknown)
         else:
             self._act(record, envelope, happening)
         self._done(record)
@@ -416,7 +417,7 @@ class Task:
                 f"{record.topic} got {envelope.type}, which no step of "
                 f"{self.step_group.topics.engine_id} accepts; send it to the workflow that takes it"
             )
-            self._reject(record, envelope, "unknown_type", error)
+            self._reject(record, envelope, Reason.UNKNOWN_TYPE, error)
         return steps
 
     def _hold(self, record: Delivered, envelope: Envelope, place: str = "") -> None:
@@ -439,7 +440,7 @@ class Task:
             # A copy for each: a step may append to a list in its own.
             events = [decoded(event_type, value) for _ in steps]
         except BaseException as undecodable:  # noqa: BLE001 - the boundary: validators are user code
-            self._reject(record, envelope, "undecodable", undecodable)
+            self._reject(record, envelope, Reason.UNDECODABLE, undecodable)
             return []
         return [Work(record, envelope, *each) for each in zip(events, steps, strict=True)]
 
@@ -509,7 +510,6 @@ class Task:
                 outcome = Raised(refused)
         reason, attempts = _judged(outcome.error)
         self._transitions.raised(draft, work, outcome, attempt=attempts, reason=reason)
-        self._observer.dead_letter(work.record, reason, outcome.error, work.step.name)
         return outcome
 
     def _step_record(self, flight: Flight, outcome: Outcome, finished: float) -> StepRecord:
@@ -546,7 +546,7 @@ class Task:
         self.commits.later()
 
     def _reject(
-        self, record: Delivered, envelope: Envelope | None, reason: str, error: BaseException
+        self, record: Delivered, envelope: Envelope | None, reason: Reason, error: BaseException
     ) -> None:
         if envelope is not None and self._starts(record, envelope):
             # Its sender takes no end for its own before it has heard of a start.
@@ -555,7 +555,6 @@ class Task:
                 # A repeated start, and its sender is told so: no reason for the run to fail.
                 envelope = None
         self._transitions.reject(self.ledger.open, record, envelope, reason, error)
-        self._observer.dead_letter(record, reason, error)
         self.commits.now()
 
     # -- time ---------------------------------------------------------------------------------
@@ -614,14 +613,14 @@ class Task:
         # Also of other tasks: what this one held is theirs now.
         self.step_group.slots.hand_out()
         self._observer.committed(commit.records, commit.size, commit.seconds)
+        for run_id, letter in commit.letters:
+            self._observer.dead_letter(run_id, letter)
 
     def _refused(self, draft: Draft, found: RecordsRefused) -> None:
         """Let what the broker refuses be the failure of the attempts that made it."""
         topics = self.step_group.topics
         for culprit in refused.take_out(draft, topics, found.refused, self._left_out):
             self._transitions.refused(draft, self.ledger, culprit)
-            work = culprit.work
-            self._observer.dead_letter(work.record, culprit.reason, culprit.error, work.step.name)
 
     def _left_out(self, what: str, record: Outgoing, reason: Exception) -> None:
         _log.error(what, task=self.name, topic=record.topic, error=repr(reason))
@@ -672,11 +671,11 @@ class Task:
         return self.clock.at_ms(moment)
 
 
-def _judged(error: BaseException) -> tuple[str, int]:
+def _judged(error: BaseException) -> tuple[Reason, int]:
     """Return a failed step's reason as its dead letter has it, and the number of its attempts."""
     # Not isinstance, which asks the exception itself.
     if issubclass(type(error), RecordTooLarge):
-        return "too_large", 1
+        return Reason.TOO_LARGE, 1
     if type(error) is CrashesWorker:
-        return "crashes_worker", error.deaths
-    return "failed", 1
+        return Reason.CRASHES_WORKER, error.deaths
+    return Reason.FAILED, 1

@@ -19,8 +19,8 @@ from fleet.engine.flights import Flight, Outcome
 from fleet.engine.offsets import Lost
 from fleet.engine.transitions.outcomes import Raised, Returned
 from fleet.engine.transitions.sizes import RecordTooLarge
+from fleet.records.dead_letter import DeadLetter, Reason
 from fleet.records.lifecycle import Cancelled, Completed, Failed, TimedOut
-from fleet.records.log import Delivered
 from fleet.records.topics import Topics
 from fleet.workflow.errors import StepTimeoutError
 
@@ -42,17 +42,6 @@ _MOST_OFFSETS = 20
 OUTCOMES = tuple(each.kind for each in (Completed, Failed, Cancelled, TimedOut))
 #: Why a local state is thrown away.
 DISCARDED = ("corrupt", "outdated", "other_log")
-#: Of a dead letter.
-REASONS = (
-    "failed",
-    "too_large",
-    "refused",
-    "crashes_worker",
-    "undecodable",
-    "unknown_type",
-    "broken_envelope",
-    "unknown_lifecycle",
-)
 
 
 class GaugeAtScrape(NamedTuple):
@@ -227,7 +216,7 @@ class Metrics:
         # From 0 on: Prometheus cannot see a series rise that begins with 1.
         self._runs = {each: RUNS.labels(*self.labels, each) for each in OUTCOMES}
         self._run_duration = {each: RUN_DURATION.labels(*self.labels, each) for each in OUTCOMES}
-        self._dead_letters = {each: DEAD_LETTERS.labels(*self.labels, each) for each in REASONS}
+        self._dead_letters = {each: DEAD_LETTERS.labels(*self.labels, each) for each in Reason}
         self._steps: dict[tuple[str, str], _Step] = {}
         self._discarded = {each: STATE_DISCARDED.labels(*self.labels, each) for each in DISCARDED}
         self._runs_started = RUNS_STARTED.labels(*self.labels)
@@ -278,21 +267,19 @@ class Metrics:
         # The broker's clock may have been set back meanwhile.
         self._run_duration[outcome].observe(max(0.0, seconds))
 
-    def dead_letter(
-        self, record: Delivered, reason: str, error: BaseException, step: str = ""
-    ) -> None:
+    def dead_letter(self, run_id: str, letter: DeadLetter) -> None:
         """Count a dead letter and log where it is; its text may hold a prompt, so not that."""
-        self._dead_letters[reason].inc()
+        self._dead_letters[Reason(letter.reason)].inc()
         _log.warning(
             "dead_letter",
-            reason=reason,
-            run_id=(record.key or b"").decode(errors="replace"),
-            step=step,
-            attempt=1,
-            error=type(error).__qualname__,
-            topic=record.topic,
-            partition=record.partition,
-            offset=record.offset,
+            reason=letter.reason,
+            run_id=run_id,
+            step=letter.step,
+            attempt=letter.attempts,
+            error=letter.failure.type,
+            topic=letter.topic,
+            partition=letter.partition,
+            offset=letter.offset,
         )
 
     def committed(self, records: int, size: int, seconds: float) -> None:

@@ -192,25 +192,3 @@ class StepRecord(BaseModel):
     def decode(cls, value: bytes) -> Self:
         """Read a record's value."""
         return cls.model_validate_json(value)
-
-
-class DeadLetter(BaseModel):
-    """What could not go on, with the reason.
-
-    The record's value is the original, untouched, or nothing where both do not fit one record.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-    #: One of a few words: undecodable, unknown_type, failed, too_large, refused, crashes_worker,
-    #: broken_envelope, unknown_lifecycle.
-    reason: str
-    step: str
-    attempts: int
-    topic: str
-    partition: int
-    offset: int
-    failure: Failure
-
-    def encode(self) -> bytes:
-        """Return what stands beside the original, in a header."""
-        return self.__pydantic_serializer__.to_json(self)

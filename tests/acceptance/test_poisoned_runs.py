@@ -17,9 +17,9 @@ from fleet import WorkflowTimeoutError, connect
 from fleet.client.connection import Connection
 from fleet.config.settings import Settings
 from fleet.dev.kafka import Broker
+from fleet.records.dead_letter import DeadLetter
 from fleet.records.envelope import Envelope
 from fleet.records.events import encoded
-from fleet.records.lifecycle import DeadLetter
 from fleet.records.partitions import partition_of
 
 pytestmark = pytest.mark.kafka

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable
 
+from fleet.records.dead_letter import DeadLetter
 from fleet.records.envelope import Envelope, Headers
 from fleet.records.lifecycle import (
     Cancelled,
     Completed,
-    DeadLetter,
     Failed,
     Failure,
     Lifecycle,

@@ -6,9 +6,9 @@ from typing import Any
 from fleet.cli.views.run import short
 from fleet.control import times
 from fleet.control.dead import letters as dead_letters
-from fleet.control.dead.letters import HEADER, Ask, Group, LetterStatus, Refused
+from fleet.control.dead.letters import Ask, Group, LetterStatus, Refused
 from fleet.records import printable
-from fleet.records.lifecycle import DeadLetter
+from fleet.records.dead_letter import HEADER, DeadLetter
 from fleet.records.log import Delivered
 
 

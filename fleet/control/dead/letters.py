@@ -13,13 +13,12 @@ from pydantic import ValidationError
 from fleet.control import syntax
 from fleet.control.runs.log import RUNNING, Run, RunLog
 from fleet.records import envelope as envelopes
+from fleet.records.dead_letter import HEADER, DeadLetter
 from fleet.records.envelope import BrokenEnvelope
 from fleet.records.errors import FleetError
-from fleet.records.lifecycle import Completed, DeadLetter
+from fleet.records.lifecycle import Completed
 from fleet.records.log import Delivered
 
-#: The header that makes a record a dead letter.
-HEADER = "fleet-dead-letter"
 _DAY_SECONDS = 86_400
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from fleet.records import state
+from fleet.records.dead_letter import Reason
 from fleet.records.lifecycle import Failed, StepRecord
 from fleet.records.log import Outgoing
 from fleet.records.topics import Topics
@@ -61,7 +62,7 @@ class Culprit(NamedTuple):
 
     work: "Work"
     error: ResultRefused
-    reason: str
+    reason: Reason
 
 
 def add(draft: "Draft", result: Result) -> None:
@@ -180,7 +181,7 @@ def _kind(record: Outgoing) -> bytes:
     return dict(record.headers).get("fleet-type", b"")
 
 
-def _word(reason: Exception) -> str:
+def _word(reason: Exception) -> Reason:
     """Return the dead letter's reason."""
     large = type(reason).__name__ in ("MessageSizeTooLargeError", "RecordListTooLargeError")
-    return "too_large" if large else "refused"
+    return Reason.TOO_LARGE if large else Reason.REFUSED

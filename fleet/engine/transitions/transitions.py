@@ -19,11 +19,11 @@ from fleet.engine.transitions.parked import Parked
 from fleet.engine.transitions.refused import Culprit, Result
 from fleet.engine.transitions.runs import Admission, End, Place, Run
 from fleet.records import state
+from fleet.records.dead_letter import HEADER, DeadLetter, Reason
 from fleet.records.envelope import MAX_ID_BYTES, MAX_TIMEOUT_SECONDS, Envelope, child_id
 from fleet.records.events import Event, encoded, type_name
 from fleet.records.lifecycle import (
     Completed,
-    DeadLetter,
     Failed,
     Lifecycle,
     Resumed,
@@ -64,6 +64,8 @@ class Draft:
     records: list[Outgoing] = field(default_factory=list)
     #: How many steps have ended with it.
     steps: int = 0
+    #: What became a dead letter, with the id of its run, or what stands in its place.
+    letters: list[tuple[str, DeadLetter]] = field(default_factory=list)
     #: What attempts have returned, in order.
     results: list[Result] = field(default_factory=list)
     #: Of how many of the records the size is known, and what it is, in bytes.
@@ -187,7 +189,7 @@ class Transitions:
             error = sizes.RecordTooLarge(f"{envelope.type}, which no step takes yet,", len(value))
             failure = outcomes.describe(error)
             failed = Failed(step="", event_id=envelope.event_id, attempt=0, failure=failure)
-            self._dead_letter(draft, record, "too_large", failed)
+            self._dead_letter(draft, record, Reason.TOO_LARGE, failed)
             return
         key = state.frozen_key if frozen else state.parked_key
         draft.state.put(key(envelope.run_id, envelope.event_id, envelope.step), value)
@@ -215,7 +217,12 @@ class Transitions:
         draft.state.written += part.written
 
     def raised(
-        self, draft: Draft, work: Work, outcome: Raised, attempt: int, reason: str = "failed"
+        self,
+        draft: Draft,
+        work: Work,
+        outcome: Raised,
+        attempt: int,
+        reason: Reason = Reason.FAILED,
     ) -> None:
         """Take a step's failure: a dead letter, and the run fails with the original error.
 
@@ -236,7 +243,7 @@ class Transitions:
         draft: Draft,
         record: Delivered,
         envelope: Envelope | None,
-        reason: str,
+        reason: Reason,
         error: BaseException,
     ) -> None:
         """Bury a record that cannot be processed; its run, where it has one, fails.
@@ -450,9 +457,9 @@ class Transitions:
             attempt=0,
             failure=outcomes.describe(error),
         )
-        self._dead_letter(draft, work.record, "too_large", failed)
+        self._dead_letter(draft, work.record, Reason.TOO_LARGE, failed)
 
-    def _dead_letter(self, draft: Draft, record: Delivered, reason: str, failed: Failed) -> None:
+    def _dead_letter(self, draft: Draft, record: Delivered, reason: Reason, failed: Failed) -> None:
         letter = DeadLetter(
             reason=reason,
             step=failed.step,
@@ -462,6 +469,7 @@ class Transitions:
             offset=record.offset,
             failure=failed.failure,
         )
+        draft.letters.append(((record.key or b"").decode(errors="replace"), letter))
         draft.records.append(_buried(self.topics.dead, record, letter.encode()))
 
     def _run(self, view: View, run_id: str) -> Run | None:
@@ -483,11 +491,11 @@ def _buried(topic: str, record: Delivered, note: bytes) -> Outgoing:
     """Return a dead letter with as much of the original as fits; the note says where it is."""
     key, value = record.key or b"", record.value or b""
     for parts in ((key, value, record.headers), (key, b"", record.headers)):
-        buried = Outgoing(topic, parts[0], parts[1], [*parts[2], ("fleet-dead-letter", note)])
+        buried = Outgoing(topic, parts[0], parts[1], [*parts[2], (HEADER, note)])
         if sizes.size(buried) <= sizes.MAX_RECORD_BYTES:
             return buried
     key = key if len(key) <= MAX_ID_BYTES else b""
-    return Outgoing(topic, key, b"", [("fleet-dead-letter", note)])
+    return Outgoing(topic, key, b"", [(HEADER, note)])
 
 
 def _fingerprint(value: bytes | None) -> str:

@@ -24,12 +24,12 @@ from fleet.engine.transitions.transitions import Work
 from fleet.memory.backend import MemoryStore
 from fleet.records import envelope as envelopes
 from fleet.records import lifecycle, state
+from fleet.records.dead_letter import DeadLetter
 from fleet.records.envelope import Envelope, Headers
 from fleet.records.events import encoded, type_name
 from fleet.records.lifecycle import (
     Cancelled,
     Completed,
-    DeadLetter,
     Failed,
     Known,
     Lifecycle,
@@ -348,11 +348,9 @@ class World:
         """Hear that a run's effective end was read."""
         self.ended.append(outcome)
 
-    def dead_letter(
-        self, record: Delivered, reason: str, error: BaseException, step: str = ""
-    ) -> None:
-        """Hear that a record could not be processed."""
-        self.buried.append(reason)
+    def dead_letter(self, run_id: str, letter: DeadLetter) -> None:
+        """Hear that a dead letter was appended."""
+        self.buried.append(letter.reason)
 
     def records_lost(self, topic: str, partition: int, lost: Lost) -> None:
         """Hear that an input does not have any more what was not done."""

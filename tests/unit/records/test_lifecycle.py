@@ -5,10 +5,10 @@ import json
 import pytest
 
 from fleet.records import lifecycle
+from fleet.records.dead_letter import DeadLetter
 from fleet.records.lifecycle import (
     Cancelled,
     Completed,
-    DeadLetter,
     Failed,
     Failure,
     Known,

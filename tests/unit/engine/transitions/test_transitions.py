@@ -13,12 +13,12 @@ from fleet.engine.transitions.sizes import MAX_RECORD_BYTES, MAX_VALUE_BYTES, Re
 from fleet.engine.transitions.transitions import Draft, Due, Ended, GoesOn, Transitions, Work
 from fleet.records import envelope as envelopes
 from fleet.records import lifecycle, state
+from fleet.records.dead_letter import DeadLetter, Reason
 from fleet.records.envelope import Envelope, child_id
 from fleet.records.events import decoded, encoded, type_name
 from fleet.records.lifecycle import (
     Cancelled,
     Completed,
-    DeadLetter,
     Failed,
     Known,
     Lifecycle,
@@ -503,7 +503,10 @@ class TestFailures:
     def letter(self, group: Group) -> tuple[Outgoing, DeadLetter]:
         (record,) = group.written(TOPICS.dead)
         note = dict(record.headers)["fleet-dead-letter"]
-        return record, DeadLetter.model_validate_json(note)
+        letter = DeadLetter.model_validate_json(note)
+        # Whoever counts them counts what is appended.
+        assert letter in [each for _, each in group.draft.letters]
+        return record, letter
 
     def test_a_failed_step_is_a_dead_letter_and_fails_its_run(self, group: Group) -> None:
         """Both say what was raised where; the letter's value is the event, untouched."""
@@ -521,14 +524,16 @@ class TestFailures:
     def test_a_rejected_record_fails_its_run(self, group: Group) -> None:
         """A record that cannot be processed is no step's failure, and still the run's."""
         record, envelope = work().record, work().envelope
-        group.transitions.reject(group.draft, record, envelope, "undecodable", ValueError("x"))
+        group.transitions.reject(group.draft, record, envelope, Reason.UNDECODABLE, ValueError("x"))
         (happening,) = group.written()
         assert (happening.step, happening.attempt, happening.event_id) == ("", 0, "e1")
         assert self.letter(group)[1].reason == "undecodable"
 
     def test_a_rejected_record_of_nobody_fails_nothing(self, group: Group) -> None:
         """Without an envelope there is no run."""
-        group.transitions.reject(group.draft, work().record, None, "broken_envelope", ValueError())
+        group.transitions.reject(
+            group.draft, work().record, None, Reason.BROKEN_ENVELOPE, ValueError()
+        )
         assert group.written() == []
         assert self.letter(group)[1].reason == "broken_envelope"
 
@@ -539,7 +544,7 @@ class TestFailures:
         """It is buried all the same."""
         group.happens(terminal)
         record, envelope = work().record, work().envelope
-        group.transitions.reject(group.draft, record, envelope, "undecodable", ValueError("x"))
+        group.transitions.reject(group.draft, record, envelope, Reason.UNDECODABLE, ValueError("x"))
         assert group.written() == []
         assert self.letter(group)[1].reason == "undecodable"
 
@@ -562,7 +567,7 @@ class TestFailures:
     ) -> None:
         """What does not fit is left out, the note never: it says where the original is."""
         record = Delivered("t", 1, 2, 3, b"r", value, headers)
-        group.transitions.reject(group.draft, record, None, "broken_envelope", ValueError("x"))
+        group.transitions.reject(group.draft, record, None, Reason.BROKEN_ENVELOPE, ValueError("x"))
         buried, letter = self.letter(group)
         size = len(buried.value or b"") + sum(len(text or b"") for _, text in buried.headers)
         assert size <= MAX_RECORD_BYTES
@@ -599,6 +604,7 @@ class TestFreeze:
         (record,) = group.written(TOPICS.dead)
         letter = DeadLetter.model_validate_json(dict(record.headers)["fleet-dead-letter"])
         assert (letter.reason, letter.step, letter.offset) == ("too_large", "critique", 5)
+        assert group.draft.letters == [("r", letter)]
 
 
 class TestHistory:
