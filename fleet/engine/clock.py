@@ -6,6 +6,7 @@ leads that partition. A worker measures how time passes with its monotonic clock
 and learns from each acknowledged commit what time the broker has. Its wall clock decides nothing.
 """
 
+import math
 from collections.abc import Callable, Mapping
 
 
@@ -20,6 +21,10 @@ class BrokerClock:
         #: Whether a commit has told it, and whether *reference* has.
         self.known = False
         self._exact = False
+        #: When the first commit began that has told nothing since one has, and when a record of
+        #: *reference* was read last, by the monotonic clock; and what its append time was.
+        self._not_told: float | None = None
+        self._read_at, self._read_ms = -math.inf, 0.0
 
     def now_ms(self) -> float:
         """Return the broker's time in unix milliseconds; while it is not `known`, one that was."""
@@ -45,10 +50,40 @@ class BrokerClock:
         if told <= 0 or (self._exact and not exact):
             return False
         now = self._monotonic()
-        # It was appended at some time in between: what fits that is not touched.
-        latest, earliest = told - (now - seconds) * 1000, told - now * 1000
+        return self._fit(told, now - seconds, now, exact=exact)
+
+    def not_told(self, seconds: float) -> bool:
+        """Hear that a commit to *reference* took *seconds*, and that its time was not told.
+
+        So is the answer about a duplicate whose place the broker has forgotten. What was appended
+        is read, too, before the acknowledgement or after it. Return as `observe` does.
+        """
+        began = self._monotonic() - seconds
+        if self._read_at >= began:
+            return self._fit(self._read_ms, began, self._read_at, exact=True)
+        self._not_told = began if self._not_told is None else self._not_told
+        return False
+
+    def read(self, appended_ms: float) -> bool:
+        """Take the append time of a record of *reference* that a task wrote and that is read now.
+
+        It counts where a commit has told nothing. Return as `observe` does.
+        """
+        self._read_at, self._read_ms = self._monotonic(), appended_ms
+        if self._not_told is None:
+            return False
+        return self._fit(appended_ms, self._not_told, self._read_at, exact=True)
+
+    def _fit(self, told: float, began: float, ended: float, *, exact: bool) -> bool:
+        """Take the time of an append between two moments of the monotonic clock."""
+        # What fits is not touched. What does not may be a clock that was set back during a long
+        # commit: taken for as early as it may be, it lets no deadline pass early.
+        earliest, latest = told - ended * 1000, told - began * 1000
         comparable = self.known and self._exact is exact
-        began = min(max(self._began_ms, earliest), latest) if comparable else earliest
-        moved = not self.known or began != self._began_ms
-        self._began_ms, self.known, self._exact = began, True, exact
+        fits = comparable and earliest <= self._began_ms <= latest
+        began_ms = self._began_ms if fits else earliest
+        moved = not self.known or began_ms != self._began_ms
+        self._began_ms, self.known, self._exact = began_ms, True, exact
+        if exact:
+            self._not_told = None
         return moved

@@ -33,6 +33,8 @@ class Committed(NamedTuple):
     seconds: float
     #: What became a dead letter with it, each with the id of its run.
     letters: Sequence[tuple[str, DeadLetter]]
+    #: Names of the topics that it has records of.
+    topics: frozenset[str] = frozenset()
 
 
 class Commits:
@@ -125,9 +127,9 @@ class Commits:
         self._ledger.settle(receipt)
         values = [record.value for record in draft.records] + [*draft.state.changes.values()]
         size = sum(len(value) for value in values if value is not None)
-        self._committed(
-            Committed(receipt.times, len(values), size, self._ended - began, draft.letters)
-        )
+        seconds = self._ended - began
+        topics = frozenset(record.topic for record in draft.records)
+        self._committed(Committed(receipt.times, len(values), size, seconds, draft.letters, topics))
 
     async def _append(self, draft: Draft) -> Receipt:
         while True:

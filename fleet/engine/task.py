@@ -322,6 +322,9 @@ class Task:
         """Let what happened to a run take effect."""
         if isinstance(happening, lifecycle.Started):
             self._observer.run_started()
+            before_ms = self.now_ms()
+            if self.clock.read(record.appended_ms):
+                self._time_has_moved(before_ms)
         match self._transitions.on_lifecycle_record(self.ledger.open, record, envelope, happening):
             case Ended() as ended:
                 self._end(ended)
@@ -601,11 +604,12 @@ class Task:
         return self.inputs.positions()
 
     def _committed(self, commit: Committed) -> None:
-        before_ms = self.now_ms()
-        if self.clock.observe(commit.times, commit.seconds):
-            self._deadlines.time_is_another()
-            if self.now_ms() < before_ms - _SET_BACK_MS:
-                self.inputs.forget_times()
+        before_ms, runs = self.now_ms(), self.step_group.topics.runs
+        moved = self.clock.observe(commit.times, commit.seconds)
+        if runs in commit.topics and runs not in commit.times:
+            moved |= self.clock.not_told(commit.seconds)
+        if moved:
+            self._time_has_moved(before_ms)
         self._deadlines.committed()
         self._suspects.committed(self.now_ms())
         self.inputs.committed()
@@ -615,6 +619,11 @@ class Task:
         self._observer.committed(commit.records, commit.size, commit.seconds)
         for run_id, letter in commit.letters:
             self._observer.dead_letter(run_id, letter)
+
+    def _time_has_moved(self, before_ms: float) -> None:
+        self._deadlines.time_is_another()
+        if self.now_ms() < before_ms - _SET_BACK_MS:
+            self.inputs.forget_times()
 
     def _refused(self, draft: Draft, found: RecordsRefused) -> None:
         """Let what the broker refuses be the failure of the attempts that made it."""

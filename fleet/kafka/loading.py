@@ -156,7 +156,10 @@ class KafkaLoader:
 
 def _outdated(store: LocalStore, now_ms: int) -> str:
     """Return why a copy must not be gone on with to whose log something was appended since."""
-    if now_ms - store.appended_ms > STALE_SECONDS * 1000:
+    age_ms = now_ms - store.appended_ms
+    if age_ms < 0:
+        return "the broker's clock was set back since, so its age is not known"
+    if age_ms > STALE_SECONDS * 1000:
         return "what was deleted since may have left the log without a trace"
     return ""
 

@@ -9,7 +9,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 
+from simulation.broker import NODES
 from simulation.calls_plan import NO_TROUBLE
+from simulation.clocks import MOST_BACK_SECONDS, Clock, Clocks
 from simulation.plan import Call, Compute, Fault, Opening, Plan, RunPlan, Wire
 from simulation.poisoned import CRASH_LIMIT
 from simulation.replacing import damage
@@ -91,9 +93,30 @@ def _lost_after_a_death(random: Random, plan: Plan) -> Plan:
     )
 
 
+def _set_back_in_a_commit(random: Random, plan: Plan) -> Plan:
+    """The broker's clock is set back while commits take long, and little is committed afterwards.
+
+    How long ago the broker appended a record is then known to within the length of its commit.
+    """
+    begin = random.uniform(5, 8)
+    node = Clock(steps=((begin + random.uniform(0, 1.5), MOST_BACK_SECONDS),))
+    runs = (
+        replace(_run(f"run{each}", begin + each * 0.3, random), fails="never", timeout_seconds=20.0)
+        for each in range(3)
+    )
+    return replace(
+        plan,
+        longest=0.5,
+        runs=tuple(runs),
+        wire=Wire(breaks=0.3, moved_at=(), away_seconds=0.0, expired_at=()),
+        clocks=Clocks(plan.seed, nodes=(node,) * NODES),
+    )
+
+
 WORLDS: dict[str, Callable[[Random, Plan], Plan]] = {
     "last chances": _last_chances,
     "lost after a death": _lost_after_a_death,
+    "set back in a commit": _set_back_in_a_commit,
 }
 
 

@@ -29,6 +29,17 @@ def _the_broker_is_heard_once(self: Any, times: Mapping[str, int], seconds: floa
     return not self.known and _observe(self, times, seconds)
 
 
+@instead_of(BrokerClock, "observe")
+def _a_clock_that_was_set_back_is_as_late_as_it_may_be(
+    self: Any, times: Mapping[str, int], seconds: float
+) -> bool:
+    before, known = self._began_ms, self.known
+    moved = _observe(self, times, seconds)
+    if known and self._began_ms < before:
+        self._began_ms = min(before, self._began_ms + seconds * 1000)
+    return moved
+
+
 @instead_of(Deadlines, "add", near=777)
 def _a_deadline_counts_before_its_commit(self: Any, run_id: str, deadline_ms: int) -> None:
     self.restore(run_id, deadline_ms)

@@ -42,14 +42,45 @@ def test_what_the_length_of_a_commit_explains_is_no_other_time(machine: Machine)
 
 
 def test_what_it_does_not_explain_is(machine: Machine) -> None:
-    """Forward as far as needed, and back."""
+    """Forward as far as needed; back as far as it may be, so that no deadline passes early."""
     machine.clock.observe({RUNS: 50_000}, 0)
     machine.seconds += 10
     assert machine.clock.observe({RUNS: 3_660_000}, 3)
     assert machine.clock.now_ms() == 3_660_000
     machine.seconds += 10
     assert machine.clock.observe({RUNS: 70_000}, 3)
-    assert machine.clock.now_ms() == 73_000
+    assert machine.clock.now_ms() == 70_000
+
+
+def test_a_commit_that_was_not_told_its_time_is_told_by_what_is_read(machine: Machine) -> None:
+    """Else a clock that was set back would go unnoticed, and deadlines would pass early."""
+    machine.clock.observe({RUNS: 50_000}, 0)
+    machine.seconds += 10
+    assert not machine.clock.not_told(3)
+    assert machine.clock.now_ms() == 60_000
+    machine.seconds += 1
+    assert machine.clock.read(38_000)
+    assert machine.clock.now_ms() == 38_000
+    assert not machine.clock.read(20_000)
+
+
+def test_what_was_read_before_the_acknowledgement_tells_it_too(machine: Machine) -> None:
+    """A record is read as soon as the broker has committed it."""
+    machine.clock.observe({RUNS: 50_000}, 0)
+    machine.seconds += 10
+    assert not machine.clock.read(38_000)
+    machine.seconds += 1
+    assert machine.clock.not_told(3)
+    assert machine.clock.now_ms() == 39_000
+
+
+def test_what_was_read_long_before_tells_nothing_of_a_commit(machine: Machine) -> None:
+    """It was appended by another one."""
+    machine.clock.observe({RUNS: 50_000}, 0)
+    machine.clock.read(20_000)
+    machine.seconds += 10
+    assert not machine.clock.not_told(3)
+    assert machine.clock.now_ms() == 60_000
 
 
 def test_other_partitions_count_only_until_runs_has_told(machine: Machine) -> None:

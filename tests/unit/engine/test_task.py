@@ -137,6 +137,14 @@ class Clock:
         """Take nothing, and let timers be set anew."""
         return True
 
+    def not_told(self, _seconds: float) -> bool:
+        """Take nothing."""
+        return False
+
+    def read(self, _appended_ms: float) -> bool:
+        """Take nothing."""
+        return False
+
 
 class Store(MemoryStore):
     """Counts how often somebody looked for what can be forgotten."""
