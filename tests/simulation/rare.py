@@ -113,10 +113,32 @@ def _set_back_in_a_commit(random: Random, plan: Plan) -> Plan:
     )
 
 
+def _copy_from_the_future(random: Random, plan: Plan) -> Plan:
+    """A folder comes back after tombstones have left the changelog and the clock was set back.
+
+    The process was killed before it had flushed what it deleted, and by that clock its copy is
+    younger than nothing.
+    """
+    at = random.uniform(9, 12)
+    node = Clock(steps=((at + 9.0, MOST_BACK_SECONDS),))
+    return replace(
+        plan,
+        longest=0.5,
+        dedupe_seconds=1.0,
+        stale_seconds=4.0,
+        tombstone_seconds=6.5,
+        compacted_at=tuple(at + 7.0 + 0.5 * number for number in range(4)),
+        runs=tuple(_run(f"run{each}", random.uniform(at - 6, at - 1), random) for each in range(8)),
+        faults=(Fault(at=at, kind="kill", worker=0, seconds=random.uniform(10, 14)),),
+        clocks=Clocks(plan.seed, nodes=(node,) * NODES),
+    )
+
+
 WORLDS: dict[str, Callable[[Random, Plan], Plan]] = {
     "last chances": _last_chances,
     "lost after a death": _lost_after_a_death,
     "set back in a commit": _set_back_in_a_commit,
+    "copy from the future": _copy_from_the_future,
 }
 
 

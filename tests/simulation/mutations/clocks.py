@@ -9,8 +9,10 @@ from fleet.engine.clock import BrokerClock
 from fleet.engine.deadlines import Deadlines
 from fleet.engine.step_group import Engine
 from fleet.engine.task import Task
+from fleet.kafka import loading
 from simulation.mutations.registry import instead_of
 
+_outdated = loading._outdated
 _init, _observe = BrokerClock.__init__, BrokerClock.observe
 
 
@@ -29,7 +31,7 @@ def _the_broker_is_heard_once(self: Any, times: Mapping[str, int], seconds: floa
     return not self.known and _observe(self, times, seconds)
 
 
-@instead_of(BrokerClock, "observe")
+@instead_of(BrokerClock, "observe", near=326)
 def _a_clock_that_was_set_back_is_as_late_as_it_may_be(
     self: Any, times: Mapping[str, int], seconds: float
 ) -> bool:
@@ -38,6 +40,23 @@ def _a_clock_that_was_set_back_is_as_late_as_it_may_be(
     if known and self._began_ms < before:
         self._began_ms = min(before, self._began_ms + seconds * 1000)
     return moved
+
+
+@instead_of(BrokerClock, "not_told", near=35)
+def _a_commit_that_was_not_told_its_time_tells_nothing(self: Any, _seconds: float) -> bool:
+    del self
+    return False
+
+
+@instead_of(BrokerClock, "read", near=35)
+def _what_is_read_tells_no_time(self: Any, _appended_ms: float) -> bool:
+    del self
+    return False
+
+
+@instead_of(loading, "_outdated", near=206)
+def _a_copy_from_the_future_is_young(store: Any, now_ms: int) -> str:
+    return _outdated(store, max(now_ms, store.appended_ms))
 
 
 @instead_of(Deadlines, "add", near=777)
