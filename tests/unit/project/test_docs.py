@@ -31,6 +31,8 @@ INLINE = re.compile(r"`(fleet [a-z-][^`\n]*)`")
 #: What may stand before a command in a line of a shell block: a prompt, variables.
 BEFORE_COMMAND = re.compile(r"^(\$ )?(\w+=\S+ )*")
 README_LINES = 120
+#: The sections of docs/README.md.
+SECTIONS = ("Write", "Test", "Call", "Deploy", "Operate", "Understand", "Reference")
 #: Folders of people and of the machines that the project was made on, and package mirrors.
 MACHINE = re.compile(
     r"/(?:home|Users)/[a-z]+/|/work/(?:main|shared)\b|/tmp/w/"
@@ -85,6 +87,27 @@ def test_every_page_is_in_the_index() -> None:
     """docs/README.md has a line for each."""
     pages = {page.name for page in (ROOT / "docs").glob("*.md")} - {"README.md"}
     assert pages - set(LINK.findall(prose(ROOT / "docs" / "README.md"))) == set()
+
+
+def sections(page: Path) -> dict[str, list[str]]:
+    """Return the links of a page by the heading that they stand under."""
+    _, *parts = re.split(r"^## ", prose(page), flags=re.MULTILINE)
+    return {part.partition("\n")[0]: LINK.findall(part) for part in parts}
+
+
+def test_the_index_is_by_reader() -> None:
+    """A section for each thing that a reader wants to do, and none of them is empty."""
+    found = sections(ROOT / "docs" / "README.md")
+    assert list(found) == list(SECTIONS)
+    assert all(found.values())
+
+
+def test_every_page_is_in_one_section_of_the_index() -> None:
+    """A page in two of them would be looked for in both."""
+    links = [link for each in sections(ROOT / "docs" / "README.md").values() for link in each]
+    pages = {page.name for page in (ROOT / "docs").glob("*.md")} - {"README.md"}
+    assert pages - set(links) == set()
+    assert len(links) == len(set(links))
 
 
 # -- commands -------------------------------------------------------------------------------------
