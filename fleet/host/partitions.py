@@ -1,8 +1,8 @@
 """
 What one Faust app carries: the engines of its workflows, and which partitions they take now.
 
-It knows nothing of Faust. Faust's consumer (`faust_consumer`) asks it whose a record is and tells
-it what was assigned.
+It knows nothing of Faust. Faust's consumer (`consumer.py`) asks it whose a record is and tells it
+what was assigned.
 """
 
 import asyncio
