@@ -282,7 +282,7 @@ def test_a_runbook_says_what_it_means_how_to_look_how_to_mend_and_what_not_to_do
     assert re.findall(r"^## (.+)$", text, re.MULTILINE) == [
         "What it means",
         "Look",
-        "Mend",
+        "Fix",
         "Do not",
     ]
     assert re.search(r"^## .*\n+(#|$(?!\n))", text, re.MULTILINE) is None
