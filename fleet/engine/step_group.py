@@ -337,10 +337,18 @@ class Engine:
         evidence = await self._lost_state(task)
         if not evidence:
             return
+        await self._check_owner(task)
         if not self.settings.accepted_logs & {store.log_id or self.topics.state}:
             raise StateLost(self.topics.state, task.partition, evidence, store.log_id)
         _log.warning("state_forgotten", task=task.name, reason=evidence)
         forget_state(task)
+
+    async def _check_owner(self, task: Task) -> None:
+        """Raise TaskLost if another worker has had the partition since this load began.
+
+        After a pause in between, what is missed here is that worker's state.
+        """
+        await task.ask_time()
 
     async def _lost_state(self, task: Task) -> str:
         """Return what tells that there was state; empty where nothing does."""

@@ -134,11 +134,31 @@ def _copy_from_the_future(random: Random, plan: Plan) -> Plan:
     )
 
 
+def _frozen_before_there_is_state(random: Random, plan: Plan) -> Plan:
+    """A worker is frozen in the first load of all, and another one begins and commits meanwhile."""
+    pause = Fault(
+        at=0.0,
+        kind="pause",
+        worker=random.randrange(2),
+        seconds=random.uniform(14, 18),
+        request="ends",
+        count=0,
+        when=random.choice(("before", "after")),
+    )
+    return replace(
+        plan,
+        workers=2,
+        runs=tuple(_run(f"run{each}", random.uniform(8, 12), random) for each in range(4)),
+        faults=(pause,),
+    )
+
+
 WORLDS: dict[str, Callable[[Random, Plan], Plan]] = {
     "last chances": _last_chances,
     "lost after a death": _lost_after_a_death,
     "set back in a commit": _set_back_in_a_commit,
     "copy from the future": _copy_from_the_future,
+    "frozen before there is state": _frozen_before_there_is_state,
 }
 
 

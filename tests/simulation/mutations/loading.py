@@ -37,6 +37,11 @@ def _nobody_looks_whether_loads_get_on(self: Any) -> tuple[()]:
     return ()
 
 
+@instead_of(Engine, "_check_owner", near=78)
+async def _a_load_does_not_ask_whose_state_is_missed(self: Any, _task: Any) -> None:
+    del self
+
+
 # -- who may take an id ---------------------------------------------------------------------------
 
 _init, _begin = Engine.__init__, Engine._begin
@@ -44,7 +49,7 @@ _init, _begin = Engine.__init__, Engine._begin
 
 @instead_of(Opening, "_take_id", near=55)
 async def _an_id_is_kept_that_is_not_wanted_any_more(self: Any) -> Any:
-    log = self._site.log(self.partition)
+    log = self._site.backend.log(self.name, self.partition)
     await log.start()
     self.tried.set()
     return log
