@@ -94,18 +94,23 @@ def _with_deadlines(random: Random, made: "Plan") -> "Plan":
     """Let every run have a deadline, all clocks be wrong, and few other things happen."""
     together = _node(random)
     nodes = (together,) * NODES if random.random() < 0.5 else tuple(_node(random) for _ in "123")
-    if made.wire.moved_at:
-        # A partition keeps its deadlines when its leader moves: brokers' clocks have to agree.
-        nodes = (together,) * NODES
+    runs = tuple(_with_deadline(random, run) for run in made.runs)
+    longest = random.choice((0.5, 3.0))
     faults = [each for each in made.faults if each.kind in _FAULTS]
+    faults = random.choice((faults, []))
+    if made.wire.moved_at or faults or made.opening != type(made.opening)():
+        # A partition keeps its deadlines when its leader or its worker moves, and what a task
+        # hears first is what time the changelog's leader has: brokers' clocks have to agree, as
+        # docs/promise.md says.
+        nodes = (together,) * NODES
     return replace(
         made,
         clocks=Clocks(made.seed, workers=True, nodes=nodes),
-        runs=tuple(_with_deadline(random, run) for run in made.runs),
+        runs=runs,
         slots=100,
-        longest=random.choice((0.5, 3.0)),
+        longest=longest,
         dedupe_seconds=60.0,
-        faults=tuple(random.choice((faults, ()))),
+        faults=tuple(faults),
         compute=replace(made.compute, callback=0.0, record=0.0, step=0.0, change=0.0),
     )
 
