@@ -7,13 +7,12 @@ coming, because a transaction costs the same for one step as for hundreds. What 
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from fleet.engine.ledger import Ledger
 from fleet.engine.log import Log, Receipt, RecordsRefused
 from fleet.engine.transitions.transitions import Draft
-from fleet.records.dead_letter import DeadLetter
 
 #: Longest pause between the end of one commit and the next while work keeps coming, in seconds.
 GATHER_SECONDS = 0.025
@@ -31,10 +30,8 @@ class Committed(NamedTuple):
     #: Of the values, in bytes.
     size: int
     seconds: float
-    #: What became a dead letter with it, each with the id of its run.
-    letters: Sequence[tuple[str, DeadLetter]]
-    #: Names of the topics that it has records of.
-    topics: frozenset[str] = frozenset()
+    #: What it held.
+    draft: Draft
 
 
 class Commits:
@@ -128,8 +125,7 @@ class Commits:
         values = [record.value for record in draft.records] + [*draft.state.changes.values()]
         size = sum(len(value) for value in values if value is not None)
         seconds = self._ended - began
-        topics = frozenset(record.topic for record in draft.records)
-        self._committed(Committed(receipt.times, len(values), size, seconds, draft.letters, topics))
+        self._committed(Committed(receipt.times, len(values), size, seconds, draft))
 
     async def _append(self, draft: Draft) -> Receipt:
         while True:

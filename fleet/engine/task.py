@@ -606,7 +606,8 @@ class Task:
     def _committed(self, commit: Committed) -> None:
         before_ms, runs = self.now_ms(), self.step_group.topics.runs
         moved = self.clock.observe(commit.times, commit.seconds)
-        if runs in commit.topics and runs not in commit.times:
+        records = commit.draft.records
+        if runs not in commit.times and any(record.topic == runs for record in records):
             moved |= self.clock.not_told(commit.seconds)
         if moved:
             self._time_has_moved(before_ms)
@@ -617,7 +618,7 @@ class Task:
         # Also of other tasks: what this one held is theirs now.
         self.step_group.slots.hand_out()
         self._observer.committed(commit.records, commit.size, commit.seconds)
-        for run_id, letter in commit.letters:
+        for run_id, letter in commit.draft.letters:
             self._observer.dead_letter(run_id, letter)
 
     def _time_has_moved(self, before_ms: float) -> None:

@@ -191,7 +191,7 @@ async def _positions_are_taken_after_the_draft(self: Any) -> None:
     draft.state.changes.update(self._positions())
     receipt = await self._log.commit(draft.records, draft.state.changes)
     self._ledger.settle(receipt)
-    self._committed(Committed(receipt.times, len(draft.records), 0, 0.0, draft.letters))
+    self._committed(Committed(receipt.times, len(draft.records), 0, 0.0, draft))
 
 
 @instead_of(KafkaLoader, "load_state")
