@@ -20,8 +20,9 @@ from fleet.client.shown import Shown
 from fleet.client.worker_watch import WorkerWatch
 from fleet.config import logs
 from fleet.engine.transitions import outcomes
+from fleet.records import effective_end, lifecycle
 from fleet.records import envelope as envelopes
-from fleet.records import lifecycle
+from fleet.records.effective_end import SoFar
 from fleet.records.envelope import BrokenEnvelope, Envelope
 from fleet.records.events import Event, UndecodableEvent, decoded, encoded, type_name
 from fleet.records.foreign import FOREIGN, told
@@ -128,7 +129,7 @@ class _Open:
     answered: bool = False
     #: Lowest offset at which a terminal record may be the run's end.
     end_from: int = _LATEST
-    #: A terminal record of an older epoch ends nothing: the run was resumed since.
+    #: The run's epoch when its start event was answered.
     epoch: int = 0
     #: When its caller stops waiting, in seconds of the loop's clock.
     deadline: float = math.inf
@@ -354,8 +355,9 @@ class Caller:
             case Failed(event_id=waiting.start_event_id, step="") if not waiting.answered:
                 # The start event itself: a run that could not begin has no `started`.
                 self._end(waiting, happening)
-            case _ if happening.terminal and record.offset >= waiting.end_from:
-                if envelope.epoch >= waiting.epoch:
+            case _ if happening.terminal:
+                so_far = SoFar(waiting.epoch, read_from=waiting.end_from)
+                if effective_end.counts(envelope.epoch, record.offset, so_far):
                     self._end(waiting, happening)
 
     def _follow_started(self, waiting: _Open, started: Started) -> None:

@@ -1,8 +1,8 @@
 """
 What happens to a run, as records of the `runs` topic.
 
-The kind travels in the envelope's type, the rest is the value. The first terminal record of a run
-and epoch in its partition is the effective one; every reader decides that alike, from the log.
+The kind travels in the envelope's type, the rest is the value. Several terminal records of one run
+may stand in its partition; `effective_end` says which one counts.
 """
 
 from typing import Annotated, Any, ClassVar, Self

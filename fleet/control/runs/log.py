@@ -1,16 +1,17 @@
 """
 What became of each run, folded from the records of the `runs` topic.
 
-Pure, and decides as workers do: the first terminal record of a run and epoch is its end; one of an
-epoch that the run has left means nothing; a `resumed` counts only once its `resumption` took it,
-and from where it stands. Records come in the order of their partition, kinds in any.
+Pure, and decides as workers do. `fleet.records.effective_end` has the rule for ends. A `resumed`
+counts once a `resumption` takes it, and from its own offset on. Records come in the order of their
+partition, kinds in any order.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
+from fleet.records import effective_end, lifecycle
 from fleet.records import envelope as envelopes
-from fleet.records import lifecycle
+from fleet.records.effective_end import NO_END, SoFar
 from fleet.records.envelope import BrokenEnvelope, Envelope
 from fleet.records.lifecycle import (
     Cancelled,
@@ -105,14 +106,17 @@ class Run:
     requests: dict[str, Request] = field(default_factory=dict)
     #: Every terminal record in order: some of them count.
     _terminals: list[End] = field(default_factory=list)
+    #: As its `started` has it.
+    _read_from: int = 0
 
     @property
     def ends(self) -> list[End]:
         """The effective end of each epoch that has one, the oldest first."""
         found: list[End] = []
         for each in self._terminals:
-            newest = found[-1].epoch if found else -1
-            if each.epoch > newest and each.epoch >= self._epoch_at(each.offset):
+            ended_epoch = found[-1].epoch if found else NO_END
+            so_far = SoFar(self._epoch_at(each.offset), ended_epoch, self._read_from)
+            if effective_end.counts(each.epoch, each.offset, so_far):
                 found.append(each)
         return found
 
@@ -172,8 +176,8 @@ class Run:
                 self._terminals.append(_end(record, envelope, happening))
 
     def _begin(self, started: Started, record: Delivered) -> None:
-        # What stands before it was of an earlier run of this id that the group has forgotten.
-        self._terminals = [each for each in self._terminals if each.offset >= started.read_from]
+        self._read_from = started.read_from
+        # Earlier ones were of a run with the same id that the group has forgotten.
         self.requests = {
             key: each for key, each in self.requests.items() if each.offset >= started.read_from
         }

@@ -10,6 +10,8 @@ import enum
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from fleet.records import effective_end
+from fleet.records.effective_end import NO_END, SoFar
 from fleet.records.entry import Entry
 from fleet.records.envelope import MAX_TIMEOUT_SECONDS
 from fleet.records.lifecycle import Completed, Known, Lifecycle, Started
@@ -132,12 +134,10 @@ def admit(end: End | None, epoch: int) -> Admission:
 
 
 def conclude(run: Run | None, end: End | None, terminal: Lifecycle, place: Place) -> End | None:
-    """Return the run's end, or None where it has one already and *terminal* comes too late."""
-    if end is not None and end.epoch >= place.epoch:
-        return None
+    """Return the run's end, or None if *terminal* does not count."""
     known = run or Run()
-    if known.epoch > place.epoch:
-        # It was resumed since: what is left of an older epoch ends nothing.
+    so_far = SoFar(known.epoch, end.epoch if end else NO_END)
+    if not effective_end.counts(place.epoch, place.offset, so_far):
         return None
     return End(
         outcome=terminal.kind,
