@@ -89,6 +89,10 @@ class OffsetTracker:
         del self._pending[offset]
         self.dirty = True
 
+    def is_pending(self, offset: int) -> bool:
+        """Whether a record was delivered and is not done."""
+        return offset in self._pending
+
     def passed(self, position: int) -> None:
         """Note that everything below *position* was delivered.
 

@@ -9,7 +9,6 @@ at the lower of the task's frontier and the agents' own.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -17,24 +16,13 @@ from faust.types import TP
 
 from fleet.config import logs
 from fleet.config.settings import Settings
+from fleet.engine.offsets import OffsetTracker
 from fleet.kafka.clients import Clients, stop_reader
 
 _POLL_MS = 200
 _BATCH_RECORDS = 500
 
 _log = logs.get_logger("agent_feed")
-
-
-@dataclass(slots=True)
-class _Window:
-    """What was handed to the agents of one partition, from the lowest that is not acknowledged."""
-
-    next: int
-    pending: dict[int, None] = field(default_factory=dict)
-
-    @property
-    def lowest(self) -> int:
-        return next(iter(self.pending), self.next)
 
 
 class AgentFeed:
@@ -49,12 +37,14 @@ class AgentFeed:
         self._message = message
         self._hand = hand
         self._failed = failed
-        self._windows: dict[TP, _Window] = {}
+        #: What was handed to the agents of each partition. Nothing of it is part of a commit: the
+        #: group's offset is its only record.
+        self._trackers: dict[TP, OffsetTracker] = {}
         self._readers: list[asyncio.Task[None]] = []
 
     def start(self, settings: Settings, positions: Mapping[TP, int]) -> None:
         """Read each partition from its position on; 0 is the beginning."""
-        self._windows = {tp: _Window(offset) for tp, offset in positions.items()}
+        self._trackers = {tp: OffsetTracker(next=offset) for tp, offset in positions.items()}
         # One reader for each topic: an agent that does not keep up holds its own topic only.
         for topic in sorted({tp.topic for tp in positions}):
             several = [tp for tp in positions if tp.topic == topic]
@@ -64,7 +54,7 @@ class AgentFeed:
 
     def forget(self) -> None:
         """Forget what was handed out: the partitions may have been somebody else's."""
-        self._windows = {}
+        self._trackers = {}
 
     async def stop(self) -> None:
         """Hand out nothing more; what was handed out may still be acknowledged."""
@@ -74,15 +64,18 @@ class AgentFeed:
         await asyncio.gather(*readers, return_exceptions=True)
 
     def acknowledge(self, tp: TP, offset: int) -> None:
-        """Note that the agents are done with a record, whichever delivery of it that was."""
-        window = self._windows.get(tp)
-        if window is not None:
-            window.pending.pop(offset, None)
+        """Note that the agents are done with a record, whichever delivery of it that was.
+
+        Unlike a task, an agent may be done twice, or with a record of an earlier assignment.
+        """
+        tracker = self._trackers.get(tp)
+        if tracker is not None and tracker.is_pending(offset):
+            tracker.done(offset)
 
     def lowest(self, tp: TP) -> int | None:
         """Return the lowest offset that the agents have not acknowledged; None where unknown."""
-        window = self._windows.get(tp)
-        return None if window is None else window.lowest
+        tracker = self._trackers.get(tp)
+        return None if tracker is None else tracker.lowest
 
     async def _read(self, settings: Settings, tps: list[TP]) -> None:
         reader = Clients(settings).reader(fetch_max_wait_ms=_POLL_MS)
@@ -99,17 +92,16 @@ class AgentFeed:
     async def _seek(self, reader: AIOKafkaConsumer, tps: list[TP]) -> None:
         reader.assign([TopicPartition(*tp) for tp in tps])
         for tp in tps:
-            offset = self._windows[tp].next
+            offset = self._trackers[tp].next
             if offset:
                 reader.seek(TopicPartition(*tp), offset)
             else:
                 await reader.seek_to_beginning(TopicPartition(*tp))
 
     async def _hand_all(self, tp: TP, records: list[Any]) -> None:
-        window = self._windows[tp]
+        tracker = self._trackers[tp]
         for record in records:
-            window.next = record.offset + 1
-            window.pending[record.offset] = None
+            tracker.deliver(record.offset)
             await self._hand(self._message(tp, record))
 
     def _ended(self, reading: "asyncio.Task[None]") -> None:

@@ -33,11 +33,11 @@ from fleet.api.serving import FleetApp
 from fleet.config import logs
 from fleet.config.settings import Settings
 from fleet.engine.log import Receipt
+from fleet.engine.offsets import OffsetTracker
 from fleet.engine.ports import StateInUse
 from fleet.engine.slots import Slots
 from fleet.engine.task import StepGroupSettings, Task
 from fleet.host import transport
-from fleet.host.agent_feed import _Window
 from fleet.host.compatibility import StreamNotCompiled
 from fleet.host.consumer import Consumer
 from fleet.host.thread import ConsumerThread
@@ -305,12 +305,13 @@ async def test_an_agents_acknowledgement_of_a_workflows_event_is_heard(hosted: H
     hosted.acknowledged(tp.topic)
     tracker = hosted.task.trackers[tp.topic]
     messages = [hosted.message(tp, offset) for offset in range(3)]
+    handed = consumer._feed._trackers[tp] = OffsetTracker()
     for message in messages:
         tracker.deliver(message.offset)
         tracker.done(message.offset)
+        handed.deliver(message.offset)
     hosted.task.inputs.positions()
     hosted.task.inputs.committed()
-    consumer._feed._windows[tp] = _Window(3, dict.fromkeys(range(3)))
     topic = hosted.app.topic(tp.topic, value_type=bytes, value_serializer="raw")
     await iterated(hosted.app.stream(topic), messages)
 
