@@ -23,6 +23,7 @@ from fleet.control.lag.exporter_metrics import LABELS, ExporterMetrics
 from fleet.observability import metrics
 from fleet.observability.metrics import GaugeAtScrape
 from fleet.records.envelope import Envelope
+from fleet.records.errors import ExitCode
 from fleet.records.topics import Topics
 
 ROOT = Path(__file__).parents[1]
@@ -60,8 +61,10 @@ def page() -> str:
 
 
 def _exit_codes(package: Module) -> str:
-    paragraphs = reference_api.text(package["cli.main"]).split("\n\n")
-    return next(each for each in paragraphs if each.startswith("Exit codes"))
+    described = package["records.errors.ExitCode"]
+    rows = ((f"`{code.value}`", reference_api.comment(described[code.name])) for code in ExitCode)
+    note = "A command ends with one of these codes; its help says more, if there is more to say."
+    return f"### Exit codes\n\n{note}\n\n" + _table(("exit code", "what happened"), rows)
 
 
 def _commands(path: str, command: click.Command, parent: click.Context | None) -> Iterator[str]:
@@ -184,7 +187,8 @@ def _errors(package: Module) -> str:
 
 def _raised(error: Class) -> str:
     code = error.members.get("exit_code")
-    exit_code = f" Exit code {code.value}." if isinstance(code, Attribute) else ""
+    name = str(code.value).rpartition(".")[2] if isinstance(code, Attribute) else ""
+    exit_code = f" Exit code {ExitCode[name].value}." if name not in ("", "FAILED") else ""
     return reference_api.text(error).partition("\n\n")[0] + exit_code
 
 

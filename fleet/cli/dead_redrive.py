@@ -14,7 +14,7 @@ from fleet.control.dead.redrive import Order, Progress
 from fleet.control.dead.topic import Found
 from fleet.control.log_reader import Source
 from fleet.records import printable
-from fleet.records.errors import FleetError
+from fleet.records.errors import ExitCode, FleetError
 
 #: Run ids that an audit record has.
 _AUDITED = 1_000
@@ -25,7 +25,7 @@ _NAMED = 20
 class NothingToRedrive(FleetError):
     """Raised when no run of the letters that were found can be resumed, and some should be."""
 
-    exit_code = 2
+    exit_code = ExitCode.REFUSED
 
     def __init__(self, reasons: list[str]) -> None:
         super().__init__(f"nothing was changed. {' '.join(reasons)}")
@@ -34,7 +34,7 @@ class NothingToRedrive(FleetError):
 class LettersMissing(FleetError):
     """Raised when letters that were named are not there, or are not those that filters take."""
 
-    exit_code = 2
+    exit_code = ExitCode.REFUSED
 
     def __init__(self, places: Iterable[tuple[int, int]]) -> None:
         named = ", ".join(f"{partition}:{offset}" for partition, offset in places)
@@ -47,7 +47,7 @@ class LettersMissing(FleetError):
 class NobodyAnswered(FleetError):
     """Raised when no worker has answered requests to resume runs."""
 
-    exit_code = 3
+    exit_code = ExitCode.PARTLY_DONE
 
     def __init__(self, progress: Progress, workflow: str, seconds: float) -> None:
         open_ones = progress.total - progress.answered
@@ -61,7 +61,7 @@ class NobodyAnswered(FleetError):
 class SomeRefused(FleetError):
     """Raised at the end when some runs were not resumed."""
 
-    exit_code = 3
+    exit_code = ExitCode.PARTLY_DONE
 
     def __init__(self, progress: Progress) -> None:
         told = [
@@ -79,7 +79,7 @@ class SomeRefused(FleetError):
 class SomeEndedBadly(FleetError):
     """Raised at the end when runs that went on ended again without a result."""
 
-    exit_code = 3
+    exit_code = ExitCode.PARTLY_DONE
 
     def __init__(self, outcomes: str) -> None:
         super().__init__(f"not all have a result now: {outcomes}; see `fleet dead list`")

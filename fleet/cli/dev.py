@@ -12,14 +12,12 @@ from rich.console import Console
 from rich.markup import escape
 
 from fleet.cli.dev_llm import llm
-from fleet.cli.shared import terminal
+from fleet.cli.shared import consent, terminal
 from fleet.config import settings
 from fleet.dev import kafka
 from fleet.dev.kafka import LocalBroker
-from fleet.records.errors import FleetError
+from fleet.records.errors import ExitCode, FleetError
 
-#: Exit code of `status` when nothing answers.
-UNREACHABLE = 4
 #: How many topics a preview names.
 SHOWN_TOPICS = 5
 
@@ -27,20 +25,12 @@ SHOWN_TOPICS = 5
 class NoLog(FleetError):
     """Raised when there is no log to show."""
 
+    exit_code = ExitCode.REFUSED
+
     def __init__(self, folder: Path) -> None:
         super().__init__(
             f"no broker has run in {folder}; start one with `fleet dev up`, or say with --folder "
             "where it is"
-        )
-
-
-class PurgeNotConfirmed(FleetError):
-    """Raised when data would be removed and nobody can be asked."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(
-            f"`--purge` would remove all topics and data in {folder}, and there is no terminal to "
-            "ask; add --yes if that is meant"
         )
 
 
@@ -96,7 +86,7 @@ def status(context: click.Context, folder: Path, output: str) -> None:
     terminal.echo(_json(broker) if output == "json" else _table(broker), nl=output == "json")
     if broker is None:
         _say(_absence(folder))
-        context.exit(UNREACHABLE)
+        context.exit(ExitCode.UNREACHABLE)
 
 
 @dev.command()
@@ -121,8 +111,9 @@ def logs(folder: Path, lines: int, *, follow: bool) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask before a purge.")
 def down(folder: Path, *, purge: bool, yes: bool) -> None:
     """Stop the broker. Its topics and data stay, unless they are purged."""
-    if purge and not yes:
-        _confirm_purge(folder)
+    if purge:
+        _preview_purge(folder)
+        consent.ask("Remove them?", yes=yes)
     was_running = kafka.stop(folder, purge=purge)
     _say(f"The broker of {folder} was stopped." if was_running else f"No broker ran in {folder}.")
     if purge:
@@ -190,10 +181,7 @@ def _print_for_good(folder: Path, lines: int) -> None:
         raise NoLog(folder) from None
 
 
-def _confirm_purge(folder: Path) -> None:
-    if not sys.stdin.isatty():
-        raise PurgeNotConfirmed(folder)
+def _preview_purge(folder: Path) -> None:
     topics = kafka.topics(folder)
     named = ", ".join(topics[:SHOWN_TOPICS]) + (", ..." if len(topics) > SHOWN_TOPICS else "")
     _say(f"This removes all data in {folder}: {len(topics)} topics ({named or 'none'}).")
-    click.confirm("Remove them for good?", abort=True, err=True)

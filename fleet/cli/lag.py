@@ -16,11 +16,13 @@ from fleet.control import times, workflows
 from fleet.control.lag import reader as lags
 from fleet.control.lag.reader import GroupLag, LagReader
 from fleet.kafka.clients import BrokerUnreachable
-from fleet.records.errors import FleetError
+from fleet.records.errors import ExitCode, FleetError
 
 
 class NoSuchGroup(FleetError):
     """Raised when the broker has no step group of a workflow."""
+
+    exit_code = ExitCode.REFUSED
 
     def __init__(self, workflow: str, prefix: str) -> None:
         super().__init__(

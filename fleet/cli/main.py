@@ -4,8 +4,7 @@ The `fleet` command: finds a subcommand, and turns what goes wrong into a senten
 Subcommands are loaded by name when they are used, so that `fleet --help` and shell completion wait
 for neither Faust nor the OpenAI client.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted; an error may carry an `exit_code` of
-its own.
+Exit codes are those of `fleet.records.errors.ExitCode`: an error carries its own.
 """
 
 import importlib
@@ -16,9 +15,7 @@ import click
 from fleet.cli.shared import options
 from fleet.config import platforms
 from fleet.records import printable
-from fleet.records.errors import FleetError
-
-_INTERRUPTED = 130  # 128 + SIGINT, as shells count
+from fleet.records.errors import ExitCode, FleetError
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +56,7 @@ class _Failure(click.ClickException):
 
     def __init__(self, error: FleetError) -> None:
         super().__init__(printable.text(error))
-        self.exit_code = getattr(error, "exit_code", 1)
+        self.exit_code = error.exit_code
 
 
 class _Commands(click.Group):
@@ -82,8 +79,8 @@ class _Commands(click.Group):
         except FleetError as error:
             raise _Failure(error) from error
         except KeyboardInterrupt:
-            # Whoever pressed Ctrl-C knows; click would print "Aborted!" and exit with 1.
-            raise click.exceptions.Exit(_INTERRUPTED) from None
+            # You pressed Ctrl-C, so you know; click would print "Aborted!" and end with 1.
+            raise click.exceptions.Exit(ExitCode.INTERRUPTED) from None
 
 
 @click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

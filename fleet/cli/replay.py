@@ -24,7 +24,7 @@ from fleet.control.replay.plan import Plan, Target
 from fleet.control.replay.selection import Filter, place
 from fleet.control.replay.sending import Progress, Sending
 from fleet.kafka import provision
-from fleet.records.errors import FleetError
+from fleet.records.errors import ExitCode, FleetError
 from fleet.records.events import type_name
 from fleet.workflow import definition
 from fleet.workflow.store import is_part
@@ -39,7 +39,7 @@ _MAX_REPLAYS = 5
 class NotAStart(FleetError):
     """Raised when an event would be replayed that does not begin runs."""
 
-    exit_code = 2
+    exit_code = ExitCode.REFUSED
 
     def __init__(self, target: Target) -> None:
         start = type_name(definition.graph(target.workflow).start)
@@ -56,7 +56,7 @@ class NotAStart(FleetError):
 class UnusableContext(FleetError):
     """Raised when runs cannot begin with the context that was given."""
 
-    exit_code = 2
+    exit_code = ExitCode.REFUSED
 
     def __init__(self, given: str, reason: str) -> None:
         super().__init__(
@@ -68,7 +68,7 @@ class UnusableContext(FleetError):
 class NotACopy(FleetError):
     """Raised when events cannot be copied to a topic."""
 
-    exit_code = 2
+    exit_code = ExitCode.REFUSED
 
 
 @click.command()

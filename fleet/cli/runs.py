@@ -16,7 +16,7 @@ from fleet.control.runs import cancelling, topic
 from fleet.control.runs.cancelling import Progress, Selection
 from fleet.control.runs.log import OUTCOMES, Run, RunLog
 from fleet.records import printable
-from fleet.records.errors import FleetError
+from fleet.records.errors import ExitCode, FleetError
 
 #: Ids that a preview and an audit record name.
 _NAMED = 20
@@ -26,7 +26,7 @@ _AUDITED = 1_000
 class NothingToCancel(FleetError):
     """Raised when none of the runs that were named can be cancelled."""
 
-    exit_code = 2
+    exit_code = ExitCode.REFUSED
 
     def __init__(self, selection: Selection) -> None:
         super().__init__(f"nothing was changed: {_others(selection)}")
@@ -35,7 +35,7 @@ class NothingToCancel(FleetError):
 class SomeNotCancelled(FleetError):
     """Raised at the end when some of the runs were not cancelled."""
 
-    exit_code = 3
+    exit_code = ExitCode.PARTLY_DONE
 
     def __init__(self, cancelled: int, reasons: Sequence[str]) -> None:
         super().__init__(f"{cancelled:,} cancelled, and not these: {'; '.join(reasons)}")

@@ -5,32 +5,12 @@ from dataclasses import asdict
 
 import click
 
-from fleet.cli.shared import loop, options, output, terminal
+from fleet.cli.shared import consent, loop, options, output, terminal
 from fleet.config import settings as configuration
 from fleet.config.settings import Settings
 from fleet.control import topic_lists, workflows
 from fleet.control.topic_lists import Line
 from fleet.kafka import provision
-from fleet.records.errors import FleetError
-
-
-class NotConfirmed(FleetError):
-    """Raised when topics would be made and nobody can be asked."""
-
-    exit_code = 2
-
-    def __init__(self, missing: int) -> None:
-        super().__init__(
-            f"nothing was created: {missing} topics are missing, and there is no terminal to ask; "
-            "add --yes to create them"
-        )
-
-
-class NotWanted(FleetError):
-    """Raised when somebody was asked and said no."""
-
-    def __init__(self) -> None:
-        super().__init__("nothing was created")
 
 
 @click.group()
@@ -78,8 +58,8 @@ def apply(workflow: str, partitions: int | None, form: str, *, yes: bool) -> Non
     if not plan.missing:
         _say(f"Nothing to do: {found.workflow_name} has all its topics.")
         return
-    if not yes:
-        _confirm(plan, settings)
+    _preview(plan, settings)
+    consent.ask("Create them?", yes=yes)
     loop.run(topic_lists.apply(plan, found, settings))
     made = len(plan.missing)
     _say(f"Created {made} topics; a workflow's have {plan.partitions} partitions each.")
@@ -104,16 +84,12 @@ def _row(line: Line) -> dict[str, object]:
     }
 
 
-def _confirm(plan: provision.Plan, settings: Settings) -> None:
-    if not click.get_text_stream("stdin").isatty():
-        raise NotConfirmed(len(plan.missing))
+def _preview(plan: provision.Plan, settings: Settings) -> None:
     copies = "the broker's default" if settings.replication < 0 else settings.replication
     _say(
         f"{len(plan.missing)} topics are missing at {settings.broker}. New ones get "
         f"{plan.partitions} partitions, for good, and {copies} as replication factor."
     )
-    if not click.confirm("Create them?", err=True):
-        raise NotWanted
 
 
 def _say(words: str) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fleet.client.connection import Connection, connect
 from fleet.client.handler import WorkflowHandler
 from fleet.records import printable
-from fleet.records.errors import FleetError
+from fleet.records.errors import ExitCode, FleetError
 from fleet.records.events import Event
 from fleet.workflow import call_checks, definition
 from fleet.workflow.errors import WorkflowConfigurationError, WorkflowRuntimeError
@@ -36,7 +36,7 @@ class RunFailed(FleetError):
 class CallRefused(FleetError):
     """Raised when a run cannot be started as it was asked for."""
 
-    exit_code = 2
+    exit_code = ExitCode.REFUSED
 
 
 @dataclass(frozen=True, slots=True)

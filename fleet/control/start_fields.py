@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from fleet.control import syntax
-from fleet.records.errors import FleetError
+from fleet.records.errors import ExitCode, FleetError
 from fleet.records.events import Event
 from fleet.workflow import definition
 from fleet.workflow.errors import WorkflowConfigurationError
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 class UnreadableField(FleetError):
     """Raised when a word gives no field of a start event."""
 
-    exit_code = 2
+    exit_code = ExitCode.REFUSED
 
 
 class FieldsRefused(FleetError):
     """Raised when the fields do not make the workflow's start event."""
 
-    exit_code = 2
+    exit_code = ExitCode.REFUSED
 
     def __init__(self, refused: WorkflowConfigurationError) -> None:
         super().__init__(f"{refused}; give each as key=value, or as key:=JSON")

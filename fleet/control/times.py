@@ -8,7 +8,7 @@ Moments as people write them: so long ago, or a date and time. All of it is UTC,
 import re
 from datetime import UTC, datetime, timedelta
 
-from fleet.records.errors import FleetError
+from fleet.records.errors import ExitCode, FleetError
 
 _UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 _AGO = re.compile(r"(?:\d+(?:\.\d+)?[dhms])+")
@@ -19,7 +19,7 @@ FORMS = "2h, 1d12h, 2026-11-22 or 2026-11-22T10:00"
 class NoMoment(FleetError):
     """Raised when a text names no moment."""
 
-    exit_code = 2
+    exit_code = ExitCode.REFUSED
 
     def __init__(self, text: str, reason: str) -> None:
         super().__init__(

@@ -8,7 +8,7 @@ from fleet.config.settings import Settings
 from fleet.kafka import provision
 from fleet.kafka.provision import Plan, TopicNotCreated
 from fleet.kafka.topic_settings import COMPACTED
-from fleet.records.errors import FleetError
+from fleet.records.errors import ExitCode, FleetError
 from fleet.records.topics import Topics
 from fleet.workflow import definition
 
@@ -33,7 +33,7 @@ _HOUR_MS = 3_600_000
 class PartitionsFixed(FleetError):
     """Raised when a partition count is asked for that the workflow's topics do not have."""
 
-    exit_code = 2
+    exit_code = ExitCode.REFUSED
 
     def __init__(self, workflow: str, there: int, asked: int) -> None:
         super().__init__(

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, TypeGuard
 
-from fleet.records.errors import FleetError
+from fleet.records.errors import ExitCode, FleetError
 from fleet.workflow.definition import Definition
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 class UnknownWorkflow(FleetError):
     """Raised when a name is neither `module:Class` nor an entry point's."""
 
-    exit_code = 2
+    exit_code = ExitCode.REFUSED
 
     def __init__(self, name: str, known: Mapping[str, str]) -> None:
         near = difflib.get_close_matches(name, known, n=1)
@@ -46,7 +46,7 @@ class UnknownWorkflow(FleetError):
 class AmbiguousWorkflow(FleetError):
     """Raised when several installed packages call different workflows the same."""
 
-    exit_code = 2
+    exit_code = ExitCode.REFUSED
 
     def __init__(self, name: str, targets: Iterable[str]) -> None:
         super().__init__(
@@ -58,7 +58,7 @@ class AmbiguousWorkflow(FleetError):
 class NoSuchModule(FleetError):
     """Raised when there is no module of that name."""
 
-    exit_code = 2
+    exit_code = ExitCode.REFUSED
 
     def __init__(self, module: str) -> None:
         super().__init__(
@@ -80,7 +80,7 @@ class BrokenModule(FleetError):
 class NotAWorkflow(FleetError):
     """Raised when what a name points to is no workflow class."""
 
-    exit_code = 2
+    exit_code = ExitCode.REFUSED
 
     def __init__(self, module: ModuleType, attribute: str, found: str) -> None:
         there = [name for name, value in vars(module).items() if is_workflow(value)]

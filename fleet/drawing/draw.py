@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from fleet.drawing import mermaid, page, picture
-from fleet.records.errors import FleetError
+from fleet.records.errors import ExitCode, FleetError
 from fleet.workflow.definition import Definition
 from fleet.workflow.errors import WorkflowConfigurationError
 
@@ -18,7 +18,7 @@ _WRITERS = {".html": page.html, ".mmd": mermaid.mermaid}
 class UnknownDrawing(FleetError):
     """Raised when a drawing's file name ends in neither .html nor .mmd."""
 
-    exit_code = 2
+    exit_code = ExitCode.REFUSED
 
     def __init__(self, path: Path) -> None:
         super().__init__(

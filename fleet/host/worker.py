@@ -50,7 +50,7 @@ class Worker(faust.Worker):
             self.loop.run_until_complete(self._check())
         except FleetError as failure:
             sys.stderr.write(f"Error: {failure}\n")
-            raise SystemExit(getattr(failure, "exit_code", 1)) from None
+            raise SystemExit(failure.exit_code) from None
         _ease_garbage_collection()
         try:
             super().execute_from_commandline()
@@ -64,7 +64,7 @@ class Worker(faust.Worker):
         if not isinstance(self.crash_reason, FleetError):
             return 0
         sys.stderr.write(f"Error: {self.crash_reason}\n")
-        return int(getattr(self.crash_reason, "exit_code", 1))
+        return self.crash_reason.exit_code
 
     def on_worker_shutdown(self) -> None:
         """End in time, whatever the reason; Faust calls this before it stops anything."""

@@ -12,7 +12,7 @@ from fleet.kafka import group_members, header_names, topic_identity
 from fleet.kafka.producer_thread import ProducerThread, ThreadedProducer
 from fleet.kafka.stopping import KafkaReader, stop_reader
 from fleet.kafka.transactional_producer import TransactionalProducer
-from fleet.records.errors import FleetError
+from fleet.records.errors import ExitCode, FleetError
 
 __all__ = [
     "BATCH_BYTES",
@@ -32,8 +32,7 @@ BATCH_BYTES = 512 * 1024
 class BrokerUnreachable(FleetError):
     """Raised when no broker answers."""
 
-    #: For the command line: a code of its own, so that scripts can wait and try again.
-    exit_code = 4
+    exit_code = ExitCode.UNREACHABLE
     permanent = False
 
     def __init__(self, settings: Settings, reason: BaseException) -> None:

@@ -22,7 +22,7 @@ from fleet.config import logs
 from fleet.config.settings import Settings
 from fleet.kafka.clients import BrokerUnreachable, Clients, client_arguments, stop_reader
 from fleet.kafka.topic_settings import COMPACTED, FIXED, LEAST_TOMBSTONE_MS, kept
-from fleet.records.errors import FleetError
+from fleet.records.errors import ExitCode, FleetError
 from fleet.records.topics import Topics
 from fleet.records.topics import audit as audit_name
 
@@ -39,6 +39,8 @@ LEAST_BATCH_BYTES = 1024 * 1024
 class TopicsMissing(FleetError):
     """Raised when topics of a workflow are not on the broker."""
 
+    exit_code = ExitCode.REFUSED
+
     def __init__(self, names: Iterable[str], workflow: str) -> None:
         super().__init__(
             f"the broker has no {', '.join(sorted(names))}; "
@@ -48,6 +50,8 @@ class TopicsMissing(FleetError):
 
 class AuditMissing(FleetError):
     """Raised when there is no topic for the record that a command leaves."""
+
+    exit_code = ExitCode.REFUSED
 
     def __init__(self, name: str, settings: Settings) -> None:
         super().__init__(
@@ -68,6 +72,8 @@ class TopicNotCreated(FleetError):
 
 class TopicsMismatched(FleetError):
     """Raised when topics of a workflow cannot be used together as they are."""
+
+    exit_code = ExitCode.REFUSED
 
     def __init__(self, findings: Iterable[str]) -> None:
         super().__init__("; ".join(findings))

@@ -188,9 +188,9 @@ def test_nothing_is_created_unasked(topics: Command) -> None:
 def test_whoever_says_no_gets_nothing(topics: Command) -> None:
     """The question says how many partitions there will be, for good."""
     refused = topics.answered("n")
-    assert refused.returncode == 1
+    assert refused.returncode == 2
     assert "8 partitions, for good" in refused.stderr
-    assert "nothing was created" in refused.stderr
+    assert "nothing was changed" in refused.stderr
     assert topics.there() == {("missing", 8)}
 
 
@@ -220,6 +220,6 @@ def test_topics_that_do_not_fit_together_are_told(command: list[str], topics: Co
 
     result = topics(*command)
 
-    assert (result.exit_code, result.stdout) == (1, "")
+    assert (result.exit_code, result.stdout) == (2, "")
     assert f"3: {topics.prefix}.joke.runs; 5: {topics.prefix}.joke.JokeEvent" in result.stderr
     assert "use a new FLEET_PREFIX" in result.stderr

@@ -15,12 +15,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from fleet.dev.processes import Process
-from fleet.records.errors import FleetError
+from fleet.records.errors import ExitCode, FleetError
 
 
 class DemoRunning(FleetError):
     """Raised when another demo is at work in the same folder."""
 
+    exit_code = ExitCode.REFUSED
     permanent = False
 
     def __init__(self, folder: Path) -> None:

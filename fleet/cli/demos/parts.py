@@ -16,7 +16,7 @@ from fleet.config.settings import Settings
 from fleet.control.interruption import Interrupted
 from fleet.dev import kafka, llm, ports, processes
 from fleet.dev.kafka import Progress
-from fleet.records.errors import FleetError
+from fleet.records.errors import ExitCode, FleetError
 
 #: The parts' names, for files and for people.
 KAFKA = "Kafka"
@@ -30,6 +30,8 @@ _MODEL_STOP_SECONDS = 5.0
 
 class OtherDemo(FleetError):
     """Raised when a demo that was left running has a worker for something else."""
+
+    exit_code = ExitCode.REFUSED
 
     def __init__(self, has: str, wanted: str) -> None:
         super().__init__(

@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from string import Template
 
-from fleet.records.errors import FleetError
+from fleet.records.errors import ExitCode, FleetError
 
 _TEMPLATE = Path(__file__).with_name("package_template")
 _SUFFIX = ".template"
@@ -33,7 +33,7 @@ _NAME = re.compile(r"[a-z]([a-z0-9_]*[a-z0-9])?")
 class BadPackageName(FleetError):
     """Raised when a name cannot be that of a Python package."""
 
-    exit_code = 2
+    exit_code = ExitCode.REFUSED
 
     def __init__(self, name: str) -> None:
         near = _nearest(name)
@@ -47,7 +47,7 @@ class BadPackageName(FleetError):
 class PackageNameTaken(FleetError):
     """Raised when a name means something else already."""
 
-    exit_code = 2
+    exit_code = ExitCode.REFUSED
 
     def __init__(self, name: str, owner: str) -> None:
         super().__init__(f"the name {name} is taken: it is {owner}; choose another")
@@ -56,7 +56,7 @@ class PackageNameTaken(FleetError):
 class FolderTaken(FleetError):
     """Raised when a package would be written among other files."""
 
-    exit_code = 2
+    exit_code = ExitCode.REFUSED
 
     def __init__(self, folder: Path, evidence: str) -> None:
         super().__init__(

@@ -14,13 +14,13 @@ from rich.progress import Progress as Bars
 from fleet.cli.shared import loop, terminal
 from fleet.control.bulk import calls
 from fleet.control.bulk.calls import Batch, Progress
-from fleet.records.errors import FleetError
+from fleet.records.errors import ExitCode, FleetError
 
 
 class SomeFailed(FleetError):
     """Raised at the end of a bulk run when items have no result."""
 
-    exit_code = 3
+    exit_code = ExitCode.PARTLY_DONE
 
     def __init__(self, batch: Batch, progress: Progress) -> None:
         listed = "\n".join(f"  {reason}" for reason in progress.reasons)

@@ -6,13 +6,13 @@ from itertools import groupby
 
 from fleet.cli.shared.output import Row
 from fleet.control.lag.reader import GroupLag, PartitionLag
-from fleet.records.errors import FleetError
+from fleet.records.errors import ExitCode, FleetError
 
 
 class LagAbove(FleetError):
     """Raised when a step group is further behind than it may be."""
 
-    exit_code = 5
+    exit_code = ExitCode.ABOVE_LIMIT
 
     def __init__(self, group: GroupLag, limit_seconds: float) -> None:
         worst = max(group.partitions, key=lambda each: each.seconds)

@@ -8,13 +8,13 @@ from fleet.cli.shared import output, terminal
 from fleet.control.replay.look import Found
 from fleet.control.replay.plan import Plan
 from fleet.control.replay.sending import Progress, resume
-from fleet.records.errors import FleetError
+from fleet.records.errors import ExitCode, FleetError
 
 
 class NothingToReplay(FleetError):
     """Raised when none of the events that are meant can be replayed."""
 
-    exit_code = 2
+    exit_code = ExitCode.REFUSED
 
     def __init__(self, refused: Mapping[str, int]) -> None:
         super().__init__(f"nothing was changed. {' '.join(_left_out(refused))}")
@@ -23,7 +23,7 @@ class NothingToReplay(FleetError):
 class EventsMissing(FleetError):
     """Raised when not all events were there to be sent."""
 
-    exit_code = 3
+    exit_code = ExitCode.PARTLY_DONE
 
     def __init__(self, plan: Plan, count: int) -> None:
         super().__init__(

@@ -21,7 +21,7 @@ from fleet.control.bulk.output import Failure, Results
 from fleet.control.calls import RunFailed
 from fleet.kafka.reader import LogUnreadable
 from fleet.records import printable
-from fleet.records.errors import FleetError
+from fleet.records.errors import ExitCode, FleetError
 from fleet.records.events import Event
 from fleet.workflow.errors import (
     EndGone,
@@ -40,6 +40,8 @@ _LISTED = 20
 
 class NobodyAnswers(FleetError):
     """Raised when run after run was not taken up: no worker is there."""
+
+    exit_code = ExitCode.PARTLY_DONE
 
     def __init__(self, count: int, last: str) -> None:
         super().__init__(

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from fleet.records import limits
-from fleet.records.errors import FleetError
+from fleet.records.errors import ExitCode, FleetError
 from fleet.records.events import Event, UnencodableEvent, encoded
 from fleet.workflow import definition
 from fleet.workflow.errors import WorkflowConfigurationError
@@ -36,7 +36,7 @@ _BOM = b"\xef\xbb\xbf"
 class InputRefused(FleetError):
     """Raised when lines of the input give no start event; nothing was started."""
 
-    exit_code = 2
+    exit_code = ExitCode.REFUSED
 
     def __init__(self, path: Path, bad: list["BadLine"], more: int) -> None:
         listed = "\n".join(f"  {each}" for each in bad)

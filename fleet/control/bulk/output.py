@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 from pydantic_core import from_json, to_json, to_jsonable_python
 
 from fleet.control.bulk.input import Item
-from fleet.records.errors import FleetError
+from fleet.records.errors import ExitCode, FleetError
 
 #: How each line begins.
 _BEGIN = b'{"id": '
@@ -26,7 +26,7 @@ _BEGIN = b'{"id": '
 class OutputTaken(FleetError):
     """Raised when another command writes to the output."""
 
-    exit_code = 2
+    exit_code = ExitCode.REFUSED
 
     def __init__(self, path: Path) -> None:
         super().__init__(
@@ -37,7 +37,7 @@ class OutputTaken(FleetError):
 class OutputRefused(FleetError):
     """Raised when the output has what no bulk run has written, or cannot be written."""
 
-    exit_code = 2
+    exit_code = ExitCode.REFUSED
 
     def __init__(self, path: Path, reason: object) -> None:
         super().__init__(f"{path} cannot be the output: {reason}; use another --output")

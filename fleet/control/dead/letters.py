@@ -15,7 +15,7 @@ from fleet.control.runs.log import RUNNING, Run, RunLog
 from fleet.records import envelope as envelopes
 from fleet.records.dead_letter import HEADER, DeadLetter
 from fleet.records.envelope import BrokenEnvelope
-from fleet.records.errors import FleetError
+from fleet.records.errors import ExitCode, FleetError
 from fleet.records.lifecycle import Completed
 from fleet.records.log import Delivered
 
@@ -25,7 +25,7 @@ _DAY_SECONDS = 86_400
 class NoLetterId(FleetError):
     """Raised when a text is not the place of a dead letter."""
 
-    exit_code = 2
+    exit_code = ExitCode.REFUSED
 
     def __init__(self, text: str) -> None:
         super().__init__(

@@ -8,14 +8,14 @@ from fleet.control.dead import letters as dead_letters
 from fleet.control.dead.letters import Filter, Letter, LetterStatus
 from fleet.control.log_reader import LogReader, Offsets, Source
 from fleet.control.runs.log import RunLog
-from fleet.records.errors import FleetError
+from fleet.records.errors import ExitCode, FleetError
 from fleet.records.log import Delivered
 
 
 class NoSuchLetter(FleetError):
     """Raised when no dead letter is where one is asked for."""
 
-    exit_code = 2
+    exit_code = ExitCode.REFUSED
 
     def __init__(self, place: tuple[int, int], topic: str) -> None:
         super().__init__(

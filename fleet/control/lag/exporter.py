@@ -21,7 +21,7 @@ from fleet.control.interruption import Interruption
 from fleet.control.lag.exporter_metrics import ExporterMetrics
 from fleet.control.lag.reader import GroupLag, LagReader
 from fleet.kafka.clients import BrokerUnreachable
-from fleet.records.errors import FleetError
+from fleet.records.errors import ExitCode, FleetError
 
 #: Scrapes that come within so many seconds of each other share a look: several Prometheus servers.
 SHARED_SECONDS = 1.0
@@ -32,7 +32,7 @@ _log = logs.get_logger("exporter")
 class PortTaken(FleetError):
     """Raised when the exporter cannot listen where it is told to."""
 
-    exit_code = 2
+    exit_code = ExitCode.REFUSED
 
     def __init__(self, host: str, port: int, reason: OSError) -> None:
         super().__init__(
@@ -141,10 +141,10 @@ async def serve(
 
 @asynccontextmanager
 async def _listening(exporter: Exporter, place: Place) -> AsyncIterator[str]:
-    runner = web.AppRunner(_pages(exporter), access_log=None)
+    runner = web.AppRunner(_pages(exporter), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, place.host, place.port, shutdown_timeout=1.0)
+        site = web.TCPSite(runner, place.host, place.port)
         try:
             await site.start()
         except OSError as failure:

@@ -15,7 +15,7 @@ from fleet.control.replay.reader import TopicReader
 from fleet.control.replay.selection import Judge, Place, Refused, Spans, bounded, oldest
 from fleet.kafka.clients import BrokerUnreachable
 from fleet.records.envelope import Envelope
-from fleet.records.errors import FleetError
+from fleet.records.errors import ExitCode, FleetError
 from fleet.records.log import Delivered
 from fleet.records.partitions import partition_of
 
@@ -25,7 +25,7 @@ _BATCH = 2_000
 class NoPartition(FleetError):
     """Raised when a partition is named that the topic does not have."""
 
-    exit_code = 2
+    exit_code = ExitCode.REFUSED
 
     def __init__(self, topic: str, partition: int, count: int) -> None:
         super().__init__(

@@ -8,7 +8,7 @@ from fleet.config.settings import Settings
 from fleet.control import audit, workflows
 from fleet.control.audit import Entry
 from fleet.control.replay.selection import Filter, Judge
-from fleet.records.errors import FleetError
+from fleet.records.errors import ExitCode, FleetError
 from fleet.records.events import Event, type_name
 from fleet.records.topics import Topics
 from fleet.workflow import definition
@@ -24,7 +24,7 @@ RESUMED = "replay resume"
 class NoEvent(FleetError):
     """Raised when a name is not that of an event of a workflow."""
 
-    exit_code = 2
+    exit_code = ExitCode.REFUSED
 
     def __init__(self, name: str, known: Mapping[str, object]) -> None:
         listed = ", ".join(sorted(known))
@@ -37,7 +37,7 @@ class NoEvent(FleetError):
 class UnknownReplay(FleetError):
     """Raised when there is no replay to go on with."""
 
-    exit_code = 2
+    exit_code = ExitCode.REFUSED
 
     def __init__(self, replay_id: str, topic: str) -> None:
         super().__init__(

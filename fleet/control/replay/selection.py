@@ -16,7 +16,7 @@ from fleet.control import syntax
 from fleet.records import envelope as envelopes
 from fleet.records import paths
 from fleet.records.envelope import BrokenEnvelope, Envelope, Headers
-from fleet.records.errors import FleetError
+from fleet.records.errors import ExitCode, FleetError
 from fleet.records.events import Event, UndecodableEvent, decoded, type_name
 from fleet.records.log import Delivered
 
@@ -29,7 +29,7 @@ _OWN_HEADERS = ("fleet-", "traceparent", "tracestate")
 class UnreadableCondition(FleetError):
     """Raised when a condition on a field is not one."""
 
-    exit_code = 2
+    exit_code = ExitCode.REFUSED
 
     def __init__(self, text: str, reason: str) -> None:
         super().__init__(
@@ -41,7 +41,7 @@ class UnreadableCondition(FleetError):
 class UnreadablePlace(FleetError):
     """Raised when a text is no offset."""
 
-    exit_code = 2
+    exit_code = ExitCode.REFUSED
 
     def __init__(self, option: str, text: str) -> None:
         super().__init__(

@@ -26,7 +26,7 @@ from fleet.control.replay.selection import Judge, Refused, run_id, started_anew
 from fleet.control.step_groups import Groups
 from fleet.kafka.clients import BrokerUnreachable, Clients, client_arguments
 from fleet.records.envelope import Envelope
-from fleet.records.errors import FleetError
+from fleet.records.errors import ExitCode, FleetError
 from fleet.records.log import Delivered
 from fleet.records.partitions import partition_of
 
@@ -41,7 +41,7 @@ _TRANSACTION_MS = 10_000
 class ReplayTaken(FleetError):
     """Raised when somebody else goes on with the same replay."""
 
-    exit_code = 3
+    exit_code = ExitCode.PARTLY_DONE
 
     def __init__(self, plan: Plan) -> None:
         super().__init__(
@@ -53,7 +53,7 @@ class ReplayTaken(FleetError):
 class ReplayStopped(FleetError):
     """Raised when the broker takes no more records of a replay."""
 
-    exit_code = 4
+    exit_code = ExitCode.UNREACHABLE
     permanent = False
 
     def __init__(self, plan: Plan, reason: BaseException) -> None:
@@ -66,7 +66,7 @@ class ReplayStopped(FleetError):
 class ReplayForgotten(FleetError):
     """Raised when the broker does not know any more how far a replay was."""
 
-    exit_code = 2
+    exit_code = ExitCode.REFUSED
 
     def __init__(self, plan: Plan, group: str) -> None:
         super().__init__(

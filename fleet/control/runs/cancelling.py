@@ -19,7 +19,7 @@ from fleet.control.log_reader import LogReader, Offsets, Source
 from fleet.control.runs.log import RUNNING, Run, RunLog
 from fleet.kafka.clients import BrokerUnreachable, Clients
 from fleet.records.envelope import Envelope
-from fleet.records.errors import FleetError
+from fleet.records.errors import ExitCode, FleetError
 from fleet.records.lifecycle import Cancelled
 
 _BATCH = 100
@@ -30,6 +30,8 @@ _PATIENCE_SECONDS = 30.0
 
 class NotSeen(FleetError):
     """Raised when what was written does not come to be read: a transaction holds it back."""
+
+    exit_code = ExitCode.PARTLY_DONE
 
     def __init__(self, count: int) -> None:
         super().__init__(

@@ -12,7 +12,7 @@ from fleet.control.log_reader import LogReader, Offsets, Source
 from fleet.control.runs.log import Run, RunLog
 from fleet.records import envelope as envelopes
 from fleet.records.envelope import BrokenEnvelope
-from fleet.records.errors import FleetError
+from fleet.records.errors import ExitCode, FleetError
 from fleet.records.lifecycle import Completed, StepRecord
 from fleet.records.log import Delivered
 from fleet.records.partitions import partition_of
@@ -25,7 +25,7 @@ _CLOCKS_MS = 300_000
 class NoSuchRun(FleetError):
     """Raised when nothing is known of a run."""
 
-    exit_code = 2
+    exit_code = ExitCode.REFUSED
 
     def __init__(self, run_id: str, topic: str) -> None:
         super().__init__(

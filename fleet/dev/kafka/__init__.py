@@ -17,7 +17,7 @@ from fleet.dev.kafka import jars, java, logs, warmup
 from fleet.dev.kafka import node as kafka_node
 from fleet.dev.kafka.folder import Folder, State
 from fleet.dev.kafka.node import Distribution
-from fleet.records.errors import FleetError
+from fleet.records.errors import ExitCode, FleetError
 
 DEFAULT_PORT = 9092
 SCHEME = "kafka://"
@@ -29,6 +29,7 @@ Progress = Callable[[str], object]
 class PortTaken(FleetError):
     """Raised when another program listens where the broker should."""
 
+    exit_code = ExitCode.REFUSED
     permanent = False
 
     def __init__(self, port: int) -> None:
@@ -40,6 +41,8 @@ class PortTaken(FleetError):
 
 class OtherPort(FleetError):
     """Raised when the folder's broker runs already, at another port."""
+
+    exit_code = ExitCode.REFUSED
 
     def __init__(self, broker: "LocalBroker", port: int | None) -> None:
         super().__init__(
@@ -60,6 +63,8 @@ class FolderUnusable(FleetError):
 
 class BadAddress(FleetError):
     """Raised when a broker's address cannot be read."""
+
+    exit_code = ExitCode.REFUSED
 
     def __init__(self, address: str) -> None:
         super().__init__(f"{address!r} is not of the form kafka://host:port[,host:port...]")

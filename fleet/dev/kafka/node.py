@@ -16,7 +16,7 @@ from fleet.dev import processes
 from fleet.dev.kafka import java, logs, probe
 from fleet.dev.kafka.folder import Folder
 from fleet.dev.processes import Process
-from fleet.records.errors import FleetError
+from fleet.records.errors import ExitCode, FleetError
 
 #: A start takes 1 to 5 s; a machine that does other things at once takes longer.
 START_SECONDS = 90.0
@@ -48,6 +48,7 @@ class BrokerDied(FleetError):
 class BrokerSilent(FleetError):
     """Raised when a broker runs and does not answer."""
 
+    exit_code = ExitCode.UNREACHABLE
     permanent = False
 
     def __init__(self, folder: Folder, port: int, pid: int) -> None:

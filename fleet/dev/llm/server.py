@@ -26,7 +26,7 @@ from fleet.dev.llm.counts import Counts
 from fleet.dev.llm.faults import Behaviour, Fault, Script
 from fleet.dev.llm.journal import Journal
 from fleet.dev.llm.protocol import ChatRequest
-from fleet.records.errors import FleetError
+from fleet.records.errors import ExitCode, FleetError
 from fleet.records.events import problems
 
 #: It has no authentication, so it is for this machine only.
@@ -43,6 +43,8 @@ HANG_CHECK_SECONDS = 0.1
 
 class PortUnavailable(FleetError):
     """Raised when the scripted LLM cannot listen on its port."""
+
+    exit_code = ExitCode.REFUSED
 
     def __init__(self, port: int, reason: str) -> None:
         super().__init__(

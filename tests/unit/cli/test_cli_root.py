@@ -10,13 +10,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 from fleet.cli import main
-from fleet.records.errors import FleetError
+from fleet.records.errors import ExitCode, FleetError
 
 
 class Unreachable(FleetError):
     """Raised when a test wants an exit code of its own."""
 
-    exit_code = 4
+    exit_code = ExitCode.UNREACHABLE
 
 
 ENDINGS: dict[str, BaseException] = {

@@ -20,6 +20,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from fleet.cli import dev
+from fleet.cli.shared import consent
 from fleet.dev import file_lock, kafka, ports, processes
 from fleet.dev.kafka import jars, java, logs, probe, warmup
 from fleet.dev.kafka.folder import Folder, State
@@ -498,7 +499,7 @@ def test_a_purge_without_a_terminal_wants_yes(tmp_path: Path) -> None:
     """A script removes data only when it says so."""
     files = _remember(tmp_path / "own", os.getpid(), "")
     refused = _dev("down", "--purge", "--folder", files.path)
-    assert isinstance(refused.exception, dev.PurgeNotConfirmed)
+    assert isinstance(refused.exception, consent.NotConfirmed)
     assert files.data.exists()
     done = _dev("down", "--purge", "--yes", "--folder", files.path)
     assert (done.exit_code, done.stdout) == (0, "")
