@@ -5,10 +5,8 @@ Fleet's dependencies are those of this interpreter, so that nothing is downloade
 """
 
 import json
-import os
 import subprocess
 import sys
-import sysconfig
 import venv
 import zipfile
 from collections.abc import Iterator
@@ -17,6 +15,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from stranger import borrow_dependencies, variables
 
 from fleet.dev.kafka import Broker
 
@@ -36,7 +35,7 @@ class Stranger:
         self.folder = folder
         self.package = folder / "myapp"
         self._programs = folder / "venv" / "bin"
-        self._variables = _inherited() | {
+        self._variables = variables() | {
             "FLEET_BROKER": broker.address,
             "FLEET_TEST_BROKER": broker.address,
             "FLEET_PREFIX": f"own{uuid4().hex[:8]}",
@@ -87,12 +86,6 @@ class Stranger:
         return [str(program)] if program.exists() else [str(self._programs / "python"), "-m", name]
 
 
-def _inherited() -> dict[str, str]:
-    """The environment without what would tell about us, or set Fleet up."""
-    ours = ("FLEET_", "OPENAI_", "PYTEST_", "PYTHONPATH")
-    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-
-
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(CHECKOUT, tmp_path_factory.mktemp("wheel"))
@@ -107,7 +100,7 @@ def stranger(
     venv.create(folder / "venv", with_pip=True)
     stranger = Stranger(folder, kafka_broker)
     stranger("pip", "install", *OFFLINE, "--no-deps", str(wheel))
-    borrow_dependencies(stranger)
+    borrow_dependencies(folder / "venv")
     assert stranger("fleet", "init", "myapp") == "myapp\n"
     stranger("pip", "install", *OFFLINE, "-e", ".[test]")
     return stranger
@@ -118,18 +111,6 @@ def build(project: Path, folder: Path) -> Path:
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
     subprocess.run(command, cwd=project, check=True, capture_output=True)
     return next(folder.glob("*.whl"))
-
-
-def borrow_dependencies(stranger: Stranger) -> None:
-    """Let the environment see this one's packages, but none that is installed for editing.
-
-    Python reads `.pth` files, which is what such an installation is, in its own folders only.
-    """
-    paths = sysconfig.get_paths()
-    own = Path(
-        stranger("python", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip()
-    )
-    (own / "borrowed.pth").write_text(f"{paths['purelib']}\n{paths['platlib']}\n")
 
 
 def test_the_checkout_is_out_of_sight(stranger: Stranger) -> None:

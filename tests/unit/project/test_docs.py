@@ -32,7 +32,16 @@ INLINE = re.compile(r"`(fleet [a-z-][^`\n]*)`")
 BEFORE_COMMAND = re.compile(r"^(\$ )?(\w+=\S+ )*")
 README_LINES = 110
 #: The sections of docs/README.md.
-SECTIONS = ("Write", "Test", "Call", "Deploy", "Operate", "Understand", "Reference")
+SECTIONS = (
+    "Tutorial",
+    "Write",
+    "Test",
+    "Call",
+    "Deploy",
+    "Operate",
+    "Understand",
+    "Reference",
+)
 #: Folders of people and of the machines that the project was made on, and package mirrors.
 MACHINE = re.compile(
     r"/(?:home|Users)/[a-z]+/|/work/(?:main|shared)\b|/tmp/w/"
@@ -194,10 +203,15 @@ def test_a_command_that_is_not_there_would_be_noticed(parse: Any, command: str) 
 # -- code -----------------------------------------------------------------------------------------
 
 
+#: Pages that other tests run as a whole, where a block may need what an earlier one made.
+RUN_AS_A_WHOLE = {"testing.md", "tutorial.md", "workflows.md"}
+
+
 def python_blocks() -> list[Any]:
     return [
         pytest.param(block, id=f"{name(page)}, {number}")
         for page in PAGES
+        if page.name not in RUN_AS_A_WHOLE
         for number, (language, block) in enumerate(BLOCK.findall(page.read_text()), 1)
         if language == "python"
     ]
