@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from pages import Block, Terminal
+from pages import Block, Terminal, is_part
 
 
 class Follower:
@@ -25,7 +25,7 @@ class Follower:
             case {"file": name}, _:
                 self.file(name).write_text(block.text)
             case {"excerpt": name}, _:
-                assert block.text in self.file(name).read_text(), f"line {block.line}"
+                assert is_part(block.text, self.file(name).read_text()), f"line {block.line}"
             case {"needs": program}, _ if not shutil.which(program):
                 self._last = ""
             case comment, "sh":

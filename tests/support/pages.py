@@ -73,6 +73,12 @@ def is_shown(expected: str, output: str) -> bool:
     return re.fullmatch(pattern, "".join(f"{line}\n" for line in _lines(output))) is not None
 
 
+def is_part(excerpt: str, whole: str) -> bool:
+    """Tell whether the lines of *excerpt* follow each other in *whole*, indented or not."""
+    part, lines = ([line for line in _lines(text) if line] for text in (excerpt, whole))
+    return any(lines[start : start + len(part)] == part for start in range(len(lines)))
+
+
 def _lines(text: str) -> list[str]:
     return [" ".join(line.split()) for line in text.strip().splitlines()]
 

@@ -38,6 +38,14 @@ def test_an_output_may_not_differ_in_anything_else(expected: str, output: str) -
     assert not pages.is_shown(expected, output)
 
 
+def test_an_excerpt_may_be_indented_otherwise() -> None:
+    """But it has every line of its part, in order."""
+    whole = "class A:\n    x = 1\n\n    y = 2\n    z = 3\n"
+    assert pages.is_part("x = 1\ny = 2\n", whole)
+    assert not pages.is_part("x = 1\nz = 3\n", whole)
+    assert not pages.is_part("y = 2\nx = 1\n", whole)
+
+
 def test_a_block_has_the_comment_above_it(tmp_path: Path) -> None:
     """And the line it begins in, for messages."""
     page = tmp_path / "page.md"
