@@ -16,7 +16,7 @@ from fleet.control.dead import topic
 from fleet.control.dead.letters import Filter
 from fleet.control.dead.redrive import Order
 from fleet.control.dead.topic import Found
-from fleet.control.log_reader import Source
+from fleet.control.source import Source
 
 
 def _filters(*cause: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -12,7 +12,7 @@ from fleet.control.dead import redrive
 from fleet.control.dead.letters import Filter
 from fleet.control.dead.redrive import Order, Progress
 from fleet.control.dead.topic import Found
-from fleet.control.log_reader import Source
+from fleet.control.source import Source
 from fleet.records import printable
 from fleet.records.errors import ExitCode, FleetError
 

@@ -15,7 +15,6 @@ from fleet.cli.views import replay as replay_shown
 from fleet.config import settings as configuration
 from fleet.config.settings import Settings
 from fleet.control import audit, times
-from fleet.control.log_reader import Source
 from fleet.control.replay import look
 from fleet.control.replay import plan as replay_plan
 from fleet.control.replay import sending as replay_sending
@@ -23,6 +22,7 @@ from fleet.control.replay.look import Bounds, Found
 from fleet.control.replay.plan import Plan, Target
 from fleet.control.replay.selection import Filter, place
 from fleet.control.replay.sending import Progress, Sending
+from fleet.control.source import Source
 from fleet.kafka import provision
 from fleet.records.errors import ExitCode, FleetError
 from fleet.records.events import type_name

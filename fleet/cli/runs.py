@@ -11,10 +11,11 @@ from fleet.cli.views import bars
 from fleet.cli.views import run as run_shown
 from fleet.config import settings as configuration
 from fleet.control import audit, times, workflows
-from fleet.control.log_reader import Offsets, Source
 from fleet.control.runs import cancelling, topic
 from fleet.control.runs.cancelling import Progress, Selection
 from fleet.control.runs.log import OUTCOMES, Run, RunLog
+from fleet.control.source import Source
+from fleet.kafka.topic_reader import Positions
 from fleet.records import printable
 from fleet.records.errors import ExitCode, FleetError
 
@@ -170,7 +171,7 @@ async def _cancel(
     source: Source,
     selection: Selection,
     reason: str,
-    known: tuple[RunLog, Offsets],
+    known: tuple[RunLog, Positions],
     progress: Progress,
 ) -> None:
     ids = [run.id for run in selection.open]

@@ -18,9 +18,8 @@ from aiokafka.errors import KafkaError
 from pydantic_core import to_jsonable_python
 
 from fleet.config.settings import Settings
-from fleet.control import log_reader, times
-from fleet.control.log_reader import LogReader
-from fleet.kafka import provision
+from fleet.control import times
+from fleet.kafka import provision, topic_reader
 from fleet.kafka.clients import BrokerUnreachable, Clients
 from fleet.records.errors import FleetError
 from fleet.records.log import Delivered
@@ -122,6 +121,6 @@ async def entries(settings: Settings, since: datetime | None = None) -> list[Ent
             found.append(entry)
 
     since_ms = times.milliseconds(since) if since else None
-    async with LogReader(settings) as reader:
-        await reader.read(log_reader.partitions(topic, count), take, since_ms=since_ms)
+    async with topic_reader.connected(settings) as reader:
+        await reader.take_all(topic_reader.partitions(topic, count), take, since_ms)
     return sorted(found, key=lambda each: each.at)

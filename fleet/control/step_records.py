@@ -1,25 +1,22 @@
-"""
-What the steps of one run did, as it happens: its partition of some topics, read from now on.
-
-In no consumer group and read_committed, so it disturbs nobody and sees nothing twice.
-"""
+"""What the steps of one run do, as it happens: its partition of some topics, from now on."""
 
 import asyncio
 from collections.abc import Callable, Iterable
+from typing import Self
 
-from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
 
 from fleet.config.settings import Settings
-from fleet.control.reader import Reader
+from fleet.kafka import topic_reader
+from fleet.kafka.clients import BrokerUnreachable, Clients
 from fleet.kafka.records import delivered
+from fleet.kafka.topic_reader import Positions, TopicReader
 from fleet.records.log import Delivered
 from fleet.records.partitions import partition_of
 
-_POLL_MS = 50
 
-
-class Follower(Reader):
-    """Reads a run's records; what is appended after `async with` has begun is not missed.
+class Follower:
+    """Reads the records of one run, and misses nothing that is appended once it is entered.
 
     Entering it raises BrokerUnreachable.
     """
@@ -27,26 +24,36 @@ class Follower(Reader):
     def __init__(
         self, settings: Settings, topics: Iterable[str], run_id: str, partitions: int
     ) -> None:
-        super().__init__(settings, fetch_max_wait_ms=_POLL_MS)
-        partition = partition_of(run_id, partitions)
+        self._settings = settings
         self._key = run_id.encode()
-        self._tps = [TopicPartition(topic, partition) for topic in topics]
+        number = partition_of(run_id, partitions)
+        self._tps = [tp for topic in topics for tp in topic_reader.partitions(topic, [number])]
+        self._reader = TopicReader(Clients(settings))
+        self._positions: Positions = {}
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._reader.start()
+            self._positions = await self._reader.ends(self._tps)
+        except (KafkaError, OSError) as failure:
+            await self._reader.stop()
+            raise BrokerUnreachable(self._settings, failure) from None
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._reader.stop()
 
     async def follow(self, take: Callable[[Delivered], object], over: asyncio.Event) -> None:
-        """Hand on each record of the run until *over* is set and all there is was read."""
-        while not (over.is_set() and await self._is_at_end()):
-            found = await self._consumer.getmany(timeout_ms=_POLL_MS)
+        """Hand on each record of the run until *over* is set and everything was read."""
+        async for found in self._reader.follow(self._positions):
             for records in found.values():
                 for record in records:
                     if record.key == self._key:
                         take(delivered(record))
-
-    async def _begin(self) -> None:
-        await super()._begin()
-        self._consumer.assign(self._tps)
-        for tp, end in (await self._consumer.end_offsets(self._tps)).items():
-            self._consumer.seek(tp, end)
+            if over.is_set() and await self._is_at_end():
+                return
 
     async def _is_at_end(self) -> bool:
-        ends = await self._consumer.end_offsets(self._tps)
-        return all([await self._consumer.position(tp) >= end for tp, end in ends.items()])
+        ends = await self._reader.ends(self._tps)
+        consumer = self._reader.consumer
+        return all([await consumer.position(tp) >= end for tp, end in ends.items()])

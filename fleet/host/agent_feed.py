@@ -11,15 +11,17 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from faust.types import TP
 
 from fleet.config import logs
 from fleet.config.settings import Settings
 from fleet.engine.offsets import OffsetTracker
-from fleet.kafka.clients import Clients, stop_reader
+from fleet.kafka.clients import Clients
+from fleet.kafka.topic_reader import TopicReader
 
-_POLL_MS = 200
+#: How long the broker waits for records before it answers: agents read beside the tasks.
+_FETCH_WAIT_MS = 200
 _BATCH_RECORDS = 500
 
 _log = logs.get_logger("agent_feed")
@@ -78,25 +80,11 @@ class AgentFeed:
         return None if tracker is None else tracker.lowest
 
     async def _read(self, settings: Settings, tps: list[TP]) -> None:
-        reader = Clients(settings).reader(fetch_max_wait_ms=_POLL_MS)
-        try:
-            await reader.start()
-            await self._seek(reader, tps)
-            while True:
-                found = await reader.getmany(timeout_ms=_POLL_MS, max_records=_BATCH_RECORDS)
+        async with TopicReader(Clients(settings), fetch_max_wait_ms=_FETCH_WAIT_MS) as reader:
+            positions = {TopicPartition(*tp): self._trackers[tp].next for tp in tps}
+            async for found in reader.follow(positions, _BATCH_RECORDS):
                 for tp, records in found.items():
                     await self._hand_all(TP(*tp), records)
-        finally:
-            await stop_reader(reader)
-
-    async def _seek(self, reader: AIOKafkaConsumer, tps: list[TP]) -> None:
-        reader.assign([TopicPartition(*tp) for tp in tps])
-        for tp in tps:
-            offset = self._trackers[tp].next
-            if offset:
-                reader.seek(TopicPartition(*tp), offset)
-            else:
-                await reader.seek_to_beginning(TopicPartition(*tp))
 
     async def _hand_all(self, tp: TP, records: list[Any]) -> None:
         tracker = self._trackers[tp]

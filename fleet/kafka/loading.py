@@ -12,12 +12,12 @@ from aiokafka import TopicPartition
 
 from fleet.config import logs
 from fleet.engine.ports import LocalStore
-from fleet.kafka.clients import Clients, stop_reader
+from fleet.kafka.clients import Clients
 from fleet.kafka.records import delivered
+from fleet.kafka.topic_reader import TopicReader
 from fleet.records.log import Delivered
 
 _log = logs.get_logger("loading")
-_POLL_MS = 200
 #: Other requests of a client wait behind its fetch, and a topic that it does not know yet is asked
 #: for again so often. With aiokafka's own values each load took 0.8 seconds longer.
 _FETCH_WAIT_MS = 20
@@ -43,20 +43,16 @@ class KafkaLoader:
         self.remaining = 0
         #: What is being read, and the offset that it has reached.
         self.place: tuple[str, int] = "", 0
-        self._consumer = clients.reader(
-            fetch_max_wait_ms=_FETCH_WAIT_MS, retry_backoff_ms=_RETRY_MS
+        self._reader = TopicReader(
+            clients, fetch_max_wait_ms=_FETCH_WAIT_MS, retry_backoff_ms=_RETRY_MS
         )
 
     async def __aenter__(self) -> Self:
-        try:
-            await self._consumer.start()
-        except BaseException:
-            await stop_reader(self._consumer)
-            raise
+        await self._reader.__aenter__()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await stop_reader(self._consumer)
+        await self._reader.stop()
 
     async def load_state(
         self, topic: str, store: LocalStore, ask_time: Callable[[], Awaitable[int]]
@@ -101,57 +97,49 @@ class KafkaLoader:
 
     async def ends(self, topics: Iterable[str]) -> dict[str, int]:
         """Return the last stable offset of each topic's partition."""
-        tps = [TopicPartition(topic, self._partition) for topic in topics]
-        return {tp.topic: end for tp, end in (await self._consumer.end_offsets(tps)).items()}
+        found = await self._reader.ends(self._tps(topics))
+        return {tp.topic: end for tp, end in found.items()}
 
     async def begins(self, topics: Iterable[str]) -> dict[str, int]:
         """Return the first offset of each topic's partition: what is below it is gone."""
-        tps = [TopicPartition(topic, self._partition) for topic in topics]
-        found = await self._consumer.beginning_offsets(tps)
+        found = await self._reader.begins(self._tps(topics))
         return {tp.topic: begin for tp, begin in found.items()}
 
     async def log_ids(self, topics: Iterable[str]) -> Mapping[str, str]:
         """Return the id of each topic that is there, empty where the broker tells none."""
-        return await self._clients.log_ids(self._consumer, topics)
+        return await self._clients.log_ids(self._reader.consumer, topics)
 
     async def first(self, offsets: Mapping[str, int]) -> dict[str, Delivered]:
         """Return the first record of each topic from an offset on, of those that are there now."""
-        tps = {TopicPartition(topic, self._partition): at for topic, at in offsets.items()}
-        self._consumer.assign(list(tps))
-        for tp, at in tps.items():
-            self._consumer.seek(tp, at)
-        ends, found = await self.ends(offsets), {}
-        while wanted := [tp for tp in tps if await self._consumer.position(tp) < ends[tp.topic]]:
-            several = await self._consumer.getmany(*wanted, timeout_ms=_POLL_MS, max_records=1)
-            for tp, records in several.items():
-                found[tp.topic] = delivered(records[0])
-                ends[tp.topic] = 0
+        ends = await self._reader.ends(self._tps(offsets))
+        spans = {tp: (offsets[tp.topic], end) for tp, end in ends.items()}
+        reading = self._reader.read(spans, max_records=1, stalled_seconds=None)
+        found = {}
+        async for batch in reading:
+            for record in batch.delivered():
+                found[record.topic] = record
+                reading.drop(TopicPartition(record.topic, self._partition))
         return found
 
+    def _tps(self, topics: Iterable[str]) -> list[TopicPartition]:
+        return [TopicPartition(topic, self._partition) for topic in topics]
+
     async def _end(self, tp: TopicPartition) -> int:
-        end: int = (await self._consumer.end_offsets([tp]))[tp]
-        return end
+        return (await self._reader.ends([tp]))[tp]
 
     async def _read(
         self, tp: TopicPartition, start: int, end: int, take: Callable[[list[Any]], None]
     ) -> None:
         self.remaining, self.place = max(0, end - start), (tp.topic, start)
-        if start >= end:
-            return
-        self._consumer.assign([tp])
-        if start:
-            self._consumer.seek(tp, start)
-        else:
-            await self._consumer.seek_to_beginning(tp)
-        # The position passes transaction markers, which are never handed out as records.
-        while (position := await self._consumer.position(tp)) < end:
+        # The worker itself looks whether loads move: see `fleet.host.progress`.
+        reading = self._reader.read(
+            {tp: (start, end)}, max_records=_BATCH_RECORDS, stalled_seconds=None
+        )
+        async for batch in reading:
+            if batch.records.get(tp):
+                take(batch.records[tp])
+            position = batch.positions.get(tp, end - self.remaining)
             self.remaining, self.place = end - position, (tp.topic, position)
-            found = await self._consumer.getmany(
-                tp, timeout_ms=_POLL_MS, max_records=_BATCH_RECORDS
-            )
-            if found:
-                take(found[tp])
-        self.remaining, self.place = 0, (tp.topic, end)
 
 
 def _outdated(store: LocalStore, now_ms: int) -> str:

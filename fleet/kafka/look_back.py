@@ -9,18 +9,15 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 from aiokafka import TopicPartition
 
 from fleet.config import logs
-from fleet.kafka.clients import Clients, stop_reader
-from fleet.kafka.records import delivered
-from fleet.kafka.stall_watch import ConsumerStalled
+from fleet.kafka.clients import Clients
+from fleet.kafka.topic_reader import TopicReader
 from fleet.records.log import Delivered
 
 _log = logs.get_logger("caller")
-_POLL_MS = 100
 _FETCH_WAIT_MS = 20
 #: Between two attempts, in seconds.
 RETRY_SECONDS = 0.2
@@ -88,38 +85,25 @@ class LookBack:
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _read_connected(self) -> None:
-        consumer = self._clients.reader(fetch_max_wait_ms=_FETCH_WAIT_MS)
-        try:
-            await consumer.start()
+        async with TopicReader(self._clients, fetch_max_wait_ms=_FETCH_WAIT_MS) as reader:
             while self._wanted:
                 # Those whose caller has given up are cancelled.
                 self._wanted = {part: None for part in self._wanted if not part.answer.done()}
                 for several in _together(self._wanted):
-                    await self._read(consumer, several)
-        finally:
-            await stop_reader(consumer)
+                    await self._read(reader, several)
 
-    async def _read(self, consumer: Any, several: list[_Part]) -> None:
+    async def _read(self, reader: TopicReader, several: list[_Part]) -> None:
         """Read one stretch and answer all that want something of it."""
         by_key = defaultdict[bytes, list[_Part]](list)
         for part in several:
             part.found.clear()
             by_key[part.key].append(part)
         tp = TopicPartition(self._topic, several[0].partition)
-        consumer.assign([tp])
-        consumer.seek(tp, several[0].first)
-        end = max(part.end for part in several)
-        # The position passes transaction markers, which are never handed out as records.
-        moved, loop = (several[0].first, 0.0), asyncio.get_running_loop()
-        while (position := await consumer.position(tp)) < end:
-            if position != moved[0] or not moved[1]:
-                moved = position, loop.time()
-            elif loop.time() - moved[1] > _STALLED_SECONDS:
-                raise ConsumerStalled
-            found = await consumer.getmany(tp, timeout_ms=_POLL_MS)
-            for record in found.get(tp, ()):
-                for part in by_key.get(record.key, ()):
-                    part.take(delivered(record))
+        span = several[0].first, max(part.end for part in several)
+        async for batch in reader.read({tp: span}, stalled_seconds=_STALLED_SECONDS):
+            for record in batch.delivered():
+                for part in by_key.get(record.key or b"", ()):
+                    part.take(record)
         for part in several:
             del self._wanted[part]
             if not part.answer.done():

@@ -12,7 +12,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from aiokafka import TopicPartition
 from aiokafka.errors import (
@@ -26,10 +26,10 @@ from aiokafka.errors import (
 from fleet.config import logs
 from fleet.config.settings import Settings
 from fleet.kafka.caller_topics import CallerTopics
-from fleet.kafka.clients import BrokerUnreachable, Clients, stop_reader
+from fleet.kafka.clients import BrokerUnreachable, Clients
 from fleet.kafka.look_back import LookBack
 from fleet.kafka.records import delivered
-from fleet.kafka.stall_watch import WATCH_SECONDS, ConsumerStalled, StallWatch
+from fleet.kafka.topic_reader import ConsumerStalled, StallWatch, TopicReader
 from fleet.kafka.writer import Writer
 from fleet.records.log import Delivered, Outgoing
 from fleet.records.partitions import partition_of
@@ -37,13 +37,14 @@ from fleet.records.topics import Topics
 from fleet.workflow.errors import WorkflowRuntimeError
 
 _log = logs.get_logger("caller")
-_POLL_MS = 100
 #: As for the workers: a fetch in flight keeps newly followed partitions waiting, in milliseconds.
 _FETCH_WAIT_MS = 20
 #: How long a partition without open runs is followed on, in seconds.
 _IDLE_SECONDS = 30.0
 #: How often ends of `stream` are asked for that nobody waits for, in seconds.
 _ASK_SECONDS = 0.1
+#: How often the logs' ends are asked for, in seconds; see `StallWatch`.
+WATCH_SECONDS = 5.0
 #: Between two attempts after an error of Kafka, in seconds.
 RETRY_SECONDS = 0.2
 #: How long the broker may take to tell the ids of topics, in seconds.
@@ -114,7 +115,8 @@ class KafkaLink:
         self._writer = Writer(self._clients)
         self._known_topics = CallerTopics([topics.runs, topics.stream, topics.inbox])
         self._past = LookBack(self._clients, topics.runs)
-        self._consumer: Any = None
+        #: Made when the link starts, and when it connects again.
+        self._reader: TopicReader
         #: How many open runs each followed partition has.
         self._open: Counter[int] = Counter()
         self._followed: set[int] = set()
@@ -144,10 +146,10 @@ class KafkaLink:
 
     async def start(self, reader: Reader) -> None:
         """Connect, and hand records to *reader*; raises BrokerUnreachable."""
-        self._consumer = self._reader()
+        self._reader = self._new_reader()
         try:
             await self._writer.start()
-            await self._consumer.start()
+            await self._reader.start()
         except (KafkaError, OSError) as failure:
             await self.stop()
             raise BrokerUnreachable(self._settings, failure) from None
@@ -162,7 +164,7 @@ class KafkaLink:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._past.stop()
         await self._writer.stop()
-        await stop_reader(self._consumer)
+        await self._reader.stop()
         if self._stopping:
             await asyncio.wait(self._stopping, timeout=_STOP_SECONDS)
 
@@ -219,7 +221,7 @@ class KafkaLink:
 
     async def workers(self, group: str) -> int:
         """Return how many workers the step group has; raises KafkaError."""
-        return await self._clients.members(self._consumer, group)
+        return await self._clients.members(self._reader.consumer, group)
 
     # -- reading ----------------------------------------------------------------------------------
 
@@ -240,7 +242,7 @@ class KafkaLink:
         if self._stalled:
             self._stalled = False
             raise ConsumerStalled
-        found: dict[Any, list[Any]] = await self._consumer.getmany(timeout_ms=_POLL_MS)
+        found = await self._reader.poll()
         # From here on nothing is awaited: what the client has handed out is taken.
         # The stream first: what a step showed is there before its result is.
         for tp in sorted(found, key=lambda tp: tp.topic != self._topics.stream):
@@ -255,7 +257,7 @@ class KafkaLink:
         """End the wait for all runs when a topic is another one than it was."""
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                found = await self._clients.log_ids(self._consumer, self._known_topics.names)
+                found = await self._clients.log_ids(self._reader.consumer, self._known_topics.names)
         except (KafkaError, OSError, TimeoutError):
             return
         problem = self._known_topics.compare(found)
@@ -272,7 +274,7 @@ class KafkaLink:
                 continue
             # While the broker is away nobody gets anything.
             with contextlib.suppress(KafkaError, OSError):
-                consumer = self._consumer
+                consumer = self._reader.consumer
                 ends = await consumer.end_offsets(list(self._positions))
                 # The client's positions: they pass what is never handed out as a record.
                 positions = {tp: await consumer.position(tp) for tp in list(self._positions)}
@@ -292,24 +294,24 @@ class KafkaLink:
     async def _reconnect(self) -> None:
         """Read on from the same positions with a new consumer."""
         async with self._following:
-            self._stop_soon(self._consumer)
+            self._stop_soon(self._reader)
             while True:
-                self._consumer = self._reader()
+                self._reader = self._new_reader()
                 try:
-                    await self._consumer.start()
+                    await self._reader.start()
                 except (KafkaError, OSError) as failure:
                     _log.warning("caller_not_connected", error=repr(failure))
-                    self._stop_soon(self._consumer)
+                    self._stop_soon(self._reader)
                     await asyncio.sleep(RETRY_SECONDS)
                 else:
                     self._place()
                     return
 
-    def _reader(self) -> Any:
-        return self._clients.reader(fetch_max_wait_ms=_FETCH_WAIT_MS)
+    def _new_reader(self) -> TopicReader:
+        return TopicReader(self._clients, fetch_max_wait_ms=_FETCH_WAIT_MS)
 
-    def _stop_soon(self, consumer: Any) -> None:
-        task = asyncio.get_running_loop().create_task(stop_reader(consumer))
+    def _stop_soon(self, reader: TopicReader) -> None:
+        task = asyncio.get_running_loop().create_task(reader.stop())
         self._stopping.add(task)
         task.add_done_callback(self._stopping.discard)
 
@@ -328,7 +330,7 @@ class KafkaLink:
     async def _ask(self) -> None:
         asked, self._to_ask = self._to_ask, {}
         try:
-            ends = await self._consumer.end_offsets([self._stream(each) for each in asked])
+            ends = await self._reader.ends([self._stream(each) for each in asked])
         except Exception as failure:  # noqa: BLE001 - asked again for as long as somebody waits
             _log.warning("stream_end_not_known", error=repr(failure))
             self._ask_again(asked)
@@ -362,7 +364,7 @@ class KafkaLink:
             return True
         # The client's position passes what is never handed out as a record; all else was taken.
         with contextlib.suppress(KafkaError):
-            position: int = await self._consumer.position(tp)
+            position: int = await self._reader.consumer.position(tp)
             return position >= end.offset
         return False
 
@@ -396,7 +398,7 @@ class KafkaLink:
     async def _follow_wanted(self) -> None:
         """Follow what is wanted, from its end."""
         new = self._wanted - self._followed
-        ends = await self._consumer.end_offsets(self._tps(new)) if new else {}
+        ends = await self._reader.ends(self._tps(new))
         # Only now, and nothing is awaited until all are sought: reading went on meanwhile.
         for partition in new:
             self._began[partition] = ends[self._runs(partition)]
@@ -408,9 +410,7 @@ class KafkaLink:
 
     def _place(self) -> None:
         """Read exactly what is followed, each partition from where it is."""
-        self._consumer.assign(list(self._positions))
-        for tp, offset in self._positions.items():
-            self._consumer.seek(tp, offset)
+        self._reader.place(self._positions)
         if self._positions:
             self._follows_some.set()
         else:

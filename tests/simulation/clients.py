@@ -58,10 +58,8 @@ class Reader:
             raise IllegalStateError
         self._positions[TP(*tp)] = offset
 
-    async def seek_to_beginning(self, tp: tuple[str, int]) -> None:
-        """Read on from the beginning."""
-        await asyncio.sleep(0)
-        self.seek(tp, 0)
+    def pause(self, tp: tuple[str, int]) -> None:
+        """Fetch no more of a partition; it is not polled any more either."""
 
     async def position(self, tp: tuple[str, int]) -> int:
         """Return where reading goes on."""

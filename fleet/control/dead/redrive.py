@@ -18,10 +18,12 @@ from aiokafka.errors import KafkaError
 from fleet.control.dead.letters import Ask
 from fleet.control.dead.topic import Found
 from fleet.control.interruption import Interrupted, Interruption
-from fleet.control.log_reader import LogReader, Source
 from fleet.control.pace import Pace
 from fleet.control.runs.log import RUNNING, Run, RunLog
+from fleet.control.source import Source
+from fleet.kafka import topic_reader
 from fleet.kafka.clients import BrokerUnreachable, Clients
+from fleet.kafka.topic_reader import TopicReader
 from fleet.records.envelope import Envelope
 from fleet.records.lifecycle import Completed, Resumed
 
@@ -88,7 +90,7 @@ class Redrive:
         self._order = order
         self._progress = progress
         self._log: RunLog = found.log
-        self._read_to = dict(found.read_to)
+        self._read_to = found.read_to
         #: Event id of the request of each run.
         self._requests: dict[str, str] = {}
         progress.total = len(order.asks) + len(order.following)
@@ -99,14 +101,16 @@ class Redrive:
         *producer* is started. Raises BrokerUnreachable.
         """
         interruption = Interruption()
-        async with LogReader(self._source.settings) as reader:
+        async with topic_reader.connected(self._source.settings) as reader:
             try:
                 await self._ask_all(producer, reader, interruption)
                 await self._listen(reader, interruption)
             except Interrupted as interrupted:
                 self._progress.interrupted = interrupted
 
-    async def _ask_all(self, producer: Any, reader: LogReader, interruption: Interruption) -> None:
+    async def _ask_all(
+        self, producer: Any, reader: TopicReader, interruption: Interruption
+    ) -> None:
         pace = Pace(self._order.rate, _BATCH)
         for first in range(0, len(self._order.asks), pace.batch):
             interruption.check()
@@ -139,7 +143,7 @@ class Redrive:
         )
         return sent
 
-    async def _listen(self, reader: LogReader, interruption: Interruption) -> None:
+    async def _listen(self, reader: TopicReader, interruption: Interruption) -> None:
         heard = time.monotonic()
         while not self._is_over():
             interruption.check()
@@ -162,11 +166,9 @@ class Redrive:
         answered = self._progress.answered == self._progress.total
         return not answered and silent_seconds > self._order.patience_seconds
 
-    async def _look(self, reader: LogReader) -> None:
+    async def _look(self, reader: TopicReader) -> None:
         """Read on, and count anew what is known."""
-        ends = await reader.ends(self._read_to)
-        await reader.follow(self._read_to, self._log.take, ends)
-        self._read_to = ends
+        self._read_to = await reader.take_new(self._read_to, self._log.take)
         self._count()
         self._progress.changed()
 

@@ -3,11 +3,13 @@
 import time
 from dataclasses import dataclass
 
-from fleet.control import log_reader, times
+from fleet.control import times
 from fleet.control.dead import letters as dead_letters
 from fleet.control.dead.letters import Filter, Letter, LetterStatus
-from fleet.control.log_reader import LogReader, Offsets, Source
 from fleet.control.runs.log import RunLog
+from fleet.control.source import Source
+from fleet.kafka import topic_reader
+from fleet.kafka.topic_reader import Positions
 from fleet.records.errors import ExitCode, FleetError
 from fleet.records.log import Delivered
 
@@ -31,7 +33,7 @@ class Found:
     standings: list[LetterStatus]
     log: RunLog
     #: Up to where `runs` was read.
-    read_to: Offsets
+    read_to: Positions
 
 
 async def look(source: Source, wanted: Filter) -> Found:
@@ -47,14 +49,14 @@ async def look(source: Source, wanted: Filter) -> Found:
             letters.append(letter)
 
     since_ms = times.milliseconds(wanted.since) if wanted.since else None
-    async with LogReader(source.settings) as reader:
-        tps = log_reader.partitions(source.topics.dead, count)
-        await reader.read(tps, take, since_ms=since_ms)
+    async with topic_reader.connected(source.settings) as reader:
+        tps = topic_reader.partitions(source.topics.dead, count)
+        await reader.take_all(tps, take, since_ms)
         log = RunLog(only=dead_letters.run_ids(letters))
         # A letter stands in the partition of its run.
         concerned = {each.partition for each in letters}
-        read_to = await reader.read(
-            log_reader.partitions(source.topics.runs, sorted(concerned)), log.take
+        read_to = await reader.take_all(
+            topic_reader.partitions(source.topics.runs, sorted(concerned)), log.take
         )
     every = dead_letters.standings(letters, log, time.time(), source.keep_days)
     return Found([each for each in every if wanted.takes(each.letter)], log, read_to)
@@ -66,12 +68,11 @@ async def one(source: Source, place: tuple[int, int]) -> Delivered:
     if partition >= await source.partitions():
         raise NoSuchLetter(place, source.topics.dead)
     found: list[Delivered] = []
-    [tp] = log_reader.partitions(source.topics.dead, [partition])
-    async with LogReader(source.settings) as reader:
-        ends = await reader.ends([tp])
-        begins = await reader.begins([tp])
-        if begins[tp] <= offset < ends[tp]:
-            await reader.follow({tp: offset}, found.append, {tp: offset + 1})
+    [tp] = topic_reader.partitions(source.topics.dead, [partition])
+    async with topic_reader.connected(source.settings) as reader:
+        end = (await reader.ends([tp]))[tp]
+        async for batch in reader.read({tp: (offset, min(offset + 1, end))}):
+            found += batch.delivered()
     if not found or dead_letters.parse(found[0]) is None:
         raise NoSuchLetter(place, source.topics.dead)
     return found[0]

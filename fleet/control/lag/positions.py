@@ -6,13 +6,12 @@ them while a worker runs, and stop where it was when it was killed. A state topi
 is read from its end backwards, no further than to the time from which a position could matter.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from aiokafka import TopicPartition
 
-from fleet.control.lag.log_spans import Spans
+from fleet.kafka.topic_reader import TopicReader
 from fleet.records import state
 from fleet.records.position import Position
 
@@ -47,9 +46,9 @@ class _Known:
 class Positions:
     """The position records of one step group, and what was read of them before."""
 
-    def __init__(self, state_topic: str, spans: Spans) -> None:
+    def __init__(self, state_topic: str, reader: TopicReader) -> None:
         self._topic = state_topic
-        self._spans = spans
+        self._reader = reader
         self._known: dict[TopicPartition, _Known] = {}
 
     def known(self, tp: TopicPartition) -> Position | None:
@@ -63,10 +62,12 @@ class Positions:
         while running := [each for each in searches if each.is_running]:
             for each in running:
                 each.step()
-            wanted = [each for each in running if each.low < each.high]
-            await self._spans.read(
-                {each.tp: (each.low, each.high) for each in wanted}, _take(wanted)
-            )
+            by_tp = {each.tp: each for each in running}
+            spans = {tp: (search.low, search.high) for tp, search in by_tp.items()}
+            async for batch in self._reader.read(spans):
+                for tp, records in batch.records.items():
+                    for record in records:
+                        by_tp[tp].take(record.key, record.value)
             for each in running:
                 each.end_step()
         for search in searches:
@@ -80,8 +81,8 @@ class Positions:
             times[mine] = min(times.get(mine, moment), moment - _CLOCKS_MS)
         if not times:
             return []
-        ends = await self._spans.ends(list(times))
-        floors = await self._spans.from_times(times)
+        ends = await self._reader.ends(times)
+        floors = await self._reader.from_times(times)
         return [
             _Search(
                 tp,
@@ -160,13 +161,3 @@ class _Search:
             (floor for tp, floor in self.floors.items() if tp.topic not in self.found),
             default=self.end,
         )
-
-
-def _take(searches: Iterable[_Search]) -> Callable[[TopicPartition, Any], bool]:
-    by_tp = {each.tp: each for each in searches}
-
-    def take(tp: TopicPartition, record: Any) -> bool:
-        by_tp[tp].take(record.key, record.value)
-        return True
-
-    return take

@@ -12,17 +12,17 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Self
 
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from fleet.config.settings import Settings
 from fleet.control import step_groups
-from fleet.control.lag.log_spans import Span, Spans
 from fleet.control.lag.positions import Positions, since
 from fleet.control.step_groups import Groups, Membership
-from fleet.kafka.clients import BrokerUnreachable, client_arguments
+from fleet.kafka.clients import BrokerUnreachable, Clients, client_arguments
+from fleet.kafka.topic_reader import Span, TopicReader
 from fleet.records.position import Position
 from fleet.records.topics import Topics
 
@@ -31,6 +31,11 @@ from fleet.records.topics import Topics
 EXACT_OFFSETS = 200
 #: How long one look may take, in seconds. A broker that is gone says nothing.
 LOOK_SECONDS = 8.0
+#: As `fleet.kafka.loading`: other requests of a client wait behind its fetch.
+_FETCH_WAIT_MS = 20
+_RETRY_MS = 10
+#: What is looked for is mostly one record; a partition may hold large ones.
+_FETCH_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,18 +132,18 @@ class _Inputs:
 class _GroupReader:
     """One step group, and what was found out about it in earlier looks."""
 
-    def __init__(self, names: Topics, spans: Spans) -> None:
+    def __init__(self, names: Topics, reader: TopicReader) -> None:
         self.names = names
-        self._spans = spans
-        self._positions = Positions(names.state, spans)
+        self._reader = reader
+        self._positions = Positions(names.state, reader)
         self._heads: dict[TopicPartition, _Head] = {}
         #: By partition: from where to where records were counted, and how many there were.
         self._counts: dict[TopicPartition, tuple[Span, int]] = {}
 
     async def look(self, tps: list[TopicPartition], found: Membership) -> _Inputs:
         """Find out what is not done in *tps*."""
-        begins = await self._spans.begins(tps)
-        ends = await self._spans.ends(tps)
+        begins = await self._reader.begins(tps)
+        ends = await self._reader.ends(tps)
         inputs = _Inputs(begins, ends, {tp: self._from_offset(tp, found, begins[tp]) for tp in tps})
         await self._find_heads(inputs, tps)
         behind = {
@@ -169,18 +174,24 @@ class _GroupReader:
                 inputs.heads[tp] = head
             else:
                 spans[tp] = position.lowest, end
-        heads = {tp: _Head(*span) for tp, span in spans.items()}
-        pending = {tp: frozenset(inputs.positions[tp].pending) for tp in spans}
-
-        def take(tp: TopicPartition, record: Any) -> bool:
-            if record.offset < inputs.positions[tp].next and record.offset not in pending[tp]:
-                return True
-            heads[tp] = _Head(*spans[tp], record.offset, record.timestamp)
-            return False
-
-        await self._spans.read(spans, take)
+        heads = await self._read_heads(spans, inputs.positions)
         inputs.heads |= heads
         self._heads |= heads
+
+    async def _read_heads(
+        self, spans: Mapping[TopicPartition, Span], positions: Mapping[TopicPartition, Position]
+    ) -> dict[TopicPartition, _Head]:
+        heads = {tp: _Head(*span) for tp, span in spans.items()}
+        pending = {tp: frozenset(positions[tp].pending) for tp in spans}
+        reading = self._reader.read(spans)
+        async for batch in reading:
+            for tp, records in batch.records.items():
+                for record in records:
+                    if record.offset >= positions[tp].next or record.offset in pending[tp]:
+                        heads[tp] = _Head(*spans[tp], record.offset, record.timestamp)
+                        reading.drop(tp)
+                        break
+        return heads
 
     async def _ask_state(
         self, inputs: _Inputs, behind: Mapping[TopicPartition, int]
@@ -206,12 +217,9 @@ class _GroupReader:
             else:
                 spans[tp] = span
         counts = dict.fromkeys(spans, 0)
-
-        def take(tp: TopicPartition, _: Any) -> bool:
-            counts[tp] += 1
-            return True
-
-        await self._spans.read(spans, take)
+        async for batch in self._reader.read(spans):
+            for tp, records in batch.records.items():
+                counts[tp] += len(records)
         inputs.counts |= counts
         self._counts |= {tp: (span, counts[tp]) for tp, span in spans.items()}
 
@@ -228,14 +236,19 @@ class LagReader:
         arguments = client_arguments(settings)
         # The admin client does not know every value that stands for "without".
         self._groups = Groups({key: each for key, each in arguments.items() if each is not None})
-        self._spans = Spans(settings)
+        self._reader = TopicReader(
+            Clients(settings),
+            fetch_max_wait_ms=_FETCH_WAIT_MS,
+            retry_backoff_ms=_RETRY_MS,
+            max_partition_fetch_bytes=_FETCH_BYTES,
+        )
         self._readers: dict[str, _GroupReader] = {}
 
     async def __aenter__(self) -> Self:
         try:
             async with asyncio.timeout(LOOK_SECONDS):
                 await self._groups.start()
-                await self._spans.start()
+                await self._reader.start()
         except (KafkaError, OSError, TimeoutError) as failure:
             await self.close()
             raise self._unreachable(failure) from None
@@ -247,7 +260,7 @@ class LagReader:
     async def close(self) -> None:
         """Disconnect."""
         await self._groups.close()
-        await self._spans.close()
+        await self._reader.stop()
 
     async def look(self, workflow: str | None = None) -> list[GroupLag]:
         """Return every step group of the prefix, or of one workflow of it.
@@ -291,7 +304,7 @@ class LagReader:
     async def _group(self, names: Topics, found: Membership, tps: list[TopicPartition]) -> GroupLag:
         reader = self._readers.get(names.engine_id)
         if reader is None:
-            reader = self._readers[names.engine_id] = _GroupReader(names, self._spans)
+            reader = self._readers[names.engine_id] = _GroupReader(names, self._reader)
         inputs = await reader.look(tps, found)
         now_ms = self._now_ms(inputs)
         return GroupLag(

@@ -5,15 +5,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from aiokafka.errors import KafkaError
+from aiokafka import TopicPartition
 
 from fleet.config.settings import Settings
 from fleet.control import times
-from fleet.control.log_reader import Source
 from fleet.control.replay.plan import Plan
-from fleet.control.replay.reader import TopicReader
 from fleet.control.replay.selection import Judge, Place, Refused, Spans, bounded, oldest
-from fleet.kafka.clients import BrokerUnreachable
+from fleet.control.source import Source
+from fleet.kafka import topic_reader
+from fleet.kafka.topic_reader import Span, TopicReader
 from fleet.records.envelope import Envelope
 from fleet.records.errors import ExitCode, FleetError
 from fleet.records.log import Delivered
@@ -103,23 +103,20 @@ async def look(
         raise NoPartition(plan.topic, min(strange), count)
     if plan.rules.run_ids:
         numbers = sorted({partition_of(each, count) for each in plan.rules.run_ids})
-    try:
-        async with TopicReader(source.settings, plan.topic) as reader:
-            spans = await _spans(reader, numbers, bounds)
-            if bounds.limit is not None:
-                spans = await _oldest(reader, spans, judge, bounds.limit)
-            found = Found(spans)
-            await _count(reader, found, judge, progress)
-            return found
-    except (KafkaError, OSError) as failure:
-        raise BrokerUnreachable(source.settings, failure) from None
+    async with topic_reader.connected(source.settings) as reader:
+        spans = await _spans(reader, topic_reader.partitions(plan.topic, numbers), bounds)
+        if bounds.limit is not None:
+            spans = await _oldest(reader, plan.topic, spans, judge, bounds.limit)
+        found = Found(spans)
+        await _count(reader, plan.topic, found, judge, progress)
+        return found
 
 
-async def _oldest(reader: TopicReader, spans: Spans, judge: Judge, limit: int) -> Spans:
+async def _oldest(reader: TopicReader, topic: str, spans: Spans, judge: Judge, limit: int) -> Spans:
     """Cut *spans* so that they hold the oldest *limit* of what is taken."""
     places: dict[int, list[tuple[int, int]]] = {each: [] for each in spans}
-    async for batch in reader.batches(spans, _BATCH):
-        for record in batch.records:
+    async for batch in reader.read(of(topic, spans), max_records=_BATCH):
+        for record in batch.delivered():
             # What comes later in a partition that has as many is not among the oldest.
             if len(places[record.partition]) < limit and isinstance(judge.judge(record), Envelope):
                 places[record.partition].append((record.appended_ms, record.offset))
@@ -127,43 +124,45 @@ async def _oldest(reader: TopicReader, spans: Spans, judge: Judge, limit: int) -
     return {each: (start, ends[each]) for each, (start, _) in spans.items() if each in ends}
 
 
-async def _spans(reader: TopicReader, numbers: list[int], bounds: Bounds) -> Spans:
-    spans = await reader.spans(numbers)
-    if bounds.since is not None:
-        starts = await reader.from_time(numbers, times.milliseconds(bounds.since))
-        spans = {each: (starts.get(each, end), end) for each, (_, end) in spans.items()}
+async def _spans(reader: TopicReader, tps: list[TopicPartition], bounds: Bounds) -> Spans:
+    since_ms = times.milliseconds(bounds.since) if bounds.since is not None else None
+    spans = await reader.spans(tps, since_ms)
     if bounds.until is not None:
-        ends = await reader.from_time(numbers, times.milliseconds(bounds.until))
+        ends = await reader.from_times(dict.fromkeys(tps, times.milliseconds(bounds.until)))
         # What was appended since the ends were noted stays outside.
-        spans = {
-            each: (start, min(end, ends.get(each, end))) for each, (start, end) in spans.items()
-        }
-    return bounded(spans, bounds.first, bounds.last)
+        spans = {tp: (start, min(end, ends.get(tp, end))) for tp, (start, end) in spans.items()}
+    return bounded({tp.partition: span for tp, span in spans.items()}, bounds.first, bounds.last)
 
 
 async def _count(
-    reader: TopicReader, found: Found, judge: Judge, progress: Callable[[int, int], object]
+    reader: TopicReader,
+    topic: str,
+    found: Found,
+    judge: Judge,
+    progress: Callable[[int, int], object],
 ) -> None:
     total = sum(max(0, end - start) for start, end in found.spans.values())
-    positions = {each: start for each, (start, _) in found.spans.items()}
-    async for batch in reader.batches(found.spans, _BATCH):
-        for record in batch.records:
+    done = dict.fromkeys(found.spans, 0)
+    async for batch in reader.read(of(topic, found.spans), max_records=_BATCH):
+        for record in batch.delivered():
             found.take(record, judge)
-        positions.update(batch.positions)
-        done = sum(positions[each] - found.spans[each][0] for each in positions)
-        progress(done, total)
+        for tp, position in batch.positions.items():
+            done[tp.partition] = position - found.spans[tp.partition][0]
+        progress(sum(done.values()), total)
 
 
 async def rest(settings: Settings, plan: Plan, judge: Judge, positions: Mapping[int, int]) -> Found:
     """Count what a replay has not dealt with; raises BrokerUnreachable."""
     spans = {each: (positions[each], end) for each, (_, end) in plan.spans.items()}
     found = Found(spans)
-    try:
-        async with TopicReader(settings, plan.topic) as reader:
-            await _count(reader, found, judge, lambda _done, _total: None)
-    except (KafkaError, OSError) as failure:
-        raise BrokerUnreachable(settings, failure) from None
+    async with topic_reader.connected(settings) as reader:
+        await _count(reader, plan.topic, found, judge, lambda _done, _total: None)
     return found
+
+
+def of(topic: str, spans: Spans) -> dict[TopicPartition, Span]:
+    """Return spans of a topic's partitions, as its reader wants them."""
+    return {TopicPartition(topic, partition): span for partition, span in spans.items()}
 
 
 def is_own(source: Source, topic: str) -> bool:

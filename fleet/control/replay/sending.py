@@ -8,7 +8,6 @@ on first ends the transaction of a process that was killed, and stops one that w
 
 import asyncio
 import contextlib
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,11 +19,12 @@ from aiokafka.errors import IllegalOperation, KafkaError, ProducerFenced
 from fleet.config.settings import Settings
 from fleet.control.interruption import Interrupted, Interruption
 from fleet.control.pace import Pace
+from fleet.control.replay import look
 from fleet.control.replay.plan import Plan
-from fleet.control.replay.reader import Batch, TopicReader
 from fleet.control.replay.selection import Judge, Refused, run_id, started_anew
 from fleet.control.step_groups import Groups
 from fleet.kafka.clients import BrokerUnreachable, Clients, client_arguments
+from fleet.kafka.topic_reader import Batch, TopicReader
 from fleet.records.envelope import Envelope
 from fleet.records.errors import ExitCode, FleetError
 from fleet.records.log import Delivered
@@ -32,7 +32,7 @@ from fleet.records.partitions import partition_of
 
 _BATCH = 500
 _CLOSE_SECONDS = 5.0
-#: For how long the broker may take a batch, or give one, before it is given up.
+#: For how long the broker may take over a batch before the replay stops.
 _PATIENCE_SECONDS = 30.0
 #: For how long a replay that was killed holds back readers of the topic, unless it goes on before.
 _TRANSACTION_MS = 10_000
@@ -128,17 +128,13 @@ class Sending:
         """Send the rest; Ctrl-C ends it after the batch under way."""
         interruption = Interruption()
         pace = Pace(self._plan.rate, _BATCH)
-        heard = time.monotonic()
-        async with TopicReader(self._settings, self._plan.topic) as reader:
-            async for batch in reader.batches(self._left(), pace.batch):
+        async with TopicReader(Clients(self._settings)) as reader:
+            left = look.of(self._plan.topic, self._left())
+            async for batch in reader.read(left, max_records=pace.batch):
                 try:
                     interruption.check()
-                    heard = time.monotonic() if batch.positions else heard
-                    if time.monotonic() - heard > _PATIENCE_SECONDS:
-                        raise TimeoutError(f"nothing to read for {_PATIENCE_SECONDS:g} s")
                     await self._send(batch)
                     await pace.wait(self._progress.sent_here, interruption)
-                    heard = time.monotonic() if batch.positions else heard
                     if self._left():
                         interruption.check()
                 except Interrupted as interrupted:
@@ -153,13 +149,14 @@ class Sending:
     async def _send(self, batch: Batch) -> None:
         if not batch.positions:
             return
-        verdicts = [(record, self._judge.judge(record)) for record in batch.records]
+        verdicts = [(record, self._judge.judge(record)) for record in batch.delivered()]
         taken = [
             (record, verdict)
             for record, verdict in verdicts
             if verdict is not None and not isinstance(verdict, Refused)
         ]
-        await self._commit(taken, batch.positions)
+        positions = {tp.partition: position for tp, position in batch.positions.items()}
+        await self._commit(taken, positions)
         self._progress.sent_here += len(taken)
         self._progress.changed()
 

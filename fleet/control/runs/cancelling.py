@@ -15,9 +15,11 @@ from typing import Any
 from aiokafka.errors import KafkaError
 
 from fleet.control.interruption import Interrupted, Interruption
-from fleet.control.log_reader import LogReader, Offsets, Source
 from fleet.control.runs.log import RUNNING, Run, RunLog
+from fleet.control.source import Source
+from fleet.kafka import topic_reader
 from fleet.kafka.clients import BrokerUnreachable, Clients
+from fleet.kafka.topic_reader import Positions, TopicReader
 from fleet.records.envelope import Envelope
 from fleet.records.errors import ExitCode, FleetError
 from fleet.records.lifecycle import Cancelled
@@ -102,10 +104,10 @@ def select_open(log: RunLog, limit: int, started_before: float | None = None) ->
 class Cancelling:
     """Runs that are being cancelled."""
 
-    def __init__(self, source: Source, log: RunLog, read_to: Offsets, progress: Progress) -> None:
+    def __init__(self, source: Source, log: RunLog, read_to: Positions, progress: Progress) -> None:
         self._source = source
         self._log = log
-        self._read_to = dict(read_to)
+        self._read_to = read_to
         self._progress = progress
         #: Where our record of each run stands.
         self._offsets: dict[str, int] = {}
@@ -114,7 +116,7 @@ class Cancelling:
         """Cancel *chosen* in batches; Ctrl-C ends it after the one under way."""
         self._progress.total = len(chosen)
         interruption = Interruption()
-        async with LogReader(self._source.settings) as reader:
+        async with topic_reader.connected(self._source.settings) as reader:
             for first in range(0, len(chosen), _BATCH):
                 batch = {run: run.epoch for run in chosen[first : first + _BATCH]}
                 await self._send(producer, batch, Cancelled(reason=reason))
@@ -143,14 +145,12 @@ class Cancelling:
         )
         return sent
 
-    async def _watch(self, reader: LogReader, batch: Mapping[Run, int]) -> None:
+    async def _watch(self, reader: TopicReader, batch: Mapping[Run, int]) -> None:
         """Read until our records have been read: then it is known which of them count."""
         until = time.monotonic() + _PATIENCE_SECONDS
         left = set(batch)
         while left:
-            ends = await reader.ends(self._read_to)
-            await reader.follow(self._read_to, self._log.take, ends)
-            self._read_to = ends
+            self._read_to = await reader.take_new(self._read_to, self._log.take)
             for run in [each for each in left if self._is_read(each)]:
                 left.remove(run)
                 self._note(run, batch[run])
@@ -180,7 +180,7 @@ async def cancel(
     chosen: Sequence[Run],
     reason: str,
     *,
-    known: tuple[RunLog, Offsets],
+    known: tuple[RunLog, Positions],
     progress: Progress,
 ) -> None:
     """Cancel runs and return when what came of it is in the log.

@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
-from fleet.control import log_reader
 from fleet.control.dead import letters as dead_letters
 from fleet.control.dead.letters import Letter
-from fleet.control.log_reader import LogReader, Offsets, Source
 from fleet.control.runs.log import Run, RunLog
+from fleet.control.source import Source
+from fleet.kafka import topic_reader
+from fleet.kafka.topic_reader import Positions, TopicReader
 from fleet.records import envelope as envelopes
 from fleet.records.envelope import BrokenEnvelope
 from fleet.records.errors import ExitCode, FleetError
@@ -66,7 +67,7 @@ class RunDetails:
     values: list[Value] = field(default_factory=list)
 
 
-async def runs(source: Source, only: Iterable[str] | None = None) -> tuple[RunLog, Offsets]:
+async def runs(source: Source, only: Iterable[str] | None = None) -> tuple[RunLog, Positions]:
     """Read the runs of a workflow, or some of them; return them and up to where they were read.
 
     Raises BrokerUnreachable, TopicsMissing and TopicsMismatched.
@@ -75,9 +76,9 @@ async def runs(source: Source, only: Iterable[str] | None = None) -> tuple[RunLo
     wanted = None if only is None else list(only)
     numbers = range(count) if wanted is None else {partition_of(each, count) for each in wanted}
     log = RunLog(only=wanted)
-    async with LogReader(source.settings) as reader:
-        tps = log_reader.partitions(source.topics.runs, sorted(numbers))
-        return log, await reader.read(tps, log.take)
+    async with topic_reader.connected(source.settings) as reader:
+        tps = topic_reader.partitions(source.topics.runs, sorted(numbers))
+        return log, await reader.take_all(tps, log.take)
 
 
 async def story(source: Source, run_id: str, *, with_values: bool) -> RunDetails:
@@ -89,7 +90,7 @@ async def story(source: Source, run_id: str, *, with_values: bool) -> RunDetails
     found = RunDetails(run)
     topics, types = source.topics, sorted(definition.graph(source.workflow).accepting)
     since_ms = round(run.started_at * 1000) - _CLOCKS_MS if run.started_at else None
-    async with LogReader(source.settings) as reader:
+    async with topic_reader.connected(source.settings) as reader:
         await _read(reader, [topics.history, topics.dead], found, since_ms)
         if with_values:
             # A start event may have waited long for a worker.
@@ -101,7 +102,7 @@ async def story(source: Source, run_id: str, *, with_values: bool) -> RunDetails
 
 
 async def _read(
-    reader: LogReader, topics: Iterable[str], story: RunDetails, since_ms: int | None
+    reader: TopicReader, topics: Iterable[str], story: RunDetails, since_ms: int | None
 ) -> None:
     key = story.run.id.encode()
 
@@ -109,8 +110,8 @@ async def _read(
         if record.key == key:
             _add(story, record)
 
-    tps = [tp for topic in topics for tp in log_reader.partitions(topic, [story.run.partition])]
-    await reader.read(tps, take, since_ms=since_ms)
+    tps = [tp for topic in topics for tp in topic_reader.partitions(topic, [story.run.partition])]
+    await reader.take_all(tps, take, since_ms)
 
 
 def _add(story: RunDetails, record: Delivered) -> None:

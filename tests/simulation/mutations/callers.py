@@ -7,7 +7,7 @@ from fleet.client import shown
 from fleet.client.caller import Caller
 from fleet.client.shown import Shown
 from fleet.kafka.reader import KafkaLink
-from fleet.kafka.stall_watch import StallWatch
+from fleet.kafka.topic_reader import StallWatch
 from fleet.kafka.writer import Writer
 from fleet.records.envelope import Envelope
 from fleet.records.log import Outgoing

@@ -1,26 +1,27 @@
 """Lag seen from outside, on a log in memory: what is looked for, where, and what it comes to."""
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import log_in_memory
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberMetadata
 from click.testing import CliRunner
+from log_in_memory import FIRST_MS, Clients
 
 from fleet.cli import main
 from fleet.cli.views import lag as lag_shown
 from fleet.control import step_groups
 from fleet.control.lag import exporter_metrics, positions, reader
 from fleet.control.lag.exporter_metrics import ExporterMetrics
-from fleet.control.lag.log_spans import Span, Take
 from fleet.control.lag.positions import Positions
 from fleet.control.lag.reader import EXACT_OFFSETS, GroupLag, PartitionLag
 from fleet.control.step_groups import Membership
 from fleet.engine.offsets import OffsetTracker
+from fleet.kafka.topic_reader import Reading, Span, TopicReader
 from fleet.records import state
 from fleet.records.position import Position
 from fleet.records.topics import Topics
@@ -28,63 +29,33 @@ from fleet.records.topics import Topics
 NAMES = Topics("p", "joke", "main")
 START = TopicPartition("p.joke.StartEvent", 0)
 STATE = TopicPartition(NAMES.state, 0)
-#: When offset 0 was appended; each offset is a second later.
-FIRST_MS = 1_000_000
 
 
-@dataclass
-class Record:
-    offset: int
-    timestamp: int
-    key: bytes | None = None
-    value: bytes | None = None
+class Reader(TopicReader):
+    """Notes the spans that it reads."""
+
+    def __init__(self, log: log_in_memory.Log) -> None:
+        super().__init__(Clients(log))  # type: ignore[arg-type]
+        self.reads: list[tuple[TopicPartition, Span]] = []
+
+    def read(self, spans: Mapping[TopicPartition, Span], **options: Any) -> Reading:
+        self.reads += [(tp, span) for tp, span in spans.items() if span[0] < span[1]]
+        return super().read(spans, **options)
 
 
-@dataclass
-class Log:
-    """A log in memory: what is not a record is a marker."""
+class Log(log_in_memory.Log):
+    """A log with the topics of one group, and its reader."""
 
-    records: dict[TopicPartition, dict[int, Record]] = field(default_factory=dict)
-    end: dict[TopicPartition, int] = field(default_factory=dict)
-    begin: dict[TopicPartition, int] = field(default_factory=dict)
-    #: The stretches that were read.
-    reads: list[tuple[TopicPartition, Span]] = field(default_factory=list)
+    def __init__(self) -> None:
+        super().__init__()
+        self.reader = Reader(self)
 
-    def append(
-        self, tp: TopicPartition, key: bytes | None = None, value: bytes | None = None
-    ) -> int:
-        offset = self.end.get(tp, 0)
-        record = Record(offset, FIRST_MS + 1000 * offset, key, value)
-        self.records.setdefault(tp, {})[offset] = record
-        self.end[tp] = offset + 1
-        return offset
-
-    def mark(self, tp: TopicPartition, count: int = 1) -> None:
-        self.end[tp] = self.end.get(tp, 0) + count
+    @property
+    def reads(self) -> list[tuple[TopicPartition, Span]]:
+        return self.reader.reads
 
     def position(self, frontier: OffsetTracker, tp: TopicPartition = START) -> None:
         self.append(STATE, state.position_key(tp.topic), frontier.encode())
-
-    async def ends(self, tps: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        return {tp: self.end.get(tp, 0) for tp in tps}
-
-    async def begins(self, tps: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        return {tp: self.begin.get(tp, 0) for tp in tps}
-
-    async def from_times(self, times: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
-        found = {
-            tp: [each.offset for each in self.records.get(tp, {}).values() if each.timestamp >= ms]
-            for tp, ms in times.items()
-        }
-        return {tp: min(offsets) for tp, offsets in found.items() if offsets}
-
-    async def read(self, spans: Mapping[TopicPartition, Span], take: Take) -> None:
-        for tp, (start, end) in spans.items():
-            self.reads.append((tp, (start, end)))
-            for offset in range(start, end):
-                record = self.records.get(tp, {}).get(offset)
-                if record is not None and not take(tp, record):
-                    break
 
 
 class Outside:
@@ -92,7 +63,7 @@ class Outside:
 
     def __init__(self) -> None:
         self.log = Log()
-        self.reader = reader._GroupReader(NAMES, self.log)  # type: ignore[arg-type]
+        self.reader = reader._GroupReader(NAMES, self.log.reader)
 
     async def look(self, committed: int | None, now_ms: float = FIRST_MS) -> PartitionLag:
         offsets = {} if committed is None else {START: committed}
@@ -236,7 +207,7 @@ async def test_a_position_is_found_without_reading_the_whole_state() -> None:
     for _ in range(100):
         log.append(STATE, b"r\0other", b"{}")
 
-    found = await Positions(NAMES.state, log).find({START: 0})  # type: ignore[arg-type]
+    found = await Positions(NAMES.state, log.reader).find({START: 0})
 
     assert found == {START: Position(7, (5,))}
     assert [end - start for _, (start, end) in log.reads] == [500]
@@ -252,9 +223,7 @@ async def test_the_newest_position_counts() -> None:
     log.position(OffsetTracker.restored(8, ()))
     log.position(OffsetTracker.restored(9, ()))
 
-    found = await Positions(NAMES.state, log).find(  # type: ignore[arg-type]
-        {START: 0, runs: 0}
-    )
+    found = await Positions(NAMES.state, log.reader).find({START: 0, runs: 0})
 
     assert found == {START: Position(9), runs: Position(2)}
 
@@ -266,9 +235,7 @@ async def test_the_search_ends_where_no_position_could_matter() -> None:
     for _ in range(100):
         log.append(STATE, b"r\0other", b"{}")
 
-    found = await Positions(NAMES.state, log).find(  # type: ignore[arg-type]
-        {START: FIRST_MS + 60_000}
-    )
+    found = await Positions(NAMES.state, log.reader).find({START: FIRST_MS + 60_000})
 
     assert found == {}
     assert [start for _, (start, _) in log.reads] == [50]
@@ -280,7 +247,7 @@ async def test_an_earlier_search_shortens_a_later_one() -> None:
     log.position(OffsetTracker.restored(1, ()))
     for _ in range(100):
         log.append(STATE, b"r\0other", b"{}")
-    positions = Positions(NAMES.state, log)  # type: ignore[arg-type]
+    positions = Positions(NAMES.state, log.reader)
 
     assert await positions.find({START: FIRST_MS + 60_000}) == {}
     for _ in range(3):
@@ -296,7 +263,7 @@ async def test_the_search_gives_up_in_a_state_that_grows_without_positions() -> 
     for _ in range(2 * positions.MOST_OFFSETS):
         log.append(STATE, b"r\0other", b"{}")
 
-    assert await Positions(NAMES.state, log).find({START: 0}) == {}  # type: ignore[arg-type]
+    assert await Positions(NAMES.state, log.reader).find({START: 0}) == {}
     assert sum(end - start for _, (start, end) in log.reads) == positions.MOST_OFFSETS
 
 

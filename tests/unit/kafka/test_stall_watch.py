@@ -2,7 +2,7 @@
 
 from aiokafka import TopicPartition
 
-from fleet.kafka.stall_watch import StallWatch
+from fleet.kafka.topic_reader import StallWatch
 
 A, B = TopicPartition("runs", 0), TopicPartition("runs", 1)
 
