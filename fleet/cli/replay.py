@@ -15,12 +15,11 @@ from fleet.cli.views import replay as replay_shown
 from fleet.config import settings as configuration
 from fleet.config.settings import Settings
 from fleet.control import audit, times
-from fleet.control.replay import look
 from fleet.control.replay import plan as replay_plan
+from fleet.control.replay import selection
 from fleet.control.replay import sending as replay_sending
-from fleet.control.replay.look import Bounds, Found
-from fleet.control.replay.plan import Plan, Target
-from fleet.control.replay.selection import Filter, place
+from fleet.control.replay.plan import Bounds, Filter, Plan, Target, place
+from fleet.control.replay.selection import Found
 from fleet.control.replay.sending import Progress, Sending
 from fleet.control.source import Source
 from fleet.kafka import provision
@@ -254,21 +253,20 @@ def _check_context(target: Target, context: str, to_topic: str) -> None:
 
 async def _look(settings: Settings, target: Target, plan: Plan, bounds: Bounds) -> Found:
     source = Source(target.workflow, settings)
-    judge = plan.judge(target)
     if plan.to_topic:
         await _check_copy(source, plan.to_topic)
     with bars.bar() as move:
-        return await look.look(
+        return await selection.look(
             source,
             plan,
             bounds,
-            judge,
+            selection.selector(plan, target),
             lambda done, total: move(done, total, "looked at"),
         )
 
 
 async def _check_copy(source: Source, topic: str) -> None:
-    if look.is_own(source, topic):
+    if selection.is_own(source, topic):
         raise NotACopy(
             f"nothing was changed: {topic} is a topic of {source.topics.workflow} itself, where "
             "copies would be taken for its runs' own events; leave --to-topic out to start new runs"
@@ -301,7 +299,8 @@ async def _resume(settings: Settings, replay_id: str, rate: float | None) -> tup
     async with sending.connected():
         # Only now: what another process had open has ended.
         await replay_sending.recall(settings, plan, progress)
-        left = await look.rest(settings, plan, plan.judge(target), progress.positions)
+        selector = selection.selector(plan, target)
+        left = await selection.rest(settings, plan, selector, progress.positions)
         replay_shown.remainder(plan, left)
         if left.total:
             await audit.record(
@@ -318,7 +317,8 @@ async def _resume(settings: Settings, replay_id: str, rate: float | None) -> tup
 async def _sending(settings: Settings, target: Target, plan: Plan) -> tuple[Sending, Progress]:
     partitions = await Source(target.workflow, settings).partitions()
     progress = Progress(plan.total)
-    return Sending(settings, plan, plan.judge(target), progress, partitions), progress
+    selector = selection.selector(plan, target)
+    return Sending(settings, plan, selector, progress, partitions), progress
 
 
 async def _send(sending: Sending, progress: Progress) -> None:

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import click
 
 from fleet.cli.shared import output, terminal
-from fleet.control.replay.look import Found
 from fleet.control.replay.plan import Plan
+from fleet.control.replay.selection import Found
 from fleet.control.replay.sending import Progress, resume
 from fleet.records.errors import ExitCode, FleetError
 

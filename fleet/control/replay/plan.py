@@ -1,13 +1,18 @@
-"""What a replay is to do, as the audit topic has it: whoever goes on with it does the same."""
+"""
+What a replay is to do: the events that were named, the conditions and the spans.
+
+The audit topic keeps the plan, so a replay that continues does the same.
+"""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
 from fleet.config.settings import Settings
-from fleet.control import audit, workflows
+from fleet.control import audit, syntax, workflows
 from fleet.control.audit import Entry
-from fleet.control.replay.selection import Filter, Judge
+from fleet.records import paths
 from fleet.records.errors import ExitCode, FleetError
 from fleet.records.events import Event, type_name
 from fleet.records.topics import Topics
@@ -46,6 +51,29 @@ class UnknownReplay(FleetError):
         )
 
 
+class UnreadableCondition(FleetError):
+    """Raised when a condition on a field is not one."""
+
+    exit_code = ExitCode.REFUSED
+
+    def __init__(self, text: str, reason: str) -> None:
+        super().__init__(
+            f"--where {text!r} {reason}; write field=value, or field:=JSON for exactly that value; "
+            "a field of a field is a dotted path, as in customer.country=ES"
+        )
+
+
+class UnreadablePlace(FleetError):
+    """Raised when a text is no offset."""
+
+    exit_code = ExitCode.REFUSED
+
+    def __init__(self, option: str, text: str) -> None:
+        super().__init__(
+            f"{option} {text!r} is no offset; write PARTITION:OFFSET, or OFFSET for every partition"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """The events that are meant."""
@@ -64,6 +92,64 @@ class Target:
         """Return the topic of these events."""
         names = Topics(settings.prefix, self.workflow.workflow_name, self.workflow.group_name)
         return names.event(type_name(self.event))
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """That a field of the event has a value."""
+
+    path: tuple[str, ...]
+    #: Any of them will do: a text as it is, and what it is as JSON.
+    values: tuple[Any, ...]
+
+    def holds(self, fields: Any) -> bool:
+        """Tell whether the event with these *fields* meets it."""
+        found = paths.descend(fields, self.path)
+        return any(_same(found, each) for each in self.values)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An offset, in one partition or in each."""
+
+    offset: int
+    partition: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """What a record must be, apart from where it stands."""
+
+    #: As they were given.
+    where: tuple[str, ...] = ()
+    run_ids: tuple[str, ...] = ()
+
+    @property
+    def conditions(self) -> list[Condition]:
+        """What is asked of fields; raises UnreadableCondition."""
+        return [condition(each) for each in self.where]
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Which stretch of the topic is meant."""
+
+    since: datetime | None = None
+    #: Not itself in it.
+    until: datetime | None = None
+    first: tuple[Place, ...] = ()
+    #: Themselves in it.
+    last: tuple[Place, ...] = ()
+    #: The oldest of what is taken.
+    limit: int | None = None
+
+    @property
+    def partitions(self) -> set[int]:
+        """The partitions that are named."""
+        return {each.partition for each in (*self.first, *self.last) if each.partition is not None}
+
+    def __bool__(self) -> bool:
+        return any((self.since, self.until, self.first, self.last, self.limit))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,15 +181,6 @@ class Plan:
         """Return the consumer group whose offsets are the progress, and the transactional id."""
         return f"{settings.prefix}.replay.{self.id}"
 
-    def judge(self, target: Target) -> Judge:
-        """Return what decides about each record; raises UnreadableCondition."""
-        return Judge(
-            self.rules,
-            event=None if self.to_topic else target.event,
-            begins=target.is_start and self.context is None,
-            max_replays=self.max_replays,
-        )
-
     def details(self) -> dict[str, Any]:
         """Return it for an audit record."""
         return asdict(self)
@@ -130,6 +207,30 @@ def target(name: str) -> Target:
     return Target(name, workflow, graph.types[last])
 
 
+def condition(text: str) -> Condition:
+    """Read `field=value` or `field:=JSON`; raise UnreadableCondition."""
+    name, value, is_json = syntax.assignment(text) or ("", "", False)
+    path = tuple(name.split("."))
+    if not all(path):
+        raise UnreadableCondition(text, "names no field and value")
+    try:
+        found = syntax.json_value(value)
+    except ValueError as failure:
+        if is_json:
+            raise UnreadableCondition(text, f"has no JSON behind ':=' ({failure})") from None
+        return Condition(path, (value,))
+    return Condition(path, (found,) if is_json else (value, found))
+
+
+def place(text: str, option: str) -> Place:
+    """Read `PARTITION:OFFSET` or `OFFSET`; raise UnreadablePlace."""
+    found = syntax.place(text)
+    if found is None:
+        raise UnreadablePlace(option, text)
+    partition, offset = found
+    return Place(offset, partition)
+
+
 async def store(settings: Settings, plan: Plan, workflow: str, reason: str) -> None:
     """Write the audit record that the replay can go on from; raises what `audit.record` raises."""
     await audit.record(
@@ -143,3 +244,8 @@ async def find(settings: Settings, replay_id: str) -> tuple[Plan, Entry]:
         if entry.command == COMMAND and entry.details.get("id") == replay_id:
             return Plan.read(entry.details), entry
     raise UnknownReplay(replay_id, f"{settings.prefix}.audit")
+
+
+def _same(found: Any, wanted: Any) -> bool:
+    # To Python 1 is True; to JSON it is not.
+    return found == wanted and isinstance(found, bool) == isinstance(wanted, bool)

@@ -1,88 +1,47 @@
 """
-Which records of an event's topic a replay takes, what it makes of them, and why not of others.
+Which records of a topic a replay takes, and why not the others.
 
-Pure, so that a replay that was interrupted and goes on decides as it did before: all that a
-decision needs is in the record and in the selection.
+`Selector` is pure: all that it needs is in the record and in the plan. So a replay that was
+interrupted decides as it did before. `look` and `rest` count what it takes, before anything is
+sent.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import Any
 
-from pydantic_core import from_json, to_json
+from aiokafka import TopicPartition
+from pydantic_core import from_json
 
-from fleet.control import syntax
+from fleet.config.settings import Settings
+from fleet.control import times
+from fleet.control.replay.plan import Bounds, Filter, Place, Plan, Target
+from fleet.control.source import Source
+from fleet.kafka import topic_reader
+from fleet.kafka.topic_reader import Span, TopicReader
 from fleet.records import envelope as envelopes
-from fleet.records import paths
-from fleet.records.envelope import BrokenEnvelope, Envelope, Headers
+from fleet.records.envelope import BrokenEnvelope, Envelope
 from fleet.records.errors import ExitCode, FleetError
 from fleet.records.events import Event, UndecodableEvent, decoded, type_name
 from fleet.records.log import Delivered
+from fleet.records.partitions import partition_of
 
-#: First offset, and the one after the last, by partition.
-Spans = Mapping[int, tuple[int, int]]
+#: By partition of the topic.
+Spans = Mapping[int, Span]
 
-_OWN_HEADERS = ("fleet-", "traceparent", "tracestate")
-
-
-class UnreadableCondition(FleetError):
-    """Raised when a condition on a field is not one."""
-
-    exit_code = ExitCode.REFUSED
-
-    def __init__(self, text: str, reason: str) -> None:
-        super().__init__(
-            f"--where {text!r} {reason}; write field=value, or field:=JSON for exactly that value; "
-            "a field of a field is a dotted path, as in customer.country=ES"
-        )
+_BATCH = 2_000
 
 
-class UnreadablePlace(FleetError):
-    """Raised when a text is no offset."""
+class NoPartition(FleetError):
+    """Raised when a partition is named that the topic does not have."""
 
     exit_code = ExitCode.REFUSED
 
-    def __init__(self, option: str, text: str) -> None:
+    def __init__(self, topic: str, partition: int, count: int) -> None:
         super().__init__(
-            f"{option} {text!r} is no offset; write PARTITION:OFFSET, or OFFSET for every partition"
+            f"{topic} has no partition {partition}; its partitions are 0 to {count - 1}"
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """That a field of the event has a value."""
-
-    path: tuple[str, ...]
-    #: Any of them will do: a text as it is, and what it is as JSON.
-    values: tuple[Any, ...]
-
-    def holds(self, fields: Any) -> bool:
-        """Tell whether the event with these *fields* meets it."""
-        found = paths.descend(fields, self.path)
-        return any(_same(found, each) for each in self.values)
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """An offset, in one partition or in each."""
-
-    offset: int
-    partition: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """What a record must be, apart from where it stands."""
-
-    #: As they were given.
-    where: tuple[str, ...] = ()
-    run_ids: tuple[str, ...] = ()
-
-    @property
-    def conditions(self) -> list[Condition]:
-        """What is asked of fields; raises UnreadableCondition."""
-        return [condition(each) for each in self.where]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +51,7 @@ class Refused:
     reason: str
 
 
-class Judge:
+class Selector:
     """Decides about each record of one topic."""
 
     def __init__(
@@ -108,7 +67,7 @@ class Judge:
         self._begins = begins
         self._max_replays = max_replays
 
-    def judge(self, record: Delivered) -> Envelope | Refused | None:
+    def decide(self, record: Delivered) -> Envelope | Refused | None:
         """Return the envelope of a record that is taken, or why it is not; None: not meant.
 
         Of one that is to be copied as it is the envelope may say nothing.
@@ -150,28 +109,134 @@ class Judge:
         return envelope
 
 
-def condition(text: str) -> Condition:
-    """Read `field=value` or `field:=JSON`; raise UnreadableCondition."""
-    name, value, is_json = syntax.assignment(text) or ("", "", False)
-    path = tuple(name.split("."))
-    if not all(path):
-        raise UnreadableCondition(text, "names no field and value")
-    try:
-        found = syntax.json_value(value)
-    except ValueError as failure:
-        if is_json:
-            raise UnreadableCondition(text, f"has no JSON behind ':=' ({failure})") from None
-        return Condition(path, (value,))
-    return Condition(path, (found,) if is_json else (value, found))
+def selector(plan: Plan, target: Target) -> Selector:
+    """Return what decides about each record; raises UnreadableCondition."""
+    return Selector(
+        plan.rules,
+        event=None if plan.to_topic else target.event,
+        begins=target.is_start and plan.context is None,
+        max_replays=plan.max_replays,
+    )
 
 
-def place(text: str, option: str) -> Place:
-    """Read `PARTITION:OFFSET` or `OFFSET`; raise UnreadablePlace."""
-    found = syntax.place(text)
-    if found is None:
-        raise UnreadablePlace(option, text)
-    partition, offset = found
-    return Place(offset, partition)
+@dataclass(slots=True)
+class Found:
+    """What was counted."""
+
+    spans: Spans
+    #: What is taken, by partition.
+    counts: Counter[int] = field(default_factory=Counter)
+    #: What is meant and cannot be taken, by reason.
+    refused: Counter[str] = field(default_factory=Counter)
+    #: How many of what is taken a replay has made.
+    replayed: int = 0
+    #: Records that were read.
+    read: int = 0
+
+    @property
+    def total(self) -> int:
+        """How many records are taken."""
+        return self.counts.total()
+
+    def take(self, record: Delivered, selector: Selector) -> None:
+        """Count the next record."""
+        self.read += 1
+        verdict = selector.decide(record)
+        if isinstance(verdict, Refused):
+            self.refused[verdict.reason] += 1
+        elif verdict is not None:
+            self.counts[record.partition] += 1
+            self.replayed += verdict.replays > 0
+
+
+async def look(
+    source: Source,
+    plan: Plan,
+    bounds: Bounds,
+    selector: Selector,
+    progress: Callable[[int, int], object],
+) -> Found:
+    """Count what a plan, whose spans are not known yet, takes of *bounds*.
+
+    *progress* is told how many offsets of how many were passed. Raises BrokerUnreachable,
+    TopicsMissing and TopicsMismatched.
+    """
+    count = await source.partitions()
+    numbers = list(range(count))
+    if strange := bounds.partitions - set(numbers):
+        raise NoPartition(plan.topic, min(strange), count)
+    if plan.rules.run_ids:
+        numbers = sorted({partition_of(each, count) for each in plan.rules.run_ids})
+    async with topic_reader.connected(source.settings) as reader:
+        spans = await _spans(reader, topic_reader.partitions(plan.topic, numbers), bounds)
+        if bounds.limit is not None:
+            spans = await _oldest(reader, plan.topic, spans, selector, bounds.limit)
+        found = Found(spans)
+        await _count(reader, plan.topic, found, selector, progress)
+        return found
+
+
+async def _oldest(
+    reader: TopicReader, topic: str, spans: Spans, selector: Selector, limit: int
+) -> Spans:
+    """Cut *spans* so that they hold the oldest *limit* of what is taken."""
+    places: dict[int, list[tuple[int, int]]] = {each: [] for each in spans}
+    async for batch in reader.read(of(topic, spans), max_records=_BATCH):
+        for record in batch.delivered():
+            here = places[record.partition]
+            # Later records of a partition that has as many are not among the oldest.
+            if len(here) < limit and isinstance(selector.decide(record), Envelope):
+                here.append((record.appended_ms, record.offset))
+    ends = oldest(places, limit)
+    return {each: (start, ends[each]) for each, (start, _) in spans.items() if each in ends}
+
+
+async def _spans(reader: TopicReader, tps: list[TopicPartition], bounds: Bounds) -> Spans:
+    since_ms = times.milliseconds(bounds.since) if bounds.since is not None else None
+    spans = await reader.spans(tps, since_ms)
+    if bounds.until is not None:
+        ends = await reader.from_times(dict.fromkeys(tps, times.milliseconds(bounds.until)))
+        # What was appended since the ends were noted stays outside.
+        spans = {tp: (start, min(end, ends.get(tp, end))) for tp, (start, end) in spans.items()}
+    return bounded({tp.partition: span for tp, span in spans.items()}, bounds.first, bounds.last)
+
+
+async def _count(
+    reader: TopicReader,
+    topic: str,
+    found: Found,
+    selector: Selector,
+    progress: Callable[[int, int], object],
+) -> None:
+    total = sum(max(0, end - start) for start, end in found.spans.values())
+    done = dict.fromkeys(found.spans, 0)
+    async for batch in reader.read(of(topic, found.spans), max_records=_BATCH):
+        for record in batch.delivered():
+            found.take(record, selector)
+        for tp, position in batch.positions.items():
+            done[tp.partition] = position - found.spans[tp.partition][0]
+        progress(sum(done.values()), total)
+
+
+async def rest(
+    settings: Settings, plan: Plan, selector: Selector, positions: Mapping[int, int]
+) -> Found:
+    """Count what a replay has not dealt with; raises BrokerUnreachable."""
+    spans = {each: (positions[each], end) for each, (_, end) in plan.spans.items()}
+    found = Found(spans)
+    async with topic_reader.connected(settings) as reader:
+        await _count(reader, plan.topic, found, selector, lambda _done, _total: None)
+    return found
+
+
+def of(topic: str, spans: Spans) -> dict[TopicPartition, Span]:
+    """Return spans of a topic's partitions, as its reader wants them."""
+    return {TopicPartition(topic, partition): span for partition, span in spans.items()}
+
+
+def is_own(source: Source, topic: str) -> bool:
+    """Tell whether *topic* is one of the workflow's own."""
+    return topic.startswith(f"{source.settings.prefix}.{source.topics.workflow}.")
 
 
 def bounded(spans: Spans, first: Iterable[Place], last: Iterable[Place]) -> Spans:
@@ -209,41 +274,9 @@ def oldest(found: Mapping[int, Sequence[tuple[int, int]]], limit: int) -> dict[i
     return taken
 
 
-def run_id(replay_id: str, record: Delivered) -> str:
-    """Return the id of the run that a replay makes of *record*: the same however often it does."""
-    event = record.topic.rpartition(".")[2]
-    return f"replay-{replay_id}-{event}-{record.partition}-{record.offset}"
-
-
-def started_anew(
-    replay_id: str, record: Delivered, envelope: Envelope, context: Mapping[str, Any] | None = None
-) -> Headers:
-    """Return the headers of the event as the first one of a run of its own.
-
-    *context* is what the run's context begins with.
-    """
-    new_id = run_id(replay_id, record)
-    anew = envelope._replace(
-        run_id=new_id,
-        event_id=envelopes.child_id(new_id, "replay", 0),
-        epoch=0,
-        parent_id="",
-        replays=envelope.replays + 1,
-        context=to_json(context).decode() if context else "",
-        traceparent="",
-    )
-    others = [each for each in record.headers if not each[0].startswith(_OWN_HEADERS)]
-    return [*anew.headers(), *others]
-
-
 def _times(count: int) -> str:
     return "once" if count == 1 else f"{count} times"
 
 
 def _offsets(places: Iterable[Place], partition: int) -> list[int]:
     return [each.offset for each in places if each.partition in (None, partition)]
-
-
-def _same(found: Any, wanted: Any) -> bool:
-    # To Python 1 is True; to JSON it is not.
-    return found == wanted and isinstance(found, bool) == isinstance(wanted, bool)

@@ -15,22 +15,25 @@ from typing import Any
 
 from aiokafka import OffsetAndMetadata, TopicPartition
 from aiokafka.errors import IllegalOperation, KafkaError, ProducerFenced
+from pydantic_core import to_json
 
 from fleet.config.settings import Settings
 from fleet.control.interruption import Interrupted, Interruption
 from fleet.control.pace import Pace
-from fleet.control.replay import look
+from fleet.control.replay import selection
 from fleet.control.replay.plan import Plan
-from fleet.control.replay.selection import Judge, Refused, run_id, started_anew
+from fleet.control.replay.selection import Refused, Selector
 from fleet.control.step_groups import Groups
 from fleet.kafka.clients import BrokerUnreachable, Clients, client_arguments
 from fleet.kafka.topic_reader import Batch, TopicReader
-from fleet.records.envelope import Envelope
+from fleet.records import envelope as envelopes
+from fleet.records.envelope import Envelope, Headers
 from fleet.records.errors import ExitCode, FleetError
 from fleet.records.log import Delivered
 from fleet.records.partitions import partition_of
 
 _BATCH = 500
+_OWN_HEADERS = ("fleet-", "traceparent", "tracestate")
 _CLOSE_SECONDS = 5.0
 #: For how long the broker may take over a batch before the replay stops.
 _PATIENCE_SECONDS = 30.0
@@ -106,11 +109,16 @@ class Sending:
     """One replay under way."""
 
     def __init__(
-        self, settings: Settings, plan: Plan, judge: Judge, progress: Progress, partitions: int
+        self,
+        settings: Settings,
+        plan: Plan,
+        selector: Selector,
+        progress: Progress,
+        partitions: int,
     ) -> None:
         self._settings = settings
         self._plan = plan
-        self._judge = judge
+        self._selector = selector
         self._progress = progress
         self._partitions = partitions
         self._group = plan.group(settings)
@@ -129,7 +137,7 @@ class Sending:
         interruption = Interruption()
         pace = Pace(self._plan.rate, _BATCH)
         async with TopicReader(Clients(self._settings)) as reader:
-            left = look.of(self._plan.topic, self._left())
+            left = selection.of(self._plan.topic, self._left())
             async for batch in reader.read(left, max_records=pace.batch):
                 try:
                     interruption.check()
@@ -149,7 +157,7 @@ class Sending:
     async def _send(self, batch: Batch) -> None:
         if not batch.positions:
             return
-        verdicts = [(record, self._judge.judge(record)) for record in batch.delivered()]
+        verdicts = [(record, self._selector.decide(record)) for record in batch.delivered()]
         taken = [
             (record, verdict)
             for record, verdict in verdicts
@@ -238,6 +246,33 @@ class Sending:
     async def _close(self) -> None:
         with contextlib.suppress(TimeoutError, KafkaError, OSError):
             await asyncio.wait_for(self._producer.stop(), _CLOSE_SECONDS)
+
+
+def run_id(replay_id: str, record: Delivered) -> str:
+    """Return the id of the run that a replay makes of *record*: the same however often it does."""
+    event = record.topic.rpartition(".")[2]
+    return f"replay-{replay_id}-{event}-{record.partition}-{record.offset}"
+
+
+def started_anew(
+    replay_id: str, record: Delivered, envelope: Envelope, context: Mapping[str, Any] | None = None
+) -> Headers:
+    """Return the headers of the event as the first one of a run of its own.
+
+    *context* is what the run's context begins with.
+    """
+    new_id = run_id(replay_id, record)
+    anew = envelope._replace(
+        run_id=new_id,
+        event_id=envelopes.child_id(new_id, "replay", 0),
+        epoch=0,
+        parent_id="",
+        replays=envelope.replays + 1,
+        context=to_json(context).decode() if context else "",
+        traceparent="",
+    )
+    others = [each for each in record.headers if not each[0].startswith(_OWN_HEADERS)]
+    return [*anew.headers(), *others]
 
 
 async def recall(settings: Settings, plan: Plan, progress: Progress) -> None:

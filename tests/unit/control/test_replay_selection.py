@@ -11,10 +11,9 @@ from fleet import Event, StartEvent
 from fleet.cli import main
 from fleet.cli.views import replay as replay_shown
 from fleet.control.replay import plan as replay_plan
-from fleet.control.replay import selection
-from fleet.control.replay.look import Found
-from fleet.control.replay.plan import Plan
-from fleet.control.replay.selection import Filter, Judge, Place, Refused
+from fleet.control.replay import selection, sending
+from fleet.control.replay.plan import Filter, Place, Plan
+from fleet.control.replay.selection import Found, Refused, Selector
 from fleet.control.replay.sending import Progress
 from fleet.records import envelope as envelopes
 from fleet.records.envelope import Envelope
@@ -48,7 +47,8 @@ def event(value: Any = None, *, offset: int = 7, partition: int = 2, **fields: A
 
 def judge(record: Delivered, *, begins: bool = True, copy: bool = False, **rules: Any) -> object:
     taken: type[Event] | None = None if copy else Ordered
-    return Judge(Filter(**rules), event=taken, begins=begins, max_replays=3).judge(record)
+    selector = Selector(Filter(**rules), event=taken, begins=begins, max_replays=3)
+    return selector.decide(record)
 
 
 def is_taken(value: Any, *where: str) -> bool:
@@ -84,14 +84,14 @@ def plan(**fields: Any) -> Plan:
 )
 def test_a_condition_looks_at_a_field_of_the_event(where: str, value: Any, *, holds: bool) -> None:
     """Text or JSON, by a dotted path; what is missing has no value, and 1 is not true."""
-    assert selection.condition(where).holds(value) is holds
+    assert replay_plan.condition(where).holds(value) is holds
 
 
 @pytest.mark.parametrize("text", ["topic", "=x", ":=1", "a..b=1", "amount:={"])
 def test_a_condition_that_is_none_is_refused(text: str) -> None:
     """With what would be one."""
-    with pytest.raises(selection.UnreadableCondition, match="write field=value"):
-        selection.condition(text)
+    with pytest.raises(replay_plan.UnreadableCondition, match="write field=value"):
+        replay_plan.condition(text)
 
 
 def test_all_conditions_and_any_of_the_runs_must_be_met() -> None:
@@ -138,12 +138,12 @@ def test_ids_are_derived_from_the_replay_and_the_place() -> None:
     """The same again for whoever goes on; another for every other place or replay."""
     places = [(2, 7), (2, 8), (1, 7)]
     ids = {
-        selection.run_id(replay, event(partition=partition, offset=offset))
+        sending.run_id(replay, event(partition=partition, offset=offset))
         for replay in ("one", "two")
         for partition, offset in places
     }
     assert len(ids) == 6
-    assert selection.run_id("one", event()) == "replay-one-Ordered-2-7"
+    assert sending.run_id("one", event()) == "replay-one-Ordered-2-7"
 
 
 def test_what_is_sent_is_the_first_event_of_a_run_of_its_own() -> None:
@@ -151,13 +151,13 @@ def test_what_is_sent_is_the_first_event_of_a_run_of_its_own() -> None:
     record = event(epoch=2, parent_id="p", replays=1, timeout_seconds=9.0, traceparent="00-a-b-01")
     headers = [*record.headers, ("tenant", b"acme"), ("tracestate", b"x")]
     record = record._replace(headers=headers)
-    sent = selection.started_anew("one", record, envelopes.parse(record.headers))
+    sent = sending.started_anew("one", record, envelopes.parse(record.headers))
     found = envelopes.parse(sent)
     assert (found.run_id, found.type, found.replays) == ("replay-one-Ordered-2-7", "Ordered", 2)
     assert (found.epoch, found.parent_id, found.traceparent) == (0, "", "")
     assert (found.timeout_seconds, found.event_id != "e") == (9.0, True)
     assert [each for each in sent if not each[0].startswith("fleet-")] == [("tenant", b"acme")]
-    assert sent == selection.started_anew("one", record, envelopes.parse(record.headers))
+    assert sent == sending.started_anew("one", record, envelopes.parse(record.headers))
 
 
 def test_offsets_cut_every_partition_or_only_those_that_are_named() -> None:
@@ -181,8 +181,8 @@ STRANGE = ("²", "٣", "٣:٤", "1_0", " 1", "1\n", f"{2**63}", f"{2**31}:1", "9
 @pytest.mark.parametrize("text", ["", "x", ":3", "1:", "-1", "1:2:3", "1.5", *STRANGE])
 def test_an_offset_that_is_none_is_refused(text: str) -> None:
     """With what would be one."""
-    with pytest.raises(selection.UnreadablePlace, match="PARTITION:OFFSET"):
-        selection.place(text, "--from")
+    with pytest.raises(replay_plan.UnreadablePlace, match="PARTITION:OFFSET"):
+        replay_plan.place(text, "--from")
 
 
 def test_a_limit_takes_the_oldest_of_all_partitions() -> None:

@@ -40,6 +40,12 @@ def test_every_file_that_the_page_names_is_there() -> None:
     assert [each for each in named if not (ROOT / each).exists()] == []
 
 
+def test_a_replays_way_is_short() -> None:
+    """A stranger opens seven files to follow one."""
+    way = PAGE[PAGE.index("## The way of a replay") :]
+    assert len(set(re.findall(r"`(fleet/[\w/.]+)`", way))) == 7
+
+
 def test_imports_of_type_checkers_are_no_arrows(generator: ModuleType, tmp_path: Path) -> None:
     """As in the contract; a public name of the package counts for the room that it is from."""
     sources = {
