@@ -43,7 +43,7 @@ class Embedding:
         )
         carrier = transport.install(app)
         engine = on_kafka(workflow, self._topics, self._settings)
-        carrier.add(engine)
+        carrier.engines.add(engine)
         #: The workflow's events, for agents.
         self.events = EventTopics(app, engine, timeout_seconds)
 

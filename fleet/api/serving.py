@@ -20,7 +20,7 @@ from fleet.host.assignor import Assignor
 from fleet.host.compatibility import check_host
 from fleet.host.event_topic import EventTopics
 from fleet.host.hooks import hook
-from fleet.host.partitions import Host
+from fleet.host.host import Host
 from fleet.host.transport import OVERRIDING, Transport, check_consumer
 from fleet.host.worker import Worker
 from fleet.kafka import folders
@@ -86,7 +86,7 @@ def serve(workflow: type[Workflow] | Workflow, *, settings: Settings | None = No
     app.host = Host()
     app.topics_of_workflow = topics
     engine = on_kafka(served, topics, chosen)
-    app.host.add(engine)
+    app.host.engines.add(engine)
     served._fleet_events = EventTopics(  # noqa: SLF001 - out of the way of the user's names
         app,
         engine,

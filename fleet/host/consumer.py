@@ -7,7 +7,7 @@ that read a workflow topic have a reader of their own (`agent_feed`).
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import faust
@@ -89,8 +89,8 @@ class Consumer(driver.Consumer):
         for engine in self.host.engines:
             engine.on_failure = lambda failure: self.add_future(self.crash(failure))
             engine.group = self.app.conf.id
-        if not self.host.opened:
-            await self.host.open(self.app.conf.tabledir)
+        if not self.host.engines.opened:
+            await self.host.engines.open(self.app.conf.tabledir)
 
     async def on_stop(self) -> None:
         """Let running steps finish, commit, then leave."""
@@ -102,11 +102,11 @@ class Consumer(driver.Consumer):
     @hook
     async def subscribe(self, topics: Iterable[str]) -> None:
         """Subscribe to the workflows' topics, too; all of them are there afterwards."""
-        native = set(topics) - self.host.topics
-        await self.transport.native_topics.ensure(native, self.host.settings)
+        native = set(topics) - self.host.engines.topics
+        await self.transport.native_topics.ensure(native, self.host.engines.settings)
         # From here on there is no assignment until the next one, so nothing could be committed.
         await self.commit()
-        await super().subscribe(native | self.host.topics)
+        await super().subscribe(native | self.host.engines.topics)
 
     # -- rebalances ---------------------------------------------------------------------------
 
@@ -114,9 +114,9 @@ class Consumer(driver.Consumer):
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Commit what can be finished soon; Faust forgets its own acknowledgements in here."""
         self.stop_flow()
-        self.host.revoked()
+        self.host.assignment.revoked()
         await self._feed.stop()
-        await self.host.settle(REVOKE_SECONDS)
+        await self.host.engines.settle(REVOKE_SECONDS)
         await self.commit()
         await super().on_partitions_revoked(revoked)
         self._joining = True
@@ -128,7 +128,7 @@ class Consumer(driver.Consumer):
         self._joining = False
         self._feed.forget()
         try:
-            await self.host.assign(assigned)
+            await self.host.assignment.assign(assigned)
         except Exception as failure:  # noqa: BLE001 - Faust only logs what a listener raises
             await self.crash(failure)
             return
@@ -148,9 +148,9 @@ class Consumer(driver.Consumer):
         positions = {
             tp: self._committed_offset[tp] or 0
             for tp in self.assignment()
-            if self.host.owns(tp.topic) and self.app.topics._tp_index.get(tp)
+            if self.host.engines.owns(tp.topic) and self.app.topics._tp_index.get(tp)
         }
-        self._feed.start(self.host.settings, positions)
+        self._feed.start(self.host.engines.settings, positions)
 
     def _feed_failed(self, failure: BaseException) -> None:
         self.add_future(self.crash(failure))
@@ -195,8 +195,8 @@ class Consumer(driver.Consumer):
         return await super()._getmany(wanted, timeout)
 
     def _wants(self, tp: TP) -> bool:
-        if self.host.owns(tp.topic):
-            return self.host.takes(tp)
+        if self.host.engines.owns(tp.topic):
+            return self.host.live.takes(tp)
         if self._native.holds(tp):
             return False
         # Faust fetches for tables before it has sought the partitions of agents, and when it has,
@@ -209,34 +209,34 @@ class Consumer(driver.Consumer):
         await self.callback(message)
 
     async def _go_live(self) -> None:
-        sure = self.host.beat()
+        sure = self.host.live.heartbeat()
         if not self.flow_active:
             return
         if not sure:
-            await self.host.confirm()
+            await self.host.live.confirm()
         assigned = self.assignment()
-        starting = self.host.starting(assigned)
+        starting = self.host.live.starting(assigned)
         if starting:
             try:
                 await self._thread.seek_wait(starting)
             except (IllegalStateError, AssertionError, TimeoutError):
                 # Revoked in between; whoever is assigned next seeks again.
                 return
-            self.host.live.update(starting)
-        self.host.served(assigned)
+            self.host.live.begin(starting)
+        self.host.assignment.served(assigned)
 
     async def _take(self, tp: TP, batch: list[Any]) -> None:
-        if not self.host.owns(tp.topic):
+        if not self.host.engines.owns(tp.topic):
             self._native.hold(tp, batch)
             return
         for start in range(0, len(batch), 100):
-            self.host.deliver(tp, batch[start : start + 100])
+            self.host.live.deliver(tp, batch[start : start + 100])
             await asyncio.sleep(0)
 
     @hook
     def on_buffer_full(self, tp: TP) -> None:
         """Fetch no more for agents that have enough; a workflow's task goes on."""
-        if not self.host.owns(tp.topic):
+        if not self.host.engines.owns(tp.topic):
             super().on_buffer_full(tp)
 
     # -- offsets: they follow the trackers, for lag and for seeking ------------------------------
@@ -258,7 +258,7 @@ class Consumer(driver.Consumer):
     @hook
     def ack(self, message: Any) -> bool:
         """Note that the agents are done with a record."""
-        if not self.host.owns(message.topic):
+        if not self.host.engines.owns(message.topic):
             done: bool = super().ack(message)
             return done
         message.acked = True
@@ -280,16 +280,16 @@ class Consumer(driver.Consumer):
     @hook
     def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
         yield from super()._filter_tps_with_pending_acks(topics)
-        for tp in self.host.partitions():
+        for tp in self.host.assignment.owned():
             if topics is None or tp in topics or tp.topic in topics:
                 yield tp
 
     @hook
     def _new_offset(self, tp: TP) -> int | None:
-        if not self.host.owns(tp.topic):
+        if not self.host.engines.owns(tp.topic):
             native: int | None = super()._new_offset(tp)
             return native
-        ours = self.host.committed(tp)
+        ours = self.host.engines.committed(tp)
         if ours is None or not self.app.topics.acks_enabled_for(tp.topic):
             return ours
         self._hear_acknowledged(tp)
@@ -309,7 +309,7 @@ class Consumer(driver.Consumer):
     @hook
     def verify_event_path(self, now: float, tp: TP) -> None:
         """Say nothing about workflow topics: Faust's alarm looks at streams that they have not."""
-        if not self.host.owns(tp.topic):
+        if not self.host.engines.owns(tp.topic):
             super().verify_event_path(now, tp)
 
     # -- watching -----------------------------------------------------------------------------
@@ -323,7 +323,7 @@ class Consumer(driver.Consumer):
 
     def _check_overdue(self) -> None:
         """Raise IncompatibleHost where Faust has called a hook for several commits not once."""
-        due = any(self.host.partitions()) and not self.app.in_recovery
+        due = any(self.host.assignment.owned()) and not self.app.in_recovery
         overdue = uncalled(self, SOONER_OR_LATER) if due else []
         self._overdue_looks = self._overdue_looks + 1 if overdue else 0
         if self._overdue_looks * WATCH_SECONDS > OVERDUE_COMMITS * self.commit_interval:
@@ -347,13 +347,13 @@ class Consumer(driver.Consumer):
 
     async def give_way(self, reason: FleetError) -> None:
         """End at once and commit nothing more: what tasks know is not theirs, or not true."""
-        await self.host.assign(())
+        await self.host.assignment.assign(())
         await self.crash(reason)
 
     @faust.Service.task
     async def _watch_logs(self) -> None:
         try:
-            await LogWatch(self.host, self.host.engines[0].clients).run()
+            await LogWatch(self.host, self.host.engines.first.clients).run()
         except FleetError as other:
             await self.give_way(other)
 
@@ -364,7 +364,7 @@ class Consumer(driver.Consumer):
     @faust.Service.task
     async def _watch_loop(self) -> None:
         # Of all engines the first, where the app carries several: the step's name tells them apart.
-        await LoopWatch(self.host.engines[0].observer.loop_blocked).run()
+        await LoopWatch(self.host.engines.first.observer.loop_blocked).run()
 
     def _is_recovering(self) -> bool:
         # For how long is for whoever has tables of a size to know.
@@ -376,9 +376,4 @@ class Consumer(driver.Consumer):
         if now < self._noted + WATCH_SECONDS or not self.flow_active or self.app.rebalancing:
             return
         self._noted = now
-        ends: Mapping[TP, tuple[int, int]] = await self._thread.stable_ends(self.host.live)
-        for tp, (position, stable_end) in ends.items():
-            task = self.host.task(tp)
-            # What was revoked meanwhile may have another task by now, which has not read so far.
-            if task is not None and tp in self.host.live:
-                task.reaches(tp.topic, position, stable_end, self.host.begins.get(tp, 0))
+        self.host.live.reach(await self._thread.stable_ends(self.host.live))

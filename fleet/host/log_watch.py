@@ -18,7 +18,7 @@ from faust.types import TP
 
 from fleet.config import logs
 from fleet.engine.log_check import Found, Known, LogGone, LogReplaced, judge
-from fleet.host.partitions import Host
+from fleet.host.host import Host
 from fleet.kafka.clients import Clients, stop_reader
 from fleet.kafka.topic_identity import UNKNOWN
 
@@ -72,14 +72,14 @@ class LogWatch:
             failure = judge(tp.topic, tp.partition, known[tp], each)
             if failure is not None:
                 raise failure
-            self._host.begins[tp] = each.begin
-            task = self._host.task(tp)
+            self._host.live.log_begins(tp, each.begin)
+            task = self._host.engines.task(tp)
             if task is not None and task is known[tp].task:
                 task.skipped(tp.topic, each.begin)
 
     def _known(self) -> Iterator[tuple[TP, Known]]:
-        for tp in self._host.partitions():
-            task = self._host.task(tp)
+        for tp in self._host.assignment.owned():
+            task = self._host.engines.task(tp)
             # One that is being loaded compares by itself.
             if task is not None and task.taking:
                 tracker = task.trackers[tp.topic]

@@ -8,7 +8,7 @@ the broker gave up on a transaction. Only the second is ours to mend.
 from collections.abc import Callable
 
 from fleet.engine.step_group import Engine
-from fleet.host.partitions import Host
+from fleet.host.host import Host
 
 #: How long a task whose log was lost waits for a rebalance to take its partition, in seconds.
 REOPEN_SECONDS = 15.0
@@ -36,5 +36,5 @@ class LostTasks:
 
     async def _reopen(self, engine: Engine, partition: int) -> None:
         del self._since[engine.topics.engine_id, partition]
-        self._host.leave(partition)
+        self._host.live.leave(partition)
         await engine.reopen(partition)

@@ -11,7 +11,7 @@ from typing import Any
 from faust.web import Request, Response, View
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from fleet.host.partitions import Host
+from fleet.host.host import Host
 
 _UNAVAILABLE = 503
 
@@ -37,7 +37,9 @@ async def _live(view: View, _request: Request) -> Response:
 async def _ready(view: View, _request: Request) -> Response:
     """Serve 200 where all partitions are served, else 503 and the reason."""
     app: Any = view.app
-    reason = app.host.unready or ("a rebalance is under way" if app.rebalancing else "")
+    reason = app.host.assignment.unready
+    if not reason and app.rebalancing:
+        reason = "a rebalance is under way"
     page = {"ready": not reason, "reason": reason, "tasks": _tasks(app.host)}
     return view.json(page, status=_UNAVAILABLE if reason else 200)
 

@@ -18,7 +18,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 from faust.types import TP
 
-from fleet.host.partitions import Host
+from fleet.host.host import Host
 from fleet.kafka.clients import Clients, stop_reader
 from fleet.records.errors import FleetError
 
@@ -59,7 +59,7 @@ class Progress:
 
     async def run(self) -> None:
         """Look until cancelled; raises Stalled."""
-        seconds = self._host.settings.stall_seconds
+        seconds = self._host.engines.settings.stall_seconds
         if not seconds:
             return
         try:
@@ -83,7 +83,7 @@ class Progress:
 
     def _waiting(self, ends: dict[TP, int]) -> Iterator[tuple[str, object]]:
         for tp, end in ends.items():
-            task, position = self._host.task(tp), self._position(tp)
+            task, position = self._host.engines.task(tp), self._position(tp)
             wanted = task is not None and task.takes(tp.topic)
             if wanted and (position is None or position < end):
                 yield f"no record of {tp.topic}[{tp.partition}] was taken", position
@@ -111,14 +111,14 @@ class Progress:
             return None
 
     def _watched(self) -> Iterator[TP]:
-        yield from self._host.partitions()
+        yield from self._host.assignment.owned()
         for engine in self._host.engines:
             # Without the leader of its changelog a task is not loaded, and nobody is to blame.
             yield from (TP(engine.topics.state, partition) for partition in engine.openings)
 
     async def _connected(self) -> Any:
         if self._reader is None:
-            clients = self._clients or Clients(self._host.settings)
+            clients = self._clients or Clients(self._host.engines.settings)
             self._reader = clients.reader()
             await self._reader.start()
         return self._reader

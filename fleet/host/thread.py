@@ -109,7 +109,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         instance_id, group = self.app.conf.consumer_group_instance_id, self.app.conf.id
         if not instance_id:
             return None
-        member = await membership.holder(self.consumer.host.settings, group, instance_id)
+        member = await membership.holder(self.consumer.host.engines.settings, group, instance_id)
         coordinator: Any = self._ensure_consumer()._coordinator
         if member is None or member.member_id == coordinator.member_id:
             return None

@@ -13,8 +13,8 @@ from fleet.host.assignor import Assignor
 from fleet.host.compatibility import IncompatibleHost, check_host
 from fleet.host.consumer import Consumer
 from fleet.host.hooks import hook
+from fleet.host.host import Host
 from fleet.host.native_topics import NativeTopics
-from fleet.host.partitions import Host
 from fleet.host.thread import ConsumerThread, Subscription
 from fleet.records.errors import FleetError
 
@@ -50,8 +50,8 @@ class Producer(driver.Producer):
 
     async def _ensure_topic(self, topic: str) -> None:
         transport = self.transport
-        if not transport.native_topics.knows(topic) and not transport.host.owns(topic):
-            await transport.native_topics.ensure([topic], transport.host.settings)
+        if not transport.native_topics.knows(topic) and not transport.host.engines.owns(topic):
+            await transport.native_topics.ensure([topic], transport.host.engines.settings)
 
 
 class Conductor(conductor.Conductor):

@@ -74,7 +74,9 @@ class Worker(faust.Worker):
     def _leave_in_time(self) -> None:
         if not self._leaving:
             self._leaving = True
-            leaving.leave_within(self.app.host.settings.drain_seconds + leaving.STOP_SECONDS)
+            leaving.leave_within(
+                self.app.host.engines.settings.drain_seconds + leaving.STOP_SECONDS
+            )
 
     async def _stop_on_signal(self, signal: Any) -> None:
         self._leave_in_time()

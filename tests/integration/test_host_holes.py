@@ -34,8 +34,8 @@ from fleet.engine.step_group import Engine
 from fleet.engine.transitions import sizes
 from fleet.host import consumer, lost_tasks
 from fleet.host.consumer import Consumer
+from fleet.host.engines import Engines
 from fleet.host.lost_tasks import LostTasks
-from fleet.host.partitions import Host
 from fleet.kafka import backend, provision, transactional_log
 from fleet.kafka.clients import Clients
 from fleet.kafka.loading import KafkaLoader
@@ -540,7 +540,7 @@ async def test_without_the_seek_offsets_that_lose_a_run_is_seen(
 
     async def from_the_offsets(self: Consumer) -> None:
         if self.flow_active:
-            self.host.live.update(self.host.starting(self.assignment()))
+            self.host.live.begin(self.host.live.starting(self.assignment()))
 
     monkeypatch.setattr(Consumer, "_go_live", from_the_offsets)
 
@@ -558,7 +558,7 @@ async def result_after_a_lost_log(kafka: Kafka, seconds: float) -> tuple[Any, li
 
 
 async def _lost(app: FleetApp) -> list[int]:
-    return app.host.engines[0].lost
+    return app.host.engines.first.lost
 
 
 @pytest.fixture
@@ -680,7 +680,7 @@ async def moved(kafka: Kafka, when: Met) -> tuple[list[str], list[str]]:
 
 
 def partitions_of(app: FleetApp) -> list[int]:
-    return list(app.host.engines[0].tasks)
+    return list(app.host.engines.first.tasks)
 
 
 async def until(met: Callable[[], bool]) -> None:
@@ -706,7 +706,7 @@ async def test_without_the_moment_a_step_that_runs_again_is_seen(
     async def at_once(*_: object) -> None:
         """Wait for nothing."""
 
-    monkeypatch.setattr(Host, "settle", at_once)
+    monkeypatch.setattr(Engines, "settle", at_once)
 
     first, second = await moved(kafka, lambda _, second: bool(second.ran))
 

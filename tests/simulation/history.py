@@ -316,7 +316,7 @@ class History:
             case "hang":
                 worker.connection.hangs_until = self.world.now + fault.seconds
             case "lag":
-                topics = sorted(worker.host.topics)
+                topics = sorted(worker.host.engines.topics)
                 lagging = topics[fault.topic % len(topics)]
                 worker.connection.lags_until[lagging] = self.world.now + 2 * fault.seconds
             case "stall":

@@ -327,7 +327,7 @@ class Replacing:
     # -- what is there ----------------------------------------------------------------------------
 
     def _inputs(self) -> list[str]:
-        return sorted(self._history.workers[0].host.topics)
+        return sorted(self._history.workers[0].host.engines.topics)
 
     def _known(self, topic: str) -> list[TP]:
         """Return the partitions of *topic* of which the state knows a record that was read."""

@@ -20,9 +20,9 @@ from fleet.engine.ends_index import COMPLETE, INDEX
 from fleet.engine.guarded_store import StoreFailed
 from fleet.engine.step_group import SILENT_SESSIONS, Engine
 from fleet.host import consumer
+from fleet.host.host import Host
 from fleet.host.log_watch import LogWatch
 from fleet.host.lost_tasks import LostTasks
-from fleet.host.partitions import Host
 from fleet.host.progress import Progress, Stalled
 from fleet.kafka.backend import KafkaBackend
 from fleet.kafka.loading import KafkaLoader
@@ -308,9 +308,9 @@ class Worker:
         )
         self.engine.on_failure = lambda failure: self.on_refusal(self, failure)
         self.host = Host()
-        self.host.add(self.engine)
+        self.host.engines.add(self.engine)
         self._membership = (
-            Membership(name, self.host.topics, fausts=version.fausts) if version else None
+            Membership(name, self.host.engines.topics, fausts=version.fausts) if version else None
         )
         self._lost = LostTasks(self.host, self.loop.time)
         #: Called when it has ended itself, for its supervisor.
@@ -418,7 +418,7 @@ class Worker:
     # -- life -----------------------------------------------------------------------------------
 
     async def _run(self) -> None:
-        await self.host.open(Path())
+        await self.host.engines.open(Path())
         loops = (
             *(self._belong(), self._take_records(), self._watch(), self._follow()),
             self._watch_logs(),
@@ -467,7 +467,7 @@ class Worker:
             self.partitions = frozenset(tp.partition for tp in assigned if tp.topic == TOPICS.runs)
             # What it lost before has to be found out in there.
             self.assigned = self.loop.time()
-            await self.host.assign(assigned)
+            await self.host.assignment.assign(assigned)
             if not self.stopping:
                 self._group.own(self.name, generation, self.engine.tasks)
             self._lost.replaced()
@@ -481,7 +481,7 @@ class Worker:
             self._world.note(self.name, "is revoked")
             self._positions = {}
             self._without.append((self.loop.time(), math.inf))
-            self.host.revoked()
+            self.host.assignment.revoked()
             await self.engine.settle(consumer.REVOKE_SECONDS)
             await self._commit_offsets()
 
@@ -489,7 +489,7 @@ class Worker:
         membership = self._membership
         if membership is None:
             generation, found = await self._ask("join", lambda: self._group.join(self.name))
-            topics = sorted(self.host.topics)
+            topics = sorted(self.host.engines.topics)
             return generation, [TP(topic, each) for topic in topics for each in found]
         told = membership.metadata()
         ask = partial(self._group.join, self.name, told, membership)
@@ -509,7 +509,7 @@ class Worker:
                 self._stay.set()
 
     async def _commit_offsets(self) -> None:
-        offsets = {tp: self.host.committed(tp) for tp in self.host.partitions()}
+        offsets = {tp: self.host.engines.committed(tp) for tp in self.host.assignment.owned()}
         known = {tp: offset for tp, offset in offsets.items() if offset is not None}
         generation = self._generation
         await self._ask("offsets", lambda: self._group.commit(self.name, generation, known))
@@ -520,7 +520,7 @@ class Worker:
         while True:
             await self._go_live()
             self._note_reached()
-            wanted = {tp: at for tp, at in self._positions.items() if self.host.takes(tp)}
+            wanted = {tp: at for tp, at in self._positions.items() if self.host.live.takes(tp)}
             if not wanted:
                 # Nothing is assigned, or nothing is ready yet.
                 await asyncio.sleep(consumer.UNREADY_SECONDS if self._positions else 0.3)
@@ -540,32 +540,34 @@ class Worker:
         if self._rebalancing or now < self._noted + consumer.WATCH_SECONDS:
             return
         self._noted = now
-        for tp in sorted(self.host.live):
-            task, position = self.host.task(tp), self._positions.get(tp)
-            end = self.connection.broker.at(tp).end
-            if task is not None and position is not None:
-                task.reaches(tp.topic, position, end, self.host.begins.get(tp, 0))
+        self.host.live.reach(
+            {
+                tp: (self._positions[tp], self.connection.broker.at(tp).end)
+                for tp in sorted(self.host.live)
+                if tp in self._positions
+            }
+        )
 
     async def _go_live(self) -> None:
-        if not self.host.beat():
-            await self.host.confirm()
-        starting = self.host.starting(list(self._positions))
+        if not self.host.live.heartbeat():
+            await self.host.live.confirm()
+        starting = self.host.live.starting(list(self._positions))
         self._positions |= starting
-        self.host.live.update(starting)
+        self.host.live.begin(starting)
 
     async def _take(self, tp: TP, batch: list[Any]) -> None:
         size = (self._batch_records + 1) // 2
         for start in range(0, len(batch), size):
             part = batch[start : start + size]
             self.loop.spend(len(part) * self._compute.record)
-            self.host.deliver(tp, part)
+            self.host.live.deliver(tp, part)
             await asyncio.sleep(0)
 
     async def _watch_logs(self) -> None:
         try:
             await LogWatch(self.host, self.engine.clients).run()
         except FleetError as other:
-            await self.host.assign(())
+            await self.host.assignment.assign(())
             self.on_refusal(self, other)
 
     async def _watch(self) -> None:

@@ -20,8 +20,8 @@ from fleet.engine.task import Task
 from fleet.engine.transitions import parked, runs, transitions
 from fleet.engine.transitions.runs import Admission
 from fleet.engine.transitions.transitions import Draft, Transitions
+from fleet.host.live_partitions import LivePartitions
 from fleet.host.lost_tasks import LostTasks
-from fleet.host.partitions import Host
 from fleet.kafka import loading
 from fleet.kafka.loading import KafkaLoader
 from fleet.kafka.transactional_log import KafkaLog
@@ -208,9 +208,10 @@ async def _runs_is_not_read_before_the_start(self: Any, topic: str, offset: int,
 # -- which records are taken ----------------------------------------------------------------------
 
 
-@instead_of(Host, "starting")
+@instead_of(LivePartitions, "starting")
 def _a_task_is_not_sought_to(self: Any, assigned: Any) -> dict[Any, int]:
-    self.live |= {tp for tp in assigned if (task := self.task(tp)) is not None and task.taking}
+    tasks = {tp: self._engines.task(tp) for tp in assigned}
+    self.begin(tp for tp, task in tasks.items() if task is not None and task.taking)
     return {}
 
 

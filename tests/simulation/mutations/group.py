@@ -11,21 +11,21 @@ from fleet.engine.other_versions import OtherVersions
 from fleet.engine.task import Task
 from fleet.engine.transitions.runs import Run
 from fleet.engine.transitions.transitions import Transitions
+from fleet.host.assignment import Assignment
 from fleet.host.assignor import Assignor
-from fleet.host.partitions import Host
 from fleet.records import state
 from simulation.mutations.registry import instead_of
 
 
-@instead_of(Host, "assign", near=24)
+@instead_of(Assignment, "assign", near=24)
 async def _a_partition_is_owned_with_any_of_its_topics(self: Any, assigned: Any) -> None:
-    self.live.clear()
-    if self._draining:
+    self._live.clear()
+    if self._stopping:
         return
     self._assigned = True
-    self._owned = [tp for tp in assigned if self.owns(tp.topic)]
+    self._owned = [tp for tp in assigned if self._engines.owns(tp.topic)]
     owned = {tp.partition for tp in self._owned}
-    await asyncio.gather(*(step_group.assign(owned) for step_group in self.engines))
+    await asyncio.gather(*(engine.assign(owned) for engine in self._engines))
 
 
 @instead_of(Assignor, "_perform_assignment")

@@ -178,7 +178,8 @@ def test_records_are_taken_when_every_hook_was_called() -> None:
 def test_a_hook_that_is_never_called_ends_the_worker(name: str) -> None:
     """With tasks there, what Faust does for each commit was done within a few of them."""
     made = consumer(tuple(each for each in SOONER_OR_LATER if each != name))
-    made.host = SimpleNamespace(partitions=lambda: iter([("topic", 0)]))  # type: ignore[assignment]
+    assignment = SimpleNamespace(owned=lambda: iter([("topic", 0)]))
+    made.host = SimpleNamespace(assignment=assignment)  # type: ignore[assignment]
     made.app = SimpleNamespace(in_recovery=False)
     made._overdue_looks, made.commit_interval = 0, WATCH_SECONDS
     for _ in range(OVERDUE_COMMITS):

@@ -112,7 +112,7 @@ class Hosted:
 async def hosted(tmp_path: Path) -> AsyncIterator[Hosted]:
     settings = Settings(broker="kafka://127.0.0.1:1", data_dir=tmp_path)
     app = serve(GuardFlow, settings=settings)
-    engine = app.host.engines[0]
+    engine = app.host.engines.first
     task = Task(engine.step_group, 0, MemoryLog(MemoryBroker()), MemoryStore(), lambda *_: None)
     task.restore()
     engine.tasks[0] = task
@@ -263,8 +263,8 @@ async def iterated(stream: Any, messages: list[Any]) -> None:
 async def test_a_record_counts_from_its_delivery_on(hosted: Hosted) -> None:
     """That nobody has begun with it makes no difference: the frontier does not pass it."""
     tp = TP(hosted.app.topics_of_workflow.event("StartEvent"), 0)
-    hosted.app.host.live.add(tp)
-    hosted.app.host.deliver(tp, [start_record(tp, offset) for offset in range(4)])
+    hosted.app.host.live.begin([tp])
+    hosted.app.host.live.deliver(tp, [start_record(tp, offset) for offset in range(4)])
     hosted.task.flights.ground()
     tracker = hosted.task.trackers[tp.topic]
     tracker.done(3)
@@ -287,7 +287,7 @@ async def test_a_stream_in_plain_python_is_refused(
     monkeypatch.setattr(faust.streams, "_CStreamIterator", None)
 
     with pytest.raises(StreamNotCompiled, match="unset NO_CYTHON"):
-        serve(GuardFlow, settings=hosted.app.host.settings)
+        serve(GuardFlow, settings=hosted.app.host.engines.settings)
 
 
 async def test_without_the_compiled_stream_skipped_records_acknowledged_is_seen(
@@ -406,7 +406,7 @@ async def test_records_of_this_assignment_are(hosted: Hosted) -> None:
 async def delivered_after_revoke(hosted: Hosted) -> list[int]:
     """Hand a batch to a task whose partition is revoked in the middle of it."""
     tp, host = TP(hosted.app.topics_of_workflow.event("StartEvent"), 0), hosted.app.host
-    host.live.add(tp)
+    host.live.begin([tp])
     taking = asyncio.create_task(
         hosted.consumer._take(tp, [start_record(tp, offset) for offset in range(250)])
     )

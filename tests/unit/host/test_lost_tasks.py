@@ -1,11 +1,11 @@
 """Tasks whose log was lost, and a group that refuses a worker: when we act by ourselves."""
 
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from aiokafka.errors import InvalidSessionTimeoutError
 
+from fleet.host.host import Host
 from fleet.host.lost_tasks import REOPEN_SECONDS, LostTasks
 from fleet.kafka.membership import REFUSED_SECONDS, GroupRefused, Refusals
 
@@ -14,6 +14,7 @@ class Engine:
     """An engine with one task, which is lost."""
 
     topics = SimpleNamespace(engine_id="fleet.joke.main")
+    inputs = frozenset[str]()
 
     def __init__(self) -> None:
         self.lost = [0]
@@ -33,7 +34,8 @@ class Clock:
 
 
 def lost_tasks(engine: Engine, clock: Clock) -> LostTasks:
-    host: Any = SimpleNamespace(engines=[engine], leave=lambda _partition: None)
+    host = Host()
+    host.engines.add(engine)  # type: ignore[arg-type]
     return LostTasks(host, clock)
 
 

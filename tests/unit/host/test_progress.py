@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from faust.types import TP
 
+from fleet.host.host import Host
 from fleet.host.progress import LOOKS, Progress, Stalled
 
 TOPIC = TP("fleet.joke.JokeEvent", 3)
@@ -26,10 +27,9 @@ class Worker:
     progress: Progress = field(init=False)
 
     def __post_init__(self) -> None:
-        host: Any = SimpleNamespace(
-            task=lambda _tp: self,
-            engines=[SimpleNamespace(tasks={TOPIC.partition: self}, openings=self.openings)],
-        )
+        host, tasks = Host(), {TOPIC.partition: self}
+        engine: Any = SimpleNamespace(inputs=[TOPIC.topic], tasks=tasks, openings=self.openings)
+        host.engines.add(engine)
         self.progress = Progress(host, lambda _tp: self.position, lambda: self.excused)
 
     name = "fleet.joke.main-3"
