@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fleet.dev import file_lock, ports
-from fleet.dev.kafka import jars, java, logs, warmup
+from fleet.dev.kafka import configuration, jars, java, logs, warmup
 from fleet.dev.kafka import node as kafka_node
-from fleet.dev.kafka.folder import Folder, State
+from fleet.dev.kafka.folder import Folder
 from fleet.dev.kafka.node import Distribution
+from fleet.dev.kafka.state import State
 from fleet.records.errors import ExitCode, FleetError
 
 DEFAULT_PORT = 9092
@@ -235,7 +236,7 @@ def _made(folder: Path) -> Folder:
 
 
 def _running(files: Folder) -> State | None:
-    state = files.state()
+    state = State.read(files)
     return state if state and state.process.is_alive() else None
 
 
@@ -254,7 +255,7 @@ def _free_port(files: Folder, wanted: int | None) -> int:
         if not ports.is_free(wanted):
             raise PortTaken(wanted)
         return wanted
-    before = files.state()
+    before = State.read(files)
     # The port it had comes first: shells and workers may have its address in FLEET_BROKER.
     usual = [before.port, DEFAULT_PORT] if before else [DEFAULT_PORT]
     free = (port for port in usual if ports.is_free(port))
@@ -278,7 +279,7 @@ class _Start:
 
     def run(self, kafka: Distribution, progress: Progress) -> State:
         """Start it and wait for its answer; leave nothing running when that fails."""
-        self.files.configure(self.port, ports.choose(but=self.port))
+        configuration.write(self.files, self.port, ports.choose(but=self.port))
         if self.files.cluster_id is None:
             progress(f"Preparing {self.files.data}")
             kafka_node.format_data(self.files, kafka)
@@ -288,7 +289,7 @@ class _Start:
         try:
             # Noted before it answers: if we die here, the next command finds what we started.
             state = State(node.pid, node.birth, self.port, kafka.version, time.time())
-            self.files.remember(state)
+            state.write(self.files)
             kafka_node.await_answer(self.files, node, self.port, log_begin=log_begin)
         except BaseException:
             node.kill()

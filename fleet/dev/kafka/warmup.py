@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fleet.dev import file_lock, ports
-from fleet.dev.kafka import java
+from fleet.dev.kafka import configuration, java
 from fleet.dev.kafka import node as kafka_node
 from fleet.dev.kafka.folder import Folder
 from fleet.dev.kafka.node import Distribution
@@ -71,7 +71,7 @@ def _train(kafka: Distribution, record: Path) -> None:
 
 def _run_once(folder: Folder, recording: Distribution, kafka: Distribution) -> None:
     port = ports.choose()
-    folder.configure(port, ports.choose(but=port))
+    configuration.write(folder, port, ports.choose(but=port))
     kafka_node.format_data(folder, kafka)
     node = kafka_node.launch(folder, recording, HEAP_MB)
     try:

@@ -22,10 +22,11 @@ from click.testing import CliRunner, Result
 from fleet.cli import dev
 from fleet.cli.shared import consent
 from fleet.dev import file_lock, kafka, ports, processes
-from fleet.dev.kafka import jars, java, logs, probe, warmup
-from fleet.dev.kafka.folder import Folder, State
+from fleet.dev.kafka import configuration, jars, java, logs, probe, warmup
+from fleet.dev.kafka.folder import Folder
 from fleet.dev.kafka.jars import Jar, Lock
 from fleet.dev.kafka.node import Distribution
+from fleet.dev.kafka.state import State
 from fleet.dev.processes import Process
 
 BROKER = "--broker kafka://host:port or FLEET_BROKER"
@@ -284,7 +285,7 @@ def test_faster_starts_that_cannot_be_prepared_are_not_tried_again(tmp_path: Pat
 def _remember(folder: Path, pid: int, birth: str, port: int = 9092) -> Folder:
     files = Folder(folder)
     files.create()
-    files.remember(State(pid, birth, port, "4.4.0", 0.0))
+    State(pid, birth, port, "4.4.0", 0.0).write(files)
     return files
 
 
@@ -386,7 +387,7 @@ def test_paths_are_written_as_java_reads_them(tmp_path: Path) -> None:
     """Java's properties files are Latin-1 with escapes; an emoji is two of them."""
     files = Folder(tmp_path / "José \U0001f680 a\\b")
     files.create()
-    files.configure(9092, 9093)
+    configuration.write(files, 9092, 9093)
     written = files.server_properties.read_text("ascii")
     assert f"log.dirs={tmp_path}/Jos\\u00e9 \\ud83d\\ude80 a\\u005cb/data\n" in written
 
