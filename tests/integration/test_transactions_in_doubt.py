@@ -23,7 +23,7 @@ from aiokafka.protocol.transaction import EndTxnRequest
 
 from fleet.config.settings import Settings
 from fleet.dev import kafka as kafka_dev
-from fleet.dev.kafka import Broker, folder
+from fleet.dev.kafka import Broker, configuration
 from fleet.engine.log import RecordsRefused, TaskLost
 from fleet.kafka.clients import Clients
 from fleet.kafka.producer_errors import InvalidRecord
@@ -281,7 +281,7 @@ def forgetful(monkeypatch: pytest.MonkeyPatch) -> Iterator[Kafka]:
         "transactional.id.expiration.ms=2000\n"
         "transaction.remove.expired.transaction.cleanup.interval.ms=500\n"
     )
-    monkeypatch.setattr(folder, "SERVER", folder.SERVER + settings)
+    monkeypatch.setattr(configuration, "SERVER", configuration.SERVER + settings)
     with kafka_dev.embedded() as broker:
         yield Kafka(broker)
 
