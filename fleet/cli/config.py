@@ -1,11 +1,8 @@
-"""`fleet config`: the settings of this machine as a process started here would read them."""
-
-from dataclasses import asdict
+"""`fleet config`: the settings of this machine, as a process that you start here reads them."""
 
 import click
 
-from fleet.cli.shared import options, output, terminal
-from fleet.config import listing, settings
+from fleet.cli.shared import options
 
 
 @click.group()
@@ -16,12 +13,13 @@ def config() -> None:
 @config.command()
 @options.broker
 @options.output
+@options.as_json
 def show(form: str) -> None:
     """
     Show every setting: variable, value, source and meaning.
 
     Passwords and keys are masked. Unknown FLEET_ variables are reported on stderr.
     """
-    for sentence in listing.unknown():
-        terminal.echo(f"Warning: {sentence}", err=True)
-    output.show([asdict(setting) for setting in listing.listed(settings.current())], form)
+    from fleet.cli.actions import config as action
+
+    action.show(form)

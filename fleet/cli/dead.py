@@ -1,46 +1,34 @@
-"""`fleet dead`: what could not go on, and letting its runs go on after the cause is gone."""
+"""`fleet dead`: list dead letters, show one, resume the runs that stopped at them."""
 
-from collections.abc import Callable, Iterable
-from datetime import datetime
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
 
-from fleet.cli import dead_redrive
-from fleet.cli.shared import consent, loop, moments, options, output, terminal
-from fleet.cli.views import dead as dead_shown
-from fleet.config import settings as configuration
-from fleet.control import times, workflows
-from fleet.control.dead import letters as dead_letters
-from fleet.control.dead import topic
-from fleet.control.dead.letters import Filter
-from fleet.control.dead.redrive import Order
-from fleet.control.dead.topic import Found
-from fleet.control.source import Source
+from fleet.cli.shared import moments, options
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+_group = click.option("--group", metavar="NAME", help="Step group; else the workflow's own.")
 
 
-def _filters(*cause: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def _filters(*cause: str) -> Callable[[_Command], _Command]:
     """Return what gives a command the options that choose letters; *cause* are names of one."""
     chosen = (
-        click.option("--group", metavar="NAME", help="Step group; else the workflow's own."),
+        _group,
         click.option(
             *cause,
             "cause",
             metavar="WORD",
-            help="Only these, as the column REASON has it: failed, undecodable, ...",
+            help="Only letters with this word in the column REASON: failed, undecodable, ...",
         ),
-        click.option("--step", metavar="NAME", help="Only of this step."),
-        click.option("--error", metavar="CLASS", help="Only with this exception."),
-        click.option("--run", "run_id", metavar="ID", help="Only of this run."),
-        click.option(
-            "--since",
-            type=moments.MOMENT,
-            metavar="WHEN",
-            help=f"Only since then: {times.FORMS} (UTC).",
-        ),
+        click.option("--step", metavar="NAME", help="Only letters of this step."),
+        click.option("--error", metavar="CLASS", help="Only letters with this exception."),
+        click.option("--run", "run_id", metavar="ID", help="Only letters of this run."),
+        moments.option("--since", "Only letters since then"),
     )
 
-    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+    def decorate(command: _Command) -> _Command:
         for option in reversed(chosen):
             command = option(command)
         return command
@@ -50,7 +38,7 @@ def _filters(*cause: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
 @click.group()
 def dead() -> None:
-    """What could not go on, and letting it go on."""
+    """List dead letters, show one, resume their runs."""
 
 
 @dead.command("list")
@@ -63,45 +51,36 @@ def dead() -> None:
 def list_(workflow: str, group: str | None, limit: int, form: str, **chosen: Any) -> None:
     """List the dead letters of WORKFLOW: counted by reason, step and error, then one by one.
 
-    NOW is how the run of a letter stands: failed, going on after it was redriven, completed.
+    NOW shows how the letter's run stands: failed, running after a redrive, completed.
     """
-    source = _source(workflow, group)
-    found = loop.run(topic.look(source, _filter(**chosen)))
-    newest = sorted(found.standings, key=lambda each: each.letter.at, reverse=True)
-    shown = newest[:limit] if limit else newest
-    groups = dead_shown.group_rows(dead_letters.groups(found.standings))
-    if form == "json":
-        listed = [dead_shown.fields(each) for each in shown]
-        output.show_object({"groups": groups, "letters": listed})
-    elif groups:
-        output.show(groups, form)
-        terminal.echo()
-        output.show([dead_shown.row(each) for each in shown], form)
-    _say(_summary(found, len(shown)))
+    from fleet.cli.actions import dead as action
+
+    source = action.source(workflow, group)
+    action.list_letters(source, action.chosen(**chosen), limit, form)
 
 
 @dead.command()
 @click.argument("workflow")
 @click.argument("letter", metavar="PARTITION:OFFSET")
-@click.option("--group", metavar="NAME", help="Step group; else the workflow's own.")
+@_group
 @click.option(
     "--value",
     "with_value",
     is_flag=True,
-    help="Show what the original record held, too: prompts and answers, in the clear.",
+    help="Show the original record's value, too: prompts and answers, as clear text.",
 )
 @options.output
 @options.as_json
 @options.broker
 def show(workflow: str, letter: str, group: str | None, form: str, *, with_value: bool) -> None:
-    """Show one dead letter of WORKFLOW with its stack."""
-    place = dead_letters.place(letter)
-    record = loop.run(topic.one(_source(workflow, group), place))
-    shown = dead_shown.whole(record, with_value=with_value)
-    if form == "json":
-        output.show_object(shown)
-    else:
-        terminal.echo(dead_shown.text(shown))
+    """Show one dead letter of WORKFLOW with its stack.
+
+    `fleet dead list` shows each letter's PARTITION:OFFSET.
+    """
+    from fleet.cli.actions import dead as action
+
+    place = action.place(letter)
+    action.show_letter(action.source(workflow, group), place, form, with_value=with_value)
 
 
 @dead.command("redrive")
@@ -110,7 +89,7 @@ def show(workflow: str, letter: str, group: str | None, form: str, *, with_value
 @_filters("--cause")
 @click.option("--all", "every", is_flag=True, help="Every letter; instead of a filter.")
 @click.option(
-    "--limit", type=click.IntRange(min=1), metavar="N", help="At most so many runs, oldest first."
+    "--limit", type=click.IntRange(min=1), metavar="N", help="At most N runs, the oldest first."
 )
 @click.option(
     "--rate", type=click.FloatRange(min=0, min_open=True), metavar="N", help="Runs per second."
@@ -123,7 +102,7 @@ def show(workflow: str, letter: str, group: str | None, form: str, *, with_value
     default=60.0,
     show_default=True,
     metavar="SECONDS",
-    help="How long to hear from no worker before giving up.",
+    help="Give up after this long without an answer of a worker.",
 )
 @options.reason
 @options.yes
@@ -145,69 +124,26 @@ def redrive_(  # noqa: PLR0913 - click gives each option a parameter
     yes: bool,
     **chosen: Any,
 ) -> None:
-    """Let the runs of dead letters of WORKFLOW go on, after what stopped them is gone.
+    """Resume the runs of dead letters of WORKFLOW, after you fixed the cause.
 
-    A run goes on as its next epoch where it stopped: the step that failed runs again, what had been
-    done stays done. Choose letters by PARTITION:OFFSET, by filters, or take --all. One request per
-    run; what is to be done, and what cannot be and why, is shown first. The same command again does
-    no harm.
+    A run continues as its next epoch from where it stopped: the step that failed runs again, what
+    was done stays done. Choose letters by PARTITION:OFFSET, by filters, or take --all. The command
+    shows what it would resume, and what it cannot resume and why, and asks. It sends one request
+    per run; repeating it does no harm.
 
     \b
     Exit codes:
-      0    all of them go on; with --wait, all have a result
-      2    nothing was changed: nothing can be redriven, or nobody said yes
+      0    all of them run; with --wait, all have a result
+      2    nothing was changed: no run can be resumed, or you did not say yes
       3    a worker refused some, or none answered; with --wait, some ended without a result again
       4    no broker answers
-      130  Ctrl-C: the batch under way is sent; the same command goes on
+      130  Ctrl-C: the batch under way is sent; the same command continues
     """  # noqa: D301 - click's mark for lines that stay as they are
-    source = _source(workflow, group)
-    wanted = _filter(ids=tuple(map(dead_letters.place, letters)), **chosen)
+    from fleet.cli.actions import redrive as action
+
+    source = action.source(workflow, group)
+    wanted = action.chosen(letters, **chosen)
     if wanted.takes_all != every:
         raise click.UsageError("choose letters, by PARTITION:OFFSET or by filters, or take --all")
-    found = loop.run(topic.look(source, wanted))
-    order = Order(
-        asks=dead_letters.asks(found.standings, limit),
-        following=dead_letters.under_way(found.standings) if wait else [],
-        reason=reason,
-        rate=rate,
-        patience_seconds=patience_seconds,
-        wait=wait,
-    )
-    dead_redrive.check_named(found, wanted)
-    if dead_redrive.preview(found, order):
-        consent.ask(f"Let {dead_shown.runs(len(order.asks))} go on?", yes=yes)
-    progress = dead_redrive.redrive_all(source, found, order)
-    dead_redrive.report(source, order, progress, form)
-
-
-def _summary(found: Found, shown: int) -> str:
-    count = len(found.standings)
-    if not count:
-        return "No dead letters."
-    runs = len(set(dead_letters.run_ids(each.letter for each in found.standings)))
-    ready = len(dead_letters.asks(found.standings))
-    rest = output.rest(shown, count)
-    return (
-        f"{dead_shown.letters(count)} of {dead_shown.runs(runs)}{rest}. "
-        f"{dead_shown.runs(ready)} can be redriven."
-    )
-
-
-def _filter(  # noqa: PLR0913 - by name, each an option
-    *,
-    cause: str | None,
-    step: str | None,
-    error: str | None,
-    run_id: str | None,
-    since: datetime | None,
-    ids: Iterable[tuple[int, int]] = (),
-) -> Filter:
-    return Filter(cause, step, error, run_id, since, tuple(ids))
-
-
-def _source(workflow: str, group: str | None) -> Source:
-    return Source(workflows.find(workflow), configuration.current(), group)
-
-
-def _say(words: str) -> None:
-    terminal.echo(words, err=True)
+    how = action.How(reason, limit, rate, patience_seconds, wait)
+    action.redrive(source, wanted, how, form, yes=yes)

@@ -1,13 +1,8 @@
 """`fleet dev llm`: a scripted language model in the foreground."""
 
-import asyncio
-
 import click
 
-from fleet.cli.shared import terminal
-from fleet.dev import llm as scripted
-from fleet.dev.llm.faults import KINDS, Behaviour, Fault, FaultKind
-from fleet.dev.llm.server import HOST
+from fleet.dev.fault_kinds import KINDS, FaultKind
 
 
 @click.command("llm")
@@ -16,13 +11,13 @@ from fleet.dev.llm.server import HOST
     type=click.IntRange(0, 65_535),
     default=8787,
     show_default=True,
-    help="Where it listens; 0 is any free port.",
+    help="Where it listens; 0 takes a free port.",
 )
 @click.option(
     "--host",
-    default=HOST,
+    default="127.0.0.1",
     show_default=True,
-    help="Who reaches it: this machine only. 0.0.0.0 is for containers.",
+    help="Who reaches it: by default this machine only. 0.0.0.0 is for containers.",
 )
 @click.option(
     "--latency",
@@ -55,17 +50,13 @@ from fleet.dev.llm.server import HOST
     show_default=True,
     help="How they fail.",
 )
-@click.option("--seed", type=int, default=0, help="Of everything that happens by chance.")
+@click.option("--seed", type=int, default=0, help="Repeats what happens by chance.")
 def llm(port: int, host: str, fail_rate: float, fail_with: FaultKind, **behaviour: float) -> None:
     """Run a scripted, OpenAI-compatible language model until Ctrl-C.
 
     There is no model behind it: prompts get canned answers, the same ones every time. POST to
-    /control changes its behaviour, GET /stats counts what was asked and answered.
+    /control changes its behaviour, GET /stats counts calls and answers.
     """
-    faults = (Fault(kind=fail_with, rate=fail_rate),) if fail_rate else ()
-    settings = Behaviour.model_validate({**behaviour, "faults": faults})
-    asyncio.run(
-        scripted.serve(
-            settings, port, ready=lambda url: terminal.echo(scripted.banner(url)), host=host
-        )
-    )
+    from fleet.cli.actions import dev_llm as action
+
+    action.serve(port, host, fail_rate, fail_with, **behaviour)

@@ -1,14 +1,8 @@
 """`fleet exporter`: the lag of all step groups, for Prometheus."""
 
-import logging.config
-
 import click
 
-from fleet.cli.shared import loop, options, terminal
-from fleet.config import logs
-from fleet.config import settings as configuration
-from fleet.control.lag import exporter as exporting
-from fleet.control.lag.exporter import Place
+from fleet.cli.shared import options
 
 
 @click.command()
@@ -20,7 +14,7 @@ from fleet.control.lag.exporter import Place
     type=click.IntRange(0, 65_535),
     default=9308,
     show_default=True,
-    help="0 is any free port.",
+    help="Where it listens; 0 takes a free port.",
 )
 @click.option(
     "--every",
@@ -29,23 +23,16 @@ from fleet.control.lag.exporter import Place
     default=5.0,
     show_default=True,
     metavar="SECONDS",
-    help="How often it looks at the broker when nobody scrapes.",
+    help="How often it looks at the broker between scrapes.",
 )
 @options.broker
 def exporter(host: str, port: int, every_seconds: float) -> None:
-    """Show the lag of all step groups of FLEET_PREFIX at /metrics, until SIGTERM.
+    """Serve the lag of all step groups of FLEET_PREFIX at /metrics, until SIGTERM or Ctrl-C.
 
-    Workers export the lag of their own partitions; this is for all of them, also where no worker
-    runs. It needs no code of the workflows. /live says that it runs, /ready that it has seen the
-    broker.
+    Workers export the lag of their own partitions; the exporter shows all of them, also while no
+    worker runs. It needs no code of the workflows. /live answers while it runs, /ready once it has
+    seen the broker.
     """
-    settings = configuration.current()
-    logging.config.dictConfig(logs.logging_config(settings.log_format))
-    loop.run(
-        exporting.serve(
-            settings,
-            Place(host, port),
-            every_seconds,
-            ready=lambda address: terminal.echo(f"{address}/metrics", err=True),
-        )
-    )
+    from fleet.cli.actions import exporter as action
+
+    action.serve(host, port, every_seconds)

@@ -1,10 +1,8 @@
 """
-The `fleet` command: finds a subcommand, and turns what goes wrong into a sentence and an exit code.
+The `fleet` command: finds a subcommand, and turns an error into a sentence and an exit code.
 
-Subcommands are loaded by name when they are used, so that `fleet --help` and shell completion wait
-for neither Faust nor the OpenAI client.
-
-Exit codes are those of `fleet.records.errors.ExitCode`: an error carries its own.
+Subcommands are loaded by name when you use them, so that `fleet --help` and shell completion wait
+for none of them. Exit codes are those of `fleet.records.errors.ExitCode`: an error carries its own.
 """
 
 import importlib
@@ -20,7 +18,7 @@ from fleet.records.errors import ExitCode, FleetError
 
 @dataclass(frozen=True, slots=True)
 class _Lazy:
-    """A command that is not loaded yet: `module:attribute`, and its line in `fleet --help`."""
+    """A command before it is loaded: `module:attribute`, and its line in `fleet --help`."""
 
     target: str
     summary: str
@@ -34,25 +32,25 @@ class _Lazy:
 
 
 _COMMANDS = {
-    "demo": _Lazy("fleet.cli.demo:demo", "See a workflow run on a real Kafka, from nothing."),
+    "demo": _Lazy("fleet.cli.demo:demo", "Watch a workflow run on a real Kafka, from nothing."),
     "init": _Lazy("fleet.cli.init:init", "Write a package for workflows of your own."),
     "run": _Lazy("fleet.cli.run:run", "Run a workflow once and print its result."),
     "draw": _Lazy("fleet.cli.draw:draw", "Draw a workflow: a page, or Mermaid text."),
-    "runs": _Lazy("fleet.cli.runs:runs", "What became of runs, and cancelling some."),
-    "dead": _Lazy("fleet.cli.dead:dead", "Dead letters, and letting their runs go on."),
-    "replay": _Lazy("fleet.cli.replay:replay", "Make new runs of events that are in the log."),
-    "audit": _Lazy("fleet.cli.audit:audit", "Who changed what from the command line."),
-    "lag": _Lazy("fleet.cli.lag:lag", "How far step groups are behind."),
-    "groups": _Lazy("fleet.cli.groups:groups", "The step groups that are there."),
+    "runs": _Lazy("fleet.cli.runs:runs", "List the runs of a workflow, show one, cancel some."),
+    "dead": _Lazy("fleet.cli.dead:dead", "List dead letters, show one, resume their runs."),
+    "replay": _Lazy("fleet.cli.replay:replay", "Start new runs from events in the log."),
+    "audit": _Lazy("fleet.cli.audit:audit", "Show who changed what, and why."),
+    "lag": _Lazy("fleet.cli.lag:lag", "Show how far step groups are behind."),
+    "groups": _Lazy("fleet.cli.groups:groups", "List the step groups, and who works in them."),
     "exporter": _Lazy("fleet.cli.exporter:exporter", "Serve lag for Prometheus."),
-    "topics": _Lazy("fleet.cli.topics:topics", "Show and create the topics of a workflow."),
+    "topics": _Lazy("fleet.cli.topics:topics", "List the topics of a workflow, and create them."),
     "dev": _Lazy("fleet.cli.dev:dev", "Run Kafka and a scripted LLM on this machine."),
     "config": _Lazy("fleet.cli.config:config", "Show the settings and where they come from."),
 }
 
 
 class _Failure(click.ClickException):
-    """Raised when a command ends with one of our errors: its sentence, on stderr."""
+    """Raised when a command ends with one of our errors: prints its sentence on stderr."""
 
     def __init__(self, error: FleetError) -> None:
         super().__init__(printable.text(error))
@@ -60,7 +58,7 @@ class _Failure(click.ClickException):
 
 
 class _Commands(click.Group):
-    """A group whose commands are named in `_COMMANDS`."""
+    """The group of the commands in `_COMMANDS`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)

@@ -1,36 +1,28 @@
-"""`fleet topics`: what a workflow needs on the broker, and making what is missing."""
-
-from collections.abc import Sequence
-from dataclasses import asdict
+"""`fleet topics`: the topics that a workflow needs, and creating those that are missing."""
 
 import click
 
-from fleet.cli.shared import consent, loop, options, output, terminal
-from fleet.config import settings as configuration
-from fleet.config.settings import Settings
-from fleet.control import topic_lists, workflows
-from fleet.control.topic_lists import Line
-from fleet.kafka import provision
+from fleet.cli.shared import options
 
 
 @click.group()
 def topics() -> None:
-    """Show and create the topics of a workflow."""
+    """List the topics of a workflow, and create them."""
 
 
 @topics.command("list")
 @click.argument("workflow")
 @options.output
+@options.as_json
 @options.broker
 def list_(workflow: str, form: str) -> None:
     """List every topic that WORKFLOW needs: present or missing, and what it is for.
 
     WORKFLOW is module:Class or the name of an installed workflow, as for `fleet run`.
     """
-    found = workflows.find(workflow)
-    settings = configuration.current()
-    plan = loop.run(topic_lists.planned(found, settings))
-    _show(topic_lists.lines(plan, found, settings), form)
+    from fleet.cli.actions import topics as action
+
+    action.list_topics(workflow, form)
 
 
 @topics.command()
@@ -39,58 +31,18 @@ def list_(workflow: str, form: str) -> None:
     "--partitions",
     type=click.IntRange(1, 10_000),
     metavar="N",
-    help="Of new topics; instead of FLEET_PARTITIONS. It cannot be changed later.",
+    help="Of new topics; instead of FLEET_PARTITIONS. You cannot change it later.",
 )
 @click.option("--yes", is_flag=True, help="Create what is missing without asking.")
 @options.output
+@options.as_json
 @options.broker
 def apply(workflow: str, partitions: int | None, form: str, *, yes: bool) -> None:
     """Create the topics that WORKFLOW needs and the broker lacks.
 
-    Shows what is there and what is missing, and asks before it creates anything. Topics that are
-    there are not touched.
+    Shows which topics are present and which are missing, and asks before it creates any. It never
+    changes a topic that exists.
     """
-    found = workflows.find(workflow)
-    settings = _with_partitions(configuration.current(), partitions)
-    plan = loop.run(topic_lists.planned(found, settings))
-    topic_lists.check_partitions(plan, found, partitions)
-    _show(topic_lists.lines(plan, found, settings), form)
-    if not plan.missing:
-        _say(f"Nothing to do: {found.workflow_name} has all its topics.")
-        return
-    _preview(plan, settings)
-    consent.ask("Create them?", yes=yes)
-    loop.run(topic_lists.apply(plan, found, settings))
-    made = len(plan.missing)
-    _say(f"Created {made} topics; a workflow's have {plan.partitions} partitions each.")
+    from fleet.cli.actions import topics as action
 
-
-def _with_partitions(settings: Settings, partitions: int | None) -> Settings:
-    return settings.model_copy(update={"partitions": partitions} if partitions else {})
-
-
-def _show(lines: Sequence[Line], form: str) -> None:
-    rows = [asdict(line) if form == "json" else _row(line) for line in lines]
-    output.show(rows, form)
-
-
-def _row(line: Line) -> dict[str, object]:
-    return {
-        "topic": line.topic,
-        "status": line.status,
-        "partitions": line.partitions,
-        "keeps": line.keeps,
-        "purpose": line.purpose,
-    }
-
-
-def _preview(plan: provision.Plan, settings: Settings) -> None:
-    copies = "the broker's default" if settings.replication < 0 else settings.replication
-    _say(
-        f"{len(plan.missing)} topics are missing at {settings.broker}. New ones get "
-        f"{plan.partitions} partitions, for good, and {copies} as replication factor."
-    )
-
-
-def _say(words: str) -> None:
-    terminal.echo(words, err=True)
+    action.apply(workflow, partitions, form, yes=yes)

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from fleet.records import outcomes
 from fleet.records.envelope import MAX_TIMEOUT_SECONDS
 from fleet.records.errors import FleetError
 from fleet.records.events import problems
@@ -76,7 +77,7 @@ class Known(Lifecycle):
 class Completed(Lifecycle):
     """A step returned the result."""
 
-    kind = "completed"
+    kind = outcomes.COMPLETED
     terminal = True
     step: str
     #: The result event: its type name and its JSON.
@@ -101,7 +102,7 @@ class Failure(BaseModel):
 class Failed(Lifecycle):
     """A step failed for good, or one of the run's records could not be processed."""
 
-    kind = "failed"
+    kind = outcomes.FAILED
     terminal = True
     #: Empty where no step ran, as for an undecodable record.
     step: str
@@ -113,7 +114,7 @@ class Failed(Lifecycle):
 class Cancelled(Lifecycle):
     """Somebody asked for the run to stop."""
 
-    kind = "cancelled"
+    kind = outcomes.CANCELLED
     terminal = True
     reason: str = ""
 
@@ -121,7 +122,7 @@ class Cancelled(Lifecycle):
 class TimedOut(Lifecycle):
     """The run's deadline passed."""
 
-    kind = "timed_out"
+    kind = outcomes.TIMED_OUT
     terminal = True
     timeout_seconds: Timeout
     #: Names of the steps in flight in the owner group, sorted.

@@ -1,21 +1,25 @@
-"""A moment as a parameter of a command."""
+"""A time as a parameter of a command."""
 
+from collections.abc import Callable
 from datetime import datetime
+from typing import Any, TypeVar
 
 import click
 
-from fleet.control.times import NoMoment, moment
+from fleet.control.times import FORMS, NoMoment, moment
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 class Moment(click.ParamType):
-    """A parameter that is a moment, as a datetime in UTC."""
+    """A parameter that is a time, as a datetime in UTC."""
 
     name = "moment"
 
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> datetime:
-        """Read what stands on the command line."""
+        """Read the text of the command line."""
         if isinstance(value, datetime):
             return value
         try:
@@ -24,5 +28,6 @@ class Moment(click.ParamType):
             self.fail(str(refused), param, ctx)
 
 
-#: For `click.option(..., type=moments.MOMENT, metavar="WHEN")`.
-MOMENT = Moment()
+def option(name: str, what: str) -> Callable[[_Command], _Command]:
+    """Return the option *name* that takes a time; its help is *what*, and how to write one."""
+    return click.option(name, type=Moment(), metavar="WHEN", help=f"{what}: {FORMS} (UTC).")

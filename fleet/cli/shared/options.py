@@ -39,14 +39,14 @@ def _environment(name: str, value: str) -> Iterator[None]:
 
 
 def _forget_settings() -> None:
-    # Looked up, not imported: settings bring in pydantic, for which `fleet --help` should not wait,
-    # and what was not imported has read nothing.
+    # Looked up, not imported: settings bring in pydantic, and `fleet --help` does not wait for
+    # it. A module that was not imported has read nothing.
     settings = sys.modules.get("fleet.config.settings")
     if settings is not None:
         settings.current.cache_clear()
 
 
-#: Usable before and after the name of a command; the nearer one wins.
+#: You can give it before and after the name of a command; the nearer one wins.
 broker = click.option(
     "--broker",
     metavar="kafka://HOST:PORT[,...]",
@@ -71,7 +71,7 @@ as_json = click.option("--json", "form", flag_value="json", help="The same as -o
 
 
 def limit(note: str = "") -> Callable[[_Command], _Command]:
-    """Return the option of a list that may be long; *note* ends its help."""
+    """Return the option of a command whose list may be long; *note* ends its help."""
     return click.option(
         "--limit",
         type=click.IntRange(min=0),
@@ -82,10 +82,10 @@ def limit(note: str = "") -> Callable[[_Command], _Command]:
     )
 
 
-#: Why something is changed; into the audit record.
+#: Why you change something; the audit record has it.
 reason = click.option(
-    "--reason", required=True, metavar="TEXT", help="Why; it is noted in the audit topic."
+    "--reason", required=True, metavar="TEXT", help="Why; the audit topic keeps it."
 )
 
-#: Changes without a question.
+#: Answers the question before a change.
 yes = click.option("--yes", is_flag=True, help="Do it without asking.")

@@ -1,8 +1,9 @@
-"""How dead letters are printed: by kind, as rows, and one of them whole."""
+"""Print dead letters: by kind, as rows, and one of them whole."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from fleet.cli.shared import counts
 from fleet.cli.views.run import short
 from fleet.control import times
 from fleet.control.dead import letters as dead_letters
@@ -10,6 +11,9 @@ from fleet.control.dead.letters import Ask, Group, LetterStatus, Refused
 from fleet.records import printable
 from fleet.records.dead_letter import HEADER, DeadLetter
 from fleet.records.log import Delivered
+
+#: Letters that stand for the others: enough to look one up.
+_EXAMPLES = 3
 
 
 def group_rows(groups: dict[tuple[str, str, str], Group]) -> list[dict[str, object]]:
@@ -67,7 +71,7 @@ def fields(standing: LetterStatus) -> dict[str, Any]:
 
 
 def whole(record: Delivered, *, with_value: bool) -> dict[str, Any]:
-    """Return one letter with its stack and headers, and what the original held if wanted."""
+    """Return one letter with its stack and headers; *with_value* adds the original's value."""
     letter = dead_letters.parse(record)
     assert letter is not None, "only a letter is shown"
     note = DeadLetter.model_validate_json(dict(record.headers)[HEADER])
@@ -109,7 +113,7 @@ def text(shown: dict[str, Any]) -> str:
 
 
 def preview_rows(asks: Sequence[Ask]) -> list[dict[str, object]]:
-    """Return what is to be redriven, by kind; a run counts under each kind it has."""
+    """Return the letters to redrive, by kind; a run counts under each kind that it has."""
     counted: dict[tuple[str, str, str], tuple[int, set[str]]] = {}
     for ask in asks:
         for letter in ask.letters:
@@ -124,21 +128,12 @@ def preview_rows(asks: Sequence[Ask]) -> list[dict[str, object]]:
 def refused_lines(found: Iterable[Refused]) -> list[str]:
     """Say what cannot be redriven and why."""
     return [
-        f"Not redriven: {letters(len(each.letters))} ({_examples(each)}): {each.why}."
-        for each in found
+        f"Not redriven: {counts.letters(len(refusal.letters))} ({_examples(refusal)}): "
+        f"{refusal.why}."
+        for refusal in found
     ]
 
 
-def letters(count: int) -> str:
-    """Say how many letters."""
-    return f"{count:,} dead letter{'' if count == 1 else 's'}"
-
-
-def runs(count: int) -> str:
-    """Say how many runs."""
-    return f"{count:,} run{'' if count == 1 else 's'}"
-
-
-def _examples(each: Refused) -> str:
-    more = "…" if len(each.letters) > 3 else ""  # noqa: PLR2004 - enough to look one up
-    return ", ".join(letter.id for letter in each.letters[:3]) + more
+def _examples(refusal: Refused) -> str:
+    more = "…" if len(refusal.letters) > _EXAMPLES else ""
+    return ", ".join(letter.id for letter in refusal.letters[:_EXAMPLES]) + more

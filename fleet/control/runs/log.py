@@ -9,7 +9,7 @@ partition, kinds in any order.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from fleet.records import effective_end, lifecycle
+from fleet.records import effective_end, lifecycle, outcomes
 from fleet.records import envelope as envelopes
 from fleet.records.effective_end import NO_END, SoFar
 from fleet.records.envelope import BrokenEnvelope, Envelope
@@ -28,12 +28,7 @@ from fleet.records.lifecycle import (
 )
 from fleet.records.log import Delivered
 
-#: Of a run that has begun and has no end.
-RUNNING = "running"
-#: How a run can end, as the log calls it.
-ENDS = (Completed.kind, Failed.kind, Cancelled.kind, TimedOut.kind)
-#: What may be asked for.
-OUTCOMES = (RUNNING, *ENDS)
+RUNNING = outcomes.RUNNING
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ failed.
 from collections import Counter
 from dataclasses import dataclass, field
 
-from fleet.dev.llm.faults import KINDS, Call, Fault
+from fleet.dev.fault_kinds import KINDS
+from fleet.dev.llm.faults import Call, Fault
 from fleet.dev.llm.protocol import ChatRequest, Json
 
 

@@ -8,14 +8,11 @@ a running generator: the same calls meet the same faults in whatever order they 
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-#: `429` too many requests, `500` an error, `hang` no answer ever, `cut` the connection is closed
-#: (in the middle of the answer where it is streamed).
-FaultKind = Literal["429", "500", "hang", "cut"]
-KINDS: tuple[FaultKind, ...] = get_args(FaultKind)
+from fleet.dev.fault_kinds import FaultKind
 
 
 class Fault(BaseModel):

@@ -4,6 +4,7 @@ import importlib.metadata
 import json
 import subprocess
 import sys
+import textwrap
 
 import click
 import pytest
@@ -39,20 +40,6 @@ def ending(how: str, monkeypatch: pytest.MonkeyPatch) -> Result:
     """Run `fleet end HOW`, a command of this module that is found as the real ones are."""
     monkeypatch.setitem(main._COMMANDS, "end", main._Lazy(f"{__name__}:end", "End as told."))
     return CliRunner().invoke(main.main, ["end", how])
-
-
-def loaded_by(*arguments: str) -> set[str]:
-    """Return the top-level packages that a process has imported after `fleet ARGUMENTS`."""
-    program = (
-        "import json, sys\n"
-        "from fleet.cli.main import main\n"
-        "main(sys.argv[1:], standalone_mode=False)\n"
-        "print(json.dumps(sorted(sys.modules)), file=sys.stderr)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True
-    )
-    return {name.partition(".")[0] for name in json.loads(done.stderr)}
 
 
 def test_an_error_of_ours_is_one_sentence_on_stderr(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,14 +91,41 @@ def test_the_version_is_that_of_the_installed_package() -> None:
     assert importlib.metadata.version("fleet-workflows") in shown
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["config", "--help"]])
-def test_help_waits_for_no_heavy_package(arguments: list[str]) -> None:
-    """Neither the OpenAI client, nor Faust, nor the Kafka client is loaded to print help."""
-    loaded = loaded_by(*arguments)
+#: What a command's action may need, and its help does not.
+HEAVY = {
+    *("aiohttp", "aiokafka", "faust", "mode", "openai", "pydantic", "pydantic_settings"),
+    *("rich", "rocksdict", "structlog", "tenacity"),
+}
+
+
+def test_help_waits_for_click_alone() -> None:
+    """Of every command, in one process: no client, no model, no settings are loaded to print it."""
+    program = """
+        import json, sys
+        import click
+        from fleet.cli.main import main
+
+        def show(command, words):
+            main([*words, "--help"], standalone_mode=False)
+            shown.append(" ".join(words))
+            if isinstance(command, click.Group):
+                context = click.Context(command)
+                for name in command.list_commands(context):
+                    show(command.get_command(context, name), [*words, name])
+
+        shown = []
+        show(main, [])
+        json.dump([shown, sorted(sys.modules)], sys.stderr)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    shown, modules = json.loads(done.stderr)
+    assert {"", "runs list", "dev llm", "replay"} <= set(shown)
+    loaded = {name.partition(".")[0] for name in modules}
     assert "click" in loaded
-    assert loaded.isdisjoint({"openai", "faust", "mode", "aiokafka", "rocksdict"})
-
-
-def test_the_root_help_does_not_even_wait_for_settings() -> None:
-    """Pydantic alone would triple its time."""
-    assert "pydantic" not in loaded_by("--help")
+    assert loaded & HEAVY == set()
+    assert not [name for name in modules if name.startswith("fleet.cli.actions")]

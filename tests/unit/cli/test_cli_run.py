@@ -8,7 +8,8 @@ from click.testing import CliRunner, Result
 from pydantic import BaseModel, Field
 
 from fleet import Event, StartEvent, StopEvent, Workflow, WorkflowRuntimeError, step
-from fleet.cli import main, run
+from fleet.cli import main
+from fleet.cli.actions import run
 from fleet.control import calls, start_fields
 from fleet.records.errors import FleetError
 

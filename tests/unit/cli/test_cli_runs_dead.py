@@ -7,7 +7,8 @@ import pytest
 from click.testing import CliRunner, Result
 from lives import cancelled, completed, failed, letter, record, started
 
-from fleet.cli import dead_redrive, main
+from fleet.cli import main
+from fleet.cli.actions.redrive import NobodyAnswered
 from fleet.cli.shared import consent
 from fleet.cli.views import run as run_shown
 from fleet.config.settings import Settings
@@ -157,7 +158,7 @@ def test_a_redrive_is_shown_before_it_is_refused(looked: dict[str, Found]) -> No
     )
     result = fleet(*REDRIVE, "--all", *NOBODY)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "1 run to go on, for 1 dead letter." in result.stderr
+    assert "1 run to resume, for 1 dead letter." in result.stderr
     assert "Not redriven: 1 dead letter (0:2): it belongs to no run" in result.stderr
     assert "add --yes" in result.stderr
 
@@ -192,7 +193,7 @@ def test_letters_that_are_not_there_are_told(looked: dict[str, Found]) -> None:
 
 def test_what_no_worker_answers_stays_in_the_log() -> None:
     """The sentence says so, and how many are open."""
-    told = dead_redrive.NobodyAnswered(Progress(total=5, sent=5, resumed=2), "joke", 60.0)
+    told = NobodyAnswered(Progress(total=5, sent=5, resumed=2), "joke", 60.0)
     assert "3 of 5 requests are open. They stay in the log" in str(told)
     assert told.exit_code == 3
 

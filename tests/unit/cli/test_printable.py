@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from fleet.cli import main, runs
+from fleet.cli import main
+from fleet.cli.actions import runs
 from fleet.cli.shared import output, terminal
 from fleet.cli.views import dead
 from fleet.cli.views.screen import Screen
@@ -90,7 +91,7 @@ def test_an_error_of_a_command_is_safe(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise FleetError(NASTY)
 
-    monkeypatch.setattr(runs, "_source", fail)
+    monkeypatch.setattr(runs, "source", fail)
     result = CliRunner().invoke(main.main, ["runs", "list", "joke"])
     assert result.exit_code == 1
     assert "Error: a\\x1b[31mb" in result.output

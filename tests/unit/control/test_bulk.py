@@ -429,7 +429,7 @@ def fleet(*arguments: str) -> Result:
     ("arguments", "sentence"),
     [
         (["--input", "{source}"], "--input and --output go together"),
-        (["--output", "json"], "How a single result is printed is -o"),
+        (["--output", "json"], "For the form of a single result, use -o"),
         (["--input", "{source}", "--output", "{target}", "name=x"], "leave out name=x"),
         (["--input", "nowhere.jsonl", "--output", "{target}"], "'nowhere.jsonl' does not exist"),
         (["--input", "{source}", "--output", "{target}", "--concurrency", "0"], "0 is not in"),

@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 
 from fleet import Event, StartEvent
 from fleet.cli import main
-from fleet.cli.views import replay as replay_shown
+from fleet.cli.actions import replay as replaying
 from fleet.control.replay import plan as replay_plan
 from fleet.control.replay import selection, sending
 from fleet.control.replay.plan import Filter, Place, Plan
@@ -208,7 +208,7 @@ def test_the_preview_counts_by_partition_and_tells_what_is_left_out(
     found = Found({0: (3, 9)}, replayed=2, read=9)
     found.counts[0] = 5
     found.refused["cannot be read as StartEvent now"] = 1
-    assert replay_shown.preview(plan(), found)
+    assert replaying._preview(plan(), found)
     told = capsys.readouterr()
     assert told.err.splitlines() == [
         "PARTITION  FROM  TO  EVENTS",
@@ -223,17 +223,17 @@ def test_the_preview_counts_by_partition_and_tells_what_is_left_out(
 def test_where_nothing_can_be_replayed_the_reasons_are_told() -> None:
     """As a refusal; where nothing matches there is just nothing to do."""
     found = Found({0: (3, 9)})
-    assert not replay_shown.preview(plan(), found)
+    assert not replaying._preview(plan(), found)
     found.refused["had no headers of a run"] = 2
-    with pytest.raises(replay_shown.NothingToReplay, match="Left out: 2 events that had no"):
-        replay_shown.preview(plan(), found)
+    with pytest.raises(replaying.NothingToReplay, match="Left out: 2 events that had no"):
+        replaying._preview(plan(), found)
 
 
 def test_what_could_not_be_sent_is_no_success(capsys: pytest.CaptureFixture[str]) -> None:
     """What retention took meanwhile is not counted as sent."""
-    replay_shown.report(plan(), Progress(5, counts=Counter({0: 5})), "table")
-    with pytest.raises(replay_shown.EventsMissing, match="2 of the 5 events") as told:
-        replay_shown.report(plan(), Progress(5, counts=Counter({0: 2, 1: 1})), "json")
+    replaying._report(plan(), Progress(5, counts=Counter({0: 5})), "table")
+    with pytest.raises(replaying.EventsMissing, match="2 of the 5 events") as told:
+        replaying._report(plan(), Progress(5, counts=Counter({0: 2, 1: 1})), "json")
     assert told.value.exit_code == 3
     shown = json.loads(capsys.readouterr().out)
     assert (shown["events"], shown["sent"], shown["missing"]) == (5, 3, 2)

@@ -6,8 +6,8 @@ import lives
 import pytest
 from lives import cancelled, completed, failed, record, resumed, started, taken, timed_out
 
-from fleet.control.runs import log as run_log
 from fleet.control.runs.log import RUNNING, Run, RunLog
+from fleet.records import outcomes
 from fleet.records.lifecycle import Known, Lifecycle
 from fleet.records.log import Delivered
 
@@ -170,4 +170,4 @@ def test_neither_values_nor_stacks_are_kept() -> None:
     ends = [folded(*lives.ended("r", each)).end for each in (failed(), completed())]
     assert "secret" not in repr(ends)
     assert "deep" not in repr(ends)
-    assert run_log.ENDS == ("completed", "failed", "cancelled", "timed_out")
+    assert outcomes.ENDS == ("completed", "failed", "cancelled", "timed_out")

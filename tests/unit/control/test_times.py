@@ -53,7 +53,7 @@ def test_on_the_command_line_it_is_wrong_usage() -> None:
     """Exit code 2, as for every wrong option."""
 
     @click.command()
-    @click.option("--since", type=moments.MOMENT)
+    @click.option("--since", type=moments.Moment())
     def command(since: datetime) -> None:
         click.echo(since.isoformat())
 

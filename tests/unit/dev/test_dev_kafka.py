@@ -20,6 +20,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from fleet.cli import dev
+from fleet.cli.actions.dev import NoLog
 from fleet.cli.shared import consent
 from fleet.dev import file_lock, kafka, ports, processes
 from fleet.dev.kafka import configuration, jars, java, logs, probe, warmup
@@ -509,8 +510,8 @@ def test_a_purge_without_a_terminal_wants_yes(tmp_path: Path) -> None:
 
 def test_logs_of_a_broker_that_never_ran(tmp_path: Path) -> None:
     """No log is an error with the way out, not silence."""
-    assert isinstance(_dev("logs", "--folder", tmp_path).exception, dev.NoLog)
-    assert isinstance(_dev("logs", "--follow", "--folder", tmp_path).exception, dev.NoLog)
+    assert isinstance(_dev("logs", "--folder", tmp_path).exception, NoLog)
+    assert isinstance(_dev("logs", "--follow", "--folder", tmp_path).exception, NoLog)
 
 
 def test_logs_prints_the_last_lines(tmp_path: Path) -> None:

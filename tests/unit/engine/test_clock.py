@@ -118,8 +118,8 @@ WALL = {
     "fleet/control/audit.py",
     "fleet/control/dead/topic.py",
     "fleet/control/lag/reader.py",
-    "fleet/cli/lag.py",
-    "fleet/cli/runs.py",
+    "fleet/cli/actions/cancel.py",
+    "fleet/cli/actions/lag.py",
     "fleet/control/times.py",
     # Of scripted answers and a broker for development.
     "fleet/dev/kafka/__init__.py",

@@ -1,20 +1,25 @@
-"""What `fleet dead redrive` shows before it does anything, and what it tells in the end."""
+"""What `fleet dead redrive` does: choose runs, show them, ask, resume them, report."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import click
 
-from fleet.cli.shared import consent, loop, output, terminal
+from fleet.cli.actions.dead import chosen, source
+from fleet.cli.shared import consent, counts, loop, output, terminal
 from fleet.cli.views import bars, dead
 from fleet.control import audit
 from fleet.control.dead import letters as dead_letters
-from fleet.control.dead import redrive
+from fleet.control.dead import redrive as redriving
+from fleet.control.dead import topic
 from fleet.control.dead.letters import Filter
 from fleet.control.dead.redrive import Order, Progress
 from fleet.control.dead.topic import Found
 from fleet.control.source import Source
 from fleet.records import printable
 from fleet.records.errors import ExitCode, FleetError
+
+__all__ = ["How", "chosen", "redrive", "source"]
 
 #: Run ids that an audit record has.
 _AUDITED = 1_000
@@ -23,7 +28,7 @@ _NAMED = 20
 
 
 class NothingToRedrive(FleetError):
-    """Raised when no run of the letters that were found can be resumed, and some should be."""
+    """Raised when you chose letters and none of their runs can be resumed."""
 
     exit_code = ExitCode.REFUSED
 
@@ -32,15 +37,15 @@ class NothingToRedrive(FleetError):
 
 
 class LettersMissing(FleetError):
-    """Raised when letters that were named are not there, or are not those that filters take."""
+    """Raised when letters that you named do not exist, or the filters leave them out."""
 
     exit_code = ExitCode.REFUSED
 
     def __init__(self, places: Iterable[tuple[int, int]]) -> None:
         named = ", ".join(f"{partition}:{offset}" for partition, offset in places)
         super().__init__(
-            f"nothing was changed: no dead letter that is meant is at {named}; `fleet dead list` "
-            "shows those that are there"
+            f"nothing was changed: no dead letter is at {named}, or your filters leave it out; "
+            "`fleet dead list` shows the letters"
         )
 
 
@@ -52,9 +57,9 @@ class NobodyAnswered(FleetError):
     def __init__(self, progress: Progress, workflow: str, seconds: float) -> None:
         open_ones = progress.total - progress.answered
         super().__init__(
-            f"for {seconds:g} s no worker of {workflow} has answered, and {open_ones:,} of "
-            f"{progress.total:,} requests are open. They stay in the log and are answered when one "
-            "runs; asking again does no harm"
+            f"no worker of {workflow} answered for {seconds:g} s, and {open_ones:,} of "
+            f"{progress.total:,} requests are open. They stay in the log, and a worker answers "
+            "them when it runs; repeating the command does no harm"
         )
 
 
@@ -69,15 +74,15 @@ class SomeRefused(FleetError):
             for run_id, why in progress.refused.items()
         ]
         more = f"\n  and {len(told) - _NAMED:,} more" if len(told) > _NAMED else ""
-        listed = "".join(f"\n  {each}" for each in told[:_NAMED])
+        listed = "".join(f"\n  {line}" for line in told[:_NAMED])
         super().__init__(
-            f"{progress.resumed:,} of {dead.runs(progress.total)} go on; the workers refused "
+            f"{progress.resumed:,} of {counts.runs(progress.total)} resumed; the workers refused "
             f"{len(told):,}:{listed}{more}"
         )
 
 
 class SomeEndedBadly(FleetError):
-    """Raised at the end when runs that went on ended again without a result."""
+    """Raised at the end when runs that were resumed ended again without a result."""
 
     exit_code = ExitCode.PARTLY_DONE
 
@@ -85,12 +90,40 @@ class SomeEndedBadly(FleetError):
         super().__init__(f"not all have a result now: {outcomes}; see `fleet dead list`")
 
 
-def redrive_all(source: Source, found: Found, order: Order) -> Progress:
-    """Do what is ordered; return how far it came. Raises BrokerUnreachable, TopicsMissing."""
+@dataclass(frozen=True, slots=True)
+class How:
+    """What the options say of how to resume runs; see `Order`."""
+
+    reason: str
+    #: At most this many runs.
+    limit: int | None
+    rate: float | None
+    patience_seconds: float
+    wait: bool
+
+    def order(self, found: Found) -> Order:
+        """Return what to do about the letters that were *found*."""
+        return Order(
+            asks=dead_letters.asks(found.standings, self.limit),
+            following=dead_letters.under_way(found.standings) if self.wait else [],
+            reason=self.reason,
+            rate=self.rate,
+            patience_seconds=self.patience_seconds,
+            wait=self.wait,
+        )
+
+
+def redrive(source: Source, wanted: Filter, how: How, form: str, *, yes: bool) -> None:
+    """Resume the runs of the letters that are *wanted*; raise what the exit code needs."""
+    found = loop.run(topic.look(source, wanted))
+    order = how.order(found)
+    _check_named(found, wanted)
+    if _preview(found, order):
+        consent.ask(f"Resume {counts.runs(len(order.asks))}?", yes=yes)
     progress = Progress()
     if order.asks or order.following:
         loop.run(_redrive(source, found, order, progress))
-    return progress
+    _report(source, order, progress, form)
 
 
 async def _redrive(source: Source, found: Found, order: Order, progress: Progress) -> None:
@@ -98,7 +131,7 @@ async def _redrive(source: Source, found: Found, order: Order, progress: Progres
         await _audit(source, order)
     with bars.bar() as move:
         progress.changed = lambda: move(*_position(progress, order))
-        await redrive.run(source, found, order, progress)
+        await redriving.run(source, found, order, progress)
 
 
 async def _audit(source: Source, order: Order) -> None:
@@ -125,36 +158,37 @@ def _position(progress: Progress, order: Order) -> tuple[int, int, str]:
     return progress.answered, progress.total, "answered"
 
 
-def preview(found: Found, order: Order) -> bool:
-    """Show what is to be done and what cannot be; return whether anything is to be changed.
+def _preview(found: Found, order: Order) -> bool:
+    """Show what can be resumed and what cannot; return whether there is something to resume.
 
-    Raises NothingToRedrive where there should be.
+    Raises NothingToRedrive.
     """
     refused = dead_letters.refused(found.standings)
     told = dead.refused_lines(refused)
-    if not order.asks and not all(each.done for each in refused):
+    if not order.asks and not all(refusal.done for refusal in refused):
         raise NothingToRedrive(told)
     if order.asks:
-        _say(output.plain(dead.preview_rows(order.asks)))
+        terminal.say(output.plain(dead.preview_rows(order.asks)))
         letters = sum(len(ask.letters) for ask in order.asks)
-        _say(f"{dead.runs(len(order.asks))} to go on, for {dead.letters(letters)}.")
+        terminal.say(f"{counts.runs(len(order.asks))} to resume, for {counts.letters(letters)}.")
     for line in told:
-        _say(line)
+        terminal.say(line)
     if order.following:
-        _say(f"{dead.runs(len(order.following))} that went on before are waited for.")
+        terminal.say(f"Waiting for {counts.runs(len(order.following))} resumed before, too.")
     elif not order.asks:
-        _say("Nothing to do." if told else "Nothing to do: no dead letter matches.")
+        terminal.say("Nothing to do." if told else "Nothing to do: no dead letter matches.")
     return bool(order.asks)
 
 
-def check_named(found: Found, wanted: Filter) -> None:
-    """Raise LettersMissing where a letter that was named is not among those found."""
-    there = {(each.letter.partition, each.letter.offset) for each in found.standings}
+def _check_named(found: Found, wanted: Filter) -> None:
+    """Raise LettersMissing if a letter that you named is not among those found."""
+    letters = (standing.letter for standing in found.standings)
+    there = {(letter.partition, letter.offset) for letter in letters}
     if missing := [place for place in wanted.ids if place not in there]:
         raise LettersMissing(missing)
 
 
-def report(source: Source, order: Order, progress: Progress, form: str) -> None:
+def _report(source: Source, order: Order, progress: Progress, form: str) -> None:
     """Print what came of it; raise what the exit code needs."""
     if form == "json":
         output.show_object(
@@ -168,7 +202,7 @@ def report(source: Source, order: Order, progress: Progress, form: str) -> None:
             }
         )
     if progress.interrupted is not None:
-        _say(_farewell(order, progress))
+        terminal.say(_farewell(order, progress))
         raise click.exceptions.Exit(progress.interrupted.exit_code)
     if progress.answered < progress.total:
         raise NobodyAnswered(progress, source.topics.workflow, order.patience_seconds)
@@ -178,16 +212,13 @@ def report(source: Source, order: Order, progress: Progress, form: str) -> None:
     if not progress.is_complete:
         raise SomeEndedBadly(outcomes)
     if progress.total:
-        _say(f"{dead.runs(progress.resumed)} went on{f': {outcomes}' if outcomes else ''}.")
+        resumed = counts.runs(progress.resumed)
+        terminal.say(f"{resumed} resumed{f': {outcomes}' if outcomes else ''}.")
 
 
 def _farewell(order: Order, progress: Progress) -> str:
-    total = dead.runs(len(order.asks))
+    total = counts.runs(len(order.asks))
     return (
-        f"Interrupted: {progress.sent:,} of {total} were asked to go on, "
-        f"{progress.resumed:,} have begun to. To go on with the rest:\n  {consent.this_command()}"
+        f"Interrupted: asked {progress.sent:,} of {total} to resume, {progress.resumed:,} did. "
+        f"To continue with the rest:\n  {consent.this_command()}"
     )
-
-
-def _say(words: str) -> None:
-    terminal.echo(words, err=True)

@@ -1,17 +1,19 @@
 """
-What a bulk run shows: a bar while it works, and in the end what failed and why.
+What `fleet run --input` does: a run of each line, a bar while it works, at the end what failed.
 
 All of it is on stderr; the results are in the output file.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
-from fleet.cli.shared import loop, terminal
+from fleet.cli.shared import consent, loop, terminal
+from fleet.control import workflows
 from fleet.control.bulk import calls
 from fleet.control.bulk.calls import Batch, Progress
 from fleet.records.errors import ExitCode, FleetError
@@ -32,19 +34,27 @@ class SomeFailed(FleetError):
         )
 
 
-def run(batch: Batch, again: str) -> None:
-    """Run *batch* to its end; *again* is the command that goes on after an interruption.
+def run_file(
+    workflow: str,
+    files: tuple[Path, Path],
+    concurrency: int,
+    timeout_seconds: float | None,
+    run_id: str | None,
+) -> None:
+    """Make a run of each line of the first of *files*; the results go to the second."""
+    _run(Batch(workflows.find(workflow), *files, concurrency, timeout_seconds, run_id))
 
-    Raises SomeFailed, and what `bulk.run` raises.
-    """
+
+def _run(batch: Batch) -> None:
+    """Run *batch* to its end; raises SomeFailed, and what `calls.run` raises."""
     progress = Progress()
     try:
         with _shown(progress):
             loop.run(calls.run(batch, progress))
     except KeyboardInterrupt:
-        _say(_farewell(batch, progress, again))
+        terminal.say(_farewell(batch, progress))
         raise
-    _say(_summary(batch, progress))
+    terminal.say(_summary(batch, progress))
     if progress.failed:
         raise SomeFailed(batch, progress)
 
@@ -73,14 +83,11 @@ def _summary(batch: Batch, progress: Progress) -> str:
     return f"{done:,} of {progress.total:,} items done{before}: {batch.output}"
 
 
-def _farewell(batch: Batch, progress: Progress, again: str) -> str:
+def _farewell(batch: Batch, progress: Progress) -> str:
     if not progress.total:
-        return "Interrupted before anything was started."
+        return "Interrupted before a run was started."
     return (
         f"Interrupted: {progress.skipped + progress.finished:,} of {progress.total:,} results are "
-        f"in {batch.output}. Runs under way go on without this command; to go on:\n  {again}"
+        f"in {batch.output}. The runs under way continue without this command. To get the rest:\n"
+        f"  {consent.this_command()}"
     )
-
-
-def _say(words: str) -> None:
-    terminal.echo(words, err=True)

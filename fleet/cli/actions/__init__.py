@@ -1,0 +1,1 @@
+"""What commands do: call `fleet.control`, ask before a change, print what came of it."""
