@@ -186,10 +186,10 @@ def test_nothing_is_created_unasked(topics: Command) -> None:
 
 
 def test_whoever_says_no_gets_nothing(topics: Command) -> None:
-    """The question says how many partitions there will be, for good."""
+    """The question says how many partitions there will be, and that this stays."""
     refused = topics.answered("n")
     assert refused.returncode == 2
-    assert "8 partitions, for good" in refused.stderr
+    assert "8 partitions, which you cannot change later" in refused.stderr
     assert "nothing was changed" in refused.stderr
     assert topics.there() == {("missing", 8)}
 

@@ -112,7 +112,7 @@ async def test_ctrl_c_leaves_the_run(kafka_broker: Broker) -> None:
     stdout, stderr = process.communicate()
 
     assert (process.returncode, stdout) == (130, "")
-    assert "Run r2 goes on" in stderr
+    assert "Run r2 continues" in stderr
     assert "--run-id r2" in stderr
     assert len(_lines(stderr)) == 1
 

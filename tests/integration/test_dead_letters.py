@@ -130,13 +130,13 @@ def test_poisoned_runs_are_found_and_redriven_after_the_fix(place: Place) -> Non
 
     refused = place("dead", "redrive", FLOW, "--all", "--reason", "judge repaired")
     assert refused.exit_code == 2
-    assert "24 runs to go on, for 24 dead letters." in refused.stderr
+    assert "24 runs to resume, for 24 dead letters." in refused.stderr
     assert place.outcomes("poisoned", "garbled") == {"failed": 24}
 
     place.fix.touch()
     stopped = interrupted_redrive(place)
     assert stopped.returncode == 130
-    assert "of 24 runs were asked to go on" in stopped.stderr
+    assert "of 24 runs to resume" in stopped.stderr
     assert f"fleet dead redrive {FLOW} --all --rate 2" in stopped.stderr
 
     rest = ("dead", "redrive", FLOW, "--all", "--wait", "--reason", "judge repaired", "--yes")
@@ -231,7 +231,7 @@ def test_a_request_that_nobody_answers_is_answered_when_a_worker_runs(place: Pla
     ask = ("--run", "poisoned-late", "--reason", "x", "--timeout", "1", "--yes")
     alone = place("dead", "redrive", FLOW, *ask)
     assert alone.exit_code == 3
-    assert "no worker of poison has answered" in alone.stderr
+    assert "no worker of poison answered" in alone.stderr
     assert place.outcomes("poisoned-late") == {"failed": 1}
 
     place.fix.touch()

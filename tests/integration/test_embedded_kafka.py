@@ -71,7 +71,7 @@ def test_up_status_logs_down_by_hand(folder: Path) -> None:
     assert "Starting" not in second.stderr
     assert shown["running"] is True
     assert "Kafka Server started" in _dev("logs", folder, "-n", "500").stdout
-    assert "was stopped" in _dev("down", folder).stderr
+    assert "Stopped" in _dev("down", folder).stderr
     assert kafka.status(folder) is None
 
 
