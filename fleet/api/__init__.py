@@ -1,1 +1,1 @@
-"""Puts the rooms together: workflows, workers, and workflows on an app of your own."""
+"""Puts the rooms together: runs in memory, workers, and workflows on an app of your own."""

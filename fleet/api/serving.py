@@ -11,7 +11,6 @@ from typing import Any
 import faust
 
 from fleet.api.step_group import on_kafka
-from fleet.api.workflow import Workflow
 from fleet.config import settings as configuration
 from fleet.config.logs import logging_config
 from fleet.config.settings import Settings
@@ -26,7 +25,9 @@ from fleet.host.worker import Worker
 from fleet.kafka import folders
 from fleet.kafka.clients import tls_context
 from fleet.records.topics import Topics
+from fleet.workflow import workflow as workflows
 from fleet.workflow.definition import NoWorkflow
+from fleet.workflow.workflow import Workflow
 
 #: Heartbeats are sent at least so often, in seconds: by its answer to one the broker tells of a
 #: rebalance, which then waits for nobody longer than this.
@@ -87,11 +88,7 @@ def serve(workflow: type[Workflow] | Workflow, *, settings: Settings | None = No
     app.topics_of_workflow = topics
     engine = on_kafka(served, topics, chosen)
     app.host.engines.add(engine)
-    served._fleet_events = EventTopics(  # noqa: SLF001 - out of the way of the user's names
-        app,
-        engine,
-        served._fleet_timeout,  # noqa: SLF001
-    )
+    workflows.carry(served, EventTopics(app, engine, workflows.timeout_of(served)))
     app.workflow = served
     pages.add(app)
     return app

@@ -160,13 +160,18 @@ class Caller:
         self._begun = 0
 
     def run(
-        self, event: Event, run_id: str | uuid.UUID | None, timeout_seconds: float | None
+        self,
+        event: Event,
+        run_id: str | uuid.UUID | None,
+        timeout_seconds: float | None,
+        *,
+        keeps: object = None,
     ) -> WorkflowHandler:
-        """Send the start event; return the run's handler at once."""
+        """Send the start event; return the run's handler at once, which holds *keeps*."""
         timeout_seconds = call_checks.timeout(timeout_seconds)
         known_elsewhere = run_id is not None
         run_id = uuid.uuid4().hex if run_id is None else call_checks.run_id(run_id)
-        handler = WorkflowHandler(run_id, self)
+        handler = WorkflowHandler(run_id, self, keeps=keeps)
         if known_elsewhere:
             handler.await_judgement()
         waiting = _Open(

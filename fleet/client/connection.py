@@ -1,25 +1,22 @@
 """`connect`: call a workflow that workers elsewhere run."""
 
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 from uuid import UUID
 
-from fleet.client import blocking
 from fleet.client.caller import Caller
 from fleet.client.handler import WorkflowHandler
 from fleet.config import logs
 from fleet.config import settings as configuration
 from fleet.config.settings import Settings
 from fleet.kafka import provision
-from fleet.kafka.reader import KafkaLink
+from fleet.kafka.transport import KafkaTransport
 from fleet.records.events import Event
 from fleet.records.topics import Topics
-from fleet.workflow import call_checks, definition
+from fleet.workflow import call_checks, definition, run_sync
 from fleet.workflow.definition import DEFAULT_TIMEOUT_SECONDS, Definition, NoWorkflow, Result_co
 from fleet.workflow.errors import WorkflowConfigurationError
-
-if TYPE_CHECKING:
-    from fleet.api.workflow import Workflow
+from fleet.workflow.workflow import Workflow
 
 R = TypeVar("R")
 
@@ -40,7 +37,7 @@ class Connection(Generic[Result_co]):
         logs.calm("aiokafka")
         graph = definition.graph(self._workflow)
         partitions = await provision.ensure(self._topics, graph, self._settings)
-        self._link = KafkaLink(
+        self._link = KafkaTransport(
             self._settings,
             self._topics,
             partitions,
@@ -95,13 +92,13 @@ class Connection(Generic[Result_co]):
                 return await self.run(start_event, run_id=run_id, timeout=timeout, **fields)
 
         name = self._workflow.__name__
-        return blocking.run(
+        return run_sync.run(
             once, instead=f"async with connect({name}) as flow: await flow.run(...)"
         )
 
 
 def connect(
-    workflow: "type[Workflow[R]]",
+    workflow: type[Workflow[R]],
     *,
     settings: Settings | None = None,
     timeout: float | None = DEFAULT_TIMEOUT_SECONDS,

@@ -60,11 +60,11 @@ class WorkflowHandler(Generic[Result_co]):
     WorkflowTimeoutError or WorkflowCancelledByUser.
     """
 
-    def __init__(self, run_id: str, control: RunControl) -> None:
+    def __init__(self, run_id: str, control: RunControl, *, keeps: object = None) -> None:
         #: The run's id, its key on every topic.
         self.run_id = run_id
-        #: What has to stay alive for as long as somebody holds the run.
-        self.keeps: object = None
+        #: Stays alive for as long as the handler does.
+        self._keeps = keeps
         #: Its end was read in the log; else a handler that is done has only stopped waiting.
         self.has_ended = False
         #: The id belongs to a run that had begun before this one was asked for.

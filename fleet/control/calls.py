@@ -7,7 +7,7 @@ It only calls. Whatever stops the caller, the run goes on where the workers are.
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fleet.client.connection import Connection, connect
 from fleet.client.handler import WorkflowHandler
@@ -16,9 +16,7 @@ from fleet.records.errors import ExitCode, FleetError
 from fleet.records.events import Event
 from fleet.workflow import call_checks, definition
 from fleet.workflow.errors import WorkflowConfigurationError, WorkflowRuntimeError
-
-if TYPE_CHECKING:
-    from fleet.api.workflow import Workflow
+from fleet.workflow.workflow import Workflow
 
 #: After a run's end: how long to wait for the rest of its stream, in seconds.
 _STREAM_SECONDS = 5.0
@@ -43,7 +41,7 @@ class CallRefused(FleetError):
 class Call:
     """A run to be made. The same *run_id* starts one run, however often it is called."""
 
-    workflow: "type[Workflow]"
+    workflow: type[Workflow]
     event: Event
     run_id: str
     #: None sets no limit.
@@ -114,7 +112,7 @@ def _started(flow: Connection, call: Call) -> WorkflowHandler:
 
 
 async def _show(
-    handler: WorkflowHandler, workflow: "type[Workflow]", show: Callable[[Event], object]
+    handler: WorkflowHandler, workflow: type[Workflow], show: Callable[[Event], object]
 ) -> None:
     async for event in handler.stream_events():
         # The result closes the stream; it is not for those who watch.

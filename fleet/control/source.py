@@ -1,23 +1,20 @@
 """Which step group a command is about, and what follows from that."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from fleet.config.settings import Settings
 from fleet.kafka import provision
 from fleet.kafka.provision import TopicsMissing
 from fleet.records.topics import Topics
 from fleet.workflow import definition
-
-if TYPE_CHECKING:
-    from fleet.api.workflow import Workflow
+from fleet.workflow.workflow import Workflow
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
     """A step group of a workflow on a broker."""
 
-    workflow: "type[Workflow]"
+    workflow: type[Workflow]
     settings: Settings
     #: Name of the step group; None is the workflow's own one.
     group: str | None = None

@@ -7,7 +7,7 @@ otherwise; guessing would turn the topic "2024" into a number for some runs and 
 """
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -16,9 +16,7 @@ from fleet.records.errors import ExitCode, FleetError
 from fleet.records.events import Event
 from fleet.workflow import definition
 from fleet.workflow.errors import WorkflowConfigurationError
-
-if TYPE_CHECKING:
-    from fleet.api.workflow import Workflow
+from fleet.workflow.workflow import Workflow
 
 
 class UnreadableField(FleetError):
@@ -36,7 +34,7 @@ class FieldsRefused(FleetError):
         super().__init__(f"{refused}; give each as key=value, or as key:=JSON")
 
 
-def start_event(workflow: "type[Workflow]", words: Iterable[str]) -> Event:
+def start_event(workflow: type[Workflow], words: Iterable[str]) -> Event:
     """Return the start event that *words* describe.
 
     Raises UnreadableField, FieldsRefused, and WorkflowValidationError where the workflow itself is

@@ -2,7 +2,6 @@
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from fleet.config.settings import Settings
 from fleet.kafka import provision
@@ -11,9 +10,7 @@ from fleet.kafka.topic_settings import COMPACTED
 from fleet.records.errors import ExitCode, FleetError
 from fleet.records.topics import Topics
 from fleet.workflow import definition
-
-if TYPE_CHECKING:
-    from fleet.api.workflow import Workflow
+from fleet.workflow.workflow import Workflow
 
 #: Topic configurations that decide what is kept and for how long.
 KEY_CONFIGS = (
@@ -62,7 +59,7 @@ class Line:
         return _duration(int(self.config.get("retention.ms", "-1")))
 
 
-async def planned(workflow: "type[Workflow]", settings: Settings) -> Plan:
+async def planned(workflow: type[Workflow], settings: Settings) -> Plan:
     """Compare what *workflow* needs with what the broker has.
 
     Raises BrokerUnreachable and TopicsMismatched.
@@ -71,7 +68,7 @@ async def planned(workflow: "type[Workflow]", settings: Settings) -> Plan:
     return await provision.plan(topics, definition.graph(workflow), settings, with_audit=True)
 
 
-async def apply(plan: Plan, workflow: "type[Workflow]", settings: Settings) -> None:
+async def apply(plan: Plan, workflow: type[Workflow], settings: Settings) -> None:
     """Create what the plan misses; return when the broker shows it.
 
     A broker acknowledges a topic a moment before it shows it, and a worker that starts in between
@@ -86,13 +83,13 @@ async def apply(plan: Plan, workflow: "type[Workflow]", settings: Settings) -> N
     raise TopicNotCreated(missing[0].name, "it said that it had, and does not show it")
 
 
-def check_partitions(plan: Plan, workflow: "type[Workflow]", asked: int | None) -> None:
+def check_partitions(plan: Plan, workflow: type[Workflow], asked: int | None) -> None:
     """Raise PartitionsFixed where topics are there already, with another count than *asked*."""
     if asked is not None and plan.has_some and plan.partitions != asked:
         raise PartitionsFixed(workflow.workflow_name, plan.partitions, asked)
 
 
-def lines(plan: Plan, workflow: "type[Workflow]", settings: Settings) -> list[Line]:
+def lines(plan: Plan, workflow: type[Workflow], settings: Settings) -> list[Line]:
     """Return the topics of a plan, in the order of the workflow's own list."""
     purposes = _purposes(_topics(workflow, settings), workflow)
     return [_line(plan, wanted, purposes[wanted.name]) for wanted in plan.wanted]
@@ -110,7 +107,7 @@ def _line(plan: Plan, wanted: provision.Topic, purpose: str) -> Line:
     )
 
 
-def _purposes(topics: Topics, workflow: "type[Workflow]") -> dict[str, str]:
+def _purposes(topics: Topics, workflow: type[Workflow]) -> dict[str, str]:
     events = {
         topics.event(name): f"events of type {name}"
         for name in definition.graph(workflow).accepting
@@ -126,7 +123,7 @@ def _purposes(topics: Topics, workflow: "type[Workflow]") -> dict[str, str]:
     }
 
 
-def _topics(workflow: "type[Workflow]", settings: Settings) -> Topics:
+def _topics(workflow: type[Workflow], settings: Settings) -> Topics:
     return Topics(settings.prefix, workflow.workflow_name, workflow.group_name)
 
 

@@ -15,13 +15,11 @@ from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TypeGuard
 
 from fleet.records.errors import ExitCode, FleetError
 from fleet.workflow.definition import Definition
-
-if TYPE_CHECKING:
-    from fleet.api.workflow import Workflow
+from fleet.workflow.workflow import Workflow
 
 #: Where packages name their workflows: `joke = "fleet.joke:JokeFlow"`.
 ENTRY_POINTS = "fleet.workflows"
@@ -91,7 +89,7 @@ class NotAWorkflow(FleetError):
         )
 
 
-def find(name: str) -> "type[Workflow]":
+def find(name: str) -> type[Workflow]:
     """Return the workflow class that *name* means; the current directory is searched for modules.
 
     Raises UnknownWorkflow, AmbiguousWorkflow, NoSuchModule, BrokenModule, NotAWorkflow, and what
@@ -104,7 +102,7 @@ def find(name: str) -> "type[Workflow]":
     return _member(_imported(module), attribute)
 
 
-def is_workflow(value: object) -> "TypeGuard[type[Workflow]]":
+def is_workflow(value: object) -> TypeGuard[type[Workflow]]:
     """Tell whether *value* is a workflow class, as opposed to the base of all of them."""
     return isinstance(value, type) and issubclass(value, Definition) and not _is_base(value)
 
@@ -144,7 +142,7 @@ def _imported(module: str) -> ModuleType:
         raise BrokenModule(module, failure) from failure
 
 
-def _member(module: ModuleType, path: str) -> "type[Workflow]":
+def _member(module: ModuleType, path: str) -> type[Workflow]:
     found: object = module
     for name in path.split("."):
         found = getattr(found, name, None)

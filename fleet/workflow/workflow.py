@@ -2,34 +2,21 @@
 `Workflow`: the class that users write, with its ways to run.
 
 Without an app it runs in this process, on an in-memory log; with `app=` it runs on that Faust app,
-worker and caller in one process. `serve` and `connect` take the same class apart.
+worker and caller in one process. Both wait behind the port `running`. `serve` and `connect` take
+the same class apart.
 """
 
-import asyncio
-import weakref
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
-from weakref import WeakKeyDictionary, WeakValueDictionary
 
-from fleet.api import embedding
-from fleet.client import blocking, unclosed_loop
-from fleet.client.caller import Caller
-from fleet.client.handler import WorkflowHandler
-from fleet.config import settings
-from fleet.engine.budget import Budgets
-from fleet.engine.slots import Slots
-from fleet.engine.task import StepGroupSettings, Task
-from fleet.host import transport
-from fleet.host.event_topic import EventTopics, WorkflowTopic
-from fleet.memory.backend import MOST_ENDED, MemoryBroker, MemoryLog, MemoryStore, MemoryStream
-from fleet.observability.metrics import Metrics
 from fleet.records.events import Event
-from fleet.records.log import Delivered, Outgoing
-from fleet.records.topics import Topics
-from fleet.workflow import arguments, call_checks, definition
+from fleet.workflow import arguments, call_checks, definition, run_sync, running
 from fleet.workflow.definition import DEFAULT_TIMEOUT_SECONDS, Definition, Result_co
 from fleet.workflow.errors import WorkflowConfigurationError
+
+if TYPE_CHECKING:
+    from fleet.client.handler import WorkflowHandler
+    from fleet.host.event_topic import WorkflowTopic
 
 #: Arguments that workflows have in other libraries, and what to write here.
 _ELSEWHERE = {
@@ -42,40 +29,6 @@ _ELSEWHERE = {
     "verbose": "set the log level: `faust -A MODULE worker -l info`",
     "workflow_name": "write it on the class: `class JokeFlow(Workflow, workflow='joke')`",
 }
-
-#: The workflows that each app carries, by name. The app holds them.
-_carried: WeakKeyDictionary[Any, WeakValueDictionary[str, "Workflow"]] = WeakKeyDictionary()
-
-
-class AppStopped(WorkflowConfigurationError):
-    """Raised when a run is asked for on a Faust app that ran and was stopped."""
-
-    def __init__(self, workflow: str, app_id: str) -> None:
-        super().__init__(
-            f"the Faust app {app_id} of {workflow} was stopped, and an app runs once; make a new "
-            f"`faust.App` and {workflow}(app=...), or make all runs in one `asyncio.run(main())`"
-        )
-
-
-class OtherCarried(WorkflowConfigurationError):
-    """Raised when an app is given a workflow whose name another class on it has."""
-
-    def __init__(self, workflow: str) -> None:
-        super().__init__(
-            f"the Faust app carries a workflow {workflow} of another class; where this is that "
-            "class, changed, restart the process or the notebook's kernel. Else name one of them: "
-            "`class Cats(Workflow, workflow='cats')`"
-        )
-
-
-class NoLoop(WorkflowConfigurationError, RuntimeError):
-    """Raised when a run is started where no event loop runs."""
-
-    def __init__(self, workflow: str) -> None:
-        super().__init__(
-            f"no running event loop: in a script write {workflow}(...).run_sync(...); in async "
-            f"code `await {workflow}(...).run(...)`"
-        )
 
 
 class NotInitialised(WorkflowConfigurationError):
@@ -97,20 +50,20 @@ class Workflow(Definition[Result_co]):
     `timeout` is in seconds and bounds each run; None lets a run take as long as it takes.
     """
 
+    _fleet_timeout: float | None
+    #: Where it runs; in memory, None until its first run.
+    _fleet_place: running.Place | None = None
+    #: Its events for agents, once an app carries it; see `topic`.
+    _fleet_events: running.Events | None = None
+
     @arguments.checked(_ELSEWHERE)
     def __init__(self, *, timeout: float | None = DEFAULT_TIMEOUT_SECONDS, app: Any = None) -> None:
         timeout = call_checks.timeout(timeout, "a workflow's")
         definition.graph(type(self))
         self._fleet_timeout = timeout
-        self._fleet_app = app
-        self._fleet_embedding = _embedded(self, app, timeout) if app is not None else None
-        #: Set where an app carries the workflow; see `topic`.
-        self._fleet_events: EventTopics | None = (
-            self._fleet_embedding.events if self._fleet_embedding else None
-        )
-        self._fleet_callers: WeakKeyDictionary[asyncio.AbstractEventLoop, Caller] = (
-            WeakKeyDictionary()
-        )
+        if app is not None:
+            self._fleet_place = running.place(self, app, timeout)
+            self._fleet_events = self._fleet_place.events
 
     def run(
         self,
@@ -120,7 +73,7 @@ class Workflow(Definition[Result_co]):
         run_id: str | UUID | None = None,
         timeout: float | None = None,
         **fields: Any,
-    ) -> WorkflowHandler[Result_co]:
+    ) -> "WorkflowHandler[Result_co]":
         """Start a run with a start event or its fields; return its handler at once.
 
         *run_id* is an idempotency key: the same id starts one run. *timeout*, in seconds, replaces
@@ -130,11 +83,10 @@ class Workflow(Definition[Result_co]):
         event = definition.start_event(
             type(self), start_event, fields, run_id=run_id, timeout=timeout
         )
-        caller = self._fleet_caller()
-        handler = caller.run(event, run_id, self._fleet_timeout if timeout is None else timeout)
+        starter = self._fleet_starter()
+        limit = self._fleet_timeout if timeout is None else timeout
         # `await JokeFlow().run(...)` drops the workflow at once, and its log would go with it.
-        handler.keeps = self
-        return handler
+        return starter.run(event, run_id, limit, keeps=self)
 
     def run_sync(
         self,
@@ -154,9 +106,9 @@ class Workflow(Definition[Result_co]):
         async def once() -> Result_co:
             return await self.run(start_event, run_id=run_id, timeout=timeout, **fields)
 
-        return blocking.run(once, instead=f"await {type(self).__name__}(...).run(...)")
+        return run_sync.run(once, instead=f"await {type(self).__name__}(...).run(...)")
 
-    def topic(self, event_type: type[Event]) -> WorkflowTopic:
+    def topic(self, event_type: type[Event]) -> "WorkflowTopic":
         """Return the topic of *event_type*, for agents on the same app: `@app.agent(...)`, `send`.
 
         Raises WorkflowConfigurationError where no app carries the workflow, or no step takes such
@@ -173,121 +125,23 @@ class Workflow(Definition[Result_co]):
         """Check the graph; raise WorkflowValidationError with every finding."""
         definition.graph(type(self))
 
-    def _fleet_caller(self) -> Caller:
-        if "_fleet_callers" not in vars(self):
-            raise NotInitialised(type(self).__name__)
-        if self._fleet_app is not None and self._fleet_app.started and self._fleet_app.should_stop:
-            raise AppStopped(type(self).__name__, self._fleet_app.conf.id)
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            raise NoLoop(type(self).__name__) from None
-        caller = self._fleet_callers.get(loop)
-        if caller is None:
-            for other in [each for each in self._fleet_callers if each.is_closed()]:
-                # Its log holds it, and so both would live as long as the workflow.
-                del self._fleet_callers[other]
-            caller = self._fleet_callers[loop] = self._fleet_new_caller()
-        return caller
-
-    def _fleet_new_caller(self) -> Caller:
-        if self._fleet_embedding is not None:
-            unclosed_loop.watch(asyncio.get_running_loop())
-            return self._fleet_embedding.caller()
-        return _in_memory(self)
+    def _fleet_starter(self) -> running.Starter:
+        timeout = timeout_of(self)
+        if self._fleet_place is None:
+            self._fleet_place = running.place(self, None, timeout)
+        return self._fleet_place.starter(self)
 
 
-def _embedded(workflow: Workflow, app: Any, timeout: float | None) -> embedding.Embedding:
-    """Put *workflow* on *app*, or find its place there: whoever runs a cell again makes it anew."""
-    carried = _carried.setdefault(app, WeakValueDictionary())
-    first = carried.get(workflow.workflow_name)
-    if first is None:
-        if app.started:
-            raise transport.AppUnusable(
-                "it has started already; make all its workflows before that"
-            )
-        place = embedding.Embedding(workflow, app, timeout)
-        carried[workflow.workflow_name] = workflow
-        return place
-    there = first._fleet_embedding  # noqa: SLF001 - of the same class, in the file that makes it
-    if type(first) is not type(workflow) or there is None:
-        raise OtherCarried(workflow.workflow_name)
-    return there
+# Functions and not methods: a step or an attribute of a user's workflow may have these names.
 
 
-def _in_memory(workflow: Workflow) -> Caller:
-    """Start an in-process log with a task of *workflow* on it; return its caller."""
-    topics = Topics("memory", workflow.workflow_name, workflow.group_name)
-    broker = MemoryBroker()
-    limits = settings.current()
-    step_group = StepGroupSettings(
-        graph=definition.graph(type(workflow)),
-        topics=topics,
-        # Weakly: when nobody holds the workflow or a run of it, its log closes.
-        workflow=weakref.ref(workflow),
-        slots=Slots(limits.slots),
-        budgets=Budgets.of(limits.window_bytes),
-        stream=MemoryStream(broker, topics),
-        observer=Metrics(topics),
-        dedupe_days=limits.dedupe_days,
-        resume_days=limits.resume_days,
-        most_ended=MOST_ENDED,
-        reads_at_once=True,
-        forgotten=broker.forget,
-    )
-    caller = Caller(type(workflow), topics, _MemoryLink(broker, topics))
-    task = Task(
-        step_group, 0, MemoryLog(broker), MemoryStore(), lambda _, why: caller.fail_all(why)
-    )
-    task.restore()
-    task.clock.observe({topics.runs: broker.now_ms()}, 0)
-    for topic in step_group.inputs:
-        broker.subscribe(topic, task.deliver, keep=topic == topics.runs)
-    broker.subscribe(topics.runs, caller.take, keep=True)
-    broker.subscribe(topics.stream, caller.take)
-    task.begin()
-    # Weakly: a loop that was closed must not live as long as the workflow.
-    loop = weakref.ref(asyncio.get_running_loop())
-    weakref.finalize(workflow, _close_soon, loop, weakref.ref(task))
-    return caller
+def timeout_of(workflow: Workflow) -> float | None:
+    """Return the time limit of its runs, in seconds; raise NotInitialised."""
+    if "_fleet_timeout" not in vars(workflow):
+        raise NotInitialised(type(workflow).__name__)
+    return workflow._fleet_timeout  # noqa: SLF001 - the file that gives it
 
 
-def _close_soon(
-    loop_left: "weakref.ref[asyncio.AbstractEventLoop]", task_left: "weakref.ref[Task]"
-) -> None:
-    loop, task = loop_left(), task_left()
-    if loop is not None and task is not None and not loop.is_closed():
-        loop.call_soon_threadsafe(lambda: loop.create_task(task.close()))
-
-
-class _MemoryLink:
-    """The caller's side of the in-process log."""
-
-    #: The worker is this process.
-    workers = None
-
-    def __init__(self, broker: MemoryBroker, topics: Topics) -> None:
-        self._broker = broker
-        self._topics = topics
-
-    async def follow(self, run_id: str) -> None:
-        """Do nothing: every record is seen."""
-
-    def followed_from(self, run_id: str) -> int:
-        """Return 0: everything was read."""
-        return 0
-
-    async def send(self, record: Outgoing, *, repeatable: bool) -> None:
-        """Append one record."""
-        self._broker.append(record)
-
-    async def look_back(self, run_id: str, offset: int) -> list[Delivered]:
-        """Return the run's records of `runs` from *offset* that are kept."""
-        return self._broker.kept(self._topics.runs, run_id.encode(), offset)
-
-    def when_stream_read(self, run_id: str, done: Callable[[], None], *, soon: bool) -> None:
-        """Let what was appended before arrive."""
-        asyncio.get_running_loop().call_soon(done)
-
-    def unfollow(self, run_id: str) -> None:
-        """Do nothing."""
+def carry(workflow: Workflow, events: running.Events) -> None:
+    """Give *workflow* its topics: an app carries it now."""
+    workflow._fleet_events = events  # noqa: SLF001 - the file that gives it

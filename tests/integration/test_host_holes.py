@@ -40,9 +40,9 @@ from fleet.kafka import backend, provision, transactional_log
 from fleet.kafka.clients import Clients
 from fleet.kafka.loading import KafkaLoader
 from fleet.kafka.provision import TopicsMismatched
-from fleet.kafka.reader import KafkaLink
 from fleet.kafka.rocks import RocksStore
 from fleet.kafka.transactional_log import KafkaLog
+from fleet.kafka.transport import KafkaTransport
 from fleet.records.envelope import Envelope
 from fleet.records.lifecycle import Completed, Started
 from fleet.records.log import Outgoing
@@ -404,7 +404,7 @@ async def heard_by_caller(kafka: Kafka, clients: Clients) -> str:
     """Abort one result of a run and commit another; return the one that its caller gets."""
     topics, settings = kafka.topics, kafka.settings
     await provision.ensure(topics, definition.graph(EchoFlow), settings)
-    link = KafkaLink(settings, topics, settings.partitions, clients)
+    link = KafkaTransport(settings, topics, settings.partitions, clients)
     caller = Caller(EchoFlow, topics, link)
     await link.start(caller)
     try:
@@ -460,7 +460,7 @@ async def serving(
 async def calling(kafka: Kafka) -> AsyncIterator[Caller]:
     """A caller of the workflow, whose topics are there."""
     partitions = await provision.ensure(kafka.topics, definition.graph(EchoFlow), kafka.settings)
-    link = KafkaLink(kafka.settings, kafka.topics, partitions)
+    link = KafkaTransport(kafka.settings, kafka.topics, partitions)
     caller = Caller(EchoFlow, kafka.topics, link)
     await link.start(caller)
     try:

@@ -14,7 +14,7 @@ from fleet import Event
 from fleet.client.caller import Caller
 from fleet.client.handler import WorkflowHandler
 from fleet.config.settings import Settings
-from fleet.kafka.reader import KafkaLink
+from fleet.kafka.transport import KafkaTransport
 from fleet.kafka.writer import InDoubt
 from fleet.records.log import Delivered
 from fleet.workflow import definition
@@ -82,7 +82,7 @@ class CallerProcess:
         self.connection = Connection(world, self._loop, broker)
         clients: Any = CallersClients(self.connection)
         settings = Settings(prefix=TOPICS.prefix)
-        self._link = KafkaLink(settings, TOPICS, partitions, clients)
+        self._link = KafkaTransport(settings, TOPICS, partitions, clients)
         self._caller = Caller(CalledFlow, TOPICS, self._link)
         self._tasks: set[asyncio.Task[None]] = set()
         #: Next offset of each partition that was handed to the caller.

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from fleet.client.connection import connect
 from fleet.client.handler import WorkflowHandler
@@ -19,7 +19,7 @@ from fleet.control.bulk import output as bulk_output
 from fleet.control.bulk.input import Item
 from fleet.control.bulk.output import Failure, Results
 from fleet.control.calls import RunFailed
-from fleet.kafka.reader import LogUnreadable
+from fleet.kafka.transport import LogUnreadable
 from fleet.records import printable
 from fleet.records.errors import ExitCode, FleetError
 from fleet.records.events import Event
@@ -30,9 +30,7 @@ from fleet.workflow.errors import (
     WorkflowRuntimeError,
     WorkflowTimeoutError,
 )
-
-if TYPE_CHECKING:
-    from fleet.api.workflow import Workflow
+from fleet.workflow.workflow import Workflow
 
 #: Failures that are kept to be listed; the output has all of them.
 _LISTED = 20
@@ -62,7 +60,7 @@ class Flow(Protocol):
 class Batch:
     """What to run."""
 
-    workflow: "type[Workflow]"
+    workflow: type[Workflow]
     #: One JSON object per line; see `bulk_input`.
     input: Path
     #: Is made, or gone on with.

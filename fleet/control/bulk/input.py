@@ -14,16 +14,14 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from fleet.records import limits
 from fleet.records.errors import ExitCode, FleetError
 from fleet.records.events import Event, UnencodableEvent, encoded
 from fleet.workflow import definition
 from fleet.workflow.errors import WorkflowConfigurationError
-
-if TYPE_CHECKING:
-    from fleet.api.workflow import Workflow
+from fleet.workflow.workflow import Workflow
 
 #: Bad lines that are listed; a file of the wrong kind has nothing else.
 _LISTED = 20
@@ -84,14 +82,14 @@ class Item:
         return named if attempt == 1 else f"{named}#{attempt}"
 
 
-def items(path: Path, workflow: "type[Workflow]") -> Iterator[Item]:
+def items(path: Path, workflow: type[Workflow]) -> Iterator[Item]:
     """Yield the items in the order of the file; raise BadLine at the first bad one."""
     seen: Counter[bytes] = Counter()
     for number, line in _lines(path):
         yield _item(number, line, workflow, seen)
 
 
-def check(path: Path, workflow: "type[Workflow]", name: str | None = None) -> Collection[str]:
+def check(path: Path, workflow: type[Workflow], name: str | None = None) -> Collection[str]:
     """Return the keys of all items; raise InputRefused where a line gives none, or no run id.
 
     *name* is the first part of each run's id.
@@ -132,7 +130,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
                 yield number + 1, line
 
 
-def _item(number: int, line: bytes, workflow: "type[Workflow]", seen: Counter[bytes]) -> Item:
+def _item(number: int, line: bytes, workflow: type[Workflow], seen: Counter[bytes]) -> Item:
     fields = _fields(number, line)
     given = fields.get("id")
     # A start event that declares an `id` gets it, too.

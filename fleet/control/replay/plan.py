@@ -7,7 +7,7 @@ The audit topic keeps the plan, so a replay that continues does the same.
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from fleet.config.settings import Settings
 from fleet.control import audit, syntax, workflows
@@ -17,9 +17,7 @@ from fleet.records.errors import ExitCode, FleetError
 from fleet.records.events import Event, type_name
 from fleet.records.topics import Topics
 from fleet.workflow import definition
-
-if TYPE_CHECKING:
-    from fleet.api.workflow import Workflow
+from fleet.workflow.workflow import Workflow
 
 #: Name of the command in audit records.
 COMMAND = "replay"
@@ -80,7 +78,7 @@ class Target:
 
     #: As it was given: `joke.StartEvent`.
     name: str
-    workflow: "type[Workflow]"
+    workflow: type[Workflow]
     event: type[Event]
 
     @property

@@ -6,8 +6,8 @@ from typing import Any
 from fleet.client import shown
 from fleet.client.caller import Caller
 from fleet.client.shown import Shown
-from fleet.kafka.reader import KafkaLink
 from fleet.kafka.topic_reader import StallWatch
+from fleet.kafka.transport import KafkaTransport
 from fleet.kafka.writer import Writer
 from fleet.records.envelope import Envelope
 from fleet.records.log import Outgoing
@@ -51,10 +51,10 @@ async def _a_start_in_doubt_is_given_up(
 
 # -- what is followed -----------------------------------------------------------------------------
 
-_follow_wanted = KafkaLink._follow_wanted
+_follow_wanted = KafkaTransport._follow_wanted
 
 
-@instead_of(KafkaLink, "_follow_wanted", near=146)
+@instead_of(KafkaTransport, "_follow_wanted", near=146)
 async def _positions_are_taken_before_the_ends_are_asked_for(self: Any) -> None:
     before = dict(self._positions)
     new = self._wanted - self._followed
@@ -64,7 +64,7 @@ async def _positions_are_taken_before_the_ends_are_asked_for(self: Any) -> None:
         self._place()
 
 
-@instead_of(KafkaLink, "follow", near=133)
+@instead_of(KafkaTransport, "follow", near=133)
 async def _a_partition_that_cannot_be_followed_is_not_tried_again(self: Any, run_id: str) -> None:
     partition = self._partition(run_id)
     self._open[partition] += 1
@@ -74,16 +74,16 @@ async def _a_partition_that_cannot_be_followed_is_not_tried_again(self: Any, run
             await self._follow_wanted()
 
 
-_reconnect = KafkaLink._reconnect
+_reconnect = KafkaTransport._reconnect
 
 
-@instead_of(KafkaLink, "_reconnect")
+@instead_of(KafkaTransport, "_reconnect")
 async def _a_consumer_that_failed_is_kept(self: Any) -> None:
     await asyncio.Event().wait()
     await _reconnect(self)
 
 
-@instead_of(KafkaLink, "_reconnect", near=275)
+@instead_of(KafkaTransport, "_reconnect", near=275)
 async def _a_new_consumer_reads_from_the_end(self: Any) -> None:
     await _reconnect(self)
     broker = self._consumer.connection.broker
@@ -96,7 +96,7 @@ def _a_stalled_consumer_is_not_noticed(*_: Any) -> bool:
     return False
 
 
-@instead_of(KafkaLink, "_ask_again", near=99)
+@instead_of(KafkaTransport, "_ask_again", near=99)
 def _the_end_of_a_stream_is_asked_for_once(*_: Any) -> None:
     """Whoever waits for it waits for ever."""
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from fleet.api.workflow import Workflow
 from fleet.control import workflows
 from fleet.joke import JokeFlow
 from fleet.records.errors import FleetError
+from fleet.workflow.workflow import Workflow
 
 SOURCE = """
 from fleet import StartEvent, StopEvent, Workflow, step

@@ -17,7 +17,7 @@ from fleet.control.bulk import input as bulk_input
 from fleet.control.bulk.calls import Batch, NobodyAnswers, Progress
 from fleet.control.bulk.input import InputRefused, Item
 from fleet.control.bulk.output import Failure, OutputRefused, OutputTaken
-from fleet.kafka.reader import LogUnreadable
+from fleet.kafka.transport import LogUnreadable
 from fleet.workflow.errors import RunUnheard, WorkflowRuntimeError
 
 

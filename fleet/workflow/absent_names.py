@@ -1,0 +1,36 @@
+"""What to write instead of a name that `fleet` does not have."""
+
+import difflib
+import importlib.util
+from collections.abc import Iterable
+
+#: Names of the vocabulary that are to come, and what to do until then.
+LATER = {
+    "All": "send one event that carries what was collected",
+    "Collect": "send one event that carries what was collected",
+    "HumanResponseEvent": "end the run and start another with the answer",
+    "InputRequiredEvent": "end the run and start another with the answer",
+    "Resource": "make the resource an attribute of the workflow",
+    "ResourceConfig": "make the resource an attribute of the workflow",
+    "StepFailedEvent": "catch the error in the step itself",
+    "Take": "send one event that carries what was collected",
+    "WorkflowCancelledEvent": "catch WorkflowCancelledByUser where the run is awaited",
+    "WorkflowFailedEvent": "catch the step's own error where the run is awaited",
+    "WorkflowTimedOutEvent": "catch WorkflowTimeoutError where the run is awaited",
+    "catch_error": "catch the error in the step itself",
+    "compose": "write one class for the whole workflow",
+    "draw_run": "draw the class with draw_workflow; `fleet runs show` lists the steps of a run",
+    "retry_policy": "let the step itself try again",
+    "testing": "run the workflow in memory: `await Flow().run(...)`",
+}
+
+
+def sentence(name: str, names: Iterable[str]) -> str:
+    """Return what to do about *name*, which `fleet` does not have beside *names*; "" if unknown."""
+    if name in LATER:
+        return f"it is not available in this version; {LATER[name]}"
+    if importlib.util.find_spec(f"fleet.{name}") is not None:
+        return ""
+    by_lower = {each.lower(): each for each in (*names, *LATER)}
+    near = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.75)
+    return f"did you mean {by_lower[near[0]]}?" if near else ""
