@@ -9,6 +9,7 @@ the same class apart.
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from fleet.config import platforms
 from fleet.records.events import Event
 from fleet.workflow import arguments, call_checks, definition, run_sync, running
 from fleet.workflow.definition import DEFAULT_TIMEOUT_SECONDS, Definition, Result_co
@@ -17,6 +18,9 @@ from fleet.workflow.errors import WorkflowConfigurationError
 if TYPE_CHECKING:
     from fleet.client.handler import WorkflowHandler
     from fleet.host.event_topic import WorkflowTopic
+
+# Here, so that a class statement says it and not the first run.
+platforms.check_here()
 
 #: Arguments that workflows have in other libraries, and what to write here.
 _ELSEWHERE = {
