@@ -34,7 +34,7 @@ _INTERNAL = {
     "FleetApp": {"host"},
     "Store": {"edit_state"},
     "Workflow": {"app", "event_type", "make_start_event", "result_of", "timeout"},
-    "WorkflowHandler": {"end_stream", "fail", "show", "succeed"},
+    "WorkflowHandler": {"end_stream", "fail", "judged", "show", "succeed"},
 }
 
 

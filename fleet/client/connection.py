@@ -37,13 +37,13 @@ class Connection(Generic[Result_co]):
         logs.calm("aiokafka")
         graph = definition.graph(self._workflow)
         partitions = await provision.ensure(self._topics, graph, self._settings)
-        self._link = KafkaTransport(
+        self._transport = KafkaTransport(
             self._settings,
             self._topics,
             partitions,
         )
-        self._caller = Caller(self._workflow, self._topics, self._link)
-        await self._link.start(self._caller)
+        self._caller = Caller(self._workflow, self._topics, self._transport)
+        await self._transport.start(self._caller)
         return self
 
     async def __aexit__(
@@ -55,7 +55,7 @@ class Connection(Generic[Result_co]):
         if self._caller is not None:
             self._caller.shut()
             self._caller = None
-        await self._link.stop()
+        await self._transport.stop()
 
     def run(
         self,

@@ -60,7 +60,14 @@ class WorkflowHandler(Generic[Result_co]):
     WorkflowTimeoutError or WorkflowCancelledByUser.
     """
 
-    def __init__(self, run_id: str, control: RunControl, *, keeps: object = None) -> None:
+    def __init__(
+        self,
+        run_id: str,
+        control: RunControl,
+        *,
+        others_may_run: bool = False,
+        keeps: object = None,
+    ) -> None:
         #: The run's id, its key on every topic.
         self.run_id = run_id
         #: Stays alive for as long as the handler does.
@@ -74,8 +81,8 @@ class WorkflowHandler(Generic[Result_co]):
         self._control = control
         loop = asyncio.get_running_loop()
         self._result: asyncio.Future[Any] = loop.create_future()
-        #: Done when the run is known to be the one that was asked for; None where it must be.
-        self._judged: asyncio.Future[None] | None = None
+        #: Done when the workers have said whose run has this id; None if the id is new.
+        self._judged: asyncio.Future[None] | None = loop.create_future() if others_may_run else None
         self._background: set[asyncio.Task[None]] = set()
 
     def __repr__(self) -> str:
@@ -175,10 +182,6 @@ class WorkflowHandler(Generic[Result_co]):
     def end_stream(self) -> None:
         """Tell the readers of the stream that nothing follows."""
         self.stream.end()
-
-    def await_judgement(self) -> None:
-        """Let what is sent to the run wait for `judged`: others may have used its id."""
-        self._judged = asyncio.get_running_loop().create_future()
 
     def judged(self) -> None:
         """Hear that the run of this id is the one that was asked for."""

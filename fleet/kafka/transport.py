@@ -49,7 +49,7 @@ WATCH_SECONDS = 5.0
 RETRY_SECONDS = 0.2
 #: How long the broker may take to tell the ids of topics, in seconds.
 ANSWER_SECONDS = 10.0
-#: How long consumers that were replaced may take to stop when the link does, in seconds.
+#: How long consumers that were replaced may take to stop when the transport does, in seconds.
 _STOP_SECONDS = 5.0
 #: Trying again does not help against these.
 _HOPELESS = (
@@ -99,7 +99,7 @@ class _StreamEnd:
 
 
 class KafkaTransport:
-    """See `fleet.client.caller.Link`."""
+    """See `fleet.client.transport.Transport`."""
 
     def __init__(
         self,

@@ -404,9 +404,9 @@ async def heard_by_caller(kafka: Kafka, clients: Clients) -> str:
     """Abort one result of a run and commit another; return the one that its caller gets."""
     topics, settings = kafka.topics, kafka.settings
     await provision.ensure(topics, definition.graph(EchoFlow), settings)
-    link = KafkaTransport(settings, topics, settings.partitions, clients)
-    caller = Caller(EchoFlow, topics, link)
-    await link.start(caller)
+    transport = KafkaTransport(settings, topics, settings.partitions, clients)
+    caller = Caller(EchoFlow, topics, transport)
+    await transport.start(caller)
     try:
         handler = caller.run(StartEvent(topic="x"), "r", 30)
         (start,) = await native.eventually(
@@ -422,7 +422,7 @@ async def heard_by_caller(kafka: Kafka, clients: Clients) -> str:
         return result
     finally:
         caller.shut()
-        await link.stop()
+        await transport.stop()
 
 
 async def test_a_caller_hears_what_is_committed(kafka: Kafka) -> None:
@@ -460,14 +460,14 @@ async def serving(
 async def calling(kafka: Kafka) -> AsyncIterator[Caller]:
     """A caller of the workflow, whose topics are there."""
     partitions = await provision.ensure(kafka.topics, definition.graph(EchoFlow), kafka.settings)
-    link = KafkaTransport(kafka.settings, kafka.topics, partitions)
-    caller = Caller(EchoFlow, kafka.topics, link)
-    await link.start(caller)
+    transport = KafkaTransport(kafka.settings, kafka.topics, partitions)
+    caller = Caller(EchoFlow, kafka.topics, transport)
+    await transport.start(caller)
     try:
         yield caller
     finally:
         caller.shut()
-        await link.stop()
+        await transport.stop()
 
 
 #: How long a run that ends is waited for, and one that does not, in seconds.

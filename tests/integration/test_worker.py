@@ -254,7 +254,7 @@ async def test_a_record_that_is_no_event_stops_nothing(fleet: Fleet, flow: Conne
     fleet.worker()
     await flow.run(topic="first")
     inputs = ("StartEvent", "JokeEvent", "runs", "inbox")
-    producer = flow._link._writer._producer
+    producer = flow._transport._writer._producer
     for name in inputs:
         for partition in range(8):
             await producer.send_and_wait(

@@ -82,19 +82,19 @@ class CallerProcess:
         self.connection = Connection(world, self._loop, broker)
         clients: Any = CallersClients(self.connection)
         settings = Settings(prefix=TOPICS.prefix)
-        self._link = KafkaTransport(settings, TOPICS, partitions, clients)
-        self._caller = Caller(CalledFlow, TOPICS, self._link)
+        self._transport = KafkaTransport(settings, TOPICS, partitions, clients)
+        self._caller = Caller(CalledFlow, TOPICS, self._transport)
         self._tasks: set[asyncio.Task[None]] = set()
         #: Next offset of each partition that was handed to the caller.
         self._taken: dict[TP, int] = {}
-        self._do(self._link.start(self))
+        self._do(self._transport.start(self))
 
     def run(self, run_id: str, order: Order, timeout_seconds: float | None) -> None:
         """Start a run."""
 
         async def start() -> None:
             handler = self._caller.run(order, run_id, timeout_seconds)
-            waiting = self._caller._open[run_id][-1]
+            waiting = self._caller._waits.of(run_id)[-1]
             call = Call(run_id, order, handler, waiting.start_event_id)
             self.calls.append(call)
             if self.reads_streams:

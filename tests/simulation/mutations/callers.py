@@ -3,8 +3,9 @@
 import asyncio
 from typing import Any
 
-from fleet.client import shown
-from fleet.client.caller import Caller
+from fleet.client import results, shown
+from fleet.client.follower import Follower
+from fleet.client.results import Outcome
 from fleet.client.shown import Shown
 from fleet.kafka.topic_reader import StallWatch
 from fleet.kafka.transport import KafkaTransport
@@ -123,16 +124,16 @@ def _attempts_count_in_the_order_in_which_they_show(attempt: str) -> int:
     return 0
 
 
-@instead_of(Caller, "_succeed", near=403)
-def _a_result_type_may_raise(self: Any, waiting: Any, name: str, value: bytes) -> None:
-    event = self._decoded(name, value)
-    self._close(waiting, event=event, result=definition.result_of(self._definition, event))
+@instead_of(results, "_completed", near=403)
+def _a_result_type_may_raise(workflow: Any, completed: Any) -> Outcome:
+    event = results.event(workflow, completed.event_type, completed.event.encode())
+    return Outcome(event=event, result=definition.result_of(workflow, event))
 
 
-_look_back_soon = Caller._look_back_soon
+_look_back_soon = Follower._look_back_soon
 
 
-@instead_of(Caller, "_look_back_soon", near=535)
+@instead_of(Follower, "_look_back_soon", near=535)
 def _what_comes_while_looking_back_counts(
     self: Any, waiting: Any, offset: int, *, is_end: bool = False
 ) -> None:

@@ -6,7 +6,7 @@ from unittest.mock import patch
 
 from aiokafka.errors import KafkaError
 
-from fleet.client.caller import Caller
+from fleet.client.follower import Follower
 from fleet.engine.commits import Commits, Committed
 from fleet.engine.flights import Flights
 from fleet.engine.inputs import Inputs
@@ -442,16 +442,16 @@ def _deadlines_are_not_restored(self: Any, view: Any) -> list[Any]:
 
 # -- callers --------------------------------------------------------------------------------------
 
-_take = Caller._follow
+_take = Follower._follow
 
 
-@instead_of(Caller, "_follow", near=35)
+@instead_of(Follower, "_follow", near=35)
 def _a_caller_takes_any_end(self: Any, waiting: Any, record: Any, envelope: Any) -> None:
     waiting.end_from = min(waiting.end_from, 0)
     _take(self, waiting, record, envelope)
 
 
-@instead_of(Caller, "_look_back")
+@instead_of(Follower, "_look_back")
 async def _a_caller_does_not_look_back(
     self: Any, waiting: Any, offset: int, *, is_end: bool
 ) -> None:
@@ -460,7 +460,7 @@ async def _a_caller_does_not_look_back(
     await asyncio.sleep(0)
 
 
-@instead_of(Caller, "_follow_started", near=37)
+@instead_of(Follower, "_follow_started", near=37)
 def _a_caller_looks_only_ahead(self: Any, waiting: Any, started: Any) -> None:
     del self
     waiting.answered = True

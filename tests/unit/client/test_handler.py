@@ -16,8 +16,7 @@ from fleet import (
     WorkflowTimeoutError,
     step,
 )
-from fleet.client import caller as callers
-from fleet.client import worker_watch
+from fleet.client import patience, worker_watch
 from fleet.client.caller import Caller
 from fleet.records import envelope as envelopes
 from fleet.records.envelope import Envelope
@@ -86,7 +85,7 @@ FAILED = Failed(
 )
 
 
-class Link:
+class WrittenLog:
     """A log that the test writes: what is sent is kept, what is read is handed on."""
 
     def __init__(self, workers: Callable[[str], Awaitable[int]] | None = None) -> None:
@@ -95,7 +94,7 @@ class Link:
         self.followed: list[str] = []
         self.looked_back: list[int] = []
         #: What was read of `runs`, in its order.
-        self.log: list[Delivered] = []
+        self.records: list[Delivered] = []
         self.began = 0
         self.failure: Exception | None = None
         #: What arrives while somebody looks back.
@@ -117,7 +116,7 @@ class Link:
         self.looked_back.append(offset)
         for record in self.meanwhile:
             self.caller.take(record)
-        found = [each for each in self.log if each.offset >= offset]
+        found = [each for each in self.records if each.offset >= offset]
         await asyncio.sleep(0)
         return found
 
@@ -153,8 +152,8 @@ class Link:
 
     async def reads(self, happening: Lifecycle, offset: int, run_id: str = "r") -> None:
         """Hand on a record of `runs`."""
-        self.log.append(record(happening, offset, run_id))
-        self.caller.take(self.log[-1])
+        self.records.append(record(happening, offset, run_id))
+        self.caller.take(self.records[-1])
         await turns()
 
     async def shows(
@@ -187,22 +186,22 @@ async def turns() -> None:
 
 
 @pytest.fixture
-async def link() -> AsyncIterator[Link]:
-    made = Link()
+async def log() -> AsyncIterator[WrittenLog]:
+    made = WrittenLog()
     yield made
     made.caller.shut()
     await turns()
 
 
 class TestStart:
-    async def test_the_log_is_followed_before_the_start_is_sent(self, link: Link) -> None:
+    async def test_the_log_is_followed_before_the_start_is_sent(self, log: WrittenLog) -> None:
         """Else the run could end before anybody looks."""
-        handler = link.caller.run(StartEvent(topic="x"), "r", 5.0)
+        handler = log.caller.run(StartEvent(topic="x"), "r", 5.0)
         assert handler.run_id == "r"
-        assert link.sent == []
+        assert log.sent == []
         await turns()
-        assert link.followed == ["r"]
-        (sent,) = link.sent
+        assert log.followed == ["r"]
+        (sent,) = log.sent
         assert (sent.topic, sent.key, sent.value) == (
             TOPICS.event("StartEvent"),
             b"r",
@@ -211,49 +210,49 @@ class TestStart:
         envelope = envelopes.parse(sent.headers)
         assert (envelope.run_id, envelope.type, envelope.timeout_seconds) == ("r", "StartEvent", 5)
 
-    async def test_every_start_event_has_an_id_of_its_own(self, link: Link) -> None:
+    async def test_every_start_event_has_an_id_of_its_own(self, log: WrittenLog) -> None:
         """By it the caller knows which answer is its own."""
-        await link.run("r")
-        await link.run("r")
-        assert link.start_id(0) != link.start_id(1)
+        await log.run("r")
+        await log.run("r")
+        assert log.start_id(0) != log.start_id(1)
 
-    async def test_a_run_without_an_id_gets_one(self, link: Link) -> None:
+    async def test_a_run_without_an_id_gets_one(self, log: WrittenLog) -> None:
         """Two runs never share it."""
-        one, two = (link.caller.run(StartEvent(), None, None) for _ in range(2))
+        one, two = (log.caller.run(StartEvent(), None, None) for _ in range(2))
         assert one.run_id != two.run_id
 
-    async def test_of_many_runs_the_first_are_sent_before_the_last(self, link: Link) -> None:
+    async def test_of_many_runs_the_first_are_sent_before_the_last(self, log: WrittenLog) -> None:
         """Workers have the first ones while the others are written, and all are sent, in order."""
         names = [str(number) for number in range(1000)]
         for name in names:
-            link.caller.run(StartEvent(), name, None)
+            log.caller.run(StartEvent(), name, None)
         await asyncio.sleep(0)
-        assert 0 < len(link.sent) < len(names) / 2
+        assert 0 < len(log.sent) < len(names) / 2
 
         for _ in range(len(names)):
             await asyncio.sleep(0)
 
-        assert [(sent.key or b"").decode() for sent in link.sent] == names
+        assert [(sent.key or b"").decode() for sent in log.sent] == names
 
-    async def test_runs_that_were_not_sent_when_it_is_shut_are_told(self, link: Link) -> None:
+    async def test_runs_that_were_not_sent_when_it_is_shut_are_told(self, log: WrittenLog) -> None:
         """And never are."""
-        handlers = [link.caller.run(StartEvent(), None, None) for _ in range(1000)]
-        link.caller.shut()
+        handlers = [log.caller.run(StartEvent(), None, None) for _ in range(1000)]
+        log.caller.shut()
         await turns()
 
         for handler in handlers:
             with pytest.raises(WorkflowRuntimeError, match="connection was closed"):
                 await handler
-        assert link.sent == []
+        assert log.sent == []
 
-    async def test_a_start_that_cannot_be_sent_fails_the_run(self, link: Link) -> None:
+    async def test_a_start_that_cannot_be_sent_fails_the_run(self, log: WrittenLog) -> None:
         """Whoever awaits it hears why, at once, and its stream ends."""
-        link.failure = ConnectionError("no broker")
-        handler = await link.run()
+        log.failure = ConnectionError("no broker")
+        handler = await log.run()
         with pytest.raises(ConnectionError, match="no broker"):
             await handler
         assert [event async for event in handler.stream_events()] == []
-        assert link.followed == []
+        assert log.followed == []
 
 
 class TestEnd:
@@ -267,114 +266,114 @@ class TestEnd:
         ids=lambda each: getattr(each, "kind", ""),
     )
     async def test_each_end_without_a_result_is_an_error(
-        self, link: Link, end: Lifecycle, error: type[Exception]
+        self, log: WrittenLog, end: Lifecycle, error: type[Exception]
     ) -> None:
         """The step's own, a cancellation, a timeout."""
-        handler = await link.run()
-        await link.reads(Started(start_event_id=link.start_id()), 3)
-        await link.reads(end, 4)
+        handler = await log.run()
+        await log.reads(Started(start_event_id=log.start_id()), 3)
+        await log.reads(end, 4)
         with pytest.raises(error):
             await handler
         assert handler.is_done()
         assert isinstance(handler.exception(), error)
 
-    async def test_completed_is_the_result(self, link: Link) -> None:
+    async def test_completed_is_the_result(self, log: WrittenLog) -> None:
         """The handler is done, has a result and nothing is followed any more."""
-        handler = await link.run()
+        handler = await log.run()
         assert not handler.is_done()
         assert "running" in repr(handler)
-        await link.reads(Started(start_event_id=link.start_id()), 3)
-        await link.reads(completed("x"), 4)
+        await log.reads(Started(start_event_id=log.start_id()), 3)
+        await log.reads(completed("x"), 4)
         assert await handler == handler.result() == "x"
         assert "done" in repr(handler)
-        assert link.followed == []
+        assert log.followed == []
 
-    async def test_the_first_end_counts(self, link: Link) -> None:
+    async def test_the_first_end_counts(self, log: WrittenLog) -> None:
         """What is written later changes nothing."""
-        handler = await link.run()
-        await link.reads(Started(start_event_id=link.start_id()), 3)
-        await link.reads(Cancelled(), 4)
-        await link.reads(completed(), 5)
+        handler = await log.run()
+        await log.reads(Started(start_event_id=log.start_id()), 3)
+        await log.reads(Cancelled(), 4)
+        await log.reads(completed(), 5)
         with pytest.raises(WorkflowCancelledByUser):
             await handler
 
-    async def test_another_runs_records_are_passed_over(self, link: Link) -> None:
+    async def test_another_runs_records_are_passed_over(self, log: WrittenLog) -> None:
         """Runs share partitions."""
-        handler = await link.run("r")
-        await link.reads(Started(start_event_id=link.start_id()), 3)
-        await link.reads(completed(), 4, run_id="other")
+        handler = await log.run("r")
+        await log.reads(Started(start_event_id=log.start_id()), 3)
+        await log.reads(completed(), 4, run_id="other")
         assert not handler.is_done()
 
-    async def test_an_end_of_an_earlier_life_is_not_this_runs(self, link: Link) -> None:
+    async def test_an_end_of_an_earlier_life_is_not_this_runs(self, log: WrittenLog) -> None:
         """An id may be used again after its dedupe time; only our own start counts."""
-        handler = await link.run()
-        await link.reads(Started(start_event_id="another start"), 3)
-        await link.reads(completed("old"), 4)
+        handler = await log.run()
+        await log.reads(Started(start_event_id="another start"), 3)
+        await log.reads(completed("old"), 4)
         assert not handler.is_done()
 
-    async def test_an_end_may_come_before_what_says_that_it_started(self, link: Link) -> None:
+    async def test_an_end_may_come_before_what_says_that_it_started(self, log: WrittenLog) -> None:
         """A cancel can reach the log while the commit with `started` is under way."""
-        handler = await link.run()
-        await link.reads(Cancelled(), 3)
+        handler = await log.run()
+        await log.reads(Cancelled(), 3)
         assert not handler.is_done()
-        await link.reads(Started(start_event_id=link.start_id(), read_from=3), 4)
+        await log.reads(Started(start_event_id=log.start_id(), read_from=3), 4)
         await turns()
         assert isinstance(handler.exception(), WorkflowCancelledByUser)
 
     async def test_an_end_that_was_read_before_the_run_was_asked_for_counts(
-        self, link: Link
+        self, log: WrittenLog
     ) -> None:
         """Somebody else started and cancelled what is only now started here."""
-        await link.run("other")
-        await link.reads(Cancelled(), 3)
-        handler = await link.run()
-        await link.reads(Started(start_event_id=link.start_id(), read_from=2), 4)
+        await log.run("other")
+        await log.reads(Cancelled(), 3)
+        handler = await log.run()
+        await log.reads(Started(start_event_id=log.start_id(), read_from=2), 4)
         await turns()
         assert isinstance(handler.exception(), WorkflowCancelledByUser)
 
-    async def test_an_end_from_before_anybody_looked_is_read(self, link: Link) -> None:
+    async def test_an_end_from_before_anybody_looked_is_read(self, log: WrittenLog) -> None:
         """A run id that others know may have been cancelled before this process followed it."""
-        link.began = 4
-        handler = await link.run()
-        link.log.append(record(Cancelled(), 2))
-        await link.reads(Started(start_event_id=link.start_id(), read_from=2), 4)
-        assert link.looked_back == [2]
+        log.began = 4
+        handler = await log.run()
+        log.records.append(record(Cancelled(), 2))
+        await log.reads(Started(start_event_id=log.start_id(), read_from=2), 4)
+        assert log.looked_back == [2]
         assert isinstance(handler.exception(), WorkflowCancelledByUser)
 
-    async def test_an_older_end_is_no_end_of_this_run(self, link: Link) -> None:
+    async def test_an_older_end_is_no_end_of_this_run(self, log: WrittenLog) -> None:
         """Its group had read it before it began the run anew."""
-        handler = await link.run()
-        await link.reads(Cancelled(), 3)
-        await link.reads(Started(start_event_id=link.start_id(), read_from=4), 5)
+        handler = await log.run()
+        await log.reads(Cancelled(), 3)
+        await log.reads(Started(start_event_id=log.start_id(), read_from=4), 5)
         await turns()
         assert not handler.is_done()
 
-    async def test_an_end_that_was_read_need_not_be_the_first(self, link: Link) -> None:
+    async def test_an_end_that_was_read_need_not_be_the_first(self, log: WrittenLog) -> None:
         """Somebody cancelled the run before anybody looked; what was read then is no end."""
-        link.began = 4
-        link.log.append(record(Cancelled(reason="early"), 2))
-        handler = await link.run()
-        await link.reads(Cancelled(reason="late"), 4)
-        await link.reads(Started(start_event_id=link.start_id(), read_from=1), 5)
+        log.began = 4
+        log.records.append(record(Cancelled(reason="early"), 2))
+        handler = await log.run()
+        await log.reads(Cancelled(reason="late"), 4)
+        await log.reads(Started(start_event_id=log.start_id(), read_from=1), 5)
         with pytest.raises(WorkflowCancelledByUser, match="early"):
             await handler
 
-    async def test_nobody_looks_back_for_an_end_that_is_there(self, link: Link) -> None:
+    async def test_nobody_looks_back_for_an_end_that_is_there(self, log: WrittenLog) -> None:
         """Start and end often come together; each look back would drop what was fetched."""
-        handler = await link.run()
-        link.caller.take(record(Started(start_event_id=link.start_id(), read_from=2), 3))
-        link.caller.take(record(completed("x"), 4))
+        handler = await log.run()
+        log.caller.take(record(Started(start_event_id=log.start_id(), read_from=2), 3))
+        log.caller.take(record(completed("x"), 4))
         assert await handler == "x"
         await turns()
-        assert link.looked_back == []
+        assert log.looked_back == []
 
-    async def test_a_kind_of_a_newer_version_is_passed_over(self, link: Link) -> None:
+    async def test_a_kind_of_a_newer_version_is_passed_over(self, log: WrittenLog) -> None:
         """What ends this run is of a kind that is known."""
-        handler = await link.run()
-        await link.reads(Started(start_event_id=link.start_id()), 3)
+        handler = await log.run()
+        await log.reads(Started(start_event_id=log.start_id()), 3)
         envelope = Envelope(run_id="r", event_id="o", type="resumed")
-        link.caller.take(Delivered(TOPICS.runs, 0, 4, 0, b"r", b"{}", envelope.headers()))
-        await link.reads(completed(), 5)
+        log.caller.take(Delivered(TOPICS.runs, 0, 4, 0, b"r", b"{}", envelope.headers()))
+        await log.reads(completed(), 5)
         assert await handler == 1
 
     @pytest.mark.parametrize(
@@ -386,26 +385,26 @@ class TestEnd:
         ],
     )
     async def test_a_record_of_somebody_else_stops_nothing(
-        self, link: Link, key: bytes, headers: list[tuple[str, bytes]]
+        self, log: WrittenLog, key: bytes, headers: list[tuple[str, bytes]]
     ) -> None:
         """Anybody may write to a topic; the runs that are waited for go on."""
-        handler = await link.run()
+        handler = await log.run()
         for topic in (TOPICS.runs, TOPICS.stream):
-            link.caller.take(Delivered(topic, 0, 3, 0, key, b"\xff", headers))
-        await link.reads(Started(start_event_id=link.start_id()), 4)
-        await link.reads(completed(), 5)
+            log.caller.take(Delivered(topic, 0, 3, 0, key, b"\xff", headers))
+        await log.reads(Started(start_event_id=log.start_id()), 4)
+        await log.reads(completed(), 5)
         assert await handler == 1
 
-    async def test_a_result_that_cannot_be_read_is_an_error(self, link: Link) -> None:
+    async def test_a_result_that_cannot_be_read_is_an_error(self, log: WrittenLog) -> None:
         """Whoever awaits the run hears it; it is not passed over in silence."""
-        handler = await link.run()
-        await link.reads(Started(start_event_id=link.start_id()), 3)
-        await link.reads(Completed(step="s", event_type="StopEvent", event="[1"), 4)
+        handler = await log.run()
+        await log.reads(Started(start_event_id=log.start_id()), 3)
+        await log.reads(Completed(step="s", event_type="StopEvent", event="[1"), 4)
         assert isinstance(handler.exception(), WorkflowRuntimeError)
 
     @pytest.mark.parametrize("kind", [KeyError, Panic, RecursionError, StopIteration])
     async def test_a_result_type_that_raises_ends_that_run_alone(
-        self, link: Link, monkeypatch: pytest.MonkeyPatch, kind: type[BaseException]
+        self, log: WrittenLog, monkeypatch: pytest.MonkeyPatch, kind: type[BaseException]
     ) -> None:
         """Its code is the user's: a dataclass's __post_init__, a validator."""
 
@@ -415,131 +414,133 @@ class TestEnd:
             return event.get("result")
 
         monkeypatch.setattr(definition, "result_of", lambda _, event: raising(event))
-        bad, good = await link.run("bad"), await link.run("good")
+        bad, good = await log.run("bad"), await log.run("good")
         for index, handler in enumerate((bad, good)):
-            await link.reads(Started(start_event_id=link.start_id(index)), 3, handler.run_id)
-            await link.reads(completed(handler.run_id), 4, handler.run_id)
+            await log.reads(Started(start_event_id=log.start_id(index)), 3, handler.run_id)
+            await log.reads(completed(handler.run_id), 4, handler.run_id)
         with pytest.raises(WorkflowRuntimeError, match=f"StopEvent raises {kind.__name__}.*miss"):
             await bad
         assert await good == "good"
 
     @pytest.mark.parametrize("kind", ["StopIteration", "Prickly", "Greedy"])
     async def test_an_error_that_cannot_be_made_again_ends_that_run_alone(
-        self, link: Link, kind: str
+        self, log: WrittenLog, kind: str
     ) -> None:
         """The record names any type that is imported here, and anybody may write one."""
-        handler, other = await link.run("r"), await link.run("other")
+        handler, other = await log.run("r"), await log.run("other")
         module = "builtins" if kind == "StopIteration" else __name__
         failure = Failure(module=module, type=kind, message="x", args=("x",))
-        await link.reads(Started(start_event_id=link.start_id(0)), 3)
-        await link.reads(Failed(step="s", event_id="e", failure=failure), 4)
+        await log.reads(Started(start_event_id=log.start_id(0)), 3)
+        await log.reads(Failed(step="s", event_id="e", failure=failure), 4)
         with pytest.raises(Exception, match="x"):
             await handler
-        await link.reads(Started(start_event_id=link.start_id(1)), 5, "other")
-        await link.reads(completed("fine"), 6, "other")
+        await log.reads(Started(start_event_id=log.start_id(1)), 5, "other")
+        await log.reads(completed("fine"), 6, "other")
         assert await other == "fine"
 
-    async def test_what_hears_of_the_end_and_raises_harms_no_other(self, link: Link) -> None:
+    async def test_what_hears_of_the_end_and_raises_harms_no_other(self, log: WrittenLog) -> None:
         """It is the user's; asyncio reports it."""
         reported: list[Any] = []
         asyncio.get_running_loop().set_exception_handler(
             lambda _, context: reported.append(context)
         )
-        handler, other = await link.run("r"), await link.run("other")
+        handler, other = await log.run("r"), await log.run("other")
         handler.add_done_callback(lambda _: [].pop())
         for index, run_id in enumerate(("r", "other")):
-            await link.reads(Started(start_event_id=link.start_id(index)), 3, run_id)
-            await link.reads(completed("x"), 4, run_id)
+            await log.reads(Started(start_event_id=log.start_id(index)), 3, run_id)
+            await log.reads(completed("x"), 4, run_id)
         assert [await handler, await other] == ["x", "x"]
         assert len(reported) == 1
 
 
 class TestRepeat:
-    async def test_an_ended_run_is_read_where_it_ended(self, link: Link) -> None:
+    async def test_an_ended_run_is_read_where_it_ended(self, log: WrittenLog) -> None:
         """`known` says where; what lies between is not this run's end."""
-        handler = await link.run()
-        link.log.append(record(completed("x"), 4))
-        await link.reads(Known(start_event_id=link.start_id(), end_offset=4), 9)
-        assert link.looked_back == [4]
+        handler = await log.run()
+        log.records.append(record(completed("x"), 4))
+        await log.reads(Known(start_event_id=log.start_id(), end_offset=4), 9)
+        assert log.looked_back == [4]
         assert await handler == "x"
 
-    async def test_an_end_that_the_log_has_lost_is_said_at_once(self, link: Link) -> None:
+    async def test_an_end_that_the_log_has_lost_is_said_at_once(self, log: WrittenLog) -> None:
         """Retention took it: nobody waits for what cannot come."""
-        handler = await link.run()
-        await link.reads(Known(start_event_id=link.start_id(), end_offset=4), 9)
+        handler = await log.run()
+        await log.reads(Known(start_event_id=log.start_id(), end_offset=4), 9)
         with pytest.raises(EndGone, match="run r ended before"):
             await handler
 
-    async def test_a_run_that_goes_on_is_followed(self, link: Link) -> None:
+    async def test_a_run_that_goes_on_is_followed(self, log: WrittenLog) -> None:
         """From what its group had read when it answered."""
-        handler = await link.run()
-        await link.reads(Known(start_event_id=link.start_id(), read_from=6), 9)
-        assert link.looked_back == [6]
-        await link.reads(completed("x"), 12)
+        handler = await log.run()
+        await log.reads(Known(start_event_id=log.start_id(), read_from=6), 9)
+        assert log.looked_back == [6]
+        await log.reads(completed("x"), 12)
         assert await handler == "x"
 
-    async def test_anothers_answer_is_not_ours(self, link: Link) -> None:
+    async def test_anothers_answer_is_not_ours(self, log: WrittenLog) -> None:
         """Two callers may repeat one run at the same time."""
-        await link.run()
-        await link.reads(Known(start_event_id="another", end_offset=4), 9)
-        assert link.looked_back == []
+        await log.run()
+        await log.reads(Known(start_event_id="another", end_offset=4), 9)
+        assert log.looked_back == []
 
-    async def test_a_conflict_is_an_error(self, link: Link) -> None:
+    async def test_a_conflict_is_an_error(self, log: WrittenLog) -> None:
         """Nothing was started, and the first run's result is not ours."""
-        handler = await link.run()
-        await link.reads(Known(start_event_id=link.start_id(), end_offset=4, conflict=True), 9)
+        handler = await log.run()
+        await log.reads(Known(start_event_id=log.start_id(), end_offset=4, conflict=True), 9)
         with pytest.raises(RunConflict):
             await handler
 
-    async def test_a_late_end_does_not_overtake_the_one_that_counts(self, link: Link) -> None:
+    async def test_a_late_end_does_not_overtake_the_one_that_counts(self, log: WrittenLog) -> None:
         """Somebody cancels the ended run while its end is looked up."""
-        handler = await link.run()
-        link.meanwhile = [record(Cancelled(), 10)]
-        link.log.append(record(completed("x"), 4))
-        await link.reads(Known(start_event_id=link.start_id(), end_offset=4), 9)
+        handler = await log.run()
+        log.meanwhile = [record(Cancelled(), 10)]
+        log.records.append(record(completed("x"), 4))
+        await log.reads(Known(start_event_id=log.start_id(), end_offset=4), 9)
         assert await handler == "x"
 
-    async def test_several_handlers_of_one_run_get_one_end(self, link: Link) -> None:
+    async def test_several_handlers_of_one_run_get_one_end(self, log: WrittenLog) -> None:
         """Each by its own start event."""
-        first, second = await link.run(), await link.run()
-        await link.reads(Started(start_event_id=link.start_id(0)), 3)
-        await link.reads(Known(start_event_id=link.start_id(1), read_from=3), 4)
-        await link.reads(completed("x"), 5)
+        first, second = await log.run(), await log.run()
+        await log.reads(Started(start_event_id=log.start_id(0)), 3)
+        await log.reads(Known(start_event_id=log.start_id(1), read_from=3), 4)
+        await log.reads(completed("x"), 5)
         assert [await first, await second] == ["x", "x"]
 
-    async def test_several_handlers_of_one_run_leave_nothing_followed(self, link: Link) -> None:
+    async def test_several_handlers_of_one_run_leave_nothing_followed(
+        self, log: WrittenLog
+    ) -> None:
         """Every `follow` has its `unfollow`, else a partition is read for ever."""
-        first, second = await link.run(), await link.run()
+        first, second = await log.run(), await log.run()
         for index in (0, 1):
-            await link.reads(Started(start_event_id=link.start_id(index)), index)
-        await link.reads(completed("x"), 5)
+            await log.reads(Started(start_event_id=log.start_id(index)), index)
+        await log.reads(completed("x"), 5)
         assert [await first, await second] == ["x", "x"]
-        assert link.followed == []
+        assert log.followed == []
 
 
 class TestPatience:
     @pytest.fixture(autouse=True)
     def impatient(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(callers, "GRACE_SECONDS", 0.001)
+        monkeypatch.setattr(patience, "GRACE_SECONDS", 0.001)
 
-    async def test_a_run_that_nobody_takes_up_is_given_up(self, link: Link) -> None:
+    async def test_a_run_that_nobody_takes_up_is_given_up(self, log: WrittenLog) -> None:
         """The error says that no worker has, and what to check."""
-        handler = await link.run(timeout=0.001)
+        handler = await log.run(timeout=0.001)
         with pytest.raises(
             WorkflowTimeoutError, match=r"No worker of the step group .* has answered"
         ):
             await handler
 
-    async def test_a_run_whose_worker_is_gone_is_given_up(self, link: Link) -> None:
+    async def test_a_run_whose_worker_is_gone_is_given_up(self, log: WrittenLog) -> None:
         """It started; the run itself goes on."""
-        handler = await link.run(timeout=0.001)
-        await link.reads(Started(start_event_id=link.start_id()), 3)
+        handler = await log.run(timeout=0.001)
+        await log.reads(Started(start_event_id=log.start_id()), 3)
         with pytest.raises(WorkflowTimeoutError, match="Its worker has not reported"):
             await handler
 
-    async def test_a_run_without_a_limit_is_never_given_up(self, link: Link) -> None:
+    async def test_a_run_without_a_limit_is_never_given_up(self, log: WrittenLog) -> None:
         """Whoever gave no timeout waits."""
-        handler = await link.run(timeout=None)
+        handler = await log.run(timeout=None)
         await asyncio.sleep(0.01)
         assert not handler.is_done()
 
@@ -548,110 +549,110 @@ class TestStream:
     async def read(self, handler: WorkflowHandler) -> list[Event]:
         return [event async for event in handler.stream_events()]
 
-    async def test_the_result_comes_last(self, link: Link) -> None:
+    async def test_the_result_comes_last(self, log: WrittenLog) -> None:
         """What was shown before the end is there before the end, however it arrives."""
-        handler = await link.run()
-        await link.reads(Started(start_event_id=link.start_id()), 3)
-        link.reading_stream = []
-        await link.reads(completed(), 4)
+        handler = await log.run()
+        await log.reads(Started(start_event_id=log.start_id()), 3)
+        log.reading_stream = []
+        await log.reads(completed(), 4)
         assert handler.is_done()
-        await link.shows(JokeEvent(joke="late"))
-        (done,) = link.reading_stream
+        await log.shows(JokeEvent(joke="late"))
+        (done,) = log.reading_stream
         done()
         assert await self.read(handler) == [JokeEvent(joke="late"), StopEvent(result=1)]
 
-    async def test_an_older_attempt_is_ignored(self, link: Link) -> None:
+    async def test_an_older_attempt_is_ignored(self, log: WrittenLog) -> None:
         """After a crash the step runs again; what its first attempt still sends is stale."""
-        handler = await link.run()
-        await link.shows(JokeEvent(joke="old"), "one", 0)
-        await link.shows(JokeEvent(joke="new"), "two", 0)
-        await link.shows(JokeEvent(joke="stale"), "one", 1)
-        await link.shows(JokeEvent(joke="newer"), "two", 1)
-        await link.reads(Started(start_event_id=link.start_id()), 3)
-        await link.reads(completed(), 4)
+        handler = await log.run()
+        await log.shows(JokeEvent(joke="old"), "one", 0)
+        await log.shows(JokeEvent(joke="new"), "two", 0)
+        await log.shows(JokeEvent(joke="stale"), "one", 1)
+        await log.shows(JokeEvent(joke="newer"), "two", 1)
+        await log.reads(Started(start_event_id=log.start_id()), 3)
+        await log.reads(completed(), 4)
         shown = [event.get("joke") for event in await self.read(handler)]
         assert shown == ["old", "new", "newer", None]
 
-    async def test_each_event_is_shown_once(self, link: Link) -> None:
+    async def test_each_event_is_shown_once(self, log: WrittenLog) -> None:
         """A client that heard no answer may have written it again; numbers tell."""
-        handler = await link.run()
+        handler = await log.run()
         for number in (0, 1, 0, 1, 2, 1):
-            await link.shows(JokeEvent(joke=str(number)), "one", number)
-        await link.reads(Started(start_event_id=link.start_id()), 3)
-        await link.reads(completed(), 4)
+            await log.shows(JokeEvent(joke=str(number)), "one", number)
+        await log.reads(Started(start_event_id=log.start_id()), 3)
+        await log.reads(completed(), 4)
         shown = [event.get("joke") for event in await self.read(handler)]
         assert shown == ["0", "1", "2", None]
 
     @pytest.mark.parametrize("value", [b"[1", b"\xff", b"1", b""])
-    async def test_what_cannot_be_read_is_passed_over(self, link: Link, value: bytes) -> None:
+    async def test_what_cannot_be_read_is_passed_over(self, log: WrittenLog, value: bytes) -> None:
         """The rest of the stream, and the run, go on."""
-        handler = await link.run()
+        handler = await log.run()
         envelope = Envelope(run_id="r", type="JokeEvent", parent_id="e", event_id="one-0", step="s")
-        link.caller.take(Delivered(TOPICS.stream, 0, 0, 0, b"r", value, envelope.headers()))
-        await link.shows(JokeEvent(joke="fine"), "one", 1)
-        await link.reads(Started(start_event_id=link.start_id()), 3)
-        await link.reads(completed(), 4)
+        log.caller.take(Delivered(TOPICS.stream, 0, 0, 0, b"r", value, envelope.headers()))
+        await log.shows(JokeEvent(joke="fine"), "one", 1)
+        await log.reads(Started(start_event_id=log.start_id()), 3)
+        await log.reads(completed(), 4)
         assert [event.get("joke") for event in await self.read(handler)] == ["fine", None]
 
     async def test_attempts_of_other_steps_and_events_do_not_end_each_other(
-        self, link: Link
+        self, log: WrittenLog
     ) -> None:
         """Steps that run side by side show side by side."""
-        handler = await link.run()
+        handler = await log.run()
         for number in range(2):
-            await link.shows(JokeEvent(joke="s"), "one", number, name="s")
-            await link.shows(JokeEvent(joke="t"), "two", number, name="t")
-            await link.shows(JokeEvent(joke="other"), "three", number, parent="other")
-        await link.reads(Started(start_event_id=link.start_id()), 3)
-        await link.reads(completed(), 4)
+            await log.shows(JokeEvent(joke="s"), "one", number, name="s")
+            await log.shows(JokeEvent(joke="t"), "two", number, name="t")
+            await log.shows(JokeEvent(joke="other"), "three", number, parent="other")
+        await log.reads(Started(start_event_id=log.start_id()), 3)
+        await log.reads(completed(), 4)
         shown = [event.get("joke") for event in await self.read(handler)]
         assert shown == ["s", "t", "other", "s", "t", "other", None]
 
 
 class TestControl:
-    async def test_an_event_from_outside_goes_to_the_inbox(self, link: Link) -> None:
+    async def test_an_event_from_outside_goes_to_the_inbox(self, log: WrittenLog) -> None:
         """With the run's key, no parent, and the step where one is named."""
-        handler = await link.judged_run()
+        handler = await log.judged_run()
         await handler.send_event(JokeEvent(joke="y"), step="critique")
-        sent = link.sent[-1]
+        sent = log.sent[-1]
         envelope = envelopes.parse(sent.headers)
         assert (sent.topic, sent.key, sent.value) == (TOPICS.inbox, b"r", b'{"joke":"y"}')
         assert (envelope.type, envelope.step, envelope.parent_id) == ("JokeEvent", "critique", "")
 
-    async def test_awaiting_what_was_sent_tells_that_it_failed(self, link: Link) -> None:
+    async def test_awaiting_what_was_sent_tells_that_it_failed(self, log: WrittenLog) -> None:
         """An acknowledgement that does not come is an error for who asked for it."""
-        handler = await link.judged_run()
-        link.failure = ConnectionError("no broker")
+        handler = await log.judged_run()
+        log.failure = ConnectionError("no broker")
         with pytest.raises(ConnectionError):
             await handler.send_event(JokeEvent(joke="y"))
 
-    async def test_a_cancel_is_a_record_of_the_run(self, link: Link) -> None:
+    async def test_a_cancel_is_a_record_of_the_run(self, log: WrittenLog) -> None:
         """It is a request: the run ends when it is read in the log."""
-        handler = await link.judged_run()
+        handler = await log.judged_run()
         await handler.cancel_run("enough")
-        sent = link.sent[-1]
+        sent = log.sent[-1]
         assert (sent.topic, sent.value) == (TOPICS.runs, b'{"reason":"enough"}')
         assert not handler.is_done()
 
-    async def test_a_cancel_waits_for_the_workers(self, link: Link) -> None:
+    async def test_a_cancel_waits_for_the_workers(self, log: WrittenLog) -> None:
         """The run of this id may be another's."""
-        handler = await link.run()
+        handler = await log.run()
         cancelling = asyncio.create_task(handler.cancel_run("enough"))
         await turns()
-        assert [each.topic for each in link.sent] == [TOPICS.event("StartEvent")]
-        await link.reads(Started(start_event_id=link.start_id()), 3)
+        assert [each.topic for each in log.sent] == [TOPICS.event("StartEvent")]
+        await log.reads(Started(start_event_id=log.start_id()), 3)
         await cancelling
-        assert link.sent[-1].topic == TOPICS.runs
+        assert log.sent[-1].topic == TOPICS.runs
 
-    async def test_a_cancel_of_anothers_run_is_not_sent(self, link: Link) -> None:
+    async def test_a_cancel_of_anothers_run_is_not_sent(self, log: WrittenLog) -> None:
         """It raises what the run ended with for this caller."""
-        handler = await link.run()
+        handler = await log.run()
         cancelling = asyncio.create_task(handler.cancel_run("enough"))
         await turns()
-        await link.reads(Known(start_event_id=link.start_id(), conflict=True), 3)
+        await log.reads(Known(start_event_id=log.start_id(), conflict=True), 3)
         with pytest.raises(RunConflict):
             await cancelling
-        assert [each.topic for each in link.sent] == [TOPICS.event("StartEvent")]
+        assert [each.topic for each in log.sent] == [TOPICS.event("StartEvent")]
 
     async def test_a_cancel_does_not_wait_for_workers_that_are_not_there(
         self, monkeypatch: pytest.MonkeyPatch
@@ -662,40 +663,40 @@ class TestControl:
         async def none_there(group: str) -> int:
             return 0
 
-        link = Link(none_there)
-        handler = await link.run()
+        log = WrittenLog(none_there)
+        handler = await log.run()
         async with asyncio.timeout(10):
             await handler.cancel_run("enough")
-        assert link.sent[-1].value == b'{"reason":"enough"}'
-        link.caller.shut()
+        assert log.sent[-1].value == b'{"reason":"enough"}'
+        log.caller.shut()
         with pytest.raises(WorkflowRuntimeError):
             await handler
 
-    async def test_closing_the_connection_ends_every_wait(self, link: Link) -> None:
+    async def test_closing_the_connection_ends_every_wait(self, log: WrittenLog) -> None:
         """The runs themselves go on, and the error says so."""
-        handlers = [await link.run("a"), await link.run("b")]
-        link.caller.shut()
+        handlers = [await log.run("a"), await log.run("b")]
+        log.caller.shut()
         for handler in handlers:
             with pytest.raises(WorkflowRuntimeError, match="the run itself goes on"):
                 await handler
 
-    async def test_whoever_asks_is_called_when_the_run_has_ended(self, link: Link) -> None:
+    async def test_whoever_asks_is_called_when_the_run_has_ended(self, log: WrittenLog) -> None:
         """With the handler itself."""
         called: list[WorkflowHandler] = []
-        handler = await link.run()
+        handler = await log.run()
         handler.add_done_callback(called.append)
-        await link.reads(Started(start_event_id=link.start_id()), 3)
+        await log.reads(Started(start_event_id=log.start_id()), 3)
         assert called == []
-        await link.reads(completed(), 4)
+        await log.reads(completed(), 4)
         assert called == [handler]
 
     async def test_nobody_has_to_await_a_failed_run(
-        self, link: Link, caplog: pytest.LogCaptureFixture
+        self, log: WrittenLog, caplog: pytest.LogCaptureFixture
     ) -> None:
         """Whoever only follows the stream has seen the end; asyncio has nothing to report."""
-        handler = await link.run()
-        await link.reads(Started(start_event_id=link.start_id()), 3)
-        await link.reads(FAILED, 4)
+        handler = await log.run()
+        await log.reads(Started(start_event_id=log.start_id()), 3)
+        await log.reads(FAILED, 4)
         assert handler.is_done()
         del handler
         await turns()

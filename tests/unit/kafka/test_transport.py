@@ -90,19 +90,19 @@ def consumer(monkeypatch: pytest.MonkeyPatch) -> Consumer:
 
 
 @pytest.fixture
-async def link(consumer: Consumer) -> AsyncIterator[KafkaTransport]:
-    """A link that follows a run and has asked for ends just now."""
-    link = KafkaTransport(Settings(), TOPICS, 1, Clients(consumer))  # type: ignore[arg-type]
-    await link.start(Caller())
-    await link.follow("a")
-    link._asked = asyncio.get_running_loop().time()
+async def transport(consumer: Consumer) -> AsyncIterator[KafkaTransport]:
+    """A transport that follows a run and has asked for ends just now."""
+    transport = KafkaTransport(Settings(), TOPICS, 1, Clients(consumer))  # type: ignore[arg-type]
+    await transport.start(Caller())
+    await transport.follow("a")
+    transport._asked = asyncio.get_running_loop().time()
     consumer.asked.clear()
-    yield link
-    await link.stop()
+    yield transport
+    await transport.stop()
 
 
 async def turns() -> None:
-    """Let the link read a few times."""
+    """Let the transport read a few times."""
     for _ in range(20):
         await asyncio.sleep(0)
 
@@ -111,37 +111,37 @@ STREAM = [TopicPartition(TOPICS.stream, 0)]
 
 
 async def test_ends_that_somebody_waits_for_are_asked_for_at_once(
-    link: KafkaTransport, consumer: Consumer
+    transport: KafkaTransport, consumer: Consumer
 ) -> None:
     """With those of the same partition that nobody waits for, in one request."""
     called: list[str] = []
-    link.when_stream_read("a", lambda: called.append("a"), soon=False)
+    transport.when_stream_read("a", lambda: called.append("a"), soon=False)
     await turns()
     assert consumer.asked == []
-    link.when_stream_read("b", lambda: called.append("b"), soon=True)
+    transport.when_stream_read("b", lambda: called.append("b"), soon=True)
     await turns()
     assert (consumer.asked, called) == ([STREAM], ["a", "b"])
 
 
 async def test_ends_that_nobody_waits_for_are_asked_for_together(
-    link: KafkaTransport, consumer: Consumer
+    transport: KafkaTransport, consumer: Consumer
 ) -> None:
     """One request for all runs that have ended since the last one."""
     called: list[int] = []
     for run in range(100):
-        link.when_stream_read(str(run), lambda run=run: called.append(run), soon=False)  # type: ignore[misc]
-    link._asked = -3600.0
+        transport.when_stream_read(str(run), lambda run=run: called.append(run), soon=False)  # type: ignore[misc]
+    transport._asked = -3600.0
     await turns()
     assert (consumer.asked, len(called)) == ([STREAM], 100)
 
 
 async def test_nobody_is_called_before_the_end_is_reached(
-    link: KafkaTransport, consumer: Consumer
+    transport: KafkaTransport, consumer: Consumer
 ) -> None:
     """What the steps have shown is taken first."""
     called: list[str] = []
     consumer.ahead = 2
-    link.when_stream_read("a", lambda: called.append("a"), soon=True)
+    transport.when_stream_read("a", lambda: called.append("a"), soon=True)
     await turns()
     assert called == []
     consumer.positions[STREAM[0]] = 2
@@ -150,34 +150,37 @@ async def test_nobody_is_called_before_the_end_is_reached(
 
 
 async def test_nobody_waits_for_a_log_that_is_not_read(
-    link: KafkaTransport, consumer: Consumer
+    transport: KafkaTransport, consumer: Consumer
 ) -> None:
     """Neither who has asked before reading failed nor who asks afterwards."""
     called: list[str] = []
     consumer.ahead = 2
-    link.when_stream_read("a", lambda: called.append("known"), soon=True)
+    transport.when_stream_read("a", lambda: called.append("known"), soon=True)
     await turns()
-    link.when_stream_read("a", lambda: called.append("unknown"), soon=False)
+    transport.when_stream_read("a", lambda: called.append("unknown"), soon=False)
     consumer.failure = TopicAuthorizationFailedError("stream")
     await turns()
     assert sorted(called) == ["known", "unknown"]
-    link.when_stream_read("a", lambda: called.append("late"), soon=False)
+    transport.when_stream_read("a", lambda: called.append("late"), soon=False)
     await turns()
     assert called[-1] == "late"
 
 
 @pytest.mark.parametrize("failure", [KafkaError("fetcher"), ConnectionError("gone")])
 async def test_a_consumer_that_fails_is_replaced(
-    link: KafkaTransport, consumer: Consumer, monkeypatch: pytest.MonkeyPatch, failure: Exception
+    transport: KafkaTransport,
+    consumer: Consumer,
+    monkeypatch: pytest.MonkeyPatch,
+    failure: Exception,
 ) -> None:
     """The new one reads on from the same offsets, and nobody is told anything."""
     monkeypatch.setattr(transports, "RETRY_SECONDS", 0)
-    link._positions[STREAM[0]] = 7
+    transport._positions[STREAM[0]] = 7
     consumer.failure, consumer.positions = failure, {}
     await turns()
     consumer.failure = None
     assert consumer.positions[STREAM[0]] == 7
     called: list[str] = []
-    link.when_stream_read("a", lambda: called.append("a"), soon=True)
+    transport.when_stream_read("a", lambda: called.append("a"), soon=True)
     await turns()
     assert called == ["a"]

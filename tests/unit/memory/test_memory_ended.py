@@ -48,8 +48,8 @@ class Scene:
     async def kept(self) -> list[int]:
         """Return which of the first thirty runs are still answered."""
         starter: Any = self.flow._fleet_starter()
-        link = starter._link
-        asked = [await link.look_back(f"r{each}", 0) for each in range(30)]
+        transport = starter._transport
+        asked = [await transport.look_back(f"r{each}", 0) for each in range(30)]
         return [number for number, found in enumerate(asked) if found]
 
 

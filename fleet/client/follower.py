@@ -1,0 +1,173 @@
+"""
+What a caller makes of the records that it reads: what to show, and which end is its run's.
+
+The log decides. A terminal record counts for a run once the answer to its own start event was read:
+`started`, or a `known` that says where the end is. So a repeated run id gets the effective end and
+no other.
+"""
+
+from functools import partial
+
+from fleet.client import results
+from fleet.client.open_run import OpenRun
+from fleet.client.results import Outcome
+from fleet.client.transport import Transport
+from fleet.client.waits import Waits
+from fleet.client.worker_watch import WorkerWatch
+from fleet.config import logs
+from fleet.records import effective_end, lifecycle
+from fleet.records import envelope as envelopes
+from fleet.records.effective_end import SoFar
+from fleet.records.envelope import BrokenEnvelope, Envelope
+from fleet.records.events import UndecodableEvent
+from fleet.records.foreign import FOREIGN, told
+from fleet.records.lifecycle import (
+    Cancelled,
+    Completed,
+    Failed,
+    Known,
+    Lifecycle,
+    Started,
+    TimedOut,
+)
+from fleet.records.log import Delivered
+from fleet.records.topics import Topics
+from fleet.workflow.definition import Definition
+from fleet.workflow.errors import EndGone, RunConflict, WorkflowRuntimeError
+
+_REMEMBERED_ENDS = 100_000
+_log = logs.get_logger("caller")
+_TERMINAL = frozenset(record.kind.encode() for record in (Completed, Failed, Cancelled, TimedOut))
+
+
+class Follower:
+    """Reads `runs` and `stream` for the waits of one caller."""
+
+    def __init__(
+        self,
+        workflow: type[Definition],
+        topics: Topics,
+        transport: Transport,
+        workers: WorkerWatch,
+        waits: Waits,
+    ) -> None:
+        self._workflow = workflow
+        self._topics = topics
+        self._transport = transport
+        self._workers = workers
+        self._waits = waits
+        #: Offsets of the newest terminal records, of all runs: one may be the end of a run that is
+        #: only about to be started here.
+        self._ends: dict[str, int] = {}
+
+    def take(self, record: Delivered) -> None:
+        """Take a record of `runs` or `stream`; pass over records of runs without a wait."""
+        run_id = (record.key or b"").decode(errors="replace")
+        if record.topic == self._topics.runs:
+            self._remember(run_id, record)
+        for run in self._waits.of(run_id):
+            if record.topic == self._topics.runs and run.held is not None:
+                run.held.append(record)
+            else:
+                self._take(run, record)
+
+    def _remember(self, run_id: str, record: Delivered) -> None:
+        if dict(record.headers).get("fleet-type") in _TERMINAL:
+            self._ends.setdefault(run_id, record.offset)
+            if len(self._ends) > _REMEMBERED_ENDS:
+                del self._ends[next(iter(self._ends))]
+
+    def _take(self, run: OpenRun, record: Delivered) -> None:
+        """Take a record of the run; one that cannot be read ends this wait and no other."""
+        try:
+            envelope = envelopes.parse(record.headers)
+        except BrokenEnvelope:
+            # Another producer's; the run's group writes a dead letter of it.
+            return
+        try:
+            if record.topic == self._topics.stream:
+                self._show(run, record, envelope)
+            else:
+                self._follow(run, record, envelope)
+        except FOREIGN as failure:
+            error = WorkflowRuntimeError(
+                f"offset {record.offset} of {record.topic} cannot be read ({told(failure)})"
+            )
+            self._waits.close(run, Outcome(error=error))
+
+    def _show(self, run: OpenRun, record: Delivered, envelope: Envelope) -> None:
+        if not run.shown.is_next(envelope):
+            return
+        try:
+            event = results.event(self._workflow, envelope.type, record.value or b"")
+        except UndecodableEvent as failure:
+            run_id = run.handler.run_id
+            _log.warning("stream_record_skipped", run_id=run_id, reason=str(failure))
+        else:
+            run.handler.show(event)
+
+    def _follow(self, run: OpenRun, record: Delivered, envelope: Envelope) -> None:
+        try:
+            happening = lifecycle.decode(envelope.type, record.value or b"")
+        except lifecycle.UnknownLifecycle:
+            # A newer worker's kind of record; every kind that ends this run is known here.
+            return
+        match happening:
+            case Started(start_event_id=run.start_event_id) if not run.answered:
+                self._follow_started(run, happening)
+            case Known(start_event_id=run.start_event_id) if not run.answered:
+                run.epoch = envelope.epoch
+                self._follow_known(run, happening)
+            case Failed(event_id=run.start_event_id, step="") if not run.answered:
+                # The start event itself: a run that could not begin has no `started`.
+                self._end(run, happening)
+            case _ if happening.terminal:
+                so_far = SoFar(run.epoch, read_from=run.end_from)
+                if effective_end.counts(envelope.epoch, record.offset, so_far):
+                    self._end(run, happening)
+
+    def _follow_started(self, run: OpenRun, started: Started) -> None:
+        """Look for the end from here on, or before `started` if it may stand there."""
+        run_id = run.handler.run_id
+        self._answer(run)
+        run.handler.judged()
+        early = self._ends.get(run_id, -1)
+        if run.known_elsewhere and started.read_from < self._transport.followed_from(run_id):
+            # Even if an end was read: it need not be the first.
+            self._look_back_soon(run, started.read_from)
+        elif early >= started.read_from:
+            self._look_back_soon(run, early)
+        else:
+            run.count_from(started.read_from)
+
+    def _follow_known(self, run: OpenRun, known: Known) -> None:
+        self._answer(run)
+        run.handler.was_known = True
+        if known.conflict:
+            self._waits.close(run, Outcome(error=RunConflict(run.handler.run_id)))
+            return
+        run.handler.judged()
+        if known.end_offset is None:
+            self._look_back_soon(run, known.read_from)
+        else:
+            self._look_back_soon(run, known.end_offset, is_end=True)
+
+    def _answer(self, run: OpenRun) -> None:
+        run.answered = True
+        self._workers.answered(run)
+
+    def _look_back_soon(self, run: OpenRun, offset: int, *, is_end: bool = False) -> None:
+        run.hold()
+        self._waits.work(run, partial(self._look_back, run, offset, is_end=is_end))
+
+    async def _look_back(self, run: OpenRun, offset: int, *, is_end: bool) -> None:
+        found = await self._transport.look_back(run.handler.run_id, offset)
+        if is_end and all(record.offset != offset for record in found):
+            run.handler.has_ended = True
+            self._waits.close(run, Outcome(error=EndGone(run.handler.run_id)))
+        for record in (*found, *run.count_from(offset)):
+            self._take(run, record)
+
+    def _end(self, run: OpenRun, terminal: Lifecycle) -> None:
+        run.handler.has_ended = True
+        self._waits.close(run, results.of(self._workflow, terminal, run.handler.run_id))

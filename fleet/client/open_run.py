@@ -1,0 +1,51 @@
+"""A run that a caller of this process waits for: what the log has said of it so far."""
+
+import asyncio
+import math
+from dataclasses import dataclass
+
+from fleet.client.handler import WorkflowHandler
+from fleet.client.shown import Shown
+from fleet.records.log import Delivered
+
+_LATEST = 2**63 - 1
+
+
+@dataclass(eq=False, slots=True)
+class OpenRun:
+    """One start event and its handler. Several may have the same run id."""
+
+    handler: WorkflowHandler
+    start_event_id: str
+    timeout_seconds: float | None
+    #: The caller chose the run's id, so other callers may have used it, too.
+    known_elsewhere: bool
+    #: Which of the stream's records are for its reader.
+    shown: Shown
+    #: Its partition is followed for it.
+    followed: bool = False
+    #: The log has acknowledged the start event.
+    sent: bool = False
+    #: `started` or `known` was read for this start event. It may be read again after a look back.
+    answered: bool = False
+    #: Lowest offset at which a terminal record may be the run's end.
+    end_from: int = _LATEST
+    #: The run's epoch when its start event was answered.
+    epoch: int = 0
+    #: When its caller stops waiting, in seconds of the loop's clock.
+    deadline: float = math.inf
+    patience: asyncio.TimerHandle | None = None
+    #: Records of `runs` that arrive during a look back: they count after it.
+    held: list[Delivered] | None = None
+    #: Its background work.
+    work: asyncio.Task[None] | None = None
+
+    def hold(self) -> None:
+        """Keep what arrives: a later end must not overtake the one that counts."""
+        self.held = []
+
+    def count_from(self, offset: int) -> list[Delivered]:
+        """Let ends count from *offset* on; return what was held."""
+        held, self.held = self.held or [], None
+        self.end_from = offset
+        return held
