@@ -96,7 +96,7 @@ def _lags(task: "Task") -> Iterator[_Sample]:
         labels = topic, str(task.partition)
         yield metrics.LAG_RECORDS, labels, lag.records
         yield metrics.LAG_SECONDS, labels, lag.seconds
-        yield metrics.FRONTIER, labels, lag.tracker
+        yield metrics.COMMITTABLE, labels, lag.tracker
 
 
 GAUGES = Gauges()

@@ -172,9 +172,9 @@ LAG_SECONDS = GaugeAtScrape(
     "Age of the oldest record of an input partition that is not done, in seconds; 0 without one.",
     ("topic", "partition"),
 )
-FRONTIER = GaugeAtScrape(
-    "fleet_frontier_offset",
-    "Lowest offset of an input partition that is not done.",
+COMMITTABLE = GaugeAtScrape(
+    "fleet_committable_offset",
+    "Lowest offset of an input partition that is not done: the consumer group may commit it.",
     ("topic", "partition"),
 )
 AT_SCRAPE = (
@@ -186,7 +186,7 @@ AT_SCRAPE = (
     STATE_BYTES,
     LAG_RECORDS,
     LAG_SECONDS,
-    FRONTIER,
+    COMMITTABLE,
 )
 
 BUILD.labels(

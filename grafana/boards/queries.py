@@ -7,7 +7,7 @@ belongs to the step group and not to a process is taken as a maximum, never as a
 
 from dataclasses import dataclass, replace
 
-#: Per topic and partition: lag and frontier are the same whoever exports them.
+#: Per topic and partition: lag and committable offset are the same from every exporter.
 PARTITION = "workflow, group, topic, partition"
 GROUP = "workflow, group"
 FAILING = 'outcome=~"failed|timed_out"'

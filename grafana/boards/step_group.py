@@ -17,7 +17,8 @@ _MEMORY = FLEET.of("process_resident_memory_bytes", 'instance=~"$instance"')
 _RANKS = ((0.5, "p50"), (0.95, "p95"), (0.99, "p99"))
 
 
-_MOVED = queries.worst(f"deriv({STEP_GROUP.of('fleet_frontier_offset')}[$__rate_interval])", _PLACE)
+_COMMITTABLE = STEP_GROUP.of("fleet_committable_offset")
+_MOVED = queries.worst(f"deriv({_COMMITTABLE}[$__rate_interval])", _PLACE)
 
 
 def _quantiles(histogram: str) -> list[Series]:
@@ -53,17 +54,16 @@ _LAG = Section(
             ),
         ),
         lines(
-            Question("Frontier", "Up to which offset is everything done?"),
+            Question("Committable offset", "Up to which offset is everything done?"),
             Series(
-                queries.worst(STEP_GROUP.of("fleet_frontier_offset"), _PLACE),
+                queries.worst(_COMMITTABLE, _PLACE),
                 _BY_PLACE,
             ),
         ),
         lines(
             Question(
-                "Frontier, moved per second",
-                "Which frontier stands still? With events not done, that is the one event that "
-                "blocks it.",
+                "Committable offset, moved per second",
+                "Which offset stands still? With events not done, one event blocks it.",
                 PER_SECOND,
             ),
             Series(f"clamp_min({_MOVED}, 0)", _BY_PLACE),

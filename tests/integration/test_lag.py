@@ -172,7 +172,7 @@ async def test_a_step_that_lasts_is_all_the_lag_there_is(stuck: Place) -> None:
             [undone] = [each for each in group.partitions if each.records]
             assert (group.state, group.members) == ("Stable", 1)
             assert (undone.topic, undone.partition) == (long.topic, long.partition)
-            assert (undone.frontier, undone.records, undone.exact) == (long.offset, 1, True)
+            assert (undone.committable, undone.records, undone.exact) == (long.offset, 1, True)
             appended = long.timestamp / 1000
             assert before - ROUNDING <= undone.seconds + appended <= after + ROUNDING
             assert {each.seconds for each in group.partitions if each is not undone} == {0.0}
@@ -290,7 +290,7 @@ async def test_the_exporter_shows_every_metric_of_every_partition(
         assert set(first[0]) == set(labels), name
     topics = {"StartEvent", "runs", "inbox"}
     partitions = {(f"{stuck.settings.prefix}.patience.{name}", n) for name in topics for n in "01"}
-    for name in ("fleet_lag_records", "fleet_lag_seconds", "fleet_frontier_offset"):
+    for name in ("fleet_lag_records", "fleet_lag_seconds", "fleet_committable_offset"):
         assert {(each["topic"], each["partition"]) for each, _ in found[name]} == partitions
     [seconds] = [value for _, value in found["fleet_lag_seconds"] if value]
     # It may show what it saw a moment ago.
@@ -311,7 +311,7 @@ async def test_a_worker_and_the_exporter_say_the_same(
     assert stuck.worker is not None
     outside, inside = exporters(stuck).scrape(), samples(stuck.worker.metrics())
 
-    for name in ("fleet_lag_records", "fleet_frontier_offset"):
+    for name in ("fleet_lag_records", "fleet_committable_offset"):
         assert by_partition(outside[name]) == by_partition(inside[name])
     seen, known = (
         by_partition(outside["fleet_lag_seconds"]),
@@ -366,7 +366,7 @@ async def test_an_idle_group_has_exactly_no_lag(place: Place) -> None:
     working = await place.look()
     assert_nothing_undone(working)
     # There is something to be mistaken about.
-    assert any(each.end > each.frontier for each in working.partitions)
+    assert any(each.end > each.committable for each in working.partitions)
 
     assert worker.terminate() == 0
     idle = await place.look()
@@ -378,8 +378,8 @@ async def test_an_idle_group_has_exactly_no_lag(place: Place) -> None:
         for _ in range(2):
             [rewound] = await observatory.look()
             assert_nothing_undone(rewound)
-            assert {each.frontier for each in rewound.partitions} == {
-                each.frontier for each in idle.partitions
+            assert {each.committable for each in rewound.partitions} == {
+                each.committable for each in idle.partitions
             }
         await place.run([0.0], await_results=False)
         [again] = await observatory.look()

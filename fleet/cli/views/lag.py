@@ -106,7 +106,7 @@ def _by_partition(group: GroupLag) -> Iterator[Row]:
             "group": group.group,
             "topic": each.topic,
             "partition": each.partition,
-            "frontier": each.frontier,
+            "committable": each.committable,
             "end": each.end,
             "records": _records([each]),
             "seconds": _seconds(each.seconds),

@@ -23,7 +23,7 @@ LOOK_SECONDS = (
     "fleet_exporter_scrape_seconds",
     "How long a look at the broker took, failed ones too.",
 )
-_OF_GROUPS = (metrics.LAG_RECORDS, metrics.LAG_SECONDS, metrics.FRONTIER, MEMBERS)
+_OF_GROUPS = (metrics.LAG_RECORDS, metrics.LAG_SECONDS, metrics.COMMITTABLE, MEMBERS)
 _LOOK_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 #: The labels of every metric of the exporter, by its name.
 LABELS: dict[str, tuple[str, ...]] = {
@@ -76,4 +76,4 @@ def _samples(group: GroupLag) -> Iterator[tuple[GaugeAtScrape, tuple[str, ...], 
         labels = each.topic, str(each.partition)
         yield metrics.LAG_RECORDS, labels, each.records
         yield metrics.LAG_SECONDS, labels, each.seconds
-        yield metrics.FRONTIER, labels, each.frontier
+        yield metrics.COMMITTABLE, labels, each.committable

@@ -45,7 +45,7 @@ class PartitionLag:
     topic: str
     partition: int
     #: The lowest offset that is not done.
-    frontier: int
+    committable: int
     #: The log's last stable offset.
     end: int
     records: int = 0
@@ -121,7 +121,7 @@ class _Inputs:
         counted = self.counts.get(tp)
         return PartitionLag(
             *tp,
-            frontier=position.lowest,
+            committable=position.lowest,
             end=end,
             records=len(position.pending) + (behind if counted is None else counted),
             exact=counted is not None or not behind,

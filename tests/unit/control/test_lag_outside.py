@@ -54,8 +54,8 @@ class Log(log_in_memory.Log):
     def reads(self) -> list[tuple[TopicPartition, Span]]:
         return self.reader.reads
 
-    def position(self, frontier: OffsetTracker, tp: TopicPartition = START) -> None:
-        self.append(STATE, state.position_key(tp.topic), frontier.encode())
+    def position(self, tracker: OffsetTracker, tp: TopicPartition = START) -> None:
+        self.append(STATE, state.position_key(tp.topic), tracker.encode())
 
 
 class Outside:
@@ -84,7 +84,7 @@ async def test_what_was_never_committed_counts_from_the_beginning(outside: Outsi
 
     found = await outside.look(None, now_ms=FIRST_MS + 10_000)
 
-    assert (found.frontier, found.records, found.exact, found.seconds) == (2, 3, True, 8.0)
+    assert (found.committable, found.records, found.exact, found.seconds) == (2, 3, True, 8.0)
 
 
 async def test_markers_are_nobodys_work(outside: Outside) -> None:
@@ -132,7 +132,7 @@ async def test_what_the_state_says_is_done_is_done(outside: Outside) -> None:
 
     found = await outside.look(0, now_ms=FIRST_MS + 50_000)
 
-    assert (found.frontier, found.records, found.seconds) == (3, 0, 0.0)
+    assert (found.committable, found.records, found.seconds) == (3, 0, 0.0)
 
 
 async def test_what_is_pending_and_what_is_behind_it_is_the_lag(outside: Outside) -> None:
@@ -143,7 +143,7 @@ async def test_what_is_pending_and_what_is_behind_it_is_the_lag(outside: Outside
 
     found = await outside.look(1, now_ms=FIRST_MS + 30_000)
 
-    assert (found.frontier, found.records, found.exact, found.seconds) == (4, 4, True, 26.0)
+    assert (found.committable, found.records, found.exact, found.seconds) == (4, 4, True, 26.0)
 
 
 async def test_a_later_look_sees_what_has_changed(outside: Outside) -> None:
@@ -156,13 +156,13 @@ async def test_a_later_look_sees_what_has_changed(outside: Outside) -> None:
     assert (await outside.look(0)).records == 0
     outside.log.append(START)
     found = await outside.look(0)
-    assert (found.frontier, found.records) == (3, 1)
+    assert (found.committable, found.records) == (3, 1)
     outside.log.position(OffsetTracker.restored(4, ()))
     assert (await outside.look(0)).records == 0
     # The offsets catch up at last.
     outside.log.append(START)
     found = await outside.look(4)
-    assert (found.frontier, found.records) == (4, 1)
+    assert (found.committable, found.records) == (4, 1)
 
 
 async def test_a_look_where_nothing_has_changed_reads_nothing(outside: Outside) -> None:
@@ -186,7 +186,7 @@ async def test_pending_work_that_retention_has_deleted_is_nobodys(outside: Outsi
 
     found = await outside.look(0)
 
-    assert (found.frontier, found.records) == (3, 1)
+    assert (found.committable, found.records) == (3, 1)
 
 
 async def test_a_clock_that_is_behind_makes_no_negative_age(outside: Outside) -> None:
@@ -268,10 +268,10 @@ async def test_the_search_gives_up_in_a_state_that_grows_without_positions() -> 
 
 
 def test_a_position_record_is_read_as_a_task_writes_it() -> None:
-    """The frontier's own encoding, pending offsets included."""
-    frontier = OffsetTracker.restored(9, (3, 5))
-    position = Position.decode(frontier.encode())
-    assert (position.next, position.lowest) == (frontier.next, frontier.lowest)
+    """The tracker's own encoding, pending offsets included."""
+    tracker = OffsetTracker.restored(9, (3, 5))
+    position = Position.decode(tracker.encode())
+    assert (position.next, position.lowest) == (tracker.next, tracker.lowest)
     assert position.pending == (3, 5)
 
 
@@ -394,7 +394,7 @@ def test_the_exporter_forgets_lag_when_a_look_fails() -> None:
     assert seen["fleet_exporter_up"] == [({}, 1)]
     assert [value for _, value in seen["fleet_lag_seconds"]] == [1.5, 12.0, 0.0]
     assert [value for _, value in seen["fleet_lag_records"]] == [4, 2_000, 0]
-    assert [value for _, value in seen["fleet_frontier_offset"]] == [5, 0, 3]
+    assert [value for _, value in seen["fleet_committable_offset"]] == [5, 0, 3]
     assert seen["fleet_group_members"] == [({"workflow": "joke", "group": "main"}, 0)]
     metrics.looked(None, 8.0)
     gone = samples(metrics)

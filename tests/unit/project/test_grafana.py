@@ -246,7 +246,7 @@ def test_the_alerts_are_those_that_were_promised() -> None:
     assert set(alerts()) == {
         "FleetNoWorkers",
         "FleetLagGrowing",
-        "FleetFrontierStuck",
+        "FleetOldestEventStuck",
         "FleetDeadLetters",
         "FleetRecordsLost",
         "FleetRunsFailing",

@@ -74,7 +74,7 @@ def test_imports_go_one_way() -> None:
     ("place", "line"),
     [
         ("records", "from fleet.config import settings"),
-        ("workflow", "from fleet.engine import frontier"),
+        ("workflow", "from fleet.engine import offsets"),
         ("workflow", "import fleet.llm"),
         ("engine", "from fleet.kafka import clients"),
         ("engine", "import aiokafka"),
