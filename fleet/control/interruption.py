@@ -1,24 +1,20 @@
 """
-Ctrl-C as a fact to ask for, instead of an exception at any line.
+Ctrl-C as a fact that a command asks for, not as an exception at any line.
 
-A command that starts processes must not be torn apart between starting one and noting it. So
-signals are only remembered; the command asks at points where it can stop, and undoes its work
-undisturbed.
+A signal must not tear a command apart between starting a process and noting it. So signals are
+only remembered. The command asks at points where it can stop, and undoes its work undisturbed.
 """
 
 import asyncio
 import signal
 from collections.abc import Callable
 
-#: Hears what is being done, in words.
-Progress = Callable[[str], None]
-
-#: What asks a command in the foreground to end; the last one comes when its terminal closes.
+#: Signals that ask a command in the foreground to end; the last one comes when its terminal closes.
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupted(Exception):
-    """Raised by `Interruption.check` once somebody has asked the command to end."""
+    """Raised by `Interruption.check` after a signal has asked the command to end."""
 
     def __init__(self, number: signal.Signals) -> None:
         super().__init__(number.name)
@@ -27,20 +23,23 @@ class Interrupted(Exception):
 
 
 class Interruption:
-    """Whether somebody has asked the command to end. Made inside the running event loop."""
+    """Remembers whether a signal has asked the command to end.
+
+    Create it inside the running event loop.
+    """
 
     def __init__(self) -> None:
         self._signal: signal.Signals | None = None
         self._asked = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in _SIGNALS:
-            # `nohup` has it ignored, and wants that.
+            # `nohup` ignores this signal on purpose.
             if number is signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
                 continue
             loop.add_signal_handler(number, self._ask, number)
 
     def check(self) -> None:
-        """Raise Interrupted if the command is to end. For any thread."""
+        """Raise Interrupted if the command is to end. Any thread may call it."""
         if self._signal is not None:
             raise Interrupted(self._signal)
 
@@ -48,14 +47,14 @@ class Interruption:
         """Return when the command is to end."""
         await self._asked.wait()
 
-    def checked(self, progress: Progress) -> Progress:
-        """Return *progress* with a check at each of its calls."""
+    def checked(self, tell: Callable[[str], object]) -> Callable[[str], None]:
+        """Return a function that checks, then calls *tell*."""
 
-        def tell(words: str) -> None:
+        def check_and_tell(words: str) -> None:
             self.check()
-            progress(words)
+            tell(words)
 
-        return tell
+        return check_and_tell
 
     def _ask(self, number: signal.Signals) -> None:
         self._signal = self._signal or number

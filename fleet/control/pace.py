@@ -1,16 +1,16 @@
-"""How fast a command sends: in batches that fit its `--rate`, and with pauses that Ctrl-C ends."""
+"""How fast a command sends: in batches that fit its `--rate`, with pauses that Ctrl-C ends."""
 
 import asyncio
 import time
 
 from fleet.control.interruption import Interruption
 
-#: How often a pause looks whether the command is to end, in seconds.
-_LOOK_SECONDS = 0.2
+#: How often a pause checks whether the command is to end, in seconds.
+_CHECK_SECONDS = 0.2
 
 
 class Pace:
-    """Begins to count when it is made; *rate* is per second, None sets no limit."""
+    """Starts to count when you create it. *rate* is per second; None sets no limit."""
 
     def __init__(self, rate: float | None, largest_batch: int) -> None:
         self._rate = rate
@@ -25,4 +25,4 @@ class Pace:
         until = self._began + sent / self._rate
         while (left := until - time.monotonic()) > 0:
             interruption.check()
-            await asyncio.sleep(min(left, _LOOK_SECONDS))
+            await asyncio.sleep(min(left, _CHECK_SECONDS))

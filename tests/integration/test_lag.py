@@ -163,11 +163,11 @@ async def test_a_step_that_lasts_is_all_the_lag_there_is(stuck: Place) -> None:
         for each in await bare.read(stuck.broker.bootstrap, stuck.start_topic)
         if b"600" in (each.value or b"")
     ]
-    async with LagReader(stuck.settings) as observatory:
+    async with LagReader(stuck.settings) as reader:
         # The second look has what the first one found.
         for _ in range(2):
             before = time.time()
-            [group] = await observatory.look()
+            [group] = await reader.look()
             after = time.time()
             [undone] = [each for each in group.partitions if each.records]
             assert (group.state, group.members) == ("Stable", 1)
@@ -334,15 +334,15 @@ async def test_a_killed_workers_lag_goes_on_and_what_it_did_counts_as_done(stuck
     earlier = await stuck.look()
     stuck.worker.kill()
 
-    async with LagReader(stuck.settings) as observatory:
+    async with LagReader(stuck.settings) as reader:
 
         async def is_noticed() -> bool:
-            [group] = await observatory.look()
+            [group] = await reader.look()
             assert (group.records, group.exact) == (1, True)
             return group.members == 0
 
         await until(is_noticed)
-        [later] = await observatory.look()
+        [later] = await reader.look()
 
     assert later.state == "Empty"
     assert (await stuck.look()).records == later.records == 1
@@ -374,15 +374,15 @@ async def test_an_idle_group_has_exactly_no_lag(place: Place) -> None:
     assert (idle.state, idle.members) == ("Empty", 0)
 
     await rewind(place, idle)
-    async with LagReader(place.settings) as observatory:
+    async with LagReader(place.settings) as reader:
         for _ in range(2):
-            [rewound] = await observatory.look()
+            [rewound] = await reader.look()
             assert_nothing_undone(rewound)
             assert {each.committable for each in rewound.partitions} == {
                 each.committable for each in idle.partitions
             }
         await place.run([0.0], await_results=False)
-        [again] = await observatory.look()
+        [again] = await reader.look()
     assert (again.records, again.exact) == (1, True)
 
 

@@ -9,13 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bars
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fleet.cli.shared import consent, loop, terminal
 from fleet.control import workflows
 from fleet.control.bulk import calls
-from fleet.control.bulk.calls import Batch, Progress
+from fleet.control.bulk.calls import Batch, BatchProgress
 from fleet.records.errors import ExitCode, FleetError
 
 
@@ -24,7 +23,7 @@ class SomeFailed(FleetError):
 
     exit_code = ExitCode.PARTLY_DONE
 
-    def __init__(self, batch: Batch, progress: Progress) -> None:
+    def __init__(self, batch: Batch, progress: BatchProgress) -> None:
         listed = "\n".join(f"  {reason}" for reason in progress.reasons)
         rest = progress.failed - len(progress.reasons)
         more = f"\n  and {rest:,} more, with `error` in {batch.output}" if rest else ""
@@ -47,7 +46,7 @@ def run_file(
 
 def _run(batch: Batch) -> None:
     """Run *batch* to its end; raises SomeFailed, and what `calls.run` raises."""
-    progress = Progress()
+    progress = BatchProgress()
     try:
         with _shown(progress):
             loop.run(calls.run(batch, progress))
@@ -60,13 +59,13 @@ def _run(batch: Batch) -> None:
 
 
 @contextmanager
-def _shown(progress: Progress) -> Iterator[None]:
+def _shown(progress: BatchProgress) -> Iterator[None]:
     console = Console(stderr=True)
     if not console.is_terminal:
         yield
         return
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[failed]}"))
-    with Bars(*columns, TimeRemainingColumn(), console=console, transient=True) as bars:
+    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bars:
         task = bars.add_task("", total=None, failed="reading the input")
 
         def change() -> None:
@@ -77,13 +76,13 @@ def _shown(progress: Progress) -> Iterator[None]:
         yield
 
 
-def _summary(batch: Batch, progress: Progress) -> str:
+def _summary(batch: Batch, progress: BatchProgress) -> str:
     before = f", {progress.skipped:,} of them before" if progress.skipped else ""
     done = progress.skipped + progress.finished
     return f"{done:,} of {progress.total:,} items done{before}: {batch.output}"
 
 
-def _farewell(batch: Batch, progress: Progress) -> str:
+def _farewell(batch: Batch, progress: BatchProgress) -> str:
     if not progress.total:
         return "Interrupted before a run was started."
     return (

@@ -12,7 +12,7 @@ from fleet.cli.shared import consent, counts, loop, output, terminal
 from fleet.cli.views import bars
 from fleet.control import audit, times
 from fleet.control.runs import cancelling, topic
-from fleet.control.runs.cancelling import Progress, Selection
+from fleet.control.runs.cancelling import CancelProgress, Selection
 from fleet.control.runs.log import Run, RunLog
 from fleet.control.source import Source
 from fleet.kafka.topic_reader import Positions
@@ -74,7 +74,7 @@ def cancel(workflow: str, wanted: Wanted, reason: str, form: str, *, yes: bool) 
         return
     _preview(selection)
     consent.ask(f"Cancel {counts.runs(len(selection.open))}?", yes=yes)
-    progress = Progress()
+    progress = CancelProgress()
     loop.run(_cancel(place, selection, reason, known, progress))
     _report(selection, progress, form)
 
@@ -84,7 +84,7 @@ async def _cancel(
     selection: Selection,
     reason: str,
     known: tuple[RunLog, Positions],
-    progress: Progress,
+    progress: CancelProgress,
 ) -> None:
     ids = [run.id for run in selection.open]
     await audit.record(
@@ -99,7 +99,7 @@ async def _cancel(
         await cancelling.cancel(place, selection.open, reason, known=known, progress=progress)
 
 
-def _report(selection: Selection, progress: Progress, form: str) -> None:
+def _report(selection: Selection, progress: CancelProgress, form: str) -> None:
     done = len(progress.cancelled)
     if form == "json":
         output.show_object(
@@ -145,7 +145,7 @@ def _others(selection: Selection) -> str:
     return _some([*ended, *unknown])
 
 
-def _overtaken(progress: Progress) -> list[str]:
+def _overtaken(progress: CancelProgress) -> list[str]:
     told = [
         f"{printable.line(run_id)} was {how} first" for run_id, how in progress.overtaken.items()
     ]

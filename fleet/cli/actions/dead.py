@@ -37,16 +37,16 @@ def chosen(  # noqa: PLR0913 - by name, each an option
 def list_letters(source: Source, wanted: Filter, limit: int, form: str) -> None:
     """Print the letters that are *wanted*, the newest first, after their counts by kind."""
     found = loop.run(topic.look(source, wanted))
-    newest = sorted(found.standings, key=lambda standing: standing.letter.at, reverse=True)
+    newest = sorted(found.statuses, key=lambda status: status.letter.at, reverse=True)
     shown = newest[:limit] if limit else newest
-    groups = dead_shown.group_rows(dead_letters.groups(found.standings))
+    groups = dead_shown.group_rows(dead_letters.groups(found.statuses))
     if form == "json":
-        listed = [dead_shown.fields(standing) for standing in shown]
+        listed = [dead_shown.fields(status) for status in shown]
         output.show_object({"groups": groups, "letters": listed})
     elif groups:
         output.show(groups, form)
         terminal.echo()
-        output.show([dead_shown.row(standing) for standing in shown], form)
+        output.show([dead_shown.row(status) for status in shown], form)
     terminal.say(_summary(found, len(shown)))
 
 
@@ -60,11 +60,11 @@ def show_letter(source: Source, at: tuple[int, int], form: str, *, with_value: b
 
 
 def _summary(found: Found, shown: int) -> str:
-    count = len(found.standings)
+    count = len(found.statuses)
     if not count:
         return "No dead letters."
-    runs = len(set(dead_letters.run_ids(standing.letter for standing in found.standings)))
-    ready = len(dead_letters.asks(found.standings))
+    runs = len(set(dead_letters.run_ids(status.letter for status in found.statuses)))
+    ready = len(dead_letters.requests(found.statuses))
     return (
         f"{counts.letters(count)} of {counts.runs(runs)}{output.rest(shown, count)}. "
         f"{counts.runs(ready)} can be redriven."

@@ -1,4 +1,4 @@
-"""What `fleet dead redrive` does: choose runs, show them, ask, resume them, report."""
+"""What `fleet dead redrive` does: choose runs, show them, request, resume them, report."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from fleet.control.dead import letters as dead_letters
 from fleet.control.dead import redrive as redriving
 from fleet.control.dead import topic
 from fleet.control.dead.letters import Filter
-from fleet.control.dead.redrive import Order, Progress
+from fleet.control.dead.redrive import RedriveOptions, RedriveProgress
 from fleet.control.dead.topic import Found
 from fleet.control.source import Source
 from fleet.records import printable
@@ -54,7 +54,7 @@ class NobodyAnswered(FleetError):
 
     exit_code = ExitCode.PARTLY_DONE
 
-    def __init__(self, progress: Progress, workflow: str, seconds: float) -> None:
+    def __init__(self, progress: RedriveProgress, workflow: str, seconds: float) -> None:
         open_ones = progress.total - progress.answered
         super().__init__(
             f"no worker of {workflow} answered for {seconds:g} s, and {open_ones:,} of "
@@ -68,7 +68,7 @@ class SomeRefused(FleetError):
 
     exit_code = ExitCode.PARTLY_DONE
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: RedriveProgress) -> None:
         told = [
             f"{printable.line(run_id)}: {printable.line(why)}"
             for run_id, why in progress.refused.items()
@@ -92,7 +92,7 @@ class SomeEndedBadly(FleetError):
 
 @dataclass(frozen=True, slots=True)
 class How:
-    """What the options say of how to resume runs; see `Order`."""
+    """What the options say of how to resume runs; see `RedriveOptions`."""
 
     reason: str
     #: At most this many runs.
@@ -101,11 +101,11 @@ class How:
     patience_seconds: float
     wait: bool
 
-    def order(self, found: Found) -> Order:
+    def options(self, found: Found) -> RedriveOptions:
         """Return what to do about the letters that were *found*."""
-        return Order(
-            asks=dead_letters.asks(found.standings, self.limit),
-            following=dead_letters.under_way(found.standings) if self.wait else [],
+        return RedriveOptions(
+            requests=dead_letters.requests(found.statuses, self.limit),
+            following=dead_letters.under_way(found.statuses) if self.wait else [],
             reason=self.reason,
             rate=self.rate,
             patience_seconds=self.patience_seconds,
@@ -116,79 +116,83 @@ class How:
 def redrive(source: Source, wanted: Filter, how: How, form: str, *, yes: bool) -> None:
     """Resume the runs of the letters that are *wanted*; raise what the exit code needs."""
     found = loop.run(topic.look(source, wanted))
-    order = how.order(found)
+    options = how.options(found)
     _check_named(found, wanted)
-    if _preview(found, order):
-        consent.ask(f"Resume {counts.runs(len(order.asks))}?", yes=yes)
-    progress = Progress()
-    if order.asks or order.following:
-        loop.run(_redrive(source, found, order, progress))
-    _report(source, order, progress, form)
+    if _preview(found, options):
+        consent.ask(f"Resume {counts.runs(len(options.requests))}?", yes=yes)
+    progress = RedriveProgress()
+    if options.requests or options.following:
+        loop.run(_redrive(source, found, options, progress))
+    _report(source, options, progress, form)
 
 
-async def _redrive(source: Source, found: Found, order: Order, progress: Progress) -> None:
-    if order.asks:
-        await _audit(source, order)
+async def _redrive(
+    source: Source, found: Found, options: RedriveOptions, progress: RedriveProgress
+) -> None:
+    if options.requests:
+        await _audit(source, options)
     with bars.bar() as move:
-        progress.changed = lambda: move(*_position(progress, order))
-        await redriving.run(source, found, order, progress)
+        progress.changed = lambda: move(*_position(progress, options))
+        await redriving.run(source, found, options, progress)
 
 
-async def _audit(source: Source, order: Order) -> None:
-    ids = [ask.run_id for ask in order.asks]
+async def _audit(source: Source, options: RedriveOptions) -> None:
+    ids = [request.run_id for request in options.requests]
     await audit.record(
         source.settings,
         command="dead redrive",
         workflow=source.workflow.workflow_name,
-        reason=order.reason,
+        reason=options.reason,
         details={
             "group": source.topics.group,
-            "letters": sum(len(ask.letters) for ask in order.asks),
+            "letters": sum(len(request.letters) for request in options.requests),
             "runs": len(ids),
             "run_ids": ids[:_AUDITED],
         },
     )
 
 
-def _position(progress: Progress, order: Order) -> tuple[int, int, str]:
-    if order.wait and progress.answered == progress.total:
+def _position(progress: RedriveProgress, options: RedriveOptions) -> tuple[int, int, str]:
+    if options.wait and progress.answered == progress.total:
         return progress.ended, progress.resumed, "ended"
-    if progress.sent < len(order.asks):
-        return progress.sent, len(order.asks), "asked"
+    if progress.sent < len(options.requests):
+        return progress.sent, len(options.requests), "asked"
     return progress.answered, progress.total, "answered"
 
 
-def _preview(found: Found, order: Order) -> bool:
+def _preview(found: Found, options: RedriveOptions) -> bool:
     """Show what can be resumed and what cannot; return whether there is something to resume.
 
     Raises NothingToRedrive.
     """
-    refused = dead_letters.refused(found.standings)
+    refused = dead_letters.refused(found.statuses)
     told = dead.refused_lines(refused)
-    if not order.asks and not all(refusal.done for refusal in refused):
+    if not options.requests and not all(refusal.done for refusal in refused):
         raise NothingToRedrive(told)
-    if order.asks:
-        terminal.say(output.plain(dead.preview_rows(order.asks)))
-        letters = sum(len(ask.letters) for ask in order.asks)
-        terminal.say(f"{counts.runs(len(order.asks))} to resume, for {counts.letters(letters)}.")
+    if options.requests:
+        terminal.say(output.plain(dead.preview_rows(options.requests)))
+        letters = sum(len(request.letters) for request in options.requests)
+        terminal.say(
+            f"{counts.runs(len(options.requests))} to resume, for {counts.letters(letters)}."
+        )
     for line in told:
         terminal.say(line)
-    if order.following:
-        terminal.say(f"Waiting for {counts.runs(len(order.following))} resumed before, too.")
-    elif not order.asks:
+    if options.following:
+        terminal.say(f"Waiting for {counts.runs(len(options.following))} resumed before, too.")
+    elif not options.requests:
         terminal.say("Nothing to do." if told else "Nothing to do: no dead letter matches.")
-    return bool(order.asks)
+    return bool(options.requests)
 
 
 def _check_named(found: Found, wanted: Filter) -> None:
     """Raise LettersMissing if a letter that you named is not among those found."""
-    letters = (standing.letter for standing in found.standings)
+    letters = (status.letter for status in found.statuses)
     there = {(letter.partition, letter.offset) for letter in letters}
     if missing := [place for place in wanted.ids if place not in there]:
         raise LettersMissing(missing)
 
 
-def _report(source: Source, order: Order, progress: Progress, form: str) -> None:
+def _report(source: Source, options: RedriveOptions, progress: RedriveProgress, form: str) -> None:
     """Print what came of it; raise what the exit code needs."""
     if form == "json":
         output.show_object(
@@ -202,10 +206,10 @@ def _report(source: Source, order: Order, progress: Progress, form: str) -> None
             }
         )
     if progress.interrupted is not None:
-        terminal.say(_farewell(order, progress))
+        terminal.say(_farewell(options, progress))
         raise click.exceptions.Exit(progress.interrupted.exit_code)
     if progress.answered < progress.total:
-        raise NobodyAnswered(progress, source.topics.workflow, order.patience_seconds)
+        raise NobodyAnswered(progress, source.topics.workflow, options.patience_seconds)
     outcomes = ", ".join(f"{count:,} {name}" for name, count in progress.outcomes.most_common())
     if progress.refused:
         raise SomeRefused(progress)
@@ -216,8 +220,8 @@ def _report(source: Source, order: Order, progress: Progress, form: str) -> None
         terminal.say(f"{resumed} resumed{f': {outcomes}' if outcomes else ''}.")
 
 
-def _farewell(order: Order, progress: Progress) -> str:
-    total = counts.runs(len(order.asks))
+def _farewell(options: RedriveOptions, progress: RedriveProgress) -> str:
+    total = counts.runs(len(options.requests))
     return (
         f"Interrupted: asked {progress.sent:,} of {total} to resume, {progress.resumed:,} did. "
         f"To continue with the rest:\n  {consent.this_command()}"

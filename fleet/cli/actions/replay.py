@@ -18,7 +18,7 @@ from fleet.control.replay import selection
 from fleet.control.replay import sending as replay_sending
 from fleet.control.replay.plan import Bounds, Filter, Plan, Target, place
 from fleet.control.replay.selection import Found
-from fleet.control.replay.sending import Progress, Sending
+from fleet.control.replay.sending import ReplayProgress, Sending
 from fleet.control.source import Source
 from fleet.records.errors import ExitCode, FleetError
 
@@ -130,7 +130,7 @@ async def _look(settings: Settings, target: Target, plan: Plan, bounds: Bounds) 
         )
 
 
-async def _begin(settings: Settings, plan: Plan, reason: str) -> Progress:
+async def _begin(settings: Settings, plan: Plan, reason: str) -> ReplayProgress:
     target = plans.target(plan.target)
     sending, progress = await _sending(settings, target, plan)
     async with sending.connected():
@@ -142,7 +142,9 @@ async def _begin(settings: Settings, plan: Plan, reason: str) -> Progress:
     return progress
 
 
-async def _resume(settings: Settings, replay_id: str, rate: float | None) -> tuple[Plan, Progress]:
+async def _resume(
+    settings: Settings, replay_id: str, rate: float | None
+) -> tuple[Plan, ReplayProgress]:
     plan, entry = await plans.find(settings, replay_id)
     plan = replace(plan, rate=rate or plan.rate)
     target = plans.target(plan.target)
@@ -165,14 +167,16 @@ async def _resume(settings: Settings, replay_id: str, rate: float | None) -> tup
     return plan, progress
 
 
-async def _sending(settings: Settings, target: Target, plan: Plan) -> tuple[Sending, Progress]:
+async def _sending(
+    settings: Settings, target: Target, plan: Plan
+) -> tuple[Sending, ReplayProgress]:
     partitions = await Source(target.workflow, settings).partitions()
-    progress = Progress(plan.total)
+    progress = ReplayProgress(plan.total)
     selector = selection.selector(plan, target)
     return Sending(settings, plan, selector, progress, partitions), progress
 
 
-async def _send(sending: Sending, progress: Progress) -> None:
+async def _send(sending: Sending, progress: ReplayProgress) -> None:
     with bars.bar() as move:
         progress.changed = lambda: move(progress.sent, progress.total, "sent")
         await sending.run()
@@ -211,7 +215,7 @@ def _question(plan: Plan) -> str:
     return f"Start {counts.runs(plan.total)}?"
 
 
-def _report(plan: Plan, progress: Progress, form: str) -> None:
+def _report(plan: Plan, progress: ReplayProgress, form: str) -> None:
     """Print what came of it; raise what the exit code needs."""
     if form == "json":
         output.show_object(

@@ -26,11 +26,11 @@ def list_runs(
 
 def show_run(workflow: str, run_id: str, form: str, *, values: bool) -> None:
     """Print everything about one run."""
-    story = loop.run(topic.story(source(workflow), run_id, with_values=values))
+    details = loop.run(topic.details(source(workflow), run_id, with_values=values))
     if form == "json":
-        output.show_object(run_shown.story_fields(story))
+        output.show_object(run_shown.details_fields(details))
         return
-    for heading, rows in run_shown.story_rows(story).items():
+    for heading, rows in run_shown.details_rows(details).items():
         if rows:
             terminal.echo(f"{heading}:")
             output.show(rows, form)

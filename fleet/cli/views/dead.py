@@ -7,7 +7,7 @@ from fleet.cli.shared import counts
 from fleet.cli.views.run import short
 from fleet.control import times
 from fleet.control.dead import letters as dead_letters
-from fleet.control.dead.letters import Ask, Group, LetterStatus, Refused
+from fleet.control.dead.letters import Group, LetterStatus, Refused, ResumeRequest
 from fleet.records import printable
 from fleet.records.dead_letter import HEADER, DeadLetter
 from fleet.records.log import Delivered
@@ -33,9 +33,9 @@ def group_rows(groups: dict[tuple[str, str, str], Group]) -> list[dict[str, obje
     ]
 
 
-def row(standing: LetterStatus) -> dict[str, object]:
+def row(status: LetterStatus) -> dict[str, object]:
     """Return a letter as a line of a table."""
-    letter = standing.letter
+    letter = status.letter
     return {
         "letter": letter.id,
         "at": times.shown(letter.at),
@@ -43,13 +43,13 @@ def row(standing: LetterStatus) -> dict[str, object]:
         "step": letter.note.step or None,
         "error": short(f"{letter.error}: {letter.note.failure.message}"),
         "run": letter.run_id or None,
-        "now": standing.status,
+        "now": status.status,
     }
 
 
-def fields(standing: LetterStatus) -> dict[str, Any]:
+def fields(status: LetterStatus) -> dict[str, Any]:
     """Return a letter as JSON has it; times are unix seconds."""
-    letter, note = standing.letter, standing.letter.note
+    letter, note = status.letter, status.letter.note
     return {
         "letter": letter.id,
         "at": letter.at,
@@ -64,9 +64,9 @@ def fields(standing: LetterStatus) -> dict[str, Any]:
         "topic": note.topic,
         "partition": note.partition,
         "offset": note.offset,
-        "run_outcome": standing.run.outcome if standing.run else None,
-        "redriven": standing.redriven,
-        "not_redrivable_because": standing.refusal,
+        "run_outcome": status.run.outcome if status.run else None,
+        "redriven": status.redriven,
+        "not_redrivable_because": status.refusal,
     }
 
 
@@ -112,13 +112,13 @@ def text(shown: dict[str, Any]) -> str:
     return "\n".join(part.rstrip() for part in parts)
 
 
-def preview_rows(asks: Sequence[Ask]) -> list[dict[str, object]]:
+def preview_rows(requests: Sequence[ResumeRequest]) -> list[dict[str, object]]:
     """Return the letters to redrive, by kind; a run counts under each kind that it has."""
     counted: dict[tuple[str, str, str], tuple[int, set[str]]] = {}
-    for ask in asks:
-        for letter in ask.letters:
+    for request in requests:
+        for letter in request.letters:
             letters, runs = counted.get(letter.kind, (0, set()))
-            counted[letter.kind] = (letters + 1, runs | {ask.run_id})
+            counted[letter.kind] = (letters + 1, runs | {request.run_id})
     return [
         {"reason": kind[0], "step": kind[1], "error": kind[2], "letters": count, "runs": len(runs)}
         for kind, (count, runs) in sorted(counted.items(), key=lambda item: -item[1][0])

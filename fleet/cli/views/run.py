@@ -50,13 +50,13 @@ def counted(found: Iterable[Run]) -> str:
     return f"{total:,} run{'' if total == 1 else 's'}{f': {parts}' if parts else ''}"
 
 
-def story_fields(story: RunDetails) -> dict[str, Any]:
+def details_fields(details: RunDetails) -> dict[str, Any]:
     """Return everything about one run as JSON has it."""
-    run = story.run
+    run = details.run
     shown = fields(run) | {
         "ends": [_end_fields(end) for end in run.ends],
         "resumptions": [_request_fields(each) for each in _requests(run)],
-        "steps": [{"epoch": each.epoch, **each.record.model_dump()} for each in story.steps],
+        "steps": [{"epoch": each.epoch, **each.record.model_dump()} for each in details.steps],
         "dead_letters": [
             {
                 "letter": letter.id,
@@ -66,21 +66,21 @@ def story_fields(story: RunDetails) -> dict[str, Any]:
                 "error": letter.error,
                 "message": letter.note.failure.message,
             }
-            for letter in story.letters
+            for letter in details.letters
         ],
     }
-    if story.values:
+    if details.values:
         shown["values"] = [
-            {name: getattr(each, name) for name in each.__slots__} for each in story.values
+            {name: getattr(each, name) for name in each.__slots__} for each in details.values
         ]
     return shown
 
 
-def story_rows(story: RunDetails) -> dict[str, list[dict[str, object]]]:
+def details_rows(details: RunDetails) -> dict[str, list[dict[str, object]]]:
     """Return everything about one run as tables, by heading."""
     return {
-        "Life": list(_life(story.run)),
-        "Steps": [_step(each) for each in story.steps],
+        "Life": list(_life(details.run)),
+        "Steps": [_step(each) for each in details.steps],
         "Dead letters": [
             {
                 "letter": letter.id,
@@ -89,11 +89,11 @@ def story_rows(story: RunDetails) -> dict[str, list[dict[str, object]]]:
                 "step": letter.note.step,
                 "error": short(f"{letter.error}: {letter.note.failure.message}"),
             }
-            for letter in story.letters
+            for letter in details.letters
         ],
         "Values": [
             {"at": times.shown(each.at), "type": each.type, "value": each.value}
-            for each in story.values
+            for each in details.values
         ],
     }
 

@@ -74,7 +74,7 @@ class Batch:
 
 
 @dataclass(slots=True)
-class Progress:
+class BatchProgress:
     """How far a batch is. Made before it begins, so that it can be told however it ends."""
 
     #: Items in the input; 0 while it is being checked.
@@ -113,7 +113,7 @@ class Progress:
         self.changed()
 
 
-async def run(batch: Batch, progress: Progress) -> None:
+async def run(batch: Batch, progress: BatchProgress) -> None:
     """Make a run of each item that has no result yet, on the workers of the workflow.
 
     Raises InputRefused, OutputTaken, OutputRefused, NobodyAnswers, and what `connect` raises.
@@ -132,7 +132,7 @@ async def run(batch: Batch, progress: Progress) -> None:
 class Work:
     """The runs of one call."""
 
-    def __init__(self, batch: Batch, results: Results, progress: Progress, flow: Flow) -> None:
+    def __init__(self, batch: Batch, results: Results, progress: BatchProgress, flow: Flow) -> None:
         self._batch = batch
         self._results = results
         self._progress = progress

@@ -135,7 +135,7 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class ResumeRequest:
     """A run that is to be resumed."""
 
     run_id: str
@@ -190,7 +190,7 @@ def place(text: str) -> tuple[int, int]:
     raise NoLetterId(text)
 
 
-def standings(
+def statuses(
     letters: Iterable[Letter], log: RunLog, now: float, keep_days: float
 ) -> list[LetterStatus]:
     """Return how *letters* stand at *now*, unix seconds.
@@ -225,24 +225,24 @@ def groups(found: Iterable[LetterStatus]) -> dict[tuple[str, str, str], Group]:
     return dict(sorted(counted.items(), key=lambda item: (-item[1].letters, item[0])))
 
 
-def asks(found: Iterable[LetterStatus], limit: int | None = None) -> list[Ask]:
+def requests(found: Iterable[LetterStatus], limit: int | None = None) -> list[ResumeRequest]:
     """Return the runs to be resumed, that of the oldest letter first, at most *limit*."""
     by_run: dict[str, list[LetterStatus]] = {}
     for each in sorted(found, key=lambda each: each.letter.at):
         if not each.refusal:
             by_run.setdefault(each.letter.run_id, []).append(each)
-    made = [_ask(several) for several in by_run.values()]
+    made = [_request(several) for several in by_run.values()]
     return made if limit is None else made[:limit]
 
 
-def under_way(found: Iterable[LetterStatus]) -> list[Ask]:
+def under_way(found: Iterable[LetterStatus]) -> list[ResumeRequest]:
     """Return the runs that went on since their letters and have no end yet, as they are."""
     runs = {
         each.run.id: each.run
         for each in found
         if each.run is not None and each.redriven and each.run.outcome == RUNNING
     }
-    return [Ask(run.id, run.partition, run.epoch, ()) for run in runs.values()]
+    return [ResumeRequest(run.id, run.partition, run.epoch, ()) for run in runs.values()]
 
 
 def refused(found: Iterable[LetterStatus]) -> list[Refused]:
@@ -263,11 +263,11 @@ def run_ids(letters: Iterable[Letter]) -> Iterator[str]:
     yield from dict.fromkeys(letter.run_id for letter in letters if letter.run_id)
 
 
-def _ask(several: list[LetterStatus]) -> Ask:
+def _request(several: list[LetterStatus]) -> ResumeRequest:
     run = several[0].run
     assert run is not None, "a letter without a run is refused"
     letters = tuple(each.letter for each in several)
-    return Ask(run.id, run.partition, run.epoch + 1, letters)
+    return ResumeRequest(run.id, run.partition, run.epoch + 1, letters)
 
 
 def _refusal(letter: Letter, run: Run | None, forgotten_before: float, *, newer: bool) -> str:

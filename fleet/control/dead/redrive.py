@@ -15,7 +15,7 @@ from typing import Any
 
 from aiokafka.errors import KafkaError
 
-from fleet.control.dead.letters import Ask
+from fleet.control.dead.letters import ResumeRequest
 from fleet.control.dead.topic import Found
 from fleet.control.interruption import Interrupted, Interruption
 from fleet.control.pace import Pace
@@ -34,13 +34,13 @@ _LOOK_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class RedriveOptions:
     """How runs are to be resumed."""
 
-    asks: Sequence[Ask]
+    requests: Sequence[ResumeRequest]
     reason: str
     #: With `wait`: runs that went on before, in their present epochs, to be followed likewise.
-    following: Sequence[Ask] = ()
+    following: Sequence[ResumeRequest] = ()
     #: Requests per second; None sets no limit.
     rate: float | None = None
     #: For how long nothing may be heard before it is given up, in seconds.
@@ -50,7 +50,7 @@ class Order:
 
 
 @dataclass(slots=True)
-class Progress:
+class RedriveProgress:
     """How far it is; *changed* is called at each change."""
 
     total: int = 0
@@ -85,61 +85,63 @@ class Progress:
 class Redrive:
     """One redrive under way."""
 
-    def __init__(self, source: Source, found: Found, order: Order, progress: Progress) -> None:
+    def __init__(
+        self, source: Source, found: Found, options: RedriveOptions, progress: RedriveProgress
+    ) -> None:
         self._source = source
-        self._order = order
+        self._options = options
         self._progress = progress
         self._log: RunLog = found.log
         self._read_to = found.read_to
         #: Event id of the request of each run.
-        self._requests: dict[str, str] = {}
-        progress.total = len(order.asks) + len(order.following)
+        self._request_ids: dict[str, str] = {}
+        progress.total = len(options.requests) + len(options.following)
 
     async def run(self, producer: Any) -> None:
-        """Ask, and listen until everything is known, nothing more is heard, or Ctrl-C.
+        """Send the requests; listen until everything is known, nothing more comes, or Ctrl-C.
 
         *producer* is started. Raises BrokerUnreachable.
         """
         interruption = Interruption()
         async with topic_reader.connected(self._source.settings) as reader:
             try:
-                await self._ask_all(producer, reader, interruption)
+                await self._send_all(producer, reader, interruption)
                 await self._listen(reader, interruption)
             except Interrupted as interrupted:
                 self._progress.interrupted = interrupted
 
-    async def _ask_all(
+    async def _send_all(
         self, producer: Any, reader: TopicReader, interruption: Interruption
     ) -> None:
-        pace = Pace(self._order.rate, _BATCH)
-        for first in range(0, len(self._order.asks), pace.batch):
+        pace = Pace(self._options.rate, _BATCH)
+        for first in range(0, len(self._options.requests), pace.batch):
             interruption.check()
-            await self._ask(producer, self._order.asks[first : first + pace.batch])
+            await self._send_batch(producer, self._options.requests[first : first + pace.batch])
             await self._look(reader)
             await pace.wait(self._progress.sent, interruption)
 
-    async def _ask(self, producer: Any, asks: Sequence[Ask]) -> None:
+    async def _send_batch(self, producer: Any, requests: Sequence[ResumeRequest]) -> None:
         """Send one batch, whole; return when the brokers have it."""
-        acknowledged = [await self._send(producer, ask) for ask in asks]
+        acknowledged = [await self._send(producer, request) for request in requests]
         try:
             await asyncio.gather(*acknowledged)
         except KafkaError as failure:
             raise BrokerUnreachable(self._source.settings, failure) from None
-        self._progress.sent += len(asks)
+        self._progress.sent += len(requests)
         self._progress.changed()
 
-    async def _send(self, producer: Any, ask: Ask) -> "asyncio.Future[Any]":
+    async def _send(self, producer: Any, request: ResumeRequest) -> "asyncio.Future[Any]":
         request_id = uuid.uuid4().hex
-        self._requests[ask.run_id] = request_id
+        self._request_ids[request.run_id] = request_id
         envelope = Envelope(
-            run_id=ask.run_id, event_id=request_id, type=Resumed.kind, epoch=ask.epoch
+            run_id=request.run_id, event_id=request_id, type=Resumed.kind, epoch=request.epoch
         )
         sent: asyncio.Future[Any] = await producer.send(
             self._source.topics.runs,
-            key=ask.run_id.encode(),
-            value=Resumed(reason=self._order.reason).encode(),
+            key=request.run_id.encode(),
+            value=Resumed(reason=self._options.reason).encode(),
             headers=envelope.headers(),
-            partition=ask.partition,
+            partition=request.partition,
         )
         return sent
 
@@ -159,12 +161,12 @@ class Redrive:
         progress = self._progress
         if progress.answered < progress.total:
             return False
-        return not self._order.wait or progress.ended == progress.resumed
+        return not self._options.wait or progress.ended == progress.resumed
 
     def _gives_up(self, silent_seconds: float) -> bool:
         # Runs that were taken up take as long as they take.
         answered = self._progress.answered == self._progress.total
-        return not answered and silent_seconds > self._order.patience_seconds
+        return not answered and silent_seconds > self._options.patience_seconds
 
     async def _look(self, reader: TopicReader) -> None:
         """Read on, and count anew what is known."""
@@ -176,31 +178,33 @@ class Redrive:
         progress = self._progress
         progress.resumed, progress.outcomes = 0, Counter()
         progress.refused.clear()
-        for ask in (*self._order.asks, *self._order.following):
-            if run := self._log.get(ask.run_id):
-                self._count_run(run, ask)
+        for request in (*self._options.requests, *self._options.following):
+            if run := self._log.get(request.run_id):
+                self._count_run(run, request)
 
-    def _count_run(self, run: Run, ask: Ask) -> None:
+    def _count_run(self, run: Run, request: ResumeRequest) -> None:
         progress = self._progress
-        request = run.requests.get(self._requests.get(run.id, ""))
+        ours = run.requests.get(self._request_ids.get(run.id, ""))
         # Whoever asked: a request that came second is refused, and its run goes on.
-        if run.has_reached(ask.epoch):
+        if run.has_reached(request.epoch):
             progress.resumed += 1
-            if self._order.wait and run.outcome != RUNNING:
+            if self._options.wait and run.outcome != RUNNING:
                 progress.outcomes[run.outcome] += 1
-        elif request is not None and request.refused:
-            progress.refused[run.id] = request.refused
+        elif ours is not None and ours.refused:
+            progress.refused[run.id] = ours.refused
 
 
-async def run(source: Source, found: Found, order: Order, progress: Progress) -> None:
-    """Resume the runs of *order*, from what was *found*; *progress* tells what came of it.
+async def run(
+    source: Source, found: Found, options: RedriveOptions, progress: RedriveProgress
+) -> None:
+    """Resume the runs of *options*, from what was *found*; *progress* tells what came of it.
 
     Raises BrokerUnreachable.
     """
     producer = Clients(source.settings).producer(enable_idempotence=True)
     try:
         await producer.start()
-        await Redrive(source, found, order, progress).run(producer)
+        await Redrive(source, found, options, progress).run(producer)
     except (KafkaError, OSError) as failure:
         raise BrokerUnreachable(source.settings, failure) from None
     finally:

@@ -30,7 +30,7 @@ class NoSuchLetter(FleetError):
 class Found:
     """Letters that were looked for, and the log that they were compared with."""
 
-    standings: list[LetterStatus]
+    statuses: list[LetterStatus]
     log: RunLog
     #: Up to where `runs` was read.
     read_to: Positions
@@ -58,7 +58,7 @@ async def look(source: Source, wanted: Filter) -> Found:
         read_to = await reader.take_all(
             topic_reader.partitions(source.topics.runs, sorted(concerned)), log.take
         )
-    every = dead_letters.standings(letters, log, time.time(), source.keep_days)
+    every = dead_letters.statuses(letters, log, time.time(), source.keep_days)
     return Found([each for each in every if wanted.takes(each.letter)], log, read_to)
 
 

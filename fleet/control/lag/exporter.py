@@ -55,7 +55,7 @@ class Exporter:
         self.metrics = ExporterMetrics()
         self._settings = settings
         self._every_seconds = every_seconds
-        self._observatory: LagReader | None = None
+        self._reader: LagReader | None = None
         self._looking = asyncio.Lock()
         self._looked = -every_seconds
         self._failure = ""
@@ -114,15 +114,15 @@ class Exporter:
         self._has_worked = self._has_worked or not failure
 
     async def _connected(self) -> LagReader:
-        if self._observatory is None:
-            self._observatory = await LagReader(self._settings).__aenter__()
-        return self._observatory
+        if self._reader is None:
+            self._reader = await LagReader(self._settings).__aenter__()
+        return self._reader
 
     async def _disconnect(self) -> None:
-        observatory, self._observatory = self._observatory, None
-        if observatory is not None:
+        reader, self._reader = self._reader, None
+        if reader is not None:
             with suppress(Exception):
-                await observatory.close()
+                await reader.close()
 
 
 async def serve(

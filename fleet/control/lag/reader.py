@@ -329,5 +329,5 @@ class LagReader:
 
 async def look(settings: Settings, workflow: str | None = None) -> list[GroupLag]:
     """Look once. Raises BrokerUnreachable."""
-    async with LagReader(settings) as observatory:
-        return await observatory.look(workflow)
+    async with LagReader(settings) as reader:
+        return await reader.look(workflow)

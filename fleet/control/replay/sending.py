@@ -80,7 +80,7 @@ class ReplayForgotten(FleetError):
 
 
 @dataclass(slots=True)
-class Progress:
+class ReplayProgress:
     """How far it is; *changed* is called at each change."""
 
     #: Records that were to be sent, as counted before.
@@ -113,7 +113,7 @@ class Sending:
         settings: Settings,
         plan: Plan,
         selector: Selector,
-        progress: Progress,
+        progress: ReplayProgress,
         partitions: int,
     ) -> None:
         self._settings = settings
@@ -275,7 +275,7 @@ def started_anew(
     return [*anew.headers(), *others]
 
 
-async def recall(settings: Settings, plan: Plan, progress: Progress) -> None:
+async def recall(settings: Settings, plan: Plan, progress: ReplayProgress) -> None:
     """Set *progress* to how far a replay is; raises ReplayForgotten and BrokerUnreachable.
 
     What a process that was killed had not finished counts only once somebody went on.

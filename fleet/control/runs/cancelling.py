@@ -60,7 +60,7 @@ class Selection:
 
 
 @dataclass(slots=True)
-class Progress:
+class CancelProgress:
     """How far it is; *changed* is called at each change."""
 
     total: int = 0
@@ -104,7 +104,9 @@ def select_open(log: RunLog, limit: int, started_before: float | None = None) ->
 class Cancelling:
     """Runs that are being cancelled."""
 
-    def __init__(self, source: Source, log: RunLog, read_to: Positions, progress: Progress) -> None:
+    def __init__(
+        self, source: Source, log: RunLog, read_to: Positions, progress: CancelProgress
+    ) -> None:
         self._source = source
         self._log = log
         self._read_to = read_to
@@ -181,7 +183,7 @@ async def cancel(
     reason: str,
     *,
     known: tuple[RunLog, Positions],
-    progress: Progress,
+    progress: CancelProgress,
 ) -> None:
     """Cancel runs and return when what came of it is in the log.
 

@@ -81,7 +81,7 @@ async def runs(source: Source, only: Iterable[str] | None = None) -> tuple[RunLo
         return log, await reader.take_all(tps, log.take)
 
 
-async def story(source: Source, run_id: str, *, with_values: bool) -> RunDetails:
+async def details(source: Source, run_id: str, *, with_values: bool) -> RunDetails:
     """Read everything about one run; raise NoSuchRun, and what `runs` raises."""
     log, _ = await runs(source, [run_id])
     run = log.get(run_id)
@@ -102,29 +102,29 @@ async def story(source: Source, run_id: str, *, with_values: bool) -> RunDetails
 
 
 async def _read(
-    reader: TopicReader, topics: Iterable[str], story: RunDetails, since_ms: int | None
+    reader: TopicReader, topics: Iterable[str], details: RunDetails, since_ms: int | None
 ) -> None:
-    key = story.run.id.encode()
+    key = details.run.id.encode()
 
     def take(record: Delivered) -> None:
         if record.key == key:
-            _add(story, record)
+            _add(details, record)
 
-    tps = [tp for topic in topics for tp in topic_reader.partitions(topic, [story.run.partition])]
+    tps = [tp for topic in topics for tp in topic_reader.partitions(topic, [details.run.partition])]
     await reader.take_all(tps, take, since_ms)
 
 
-def _add(story: RunDetails, record: Delivered) -> None:
+def _add(details: RunDetails, record: Delivered) -> None:
     if letter := dead_letters.parse(record):
-        story.letters.append(letter)
+        details.letters.append(letter)
         return
     try:
         envelope = envelopes.parse(record.headers)
         if envelope.type == StepRecord.kind and record.topic.endswith(".history"):
             step = StepRecord.decode(record.value or b"")
-            story.steps.append(Step(envelope.epoch, step))
+            details.steps.append(Step(envelope.epoch, step))
         elif not record.topic.endswith(".runs") or envelope.type == Completed.kind:
-            story.values.append(_value(record, envelope))
+            details.values.append(_value(record, envelope))
     except (BrokenEnvelope, ValidationError):
         return
 

@@ -15,7 +15,7 @@ from fleet.config.settings import Settings
 from fleet.control import audit
 from fleet.control.dead import letters as dead_letters
 from fleet.control.dead import topic
-from fleet.control.dead.redrive import Progress
+from fleet.control.dead.redrive import RedriveProgress
 from fleet.control.dead.topic import Found
 from fleet.control.runs import cancelling
 from fleet.control.runs.log import RunLog
@@ -116,11 +116,11 @@ def test_a_run_is_shown_without_what_is_in_it() -> None:
     run = log_of(*lives.ended("r", failed())).get("r")
     assert run is not None
     found = dead_letters.parse(letter(1))
-    story = RunDetails(run, letters=[found] if found else [])
-    rows = run_shown.story_rows(story)
+    details = RunDetails(run, letters=[found] if found else [])
+    rows = run_shown.details_rows(details)
     assert [row["what"] for row in rows["Life"]] == ["started", "failed"]
     assert [row["letter"] for row in rows["Dead letters"]] == ["0:1"]
-    assert "secret" not in json.dumps([rows, run_shown.story_fields(story)])
+    assert "secret" not in json.dumps([rows, run_shown.details_fields(details)])
 
 
 def test_runs_are_counted_by_outcome() -> None:
@@ -133,7 +133,7 @@ def test_runs_are_counted_by_outcome() -> None:
 def found(*life: Delivered, letters: tuple[Delivered, ...]) -> Found:
     log = log_of(*life)
     parsed = [each for record in letters if (each := dead_letters.parse(record))]
-    return Found(dead_letters.standings(parsed, log, 2_000.0, 7), log, {})
+    return Found(dead_letters.statuses(parsed, log, 2_000.0, 7), log, {})
 
 
 @pytest.fixture
@@ -193,14 +193,14 @@ def test_letters_that_are_not_there_are_told(looked: dict[str, Found]) -> None:
 
 def test_what_no_worker_answers_stays_in_the_log() -> None:
     """The sentence says so, and how many are open."""
-    told = NobodyAnswered(Progress(total=5, sent=5, resumed=2), "joke", 60.0)
+    told = NobodyAnswered(RedriveProgress(total=5, sent=5, resumed=2), "joke", 60.0)
     assert "3 of 5 requests are open. They stay in the log" in str(told)
     assert told.exit_code == 3
 
 
 def test_a_redrive_is_complete_when_every_run_went_on_and_none_ended_badly() -> None:
     """What was waited for counts, too."""
-    progress = Progress(total=2, resumed=2)
+    progress = RedriveProgress(total=2, resumed=2)
     assert progress.is_complete
     progress.outcomes.update(["completed", "failed"])
     assert not progress.is_complete

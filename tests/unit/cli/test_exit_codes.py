@@ -193,7 +193,7 @@ def test_some_without_a_result_is_partly_done(
 ) -> None:
     """What is left is named."""
 
-    async def half(_: object, progress: bulk_calls.Progress) -> None:
+    async def half(_: object, progress: bulk_calls.BatchProgress) -> None:
         progress.total, progress.finished, progress.failed = 2, 1, 1
         progress.reasons.append("line 2: no")
 

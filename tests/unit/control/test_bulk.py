@@ -14,7 +14,7 @@ from fleet.cli import main
 from fleet.client.handler import WorkflowHandler
 from fleet.control.bulk import calls, output
 from fleet.control.bulk import input as bulk_input
-from fleet.control.bulk.calls import Batch, NobodyAnswers, Progress
+from fleet.control.bulk.calls import Batch, BatchProgress, NobodyAnswers
 from fleet.control.bulk.input import InputRefused, Item
 from fleet.control.bulk.output import Failure, OutputRefused, OutputTaken
 from fleet.kafka.transport import LogUnreadable
@@ -275,9 +275,11 @@ class Counted:
         self._now -= 1
 
 
-async def worked(source: Path, target: Path, flow: calls.Flow, concurrency: int = 4) -> Progress:
+async def worked(
+    source: Path, target: Path, flow: calls.Flow, concurrency: int = 4
+) -> BatchProgress:
     """One call of the command, with the runs in memory."""
-    progress = Progress()
+    progress = BatchProgress()
     batch = Batch(Ordering, source, target, concurrency, None)
     with output.opened(target) as results:
         await calls.Work(batch, results, progress, flow).all()

@@ -14,7 +14,7 @@ from fleet.control.replay import plan as replay_plan
 from fleet.control.replay import selection, sending
 from fleet.control.replay.plan import Filter, Place, Plan
 from fleet.control.replay.selection import Found, Refused, Selector
-from fleet.control.replay.sending import Progress
+from fleet.control.replay.sending import ReplayProgress
 from fleet.records import envelope as envelopes
 from fleet.records.envelope import Envelope
 from fleet.records.log import Delivered
@@ -231,9 +231,9 @@ def test_where_nothing_can_be_replayed_the_reasons_are_told() -> None:
 
 def test_what_could_not_be_sent_is_no_success(capsys: pytest.CaptureFixture[str]) -> None:
     """What retention took meanwhile is not counted as sent."""
-    replaying._report(plan(), Progress(5, counts=Counter({0: 5})), "table")
+    replaying._report(plan(), ReplayProgress(5, counts=Counter({0: 5})), "table")
     with pytest.raises(replaying.EventsMissing, match="2 of the 5 events") as told:
-        replaying._report(plan(), Progress(5, counts=Counter({0: 2, 1: 1})), "json")
+        replaying._report(plan(), ReplayProgress(5, counts=Counter({0: 2, 1: 1})), "json")
     assert told.value.exit_code == 3
     shown = json.loads(capsys.readouterr().out)
     assert (shown["events"], shown["sent"], shown["missing"]) == (5, 3, 2)

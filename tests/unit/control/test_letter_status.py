@@ -21,14 +21,14 @@ def parsed(*records: Delivered) -> list[Letter]:
     return [found for each in records if (found := dead_letters.parse(each))]
 
 
-def standing(
+def statuses(
     *life: Delivered, letters: tuple[Delivered, ...] = (letter(1),), now: float = NOW
 ) -> list[LetterStatus]:
     """Return how letters stand after a life."""
     log = RunLog()
     for each in life:
         log.take(each)
-    return dead_letters.standings(parsed(*letters), log, now, keep_days=7)
+    return dead_letters.statuses(parsed(*letters), log, now, keep_days=7)
 
 
 def resumed_at(offset: int, epoch: int = 1) -> list[Delivered]:
@@ -106,10 +106,10 @@ def test_a_place_is_partition_and_offset(text: str) -> None:
 
 def test_a_run_that_failed_can_go_on() -> None:
     """In the next epoch, asked for in its own partition."""
-    found = standing(*FAILED)
+    found = statuses(*FAILED)
     assert [(each.status, each.redriven, each.refusal) for each in found] == [("failed", False, "")]
-    [ask] = dead_letters.asks(found)
-    assert (ask.run_id, ask.partition, ask.epoch) == ("r", 0, 1)
+    [request] = dead_letters.requests(found)
+    assert (request.run_id, request.partition, request.epoch) == ("r", 0, 1)
 
 
 REFUSED = {
@@ -125,8 +125,8 @@ REFUSED = {
 def test_some_cannot_go_on_and_the_reason_is_told(why: str) -> None:
     """Each in a sentence."""
     life, dead = REFUSED[why]
-    found = standing(*life, letters=(dead,))
-    assert dead_letters.asks(found) == []
+    found = statuses(*life, letters=(dead,))
+    assert dead_letters.requests(found) == []
     [refused] = dead_letters.refused(found)
     assert why in refused.why
     assert refused.done == (why in ("has completed", "goes on"))
@@ -135,59 +135,59 @@ def test_some_cannot_go_on_and_the_reason_is_told(why: str) -> None:
 def test_a_run_whose_state_is_gone_cannot_go_on() -> None:
     """FLEET_RESUME_DAYS after its end, not a second before."""
     edge = 1001 + 7 * 86_400
-    assert dead_letters.asks(standing(*FAILED, now=edge))
-    [refused] = dead_letters.refused(standing(*FAILED, now=edge + 1))
+    assert dead_letters.requests(statuses(*FAILED, now=edge))
+    [refused] = dead_letters.refused(statuses(*FAILED, now=edge + 1))
     assert "FLEET_RESUME_DAYS" in refused.why
 
 
 def test_a_redriven_run_that_goes_on_or_has_completed_needs_nothing() -> None:
     """And is said to have been redriven."""
-    going = standing(*FAILED, *resumed_at(4))
-    done = standing(*FAILED, *resumed_at(4), record(completed(), 9, epoch=1))
+    going = statuses(*FAILED, *resumed_at(4))
+    done = statuses(*FAILED, *resumed_at(4), record(completed(), 9, epoch=1))
     assert [each.status for each in (*going, *done)] == ["redriven, running", "redriven, completed"]
-    assert dead_letters.asks([*going, *done]) == []
-    assert [(ask.run_id, ask.epoch) for ask in dead_letters.under_way([*going, *done])] == [
-        ("r", 1)
-    ]
+    assert dead_letters.requests([*going, *done]) == []
+    assert [
+        (request.run_id, request.epoch) for request in dead_letters.under_way([*going, *done])
+    ] == [("r", 1)]
 
 
 def test_a_run_that_failed_again_goes_on_for_its_newer_letter_only() -> None:
     """Whoever asks for the older one's cause means another failure."""
     life = (*FAILED, *resumed_at(4), record(failed(), 8, epoch=1))
-    old, new = standing(*life, letters=(letter(1), letter(8, error="KeyError")))
+    old, new = statuses(*life, letters=(letter(1), letter(8, error="KeyError")))
     assert "newer dead letter" in old.refusal
-    [ask] = dead_letters.asks([old, new])
-    assert (ask.epoch, [each.offset for each in ask.letters]) == (2, [8])
+    [request] = dead_letters.requests([old, new])
+    assert (request.epoch, [each.offset for each in request.letters]) == (2, [8])
 
 
 def test_a_redriven_run_that_ended_without_a_new_letter_can_go_on_again() -> None:
     """It timed out or was cancelled: the letter is all there is to ask for it by."""
-    [found] = standing(*FAILED, *resumed_at(4), record(cancelled(), 8, epoch=1))
+    [found] = statuses(*FAILED, *resumed_at(4), record(cancelled(), 8, epoch=1))
     assert (found.status, found.refusal) == ("redriven, cancelled", "")
-    assert dead_letters.asks([found])[0].epoch == 2
+    assert dead_letters.requests([found])[0].epoch == 2
 
 
 def test_a_run_with_several_letters_is_asked_once() -> None:
     """One request resumes all that stopped."""
-    found = standing(*FAILED, letters=(letter(1), letter(2, step="other")))
-    [ask] = dead_letters.asks(found)
-    assert len(ask.letters) == 2
-    assert [row["runs"] for row in dead_shown.preview_rows([ask])] == [1, 1]
+    found = statuses(*FAILED, letters=(letter(1), letter(2, step="other")))
+    [request] = dead_letters.requests(found)
+    assert len(request.letters) == 2
+    assert [row["runs"] for row in dead_shown.preview_rows([request])] == [1, 1]
 
 
 def test_a_limit_takes_the_runs_of_the_oldest_letters() -> None:
     """So that the same command again takes the next ones."""
     life = [each for run_id in "abc" for each in lives.ended(run_id, failed())]
     letters = (letter(9, "a"), letter(5, "b"), letter(7, "c"))
-    found = standing(*life, letters=letters)
-    assert [ask.run_id for ask in dead_letters.asks(found, 2)] == ["b", "c"]
+    found = statuses(*life, letters=letters)
+    assert [request.run_id for request in dead_letters.requests(found, 2)] == ["b", "c"]
 
 
 def test_letters_are_counted_by_what_failed() -> None:
     """With their runs, and how many were redriven, have completed or wait."""
     life = (*FAILED, *lives.ended("done", completed()))
     letters = (letter(1), letter(2), letter(3, "done"), letter(4, "", "broken_envelope", ""))
-    groups = dead_letters.groups(standing(*life, letters=letters))
+    groups = dead_letters.groups(statuses(*life, letters=letters))
     assert dead_shown.group_rows(groups) == [
         {
             "reason": "failed",
@@ -222,6 +222,6 @@ def test_a_letter_is_shown_whole_and_its_value_only_if_wanted() -> None:
 
 def test_what_is_refused_is_told_with_examples() -> None:
     """Three places to look at."""
-    found = standing(letters=tuple(letter(place) for place in range(5)))
+    found = statuses(letters=tuple(letter(place) for place in range(5)))
     [line] = dead_shown.refused_lines(dead_letters.refused(found))
     assert line.startswith("Not redriven: 5 dead letters (0:0, 0:1, 0:2…): no record")
