@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from fleet.workflow.steps import step
     from fleet.workflow.workflow import Workflow
 
-# Where each public name lives. Loaded at first use: the command line and a test that only needs
-# events should not wait for Faust and the OpenAI client.
+# The module of each public name, loaded at first use: the command line and a test of events should
+# not wait for Faust and the OpenAI client.
 _HOMES = {
     "ClearText": "fleet.records.clear_text",
     "Context": "fleet.workflow.context",
@@ -76,7 +76,7 @@ __all__ = [
 ]
 
 
-#: What importlib looks for an imported name with.
+#: The function of importlib that looks for an imported name.
 _FROM_IMPORT = "_handle_fromlist"
 
 
@@ -85,7 +85,7 @@ def __dir__() -> list[str]:
 
 
 def _place(workflow: Any, app: Any, timeout_seconds: float | None) -> Any:
-    """Return where *workflow* runs; of memory and Faust, load the one that it needs."""
+    """Return where *workflow* runs; load memory or Faust, whichever it needs."""
     if app is None:
         return importlib.import_module("fleet.api.in_memory").InMemory()
     embedding = importlib.import_module("fleet.api.embedding")
@@ -101,14 +101,14 @@ def _absent(name: str) -> str:
 _running.fill(_place)
 
 if not TYPE_CHECKING:
-    # Type checkers read the imports above; with this they would take any name for one.
+    # Type checkers read the imports above; with this they would accept any name.
 
     def __getattr__(name: str) -> Any:
         home = _HOMES.get(name)
         if home is not None:
             return getattr(importlib.import_module(home), name)
         sentence = "" if name.startswith("_") else _absent(name)
-        # Of an AttributeError nothing is left where a name is imported.
+        # `from fleet import` drops the text of an AttributeError.
         asked_by = sys._getframe(1).f_code.co_name  # noqa: SLF001 - no public way
         if asked_by == _FROM_IMPORT and sentence:
             raise ImportError(f"cannot import {name} from fleet: {sentence}", name=name)

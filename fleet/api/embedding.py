@@ -41,8 +41,8 @@ class OtherCarried(WorkflowConfigurationError):
 
     def __init__(self, workflow: str) -> None:
         super().__init__(
-            f"the Faust app carries a workflow {workflow} of another class; where this is that "
-            "class, changed, restart the process or the notebook's kernel. Else name one of them: "
+            f"the Faust app carries a workflow {workflow} of another class; if you have changed "
+            "the class, restart the process or the notebook's kernel. Else name one of them: "
             "`class Cats(Workflow, workflow='cats')`"
         )
 

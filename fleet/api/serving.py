@@ -1,7 +1,7 @@
 """
 `serve`: a workflow as a Faust app, for `faust -A module worker`.
 
-What comes back is a real `faust.App`: agents, tables, timers and pages work on it as in Faust's
+It returns a real `faust.App`: agents, tables, timers and pages work on it as in Faust's
 documentation, beside the workflow.
 """
 
@@ -29,8 +29,8 @@ from fleet.workflow import workflow as workflows
 from fleet.workflow.definition import NoWorkflow
 from fleet.workflow.workflow import Workflow
 
-#: Heartbeats are sent at least so often, in seconds: by its answer to one the broker tells of a
-#: rebalance, which then waits for nobody longer than this.
+#: Longest time between two heartbeats, in seconds. The broker's answer to one announces a
+#: rebalance, so no member holds a rebalance up for longer than this.
 HEARTBEAT_SECONDS = 0.5
 #: A request to the broker may take this long, in seconds, and not less than a session.
 REQUEST_SECONDS = 90.0
@@ -42,7 +42,7 @@ class FleetApp(faust.App):
     host: Host
     #: The names of its topics, and its engine id.
     topics_of_workflow: Topics
-    #: What it serves; `app.workflow.topic(JokeEvent)` is for agents.
+    #: The workflow that it serves; `app.workflow.topic(JokeEvent)` is for agents.
     workflow: Workflow
     _claim: folders.Claim | None = None
 
@@ -51,13 +51,13 @@ class FleetApp(faust.App):
         return Transport(self.conf.broker_consumer, self, host=self.host)
 
     async def on_started(self) -> None:
-        """Make sure that the consumer is ours, before anything is assigned to it."""
+        """Check that the consumer is ours, before it gets partitions."""
         check_consumer(self)
         await super().on_started()
 
     @hook
     def _create_directories(self) -> None:
-        # Faust makes the folder itself only, not those above it.
+        # Faust makes the folder, but not those above it.
         self.conf.datadir.mkdir(parents=True, exist_ok=True)
         super()._create_directories()
         # Faust names the files of tables by table and partition only: apps and processes that share
@@ -70,11 +70,11 @@ class FleetApp(faust.App):
 
 
 def serve(workflow: type[Workflow] | Workflow, *, settings: Settings | None = None) -> FleetApp:
-    """Return the app that runs *workflow*'s steps, to be called `app` in a module of its own.
+    """Return the app that runs *workflow*'s steps; call it `app` in a module of its own.
 
-    Give an instance where the class takes arguments of its own.
-    Reads FLEET_* variables where no *settings* are given. Raises WorkflowValidationError where the
-    graph has findings; the broker is asked only when the worker starts.
+    Give an instance if the class takes arguments of its own. Without *settings* it reads FLEET_*
+    variables. Raises WorkflowValidationError if the graph has findings. Only a starting worker
+    connects to the broker.
     """
     is_class = isinstance(workflow, type) and issubclass(workflow, Workflow)
     if not is_class and not isinstance(workflow, Workflow):
@@ -95,7 +95,7 @@ def serve(workflow: type[Workflow] | Workflow, *, settings: Settings | None = No
 
 
 def app_options(settings: Settings) -> dict[str, Any]:
-    """Return the Faust settings that a worker of ours has."""
+    """Return the Faust settings of our workers."""
     return {
         "broker": ";".join(f"kafka://{server}" for server in settings.bootstrap_servers),
         "broker_credentials": _credentials(settings),
@@ -108,13 +108,13 @@ def app_options(settings: Settings) -> dict[str, Any]:
         "consumer_group_instance_id": settings.instance_id or None,
         "consumer_metadata_max_age_ms": 5_000,
         "stream_wait_empty": False,
-        # What is missing is created by `native_topics`, or named.
+        # `native_topics` creates what is missing, or names it.
         "topic_allow_declare": False,
         "topic_partitions": settings.partitions,
         "topic_disable_leader": True,
         "logging_config": logging_config(settings.log_format),
-        # What stands in for sys.stdout would have no file: `subprocess.run(stdout=sys.stdout)` in a
-        # step would fail. What a step prints goes to stdout as it is, and log lines to stderr.
+        # Faust's stand-in for sys.stdout has no file: `subprocess.run(stdout=sys.stdout)` in a step
+        # would fail. A step prints to stdout as it is, and log lines go to stderr.
         "worker_redirect_stdouts": False,
         "Worker": Worker,
         "PartitionAssignor": Assignor,

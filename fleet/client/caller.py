@@ -1,7 +1,7 @@
 """
 The caller's side of one workflow: it starts runs, sends to them and cancels them.
 
-`Waits` has the runs whose end somebody awaits, and `Follower` finds these ends in the log.
+`Waits` holds the runs that have a handler here; `Follower` finds their ends in the log.
 """
 
 import asyncio

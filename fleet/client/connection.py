@@ -103,9 +103,9 @@ def connect(
     settings: Settings | None = None,
     timeout: float | None = DEFAULT_TIMEOUT_SECONDS,
 ) -> Connection[R]:
-    """Return a connection to the workers of *workflow*, to be entered with `async with`.
+    """Return a connection to the workers of *workflow*; enter it with `async with`.
 
-    A script calls `connect(JokeFlow).run_sync(topic="pirates")` without entering it.
+    A script may call `connect(JokeFlow).run_sync(topic="pirates")` without entering it.
 
     *timeout*, in seconds, bounds each run; None sets no bound. Entering raises BrokerUnreachable,
     TopicsMissing or TopicsMismatched.

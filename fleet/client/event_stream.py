@@ -1,9 +1,8 @@
 """
-What a run shows, for as many readers as there are: each sees it from its beginning.
+What a run shows, for any number of readers: each reader sees it from its beginning.
 
-The events are kept for as long as somebody holds the handler, so that a reader that comes later
-misses nothing. Of a very long stream only the newest are kept once they were read; a reader that
-comes after that hears at once what it cannot have.
+The events live as long as the handler, so a late reader misses nothing. Of a very long stream only
+the newest stay once they were read. A reader that comes after that gets an error at once.
 """
 
 import asyncio
@@ -15,20 +14,19 @@ from fleet.records import printable
 from fleet.records.events import Event
 from fleet.workflow.errors import WorkflowRuntimeError
 
-#: How many events that somebody has read are kept for later readers, at least.
+#: How many events stay for later readers after they were read, at least.
 KEPT_EVENTS = 10_000
-#: How many are let go of at a time.
+#: How many are dropped at a time.
 _CHUNK = 1_000
 
 
 class StreamGone(WorkflowRuntimeError):
-    """Raised to a reader of a stream whose beginning is not kept any more."""
+    """Raised when a reader comes after the beginning of a very long stream was dropped."""
 
     def __init__(self, run_id: str, gone: int) -> None:
         super().__init__(
-            f"the first {gone:,} events of run {printable.line(run_id)} "
-            f"were read and are not kept any more (the "
-            f"newest {KEPT_EVENTS:,} are); call every stream_events() before the first is read "
+            f"the first {gone:,} events of run {printable.line(run_id)} were read and dropped (the "
+            f"newest {KEPT_EVENTS:,} stay); call every stream_events() before one of them has read "
             "that far"
         )
 
@@ -39,21 +37,21 @@ class EventStream:
     def __init__(self, run_id: str) -> None:
         self._run_id = run_id
         self._kept: list[Event] = []
-        #: How many came before those that are kept.
+        #: How many were dropped.
         self._gone = 0
         self._is_over = False
-        #: Weakly: a reader that was left in the middle of a stream holds nothing back.
+        #: Weakly: a reader that stops in the middle of a stream keeps no events.
         self._readers: WeakSet[_Reader] = WeakSet()
-        #: Replaced at each change: whoever waits for the old one is woken.
+        #: Replaced at each change; setting the old one wakes its readers.
         self._changed: asyncio.Event | None = None
 
     @property
     def has_readers(self) -> bool:
-        """Whether somebody reads."""
+        """Whether it has readers."""
         return bool(self._readers)
 
     def read(self) -> AsyncIterator[Event]:
-        """Return a reader, which sees every event; raise StreamGone where it could not."""
+        """Return a reader that sees every event; raise StreamGone if some were dropped."""
         if self._gone:
             raise StreamGone(self._run_id, self._gone)
         reader = _Reader(self)
@@ -68,7 +66,7 @@ class EventStream:
         self._wake()
 
     def end(self) -> None:
-        """Say that nothing follows."""
+        """Hear that nothing follows."""
         self._is_over = True
         self._wake()
 
@@ -82,8 +80,8 @@ class EventStream:
         return self._kept[index - self._gone]
 
     def _shorten(self) -> None:
-        """Let go of the oldest events, if every reader has read them."""
-        if all(each.read > self._gone + _CHUNK for each in self._readers) and self._readers:
+        """Drop the oldest events, if every reader has read them."""
+        if all(reader.read > self._gone + _CHUNK for reader in self._readers) and self._readers:
             del self._kept[:_CHUNK]
             self._gone += _CHUNK
 

@@ -11,7 +11,7 @@ from fleet.workflow import arguments
 from fleet.workflow.definition import Result_co
 from fleet.workflow.errors import NotAvailableYet, RunEnded, WorkflowRuntimeError
 
-#: What other libraries call it.
+#: Names in other libraries, and what to write here.
 _ELSEWHERE = {
     "cancel": "await cancel_run()",
     "cancelled": "exception(), which is then a WorkflowCancelledByUser",
@@ -25,7 +25,7 @@ class RunControl(Protocol):
     """How a handler reaches its run."""
 
     def check_event(self, event: Event, step: str | None) -> None:
-        """Raise UnacceptedEvent where no step would take *event*."""
+        """Raise UnacceptedEvent if no step takes *event*."""
         ...
 
     async def send_event(self, run_id: str, event: Event, step: str | None) -> None:
@@ -37,18 +37,17 @@ class RunControl(Protocol):
         ...
 
     async def until_no_worker(self) -> None:
-        """Return once the broker says that no worker is there to take up a start."""
+        """Return once the broker says that the step group has no worker."""
         ...
 
 
 class NotEnded(WorkflowRuntimeError, asyncio.InvalidStateError):
-    """Raised when the outcome of a run is asked for that goes on."""
+    """Raised when you ask for the outcome of a run that goes on."""
 
     def __init__(self, run_id: str, asked: str) -> None:
         super().__init__(
-            f"run {printable.line(run_id)} "
-            f"goes on, so it has no {asked}() yet; write `await handler`, or ask "
-            "is_done() first"
+            f"run {printable.line(run_id)} goes on, so it has no {asked}() yet; write "
+            "`await handler`, or ask is_done() first"
         )
 
 
@@ -56,8 +55,8 @@ class WorkflowHandler(Generic[Result_co]):
     """One run, from its start to its end.
 
     `await handler` gives the result: the `.result` of a plain StopEvent, else the result event
-    itself. It raises what ended the run otherwise: the failed step's own error,
-    WorkflowTimeoutError or WorkflowCancelledByUser.
+    itself. A run without a result raises the failed step's own error, WorkflowTimeoutError or
+    WorkflowCancelledByUser.
     """
 
     def __init__(
@@ -72,9 +71,9 @@ class WorkflowHandler(Generic[Result_co]):
         self.run_id = run_id
         #: Stays alive for as long as the handler does.
         self._keeps = keeps
-        #: Its end was read in the log; else a handler that is done has only stopped waiting.
+        #: The log has the run's end. A handler that is done without it has only stopped waiting.
         self.has_ended = False
-        #: The id belongs to a run that had begun before this one was asked for.
+        #: The run had begun before this start: another start had the same id.
         self.was_known = False
         #: What the steps show.
         self.stream = EventStream(run_id)
@@ -90,7 +89,7 @@ class WorkflowHandler(Generic[Result_co]):
         return f"<WorkflowHandler {printable.line(self.run_id)} {state}>"
 
     def __await__(self) -> Generator[Any, None, Result_co]:
-        # Shielded: whoever stops waiting does not cancel the run.
+        # Shielded: to stop waiting is not to cancel the run.
         return asyncio.shield(self._result).__await__()
 
     def is_done(self) -> bool:
@@ -98,13 +97,13 @@ class WorkflowHandler(Generic[Result_co]):
         return self._result.done()
 
     def result(self) -> Result_co:
-        """Return the result of a run that is done; raise what ended it otherwise."""
+        """Return the result of a run that is done, or raise its error."""
         self._check_ended("result")
         result: Result_co = self._result.result()
         return result
 
     def exception(self) -> BaseException | None:
-        """Return what a run that is done ended with, or None."""
+        """Return the error of a run that is done; None if it has a result."""
         self._check_ended("exception")
         return self._result.exception()
 
@@ -118,19 +117,19 @@ class WorkflowHandler(Generic[Result_co]):
 
     @arguments.checked({"expose_internal": "there are no internal events"}, named="stream_events")
     def stream_events(self) -> AsyncIterator[Event]:
-        """Iterate over what the steps show, from the beginning, and the result event last.
+        """Iterate over the events that the steps show, from the first to the result event.
 
-        Call it as often as you like: each `async for` sees every event once. Raises StreamGone
-        where the beginning of a very long stream is not kept any more.
+        Call it as often as you like: each `async for` sees every event once. Raises StreamGone if
+        the beginning of a very long stream was dropped.
         """
         return self.stream.read()
 
     @arguments.checked({}, named="send_event")
     def send_event(self, event: Event, step: str | None = None) -> "asyncio.Task[None]":
-        """Send *event* to the run; awaiting what is returned tells that it is in the log.
+        """Send *event* to the run; await the returned task to know that the log has it.
 
-        Where *run_id* was given, it is sent when the workers have said that the run is this one.
-        Raises UnacceptedEvent at once; awaiting raises RunConflict, or RunEnded after the end.
+        If you chose the *run_id*, the event waits until the workers say that the run is this one.
+        Raises UnacceptedEvent at once. The task raises RunConflict, or RunEnded after the end.
         """
         self._control.check_event(event, step)
         return self._soon(self._send(event, step))
@@ -143,17 +142,17 @@ class WorkflowHandler(Generic[Result_co]):
 
     @arguments.checked({"timeout": "`async with asyncio.timeout(...)`"}, named="cancel_run")
     async def cancel_run(self, reason: str = "") -> None:
-        """Ask for the run to stop; awaiting the handler then raises WorkflowCancelledByUser.
+        """Ask for the run to stop; `await handler` then raises WorkflowCancelledByUser.
 
-        Does nothing where it has ended. Raises RunConflict where the workers say that the run of
-        this id is another; where no worker is there, whichever run has the id will not begin.
+        Does nothing if the run has ended. Raises RunConflict if the workers say that the id is
+        another run's. Without a worker, no run of this id will begin.
         """
         await self._until_judged_or_no_worker()
         if not self.has_ended:
             await self._control.cancel_run(self.run_id, reason)
 
     async def _until_judged(self) -> None:
-        """Wait until the run of this id is known to be this one; raise what it is otherwise."""
+        """Wait until the workers say that the id is this run's; raise RunConflict if it is not."""
         if self._judged is not None:
             await asyncio.shield(self._judged)
 
@@ -180,11 +179,11 @@ class WorkflowHandler(Generic[Result_co]):
         self.stream.add(event)
 
     def end_stream(self) -> None:
-        """Tell the readers of the stream that nothing follows."""
+        """End the stream: nothing follows."""
         self.stream.end()
 
     def judged(self) -> None:
-        """Hear that the run of this id is the one that was asked for."""
+        """Hear that the id is this run's."""
         if self._judged is not None and not self._judged.done():
             self._judged.set_result(None)
 
@@ -197,21 +196,21 @@ class WorkflowHandler(Generic[Result_co]):
         """End with an error."""
         if not self._result.done():
             if isinstance(error, StopIteration):
-                # A future takes no such exception.
+                # A future refuses this exception.
                 error = WorkflowRuntimeError(f"StopIteration: {error}")
             self._result.set_exception(error)
-            # Whoever only follows the stream has seen the end, too.
+            # Marked as read: a reader of the stream alone has seen the end, too.
             self._result.exception()
             self._never_judged(error)
 
     def _never_judged(self, error: BaseException) -> None:
         if self._judged is not None and not self._judged.done():
             self._judged.set_exception(error)
-            # There need not be anybody who waits for it.
+            # Marked as read: there may be no sender that waits for it.
             self._judged.exception()
 
     if not TYPE_CHECKING:
-        # Type checkers find such names by themselves, if they do not see this.
+        # With this, type checkers would accept any name.
         def __getattr__(self, name: str) -> NoReturn:
             way = f"; write {_ELSEWHERE[name]}" if name in _ELSEWHERE else ""
             raise AttributeError(f"a WorkflowHandler has no attribute {name!r}{way}")

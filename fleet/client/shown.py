@@ -1,8 +1,8 @@
 """
-What a run's steps show, as its reader gets it: each event once and in order, of the newest attempt.
+Which stream records a run's reader sees: each event once and in order, of the newest attempt.
 
-A stream record is numbered within its attempt, whose id begins with when it began. So a record that
-is read again is recognised, and one that is missing is noticed.
+A stream record is numbered within its attempt, and an attempt's id begins with its start time. So
+the reader recognises a record that it reads again, and notices a missing one.
 """
 
 from dataclasses import dataclass, field
@@ -15,11 +15,11 @@ _log = logs.get_logger("caller")
 
 @dataclass(slots=True)
 class _Attempts:
-    """The attempts of one step on one event, of which the last one counts."""
+    """The attempts of one step on one event; the last one counts."""
 
     current: str
     older: set[str] = field(default_factory=set)
-    #: Number of the event that comes next; None until the first one was read.
+    #: Number of the next event; None until the first one was read.
     following: int | None = None
 
 
@@ -27,12 +27,12 @@ class Shown:
     """Which stream records of a run are for its reader."""
 
     def __init__(self, *, from_the_start: bool) -> None:
-        #: Whether the stream was followed before the run began: then nothing may be missing.
+        #: The stream was followed before the run began, so nothing may be missing.
         self._from_the_start = from_the_start
         self._steps: dict[tuple[str, str], _Attempts] = {}
 
     def is_next(self, envelope: Envelope) -> bool:
-        """Tell whether a stream record is to be shown; those of older attempts are not."""
+        """Tell whether to show a stream record; those of older attempts stay hidden."""
         attempt, _, number = envelope.event_id.rpartition("-")
         if not number.isdecimal():
             return False
@@ -45,7 +45,7 @@ class Shown:
         if attempt == attempts.current:
             return True
         if _began(attempt) < _began(attempts.current):
-            # Of an owner before, which was held up.
+            # Of an earlier owner, which was held up.
             attempts.older.add(attempt)
             return False
         attempts.older.add(attempts.current)
@@ -69,7 +69,7 @@ class Shown:
 
 
 def _began(attempt: str) -> int:
-    """Return when an attempt began, in unix milliseconds; 0 where its id does not say it."""
+    """Return when an attempt began, in unix milliseconds; 0 if its id does not say it."""
     try:
         return int(attempt.partition(".")[0], 16) if "." in attempt else 0
     except ValueError:

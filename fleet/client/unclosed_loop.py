@@ -1,9 +1,9 @@
 """
-Event loops that nobody closes, such as a notebook kernel's.
+Event loops without an end, such as a notebook kernel's.
 
-What was started in one (the user's app, a connection) is stopped when the process ends. Else
-Python would wait for Faust's consumer thread until somebody kills it; and the app's consumer group
-would wait for a member that is gone, and with it the first run of the next kernel.
+Apps and connections of such a loop are stopped when the process ends. Else Python would wait for
+Faust's consumer thread for ever. The app's consumer group would wait for a member that is gone, and
+with it the first run of the next kernel.
 """
 
 import asyncio
@@ -11,16 +11,16 @@ import contextlib
 import threading
 import weakref
 
-#: A kernel that takes longer to end is killed, in seconds.
+#: How long stopping may take, in seconds. Jupyter kills a kernel that takes longer.
 _STOP_SECONDS = 4.0
 
 _loops: "weakref.WeakSet[asyncio.AbstractEventLoop]" = weakref.WeakSet()
 
 
 def watch(loop: asyncio.AbstractEventLoop) -> None:
-    """Let *loop* close its generators at the end of the process, where nobody else has done it."""
+    """Close the generators of *loop* at the end of the process, if it is still open then."""
     if not _loops:
-        # Not `atexit`, which comes only after all threads have ended, Faust's too.
+        # Not `atexit`, which runs only after all threads have ended, Faust's too.
         threading._register_atexit(_close_all)  # type: ignore[attr-defined] # noqa: SLF001
     _loops.add(loop)
 

@@ -1,9 +1,9 @@
 """
-Whether somebody is there to take up what a caller has started.
+Whether a worker is there to run what a caller has started.
 
-A start that no worker answers looks like one that takes long. So a caller that has heard of no
-start for a second asks the broker who is in the step group. It asks beside everything else, and
-only while it waits.
+A start that no worker answers looks like one that takes long. So a caller without an answer for a
+second asks the broker for the members of the step group. It asks in the background, and only while
+it waits.
 """
 
 import asyncio
@@ -14,11 +14,11 @@ from aiokafka.errors import KafkaError
 from fleet.config import logs
 
 _log = logs.get_logger("caller")
-#: For so long no start was answered before the broker is asked, in seconds.
+#: How long without an answer to a start before it asks the broker, in seconds.
 SILENT_SECONDS = 1.0
 #: How long its answer may take, in seconds.
 ANSWER_SECONDS = 5.0
-#: How often it is asked again while workers are there, in seconds.
+#: Between two questions while workers are there, in seconds.
 AGAIN_SECONDS = 5.0
 
 
@@ -31,15 +31,15 @@ class WorkerWatch:
         self._waiting: set[Hashable] = set()
         #: When a start was last answered, in seconds of the loop's clock.
         self._heard = 0.0
-        #: What the broker said last; None where it has not.
+        #: The broker's last answer; None if it has not answered.
         self._found: int | None = None
-        #: Set while the broker says that nobody is in the group.
+        #: Set while the broker says that the group has no member.
         self.absent = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     @property
     def advice(self) -> str:
-        """What to say of a start that has no answer."""
+        """A sentence about a start that has no answer."""
         if self._found is None:
             said = f"No worker of the step group {self._group} has answered; is one running?"
         elif self._found == 0:
@@ -61,13 +61,13 @@ class WorkerWatch:
             self._task = asyncio.get_running_loop().create_task(self._watch(), name="fleet workers")
 
     def answered(self, start: Hashable) -> None:
-        """Hear that a worker has taken it up."""
+        """Hear that a worker has answered it."""
         self._heard = asyncio.get_running_loop().time()
         self._waiting.discard(start)
         self.absent.clear()
 
     def dropped(self, start: Hashable) -> None:
-        """Hear that nobody waits for it any more."""
+        """Hear that its caller has stopped waiting."""
         self._waiting.discard(start)
 
     def stop(self) -> None:
@@ -86,13 +86,13 @@ class WorkerWatch:
             await asyncio.sleep(AGAIN_SECONDS if self._found else SILENT_SECONDS)
 
     async def _look(self) -> None:
-        assert self._members is not None, "else nobody watches"
+        assert self._members is not None, "without it there is no watch"
         before = self._found
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 self._found = await self._members(self._group)
         except (KafkaError, OSError, TimeoutError):
-            # It may not be allowed to ask, or the broker is away: others say that.
+            # Not allowed to ask, or the broker is away: other parts report that.
             self._found = None
             self.absent.clear()
             return
@@ -102,7 +102,7 @@ class WorkerWatch:
                 "no_worker",
                 group=self._group,
                 waiting=len(self._waiting),
-                reason=f"{_absent(self._group)} What was started stays queued.",
+                reason=f"{_absent(self._group)} The runs stay queued.",
             )
 
     def _note_absence(self) -> None:

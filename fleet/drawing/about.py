@@ -1,4 +1,4 @@
-"""What a drawing tells about each node when it is chosen: types, fields, options, docstrings."""
+"""What a drawing tells about the node that you choose: types, fields, options, docstrings."""
 
 import types
 import typing
@@ -36,16 +36,16 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What there is to tell about a node."""
+    """The details of a node."""
 
     what: str
     facts: tuple[Fact, ...]
     docstring: str = ""
-    #: None for what is no event.
+    #: None if the node is no event.
     fields: tuple[Field, ...] | None = None
-    #: Tells that an event takes fields beside those it declares.
+    #: The event takes more fields than it declares.
     takes_any: bool = False
-    #: What the drawing itself says below a step's name.
+    #: A line below a step's name in the drawing itself.
     remark: str = ""
 
 
@@ -61,7 +61,7 @@ def about(picture: Picture, node: int) -> About:
 
 def _step(step: Step, picture: Picture, node: int) -> About:
     ends = may_end(step, definition.graph(picture.workflow))
-    returns = [each for each in picture.after(node) if picture.nodes[each].subject is not None]
+    returns = [other for other in picture.after(node) if picture.nodes[other].subject is not None]
     facts = (
         Fact("takes", nodes=tuple(picture.before(node))),
         Fact("returns", _returned(step, ends=ends), tuple(returns)),
@@ -95,8 +95,8 @@ def _timeout(step: Step) -> str:
 
 def _event(event: type[Event], picture: Picture, node: int) -> About:
     start, steps = definition.graph(picture.workflow).start, {Kind.STEP}
-    made_by = [each for each in picture.before(node) if picture.nodes[each].kind in steps]
-    taken_by = [each for each in picture.after(node) if picture.nodes[each].kind in steps]
+    made_by = [other for other in picture.before(node) if picture.nodes[other].kind in steps]
+    taken_by = [other for other in picture.after(node) if picture.nodes[other].kind in steps]
     ends = picture.nodes[node].kind is Kind.RESULT
     facts = (
         Fact("returned by", "the caller, who starts a run" * (event is start), tuple(made_by)),

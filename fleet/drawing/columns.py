@@ -1,9 +1,9 @@
 """
-Where in a row each node of a drawing stands, so that what follows each other is in a straight line.
+Where in a row a node of a drawing stands, so that consecutive nodes are in a straight line.
 
-The method of Brandes and Köpf (2001): nodes and bends are joined to columns with their middle
-neighbours, columns are pushed together, once from each of the four corners, and the mean of the two
-middle answers is taken.
+The method of Brandes and Köpf (2001): it joins nodes and bends to columns with their middle
+neighbours and pushes the columns together, once from each of the four corners. The answer is the
+mean of the two middle results.
 """
 
 from collections import defaultdict
@@ -72,7 +72,7 @@ def _medians(several: Sequence[int]) -> Sequence[int]:
 
 
 def _pushed(rows: Rows, root: Mapping[int, int], distance: Distance) -> _Columns:
-    """Push columns to the left as far as they go, and back to the right where that closes gaps."""
+    """Push columns to the left as far as they go, and back to the right if that closes gaps."""
     left: dict[int, dict[int, float]] = {column: {} for column in root.values()}
     right: dict[int, dict[int, float]] = {column: {} for column in root.values()}
     for row in rows:

@@ -1,7 +1,7 @@
 """
 Drawing a workflow: a page for people, or Mermaid text for a Markdown file.
 
-The drawing shows what the class says, and is made without a broker and without running anything.
+The drawing shows what the class says. It needs no broker and runs nothing.
 """
 
 import os
@@ -28,7 +28,7 @@ class UnknownDrawing(FleetError):
 
 
 class UnwritableDrawing(FleetError):
-    """Raised when the file of a drawing cannot be written."""
+    """Raised when the drawing's file cannot be written."""
 
     def __init__(self, path: Path, failure: OSError) -> None:
         super().__init__(
@@ -43,14 +43,14 @@ def draw_workflow(
     *,
     filename: str | os.PathLike[str] | None = None,
 ) -> Path:
-    """Draw *workflow*, a class or an instance, and return the file that was written.
+    """Draw *workflow*, a class or an instance; return the path of the written file.
 
-    *to* ends in `.html` (one page that opens offline) or `.mmd` (Mermaid text); without it the file
-    is named after the workflow, in the current directory. A file that is there is replaced.
-    *filename* is the same under the name that LlamaIndex Workflows has for it.
+    *to* ends in `.html` (one page that opens offline) or `.mmd` (Mermaid text). Without it the file
+    has the workflow's name, in the current directory. An existing file is replaced. *filename* is
+    LlamaIndex Workflows' name for *to*.
 
-    Raises UnknownDrawing for another ending, UnwritableDrawing, WorkflowConfigurationError where
-    *workflow* is no workflow, and WorkflowValidationError where its steps do not fit together.
+    Raises UnknownDrawing for another ending, UnwritableDrawing, WorkflowConfigurationError if
+    *workflow* is no workflow, and WorkflowValidationError if its steps do not fit together.
     """
     found = workflow if isinstance(workflow, type) else type(workflow)
     if not issubclass(found, Definition):

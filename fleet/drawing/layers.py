@@ -132,7 +132,7 @@ def _by_mean_place(row: Sequence[int], fixed: Sequence[int], neighbours: _Neighb
     own = {slot: at for at, slot in enumerate(row)}
 
     def mean(slot: int) -> float:
-        near = [place[each] for each in neighbours.get(slot, ()) if each in place]
+        near = [place[other] for other in neighbours.get(slot, ()) if other in place]
         return sum(near) / len(near) if near else own[slot]
 
     return sorted(row, key=mean)
@@ -147,7 +147,7 @@ def _crossings_between(upper: Sequence[int], lower: Sequence[int], below: _Neigh
     seen: list[int] = []
     crossings = 0
     for slot in upper:
-        ends = sorted(place[each] for each in below.get(slot, ()))
+        ends = sorted(place[other] for other in below.get(slot, ()))
         crossings += sum(len(seen) - bisect_right(seen, end) for end in ends)
         for end in ends:
             insort(seen, end)

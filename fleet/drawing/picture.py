@@ -1,8 +1,8 @@
 """
 What a drawing shows: a workflow's events and steps as nodes, its routing as arrows.
 
-Also what the annotations imply and nobody writes: where a run starts, where it is done, and where a
-branch ends without either. Knows nothing of places, pixels or file formats.
+It also shows what the annotations imply: where a run starts, where it is done, and where a branch
+ends without either. It knows no places, pixels or file formats.
 """
 
 import inspect
@@ -36,7 +36,7 @@ class Node:
 
     kind: Kind
     name: str
-    #: None for what no code stands for: start, done, dead ends.
+    #: None for nodes without code: start, done, dead ends.
     subject: type[Event] | Step | None = None
 
 
@@ -46,7 +46,7 @@ Arrow = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """Nodes, the first of which is the start, and the arrows between them."""
+    """Nodes and the arrows between them; the first node is the start."""
 
     workflow: type[Definition]
     nodes: tuple[Node, ...]
@@ -62,12 +62,12 @@ class Picture:
 
 
 def of(workflow: type[Definition]) -> Picture:
-    """Return the picture of *workflow*; raise WorkflowValidationError where its graph is wrong."""
+    """Return the picture of *workflow*; raise WorkflowValidationError if its graph is wrong."""
     graph = definition.graph(workflow)
     nodes = dict(_nodes(graph))
     place = {key: number for number, key in enumerate(nodes)}
     arrows = ((place[source], place[target]) for source, target in _arrows(graph))
-    # Once each: an annotation may name a type twice.
+    # Without repetitions: an annotation may name a type twice.
     return Picture(workflow, tuple(nodes.values()), tuple(dict.fromkeys(arrows)))
 
 
@@ -77,8 +77,8 @@ def may_end(step: Step, graph: Graph) -> bool:
     try:
         hint = typing.get_type_hints(step.function, localns=local)["return"]
     except NameError:
-        # The step resolved it with names around its class, which nobody keeps. Only a remark in
-        # the drawing is lost.
+        # The step resolved it with the names around its class, which are gone. The drawing only
+        # loses a remark.
         return False
     return bool(step.returns) and types.NoneType in typing.get_args(hint)
 

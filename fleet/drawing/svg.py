@@ -96,7 +96,7 @@ def _size(node: Node, about: About) -> Size:
 
 
 def shortened(name: str) -> str:
-    """Return *name*, without its middle where it is too long for a node."""
+    """Return *name*, without its middle if it is too long for a node."""
     if len(name) <= _LONGEST:
         return name
     half = _LONGEST // 2

@@ -1,7 +1,7 @@
 """
 `LLM`: a language model as an attribute of a workflow class.
 
-A thin object over the real `openai.AsyncOpenAI`, so it talks to whatever speaks OpenAI's protocol:
+A thin object over the real `openai.AsyncOpenAI`, so it talks to any server of OpenAI's protocol:
 the service itself, a gateway, a model on the same machine, or the scripted one of `fleet dev llm`.
 """
 
@@ -18,17 +18,17 @@ from fleet.records.errors import FleetError
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
-#: Given to openai by name: it takes an OPENAI_BASE_URL that is set to nothing, as compose files do,
-#: for an address.
+#: Passed to openai explicitly: it would take an empty OPENAI_BASE_URL, as compose files set it, for
+#: an address.
 OPENAI_URL = "https://api.openai.com/v1"
-#: Used where neither the code nor OPENAI_MODEL names a model.
+#: The model if neither the code nor OPENAI_MODEL names one.
 DEFAULT_MODEL = "gpt-4o-mini"
 #: How the scripted server signs its answers.
 SCRIPTED = "scripted"
 
 
 class MissingKey(FleetError):
-    """Raised at the first call when nothing says where the model is."""
+    """Raised at the first call when neither a key nor an address of a model is set."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -39,7 +39,7 @@ class MissingKey(FleetError):
 
 
 class UnusableAnswer(FleetError):
-    """Raised when an endpoint answers a call with success, but not with a chat completion."""
+    """Raised when an endpoint reports success and its answer is no chat completion."""
 
     #: A gateway in trouble does this too, so another attempt may help.
     permanent = False
@@ -47,21 +47,21 @@ class UnusableAnswer(FleetError):
     def __init__(self, got: str) -> None:
         super().__init__(
             f"the endpoint's answer is no chat completion but {got}; "
-            "see whether OPENAI_BASE_URL ends where the API begins, usually at /v1"
+            "check that OPENAI_BASE_URL ends at the API's root, usually /v1"
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What a model answered. As a string it is its text."""
+    """A model's answer; `str()` gives its text."""
 
     #: The whole answer.
     text: str
-    #: The model that answered, by its own account.
+    #: The model that answered, as the endpoint names it.
     model: str
-    #: As the endpoint counted; 0 where it does not say.
+    #: As the endpoint counted; 0 if it does not say.
     prompt_tokens: int = 0
-    #: As the endpoint counted; 0 where it does not say.
+    #: As the endpoint counted; 0 if it does not say.
     completion_tokens: int = 0
     #: True when a scripted server answered: there is no model behind the text.
     scripted: bool = False
@@ -73,14 +73,14 @@ class Completion:
 class LLM:
     """A language model behind OpenAI's protocol. Cheap to make: it connects at the first call.
 
-    What is not given is read from OPENAI_BASE_URL, OPENAI_API_KEY and OPENAI_MODEL at that call.
-    *timeout* is in seconds without a byte from the model. Other keywords (`temperature=0`) go with
-    every call.
+    At that call it reads OPENAI_BASE_URL, OPENAI_API_KEY and OPENAI_MODEL for arguments that you
+    left out. *timeout* is in seconds without a byte from the model. Other keywords
+    (`temperature=0`) go with every call.
 
-    Rate limits, errors of the server and lost connections are tried again *max_retries* times
-    within a call, as the openai client does it, heeding Retry-After. A retry policy of the step
-    comes on top: with 3 attempts and 2 retries a model that is down is called 9 times. Where
-    the step has such a policy, give `max_retries=0`. What is left is raised as openai raises it.
+    After rate limits, server errors and lost connections the openai client tries again, up to
+    *max_retries* times within a call; it heeds Retry-After. A retry policy of the step comes on
+    top: 3 attempts with 2 retries call a model that is down 9 times. Give `max_retries=0` to a step
+    with such a policy. The last error is openai's own.
 
     One object serves any number of event loops, and its connections close with their loop.
     """
@@ -110,12 +110,12 @@ class LLM:
 
     @property
     def model(self) -> str:
-        """The model that is asked for; a server with only one may ignore it."""
+        """The model to ask for; a server with only one may ignore it."""
         return self._model or os.environ.get("OPENAI_MODEL") or DEFAULT_MODEL
 
     @property
     def client(self) -> "AsyncOpenAI":
-        """The openai client of the running event loop, for whatever `LLM` has no method for."""
+        """The openai client of the running event loop, for everything else that openai can do."""
         return self._connections().first
 
     async def complete(
@@ -129,13 +129,13 @@ class LLM:
             create: Any = client.chat.completions.create
             return _completion(await create(**self._request(prompt, system, options)))
 
-    #: The name that it has in LlamaIndex.
+    #: Its name in LlamaIndex.
     acomplete = complete
 
     async def stream(
         self, prompt: str, *, system: str | None = None, **options: Any
     ) -> AsyncGenerator[str, None]:
-        """Ask the model and yield the answer's text piece by piece, as it is made."""
+        """Ask the model and yield the answer's text piece by piece, as it arrives."""
         with self._connections().lease() as client:
             create: Any = client.chat.completions.create
             request = self._request(prompt, system, options)
@@ -159,7 +159,7 @@ class LLM:
         return found
 
     def _forget_closed_loops(self) -> None:
-        # Connections refer to their loop, so the weak keys alone would keep them for good.
+        # Connections refer to their loop, so weak keys alone would never free them.
         for loop in list(self._by_loop):
             if loop.is_closed():
                 del self._by_loop[loop]
@@ -171,7 +171,7 @@ class LLM:
             raise MissingKey
         return Endpoint(
             base_url or OPENAI_URL,
-            # Models on one's own machine ask for no key, but the client wants one.
+            # A model on your own machine asks for no key, but the client wants one.
             api_key or "none",
             self._timeout_seconds,
             self._max_retries,

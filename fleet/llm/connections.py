@@ -19,9 +19,9 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
-#: Fewer make more clients, more make the walk over a client's connections longer.
+#: Fewer need more clients; more make the walk over a client's connections longer.
 CALLS_PER_CLIENT = 32
-#: Connections that a client keeps when its calls have ended: what a peak leaves open.
+#: Connections that a client keeps open after a peak of calls.
 IDLE_PER_CLIENT = 8
 #: openai has 5 s, which thousands of calls that start together exceed on a healthy network: their
 #: handshakes queue for the processor.
@@ -30,7 +30,7 @@ CONNECT_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where the model is and how it is called."""
+    """Where the model is and how to call it."""
 
     base_url: str
     api_key: str
@@ -87,8 +87,8 @@ class Connections:
         return self._lanes[place]
 
     async def _closes_with_the_loop(self) -> AsyncGenerator[None, None]:
-        # asyncio.run, and whatever else ends a loop in good order, closes the loop's asynchronous
-        # generators first. So a class-level LLM, which nobody closes, leaves no open socket behind.
+        # asyncio.run, and any other orderly end of a loop, closes the loop's async generators
+        # first. So a class-level LLM without an `aclose()` leaves no open socket behind.
         try:
             yield
         finally:
@@ -98,7 +98,7 @@ class Connections:
 
 
 def name_address(failure: Exception) -> None:
-    """Add to an error of openai where the call went: "Connection error." helps nobody."""
+    """Add the address of the call to an error of openai: "Connection error." alone says little."""
     openai, _ = _libraries()
     if not isinstance(failure, openai.APIConnectionError | openai.NotFoundError):
         return
@@ -110,7 +110,7 @@ def name_address(failure: Exception) -> None:
 
 
 def _start(guard: AsyncGenerator[None, None]) -> None:
-    """Run *guard* to its yield, which is where the loop gets to know it; nothing is awaited."""
+    """Run *guard* to its yield, which tells the loop of it; nothing is awaited."""
     with suppress(StopIteration):
         guard.__anext__().send(None)
 

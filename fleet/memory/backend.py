@@ -1,8 +1,8 @@
 """
 The in-process log: the same engine without Kafka, for tests and notebooks.
 
-One partition. A commit appends all its records and then hands them to whoever reads them, in a
-later turn of the loop, as a broker would. Nothing outlives the process.
+One partition. A commit appends all its records. Readers get them in a later turn of the loop, as
+from a broker. Nothing outlives the process.
 """
 
 import asyncio
@@ -22,8 +22,8 @@ from fleet.records.topics import Topics
 
 Reader = Callable[[Delivered], None]
 
-#: How many ended runs of each kind (with a result, without) are remembered, however young they are:
-#: a process that runs for weeks has no other bound than its memory.
+#: How many ended runs of each kind (with a result, without) it remembers, however young they are: a
+#: process that runs for weeks has no bound but its memory.
 MOST_ENDED = 10_000
 
 
@@ -33,12 +33,12 @@ class MemoryBroker:
     def __init__(self) -> None:
         self._next: dict[str, int] = defaultdict(int)
         self._readers: dict[str, list[Reader]] = defaultdict(list)
-        #: By topic and key, for callers who ask again for an ended run.
+        #: By topic and key, for callers that ask again for an ended run.
         self._kept: dict[str, dict[bytes, list[Delivered]]] = {}
         self._began_ms = (time.time() - time.monotonic()) * 1000
 
     def now_ms(self) -> int:
-        """Return its time, in unix milliseconds: nobody who sets the machine's clock sets this."""
+        """Return its time, in unix milliseconds; setting the machine's clock does not change it."""
         return round(self._began_ms + time.monotonic() * 1000)
 
     def subscribe(self, topic: str, reader: Reader, *, keep: bool = False) -> None:
@@ -64,8 +64,8 @@ class MemoryBroker:
         self._hand_on(delivered)
 
     def kept(self, topic: str, key: bytes, offset: int) -> list[Delivered]:
-        """Return what was kept of *key* in *topic* from *offset* on."""
-        return [each for each in self._kept[topic].get(key, ()) if each.offset >= offset]
+        """Return the kept records of *key* in *topic* from *offset* on."""
+        return [record for record in self._kept[topic].get(key, ()) if record.offset >= offset]
 
     def forget(self, run_id: str) -> None:
         """Keep nothing of a run any more."""
@@ -91,7 +91,7 @@ class MemoryLog:
     async def commit(
         self, records: Sequence[Outgoing], changes: Mapping[bytes, bytes | None]
     ) -> Receipt:
-        """Append everything; there is nothing that could fail in between."""
+        """Append everything; nothing can fail in between."""
         for record in records:
             self._broker.append(record)
         now_ms = self._broker.now_ms()
@@ -106,7 +106,7 @@ class MemoryStore(MemoryState):
 
     @property
     def size(self) -> int:
-        """About how large it is, in bytes: its keys and values."""
+        """Its approximate size, in bytes: keys and values."""
         return sum(len(key) + len(value) for key, value in self.items(b""))
 
     def write(

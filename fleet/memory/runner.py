@@ -21,9 +21,9 @@ def start(
     broker: MemoryBroker,
     on_failure: Callable[[BaseException], None],
 ) -> None:
-    """Run the steps of *workflow* on *broker* until nobody holds the workflow or a run of it.
+    """Run the steps of *workflow* on *broker* for as long as the workflow object lives.
 
-    A task that cannot go on hands its error to *on_failure*.
+    Its handlers keep it alive. A task that cannot go on gives its error to *on_failure*.
     """
     step_group = _step_group(workflow, topics, broker)
     log = MemoryLog(broker)
@@ -43,7 +43,7 @@ def _step_group(workflow: Definition, topics: Topics, broker: MemoryBroker) -> S
     return StepGroupSettings(
         graph=definition.graph(type(workflow)),
         topics=topics,
-        # Weakly: when nobody holds the workflow or a run of it, its log closes.
+        # Weakly: the log closes when the workflow and its handlers are gone.
         workflow=weakref.ref(workflow),
         slots=Slots(limits.slots),
         budgets=Budgets.of(limits.window_bytes),

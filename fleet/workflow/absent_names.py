@@ -4,7 +4,7 @@ import difflib
 import importlib.util
 from collections.abc import Iterable
 
-#: Names of the vocabulary that are to come, and what to do until then.
+#: Names that a later version will have, and what to do until then.
 LATER = {
     "All": "send one event that carries what was collected",
     "Collect": "send one event that carries what was collected",
@@ -14,9 +14,9 @@ LATER = {
     "ResourceConfig": "make the resource an attribute of the workflow",
     "StepFailedEvent": "catch the error in the step itself",
     "Take": "send one event that carries what was collected",
-    "WorkflowCancelledEvent": "catch WorkflowCancelledByUser where the run is awaited",
-    "WorkflowFailedEvent": "catch the step's own error where the run is awaited",
-    "WorkflowTimedOutEvent": "catch WorkflowTimeoutError where the run is awaited",
+    "WorkflowCancelledEvent": "catch WorkflowCancelledByUser around `await handler`",
+    "WorkflowFailedEvent": "catch the step's own error around `await handler`",
+    "WorkflowTimedOutEvent": "catch WorkflowTimeoutError around `await handler`",
     "catch_error": "catch the error in the step itself",
     "compose": "write one class for the whole workflow",
     "draw_run": "draw the class with draw_workflow; `fleet runs show` lists the steps of a run",
@@ -31,6 +31,6 @@ def sentence(name: str, names: Iterable[str]) -> str:
         return f"it is not available in this version; {LATER[name]}"
     if importlib.util.find_spec(f"fleet.{name}") is not None:
         return ""
-    by_lower = {each.lower(): each for each in (*names, *LATER)}
+    by_lower = {known.lower(): known for known in (*names, *LATER)}
     near = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.75)
     return f"did you mean {by_lower[near[0]]}?" if near else ""

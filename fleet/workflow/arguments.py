@@ -1,8 +1,8 @@
 """
 Arguments that a call does not take: which, what to write instead, and what it takes.
 
-Python's own TypeError names the argument and no way out. People come with the arguments of other
-libraries, or with a typo; type checkers go on seeing the function's own signature.
+Python's own TypeError names the argument and no way out. People use arguments of other libraries,
+or mistype one. Type checkers still see the function's own signature.
 """
 
 import difflib
@@ -17,7 +17,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class UnknownArgument(WorkflowConfigurationError, TypeError):
-    """Raised when something is called with an argument that it does not have."""
+    """Raised when you call something with an argument that it does not have."""
 
     def __init__(self, called: str, name: str, known: Iterable[str], advice: str = "") -> None:
         names = list(known)
@@ -28,7 +28,7 @@ class UnknownArgument(WorkflowConfigurationError, TypeError):
 
 
 class UnnamedArgument(WorkflowConfigurationError, TypeError):
-    """Raised when something is given by place that has to be given by name."""
+    """Raised when you give an argument by position that has to be given by name."""
 
     def __init__(self, called: str, known: Iterable[str]) -> None:
         names = list(known)
@@ -39,13 +39,13 @@ class UnnamedArgument(WorkflowConfigurationError, TypeError):
 def checked(advice: Mapping[str, str], *, named: str = "") -> Callable[[F], F]:
     """Let a function refuse unknown arguments with a sentence; *advice* has one for some names.
 
-    In sentences it is called *named*, else by the class of its first argument.
+    Sentences call the function *named*, or by the class of its first argument.
     """
 
     def wrap(function: F) -> F:
         parameters = list(inspect.signature(function).parameters.values())[1:]
-        known = [each.name for each in parameters if each.kind is not each.POSITIONAL_ONLY]
-        by_place = sum(each.kind is not each.KEYWORD_ONLY for each in parameters)
+        known = [p.name for p in parameters if p.kind is not p.POSITIONAL_ONLY]
+        by_place = sum(p.kind is not p.KEYWORD_ONLY for p in parameters)
 
         @functools.wraps(function)
         def call(self: Any, *given: Any, **options: Any) -> Any:

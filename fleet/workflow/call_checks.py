@@ -1,4 +1,4 @@
-"""What a caller gives beside the event is checked here, wherever the call comes from."""
+"""Checks of a call's arguments beside the event, for every way to make the call."""
 
 from collections.abc import Iterable
 from uuid import UUID
@@ -17,13 +17,13 @@ def run_id(given: str | UUID) -> str:
 
 
 def sent(workflow: str, graph: Graph, event: object, step: str | None) -> None:
-    """Raise UnacceptedEvent where no step takes *event* from outside, or *step* does not."""
+    """Raise UnacceptedEvent if no step takes *event* from outside, or *step* does not."""
     if not isinstance(event, Event):
         kind = event.__name__ if isinstance(event, type) else type(event).__name__
         way = f"write {kind}(...)" if isinstance(event, type) else "make it a subclass of Event"
         raise UnacceptedEvent(workflow, f"send_event takes an event, not {kind}", way)
     name = type_name(event)
-    accepting = [each.name for each in graph.accepting.get(name, ())]
+    accepting = [taker.name for taker in graph.accepting.get(name, ())]
     if step is not None and step not in graph.step_by_name:
         there = _listed(graph.step_by_name)
         raise UnacceptedEvent(workflow, f"it has no step {step!r}", f"its steps are {there}")

@@ -1,8 +1,8 @@
 """
 What a step may ask for besides its event.
 
-A context belongs to one attempt. What it gathers (sent events, changed values) takes effect with
-the step's result, all or nothing; only what is written to the stream is visible at once.
+A context belongs to one attempt. Sent events and changed values take effect with the step's result,
+all or nothing. Only events written to the stream are visible at once.
 """
 
 import difflib
@@ -26,7 +26,7 @@ _LATER = {
     "collect_events": "send one event that carries what was collected",
     "wait_for_event": "end the run and start another with the answer",
     "memo": "make the expensive call in a step of its own: its result is kept",
-    "sleep": "use asyncio.sleep, which starts anew after a crash",
+    "sleep": "use asyncio.sleep, which starts from the beginning after a crash",
 }
 
 
@@ -46,8 +46,7 @@ class Context(Generic[Model]):
         self.run_id = envelope.run_id
         #: Which attempt of the step this is, counted from 1.
         self.attempt = attempt
-        #: Events sent beside the returned one, each with the step it is meant for, or None, and
-        #: what is written of it.
+        #: Events sent beside the returned one: the event, its target step or None, and its bytes.
         self.sent: list[tuple[Event, str | None, bytes | None]] = []
         self._event_id = envelope.event_id
         self._step = step
@@ -56,13 +55,13 @@ class Context(Generic[Model]):
 
     @property
     def idempotency_key(self) -> str:
-        """The same for every attempt of this step on this event, crashes included.
+        """A key that every attempt of this step on this event shares, after crashes too.
 
-        Give it to services that can recognise a repeated call.
+        Give it to services that recognise a repeated call.
         """
         return idempotency_key(self._event_id, self._step)
 
-    # What many steps never ask for is made when it is asked for.
+    # Made at its first use: many steps have none.
     @cached_property
     def store(self) -> Store:
         """The run's values by dotted path."""
@@ -70,35 +69,36 @@ class Context(Generic[Model]):
 
     @property
     def changes(self) -> dict[bytes, bytes | None]:
-        """What was set, by state key; None deletes. It takes effect with the step's result."""
+        """The values that were set, by state key; None deletes."""
         return self.store.changes() if "store" in self.__dict__ else {}
 
     def send_event(self, event: Event, step: str | None = None) -> None:
         """Send *event* when the step has succeeded, to all accepting steps or only to *step*.
 
-        It is sent as it is now. Raises UnencodableEvent where it would not come back as it is.
+        Later changes to *event* have no effect. Raises UnencodableEvent if *event* would not come
+        back from JSON as it is.
         """
         _must_be_event(event, "send_event")
-        # What a plain StopEvent may hold is the workflow's business; the others are written here,
-        # in the user's own line.
+        # The workflow says what a plain StopEvent may hold. Other events are encoded here, so that
+        # an error names the user's own line.
         value = None if type(event) is StopEvent else encoded(event)
         self.sent.append((event, step, value))
 
     def write_event_to_stream(self, event: Event) -> Awaitable[None]:
-        """Show *event* to whoever follows the run, at once.
+        """Show *event* at once to every reader of the run's stream.
 
-        It need not be awaited: the step's result is not committed before it is written.
+        You need not await it: the step's result is committed only after the write.
         """
         _must_be_event(event, "write_event_to_stream")
         return self._write_to_stream(event)
 
     if not TYPE_CHECKING:
-        # Type checkers would take every name for one that is there, and stop at it.
+        # With this, type checkers would accept any name.
 
         def __getattr__(self, name: str) -> NoReturn:
             if name in _LATER:
                 raise NotAvailableYet(f"ctx.{name}", _LATER[name])
-            known = [each for each in dir(type(self)) if not each.startswith("_")]
+            known = [public for public in dir(type(self)) if not public.startswith("_")]
             near = difflib.get_close_matches(name, [*known, "run_id", "attempt"], n=1)
             meant = f"; did you mean {near[0]}?" if near else ""
             raise AttributeError(f"a Context has no attribute {name!r}{meant}", name=name, obj=self)

@@ -21,32 +21,32 @@ from fleet.workflow.graph import Graph, build
 
 #: What Kafka allows in the name of a topic.
 _LEGAL_NAME = re.compile(r"[a-zA-Z0-9_-]+")
-#: A workflow's group where the class names none.
+#: The step group of a workflow whose class names none.
 DEFAULT_GROUP = "main"
 
-#: What every workflow has, and names nobody else may have.
+#: What Fleet gives every workflow: no step and no attribute may have these names.
 _NAMED_IN_BRACKETS = frozenset({"workflow_name", "group_name"})
 _TAKEN = _NAMED_IN_BRACKETS | {"run", "run_sync", "topic", "validate"}
 
-#: How long a run may take where the workflow is made without `timeout=`, in seconds.
+#: How long a run may take if the workflow has no `timeout=`, in seconds.
 DEFAULT_TIMEOUT_SECONDS = 45.0
 
-#: What `run` gives. Of a workflow that does not say it, anything.
+#: What `run` gives: anything, if the workflow does not say it.
 Result_co = TypeVar("Result_co", covariant=True, default=Any)
 
 
 class Definition(Generic[Result_co]):
     """What a workflow class says about itself; `Workflow` adds ways to run it."""
 
-    #: The event type whose return ends a run and comes back whole; StopEvent where None.
+    #: The event type whose return ends a run and comes back whole; None means StopEvent.
     result_event_type: ClassVar[type[Event] | None] = None
-    #: The event type that starts a run; found from the annotations where None.
+    #: The event type that starts a run; None lets the annotations say it.
     start_event_type: ClassVar[type[Event] | None] = None
 
-    #: Part of topic names and so permanent: `class Cats(Workflow, workflow="cats")`, else made of
-    #: the class's name.
+    #: Part of topic names, and so permanent: `class Cats(Workflow, workflow="cats")`. Without it,
+    #: Fleet makes the name from the class's.
     workflow_name: ClassVar[str]
-    #: Of the step group, as permanent: `class Cats(Workflow, group="main")`.
+    #: Name of the step group, as permanent: `class Cats(Workflow, group="main")`.
     group_name: ClassVar[str] = DEFAULT_GROUP
     _fleet_namespace: ClassVar[Mapping[str, Any]] = {}
     _fleet_graph: ClassVar[Graph | None] = None
@@ -73,7 +73,7 @@ class Definition(Generic[Result_co]):
 
 
 class NoWorkflow(WorkflowConfigurationError):
-    """Raised when `connect` or `serve` is given something else than a workflow."""
+    """Raised when `connect` or `serve` gets something other than a workflow class."""
 
     def __init__(self, called: str, given: object) -> None:
         if isinstance(given, Definition):
@@ -102,32 +102,32 @@ def graph(workflow: type[Definition]) -> Graph:
 
 
 def event_type(workflow: type[Definition], name: str) -> type[Event] | None:
-    """Return the event type called *name*, or None where this process does not know it.
+    """Return the event type called *name*; None if this process does not know it.
 
-    One of the graph's, else one that was imported, as steps write to the stream: of several,
-    one of the workflow's own module, the one that was made last.
+    The graph's types come first. Events in a stream may be of other imported types: among several,
+    the workflow's own module wins, then the newest class.
     """
     known = graph(workflow).types.get(name)
     if known is not None:
         return known
-    found = [each for each in _subclasses(Event) if type_name(each) == name]
-    found = [each for each in found if not issubclass(each, result_type.StatedStopEvent)]
-    near = [each for each in found if each.__module__ == workflow.__module__]
+    found = [kind for kind in _subclasses(Event) if type_name(kind) == name]
+    found = [kind for kind in found if not issubclass(kind, result_type.StatedStopEvent)]
+    near = [kind for kind in found if kind.__module__ == workflow.__module__]
     return next(reversed(near or found), None)
 
 
 def start_event(
     workflow: type[Definition], event: Event | None, fields: dict[str, Any], **of_the_run: object
 ) -> Event:
-    """Return the start event; raise WorkflowConfigurationError where *fields* do not make it.
+    """Return the start event; raise WorkflowConfigurationError if *fields* do not make it.
 
-    Give either *event* or *fields*; *of_the_run* is what the run was given by name beside them.
+    Give either *event* or *fields*. *of_the_run* holds the run's own arguments, by name.
     """
     start = graph(workflow).start
     event, fields = start_fields.sorted_out(workflow.__name__, start, event, fields)
     start_fields.check_of_the_run(workflow.__name__, start, event, **of_the_run)
     if type(event) is StartEvent and start is not StartEvent and not fields:
-        # Fleet's own one takes any fields; the workflow's says which.
+        # Fleet's own StartEvent takes any fields; the workflow's says which.
         return _made(start, dict(event), workflow.__name__)
     if event is None:
         return _made(start, fields, workflow.__name__)
@@ -206,15 +206,15 @@ def _steps(cls: type[Definition]) -> list[steps.Step]:
 
 
 def _subclasses(kind: type[Event]) -> Iterator[type[Event]]:
-    for each in kind.__subclasses__():
-        yield each
-        yield from _subclasses(each)
+    for below in kind.__subclasses__():
+        yield below
+        yield from _subclasses(below)
 
 
 def _members(cls: type[Definition]) -> dict[str, tuple[Any, Mapping[str, Any]]]:
-    """Return the members of *cls*, each with the local names around the class it was written in.
+    """Return the members of *cls* with the local names around their own class.
 
-    In the order they were written, bases first.
+    In the order of the source, bases first.
     """
     members: dict[str, tuple[Any, Mapping[str, Any]]] = {}
     for klass in reversed(cls.__mro__):
@@ -240,13 +240,13 @@ def _made(start: type[Event], fields: dict[str, Any], workflow: str) -> Event:
 
 
 def _takes_no_options(cls: type[Definition]) -> bool:
-    """Tell whether no base of *cls* beside ours takes keywords of a class."""
+    """Tell whether no base of *cls* but ours takes class keywords."""
     after = cls.__mro__[cls.__mro__.index(Definition) + 1 :]
-    return all("__init_subclass__" not in vars(each) or each in (Generic, object) for each in after)
+    return all("__init_subclass__" not in vars(base) or base in (Generic, object) for base in after)
 
 
 def _takes_any(start: type[Event]) -> bool:
-    """Tell whether a start event's fields are free: not where a StartEvent declares its own."""
+    """Tell whether a start event takes any fields: not if it is a StartEvent with its own."""
     declares = issubclass(start, StartEvent) and start.model_fields
     return start.model_config.get("extra") == "allow" and not declares
 

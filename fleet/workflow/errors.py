@@ -17,18 +17,18 @@ class WorkflowValidationError(FleetError):
 
 
 class WorkflowConfigurationError(FleetError):
-    """Raised when a workflow, a step or a run is given arguments that it cannot take."""
+    """Raised when a workflow, a step or a run gets arguments that it cannot take."""
 
 
 class NotAvailableYet(WorkflowConfigurationError):
-    """Raised when a feature is asked for that this version does not have."""
+    """Raised when you use a feature that this version does not have."""
 
     def __init__(self, feature: str, instead: str) -> None:
         super().__init__(f"{feature} is not available in this version; {instead}")
 
 
 class WorkflowRuntimeError(FleetError):
-    """Raised when a run cannot go on, and for step failures whose own type is not known here."""
+    """Raised when a run cannot go on, and for a step's error of a type that this process lacks."""
 
 
 class WorkflowTimeoutError(WorkflowRuntimeError, TimeoutError):
@@ -43,9 +43,9 @@ class WorkflowTimeoutError(WorkflowRuntimeError, TimeoutError):
 
 
 class RunUnheard(WorkflowTimeoutError):
-    """Raised when a caller stops waiting for a run whose end it has not heard of.
+    """Raised when a caller stops waiting for a run without hearing of its end.
 
-    The run itself may go on; asking again with its run id finds it.
+    The run itself may go on; the same run id finds it again.
     """
 
 
@@ -60,7 +60,7 @@ class StepTimeoutError(WorkflowRuntimeError, TimeoutError):
 
 
 class WorkflowCancelledByUser(WorkflowRuntimeError):
-    """Raised to whoever awaits a run that was cancelled."""
+    """Raised by `await handler` when the run was cancelled."""
 
     def __init__(self, run_id: str, reason: str) -> None:
         super().__init__(
@@ -74,7 +74,7 @@ class RunConflict(WorkflowRuntimeError):
     def __init__(self, run_id: str) -> None:
         super().__init__(
             f"run {printable.line(run_id)} "
-            f"was started before with other fields; nothing was started now. "
+            f"was started earlier with other fields, so nothing was started now. "
             "Use another run_id, or the same fields to get the first run's result"
         )
 
@@ -91,26 +91,25 @@ class RunEnded(WorkflowRuntimeError):
 
 
 class EndGone(WorkflowRuntimeError):
-    """Raised when a run ended before and the record of its end is not in the log any more."""
+    """Raised when a run ended earlier and the log no longer has the record of its end."""
 
     def __init__(self, run_id: str) -> None:
         super().__init__(
             f"run {printable.line(run_id)} "
-            f"ended before, and the record of its end is no longer in the log; use "
+            f"ended earlier, and the log no longer has the record of its end; use "
             "another run_id, or keep the runs topic at least as long as FLEET_DEDUPE_DAYS"
         )
 
 
 class UnfitResult(UndecodableEvent):
-    """Raised when the `.result` of a plain StopEvent is not what the workflow says it is."""
+    """Raised when the `.result` of a plain StopEvent is not of the workflow's stated type."""
 
     def __init__(self, stated: str, reason: str) -> None:
         self.reason = reason
         FleetError.__init__(
             self,
             f"the result is no {stated}, as the workflow says: {reason}; return such a "
-            f"result, or change what "
-            f"Workflow[{stated}] says",
+            f"result, or change Workflow[{stated}]",
         )
 
 
@@ -128,7 +127,7 @@ class UnexpectedResult(WorkflowRuntimeError):
 
 
 class NoEvent(WorkflowRuntimeError):
-    """Raised when a step sends something that is no event."""
+    """Raised when a step sends something other than an event."""
 
     def __init__(self, sent: object, method: str) -> None:
         what = f"the class {sent.__name__}" if isinstance(sent, type) else type(sent).__name__
@@ -138,7 +137,7 @@ class NoEvent(WorkflowRuntimeError):
 
 
 class OtherReturned(WorkflowRuntimeError):
-    """Raised when a step returns something else than its annotation says."""
+    """Raised when a step returns something other than its annotation says."""
 
     def __init__(self, step: str, returned: str, stated: Iterable[str]) -> None:
         listed = " | ".join(stated) or "None"
@@ -149,14 +148,14 @@ class OtherReturned(WorkflowRuntimeError):
 
 
 class UnacceptedEvent(WorkflowConfigurationError):
-    """Raised when an event is sent to a run from outside that no step would take."""
+    """Raised when you send a run an event that no step takes."""
 
     def __init__(self, workflow: str, problem: str, instead: str) -> None:
         super().__init__(f"{workflow}: {problem}, so it was not sent; {instead}")
 
 
 class UnroutableEvent(WorkflowRuntimeError):
-    """Raised when a step sends an event that no step accepts, or not the one it is meant for."""
+    """Raised when a step sends an event that no step accepts, or that its target step refuses."""
 
     def __init__(self, step: str, event_type: str, target: str | None = None) -> None:
         refused = f" to step {target}, which does not accept it" if target else ""
@@ -167,4 +166,4 @@ class UnroutableEvent(WorkflowRuntimeError):
 
 
 class ContextStateError(FleetError):
-    """Raised when a value or path cannot be used in `ctx.store`."""
+    """Raised when `ctx.store` cannot hold a value or use a path."""

@@ -20,9 +20,9 @@ from fleet.records.events import (
 from fleet.workflow.errors import WorkflowValidationError
 from fleet.workflow.steps import Step
 
-#: Names of topics that stand where an event type's would.
+#: A workflow's other topics have these names in place of an event type's.
 RESERVED_TYPE_NAMES = frozenset({"runs", "history", "inbox", "stream", "context", "scopes"})
-#: What may stand in a topic name there: Python allows more letters, and generic models brackets.
+#: What a topic name allows there: Python allows more letters, and generic models brackets.
 _LEGAL_NAME = re.compile(r"[a-zA-Z0-9_]{1,100}")
 
 
@@ -34,7 +34,7 @@ class Graph:
     start: type[Event]
     #: Result event types: StopEvent, its subclasses and `result_event_type`.
     results: tuple[type[Event], ...]
-    #: What the workflow says of a plain StopEvent's `.result`; None where it says nothing.
+    #: What the workflow says of a plain StopEvent's `.result`; None if it says nothing.
     result: StatedResult | None = None
 
     @cached_property
@@ -68,7 +68,7 @@ def build(
 ) -> Graph:
     """Build and check the graph of workflow *name*.
 
-    *start* and *result* are the types that the workflow names itself, or None to find them.
+    *start* and *result* are the types that the workflow names itself; None finds them.
     Raises WorkflowValidationError with every finding.
     """
     found = tuple(steps)

@@ -1,9 +1,8 @@
 """
 What a workflow says its result is: `class TimerFlow(Workflow[Judgement])`.
 
-The type in brackets is there for type checkers, so it has to be true: what the steps return is
-held against it when the graph is built, and the `.result` of a plain StopEvent, which travels as
-JSON, is read back as it.
+Type checkers read the type in brackets, so it has to be true. The graph compares the steps' return
+types with it. The `.result` of a plain StopEvent travels as JSON and is read back as this type.
 """
 
 import sys
@@ -23,25 +22,25 @@ from fleet.workflow.graph import Graph
 
 
 class StatedStopEvent(StopEvent):
-    """Base of the StopEvents that are made of what workflows say of their results."""
+    """Base of the StopEvents that Fleet makes from the results that workflows state."""
 
 
 @dataclass(frozen=True)
 class ResultType:
-    """The types a result may have; Any where the class says nothing."""
+    """The types a result may have; Any if the class says nothing."""
 
-    #: As it stands in the brackets.
+    #: The type in the brackets.
     stated: Any = Any
 
     @cached_property
     def events(self) -> tuple[type[Event], ...]:
         """The event types among them: these come back whole."""
-        return tuple(each for each in self._members if _is_event(each))
+        return tuple(kind for kind in self._members if _is_event(kind))
 
     @cached_property
     def values(self) -> tuple[Any, ...]:
         """The others: types of the `.result` of a plain StopEvent."""
-        return tuple(each for each in self._members if not _is_event(each))
+        return tuple(kind for kind in self._members if not _is_event(kind))
 
     @property
     def event_type(self) -> type[Event] | None:
@@ -52,19 +51,19 @@ class ResultType:
         return _shown(self.stated)
 
     def says_other_than(self, named: type[Event]) -> bool:
-        """Tell whether *named*, as a result, is against it."""
+        """Tell whether *named* contradicts it."""
         return self.stated is not Any and named not in self.events
 
     def findings(self, graph: Graph) -> Iterator[str]:
-        """Yield what speaks against it in *graph*."""
+        """Yield what contradicts it in *graph*."""
         if self.stated is Any:
             return
         yield from self._own_findings()
-        for each in graph.results:
-            if not self._covers(each):
+        for end in graph.results:
+            if not self._covers(end):
                 yield (
                     f"its result is {self}, and a step ends it with "
-                    f"{type_name(each)}; write {_right(graph)}"
+                    f"{type_name(end)}; write {_right(graph)}"
                 )
         if self.values and StopEvent not in graph.results:
             yield (
@@ -86,7 +85,7 @@ class ResultType:
             raise UnfitResult(str(self), problems(failure)) from None
 
     def read(self, value: Any) -> Any:
-        """Return the `.result` of a plain StopEvent as the type it was; raise UnfitResult."""
+        """Return the `.result` of a plain StopEvent as its stated type; raise UnfitResult."""
         if self._stop_event is None:
             return value
         try:
@@ -116,7 +115,7 @@ class ResultType:
     @property
     def _own_events(self) -> list[type[Event]]:
         """Result event types that their class does not mark as such."""
-        return [each for each in self.events if not issubclass(each, StopEvent)]
+        return [kind for kind in self.events if not issubclass(kind, StopEvent)]
 
     def _own_findings(self) -> Iterator[str]:
         own = self._own_events
@@ -143,8 +142,8 @@ class ResultType:
 def stated_by(workflow: type, root: type) -> ResultType:
     """Return what *workflow* gives its generic base *root* as the type of its result.
 
-    Raises NameError, or what else comes of resolving an annotation, where it is text that means
-    nothing.
+    Raises NameError, or another error of resolving an annotation, if it is text without a
+    meaning.
     """
     argument = _argument(workflow, root)
     return ResultType(Any if isinstance(argument, TypeVar) else argument)
@@ -156,7 +155,7 @@ def _argument(klass: type, root: type) -> Any:
         origin = typing.get_origin(base) or base
         if not issubclass(origin, root):
             continue
-        given = tuple(_resolved(each, klass) for each in typing.get_args(base))
+        given = tuple(_resolved(argument, klass) for argument in typing.get_args(base))
         parameters: tuple[Any, ...] = getattr(origin, "__parameters__", ())
         inner = parameters[0] if origin is root else _argument(origin, root)
         return _substituted(inner, dict(zip(parameters, given, strict=False)))
@@ -169,11 +168,11 @@ def _substituted(inner: Any, given: Mapping[Any, Any]) -> Any:
     open_ones = getattr(inner, "__parameters__", ())
     if isinstance(inner, type) or not open_ones:
         return inner
-    return inner[tuple(given.get(each, Any) for each in open_ones)]
+    return inner[tuple(given.get(variable, Any) for variable in open_ones)]
 
 
 def _resolved(argument: Any, klass: type) -> Any:
-    """Return what a name in quotes means where *klass* was written."""
+    """Return what a name in quotes means in the source of *klass*."""
     holder = types.SimpleNamespace(__annotations__={"result": argument})
     around = vars(sys.modules[klass.__module__]) if klass.__module__ in sys.modules else {}
     local = dict(vars(klass).get("_fleet_namespace", {}))
@@ -188,8 +187,8 @@ def _is_event(kind: Any) -> bool:
 
 def _right(graph: Graph) -> str:
     returned = {event for step in graph.steps for event in step.returns}
-    ends = [each for each in graph.results if each in returned]
-    names = [type_name(each) for each in ends if each is not StopEvent]
+    ends = [end for end in graph.results if end in returned]
+    names = [type_name(end) for end in ends if end is not StopEvent]
     plain = ["<type of .result>"] if StopEvent in ends else []
     return f"Workflow[{' | '.join(names + plain)}]"
 

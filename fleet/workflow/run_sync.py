@@ -1,4 +1,4 @@
-"""A run in a script that has no event loop: one is made for it, and closed after it."""
+"""A run in a script without an event loop: it gets one of its own, which closes after it."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -10,7 +10,7 @@ R = TypeVar("R")
 
 
 class LoopIsRunning(WorkflowConfigurationError):
-    """Raised when `run_sync` is called where an event loop runs, as in async code or a notebook."""
+    """Raised when an event loop already runs, as in async code or a notebook."""
 
     def __init__(self, instead: str) -> None:
         super().__init__(f"run_sync would stop the event loop that runs here; write `{instead}`")
@@ -19,7 +19,7 @@ class LoopIsRunning(WorkflowConfigurationError):
 def run(work: Callable[[], Coroutine[Any, Any, R]], *, instead: str) -> R:
     """Run *work* in an event loop of its own and return its result.
 
-    Raises LoopIsRunning, which says what to write *instead*, where that would block another loop.
+    Raises LoopIsRunning, which says what to write *instead*, if that would block another loop.
     """
     if _loop_is_running():
         raise LoopIsRunning(instead)

@@ -1,5 +1,5 @@
 """
-What is given to `run`: a start event, or its fields, or what people take for one of them.
+What you give to `run`: a start event or its fields, and the usual mistakes with them.
 
 `run_id` and `timeout` belong to the run. A start event that declares fields of these names gets
 them inside the event, so that neither is taken for the other.
@@ -16,7 +16,7 @@ OF_THE_RUN = ("run_id", "timeout")
 
 
 class NoStartEvent(WorkflowConfigurationError):
-    """Raised when `run` is given something that does not start the workflow."""
+    """Raised when `run` gets something that does not start the workflow."""
 
     def __init__(self, workflow: str, start: type[Event], given: object) -> None:
         name = type_name(start)
@@ -32,7 +32,7 @@ class NoStartEvent(WorkflowConfigurationError):
 
 
 class NestedStartEvent(WorkflowConfigurationError):
-    """Raised when a start event is given as one of the fields of another."""
+    """Raised when you give a start event as a field of another."""
 
     def __init__(self, workflow: str, field: str, given: Event) -> None:
         name = type(given).__name__
@@ -49,15 +49,15 @@ class AmbiguousField(WorkflowConfigurationError):
         listed = ", ".join(f"{name}=..." for name in names)
         super().__init__(
             f"{' and '.join(names)} is a field of {type_name(start)} and an argument of "
-            f"{workflow}.run: write run({type_name(start)}({listed})), and what is meant for the "
-            "run after it"
+            f"{workflow}.run: write run({type_name(start)}({listed})), and the run's own argument "
+            "after it"
         )
 
 
 def sorted_out(
     workflow: str, start: type[Event], event: Event | None, fields: dict[str, Any]
 ) -> tuple[Event | None, dict[str, Any]]:
-    """Return start event and fields as they were meant; raise WorkflowConfigurationError."""
+    """Return the start event and fields that you meant; raise WorkflowConfigurationError."""
     undeclared = {name: value for name, value in fields.items() if name not in start.model_fields}
     given = undeclared.get("start_event")
     if event is None and isinstance(given, Event):
@@ -74,9 +74,9 @@ def sorted_out(
 def check_of_the_run(
     workflow: str, start: type[Event], event: Event | None, **of_the_run: object
 ) -> None:
-    """Raise AmbiguousField where an argument of `run` may as well be a field of the start event.
+    """Raise AmbiguousField if an argument of `run` may as well be a field of the start event.
 
-    It is the run's beside a start event that is given whole.
+    Beside a whole start event it is the run's.
     """
     given = [name for name, value in of_the_run.items() if value is not None]
     both = [name for name in given if name in start.model_fields]
@@ -85,7 +85,7 @@ def check_of_the_run(
 
 
 def hint(start: type[Event], fields: dict[str, Any]) -> str:
-    """Return what to add about fields that `run` has taken for its own."""
+    """Return a hint about fields that `run` has taken for its own."""
     missing = [name for name in OF_THE_RUN if name in start.model_fields and name not in fields]
     if not missing:
         return ""

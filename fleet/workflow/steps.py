@@ -1,8 +1,7 @@
 """
 Steps: async methods whose annotations say which events they take and which they give.
 
-`@step` checks what can be known of the function alone; how steps fit together is the graph's
-business.
+`@step` checks the function alone; the graph checks how steps fit together.
 """
 
 import collections.abc
@@ -41,7 +40,7 @@ _GENERATORS = (
 
 _LATER = {
     "retry_policy": "let the step itself try again, or leave it out: a failed step ends its run",
-    "skip_graph_checks": "mend what the graph check reports",
+    "skip_graph_checks": "fix what the graph check reports",
     "accept_event_subclasses": "annotate the union of the types: `ev: Cat | Dog`",
     "workflow": "write it as a method of the class",
 }
@@ -49,7 +48,7 @@ _LATER = {
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What `@step(...)` was given."""
+    """The arguments of `@step(...)`."""
 
     num_workers: int = DEFAULT_NUM_WORKERS
     timeout_seconds: float | None = None
@@ -63,7 +62,7 @@ class Step:
     function: StepFunction
     options: Options
     event_parameter: str
-    #: None where the step does not ask for a context.
+    #: None if the step does not ask for a context.
     context_parameter: str | None
     accepts: tuple[type[Event], ...]
     #: Event types it may return; None in an annotation is not listed.
@@ -72,11 +71,11 @@ class Step:
     may_end: bool = True
 
     def check_returned(self, returned: object, *, has_sent: bool) -> None:
-        """Raise where what an attempt returned is not what the annotation says.
+        """Raise if an attempt *returned* something other than the annotation says.
 
-        None also where events were sent (*has_sent*) in place of the returned one.
+        None is fine if the attempt sent events instead (*has_sent*).
         """
-        stated = [type_name(each) for each in self.returns]
+        stated = [type_name(kind) for kind in self.returns]
         if returned is None:
             if not self.may_end and not has_sent:
                 raise OtherReturned(self.name, "None", stated)
@@ -109,8 +108,8 @@ def step(
 ) -> Any:
     """Make an async method a step: `@step` or `@step(num_workers=8, timeout=30)`.
 
-    *num_workers* bounds how many attempts of this step one run has in flight; *timeout* is
-    in seconds and holds for each attempt. Raises WorkflowConfigurationError for anything else.
+    *num_workers* bounds how many attempts of this step one run has in flight. *timeout*, in
+    seconds, bounds each attempt. Raises WorkflowConfigurationError for anything else.
     """
     _refuse(later)
     options = Options(_checked_num_workers(num_workers), _checked_timeout(timeout))
@@ -150,7 +149,7 @@ def enclosing_names(depth: int) -> dict[str, Any]:
     frame: types.FrameType | None = body
     names: dict[str, Any] = {}
     while frame is not None and frame.f_code.co_name != "<module>":
-        # Of its own module only: what a caller elsewhere calls so is something else.
+        # Of its own module only: the same name in another module means something else.
         if frame.f_globals is body.f_globals:
             found = {name: value for name, value in frame.f_locals.items() if _is_type(value)}
             names = {**found, **names}
@@ -226,7 +225,7 @@ def _hints(function: StepFunction, name: str, namespace: Mapping[str, Any]) -> d
     except (NameError, AttributeError, SyntaxError, TypeError) as unknown:
         finding = (
             f"an annotation of step {name} cannot be resolved ({unknown}); define or import it, "
-            "not only for type checkers, before the workflow is used"
+            "not only for type checkers, before you use the workflow"
         )
         raise WorkflowValidationError(name, [finding]) from None
 
@@ -241,7 +240,7 @@ def _parameters(function: StepFunction, name: str, hints: dict[str, Any]) -> tup
         example = "ctx: Context" if unannotated == ["ctx"] else "ev: StartEvent"
         finding = f"step {name} does not say the type of {missing}; write e.g. `{example}`"
         raise WorkflowValidationError(name, [finding])
-    if any(each.kind is inspect.Parameter.POSITIONAL_ONLY for each in parameters):
+    if any(p.kind is inspect.Parameter.POSITIONAL_ONLY for p in parameters):
         finding = f"step {name} takes its event by position only; remove the `/` from its signature"
         raise WorkflowValidationError(name, [finding])
     if len(events) > 1:

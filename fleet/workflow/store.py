@@ -1,8 +1,8 @@
 """
 `ctx.store`: a run's values by dotted path.
 
-Every leaf has a key of its own, so that two steps which write different paths of one dictionary do
-not overwrite each other. A dictionary is what its leaves make; an empty one is a leaf.
+Every leaf has a key of its own. So two steps that write different paths of one dictionary do not
+overwrite each other. A dictionary is what its leaves make; an empty one is a leaf.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,7 +19,7 @@ _MISSING = paths.MISSING
 
 
 class Store:
-    """Reads and writes of one attempt; what it writes takes effect with the step's result."""
+    """Reads and writes of one attempt; its writes take effect with the step's result."""
 
     def __init__(self, state: Overlay, prefix: bytes) -> None:
         self._state = state
@@ -32,7 +32,7 @@ class Store:
     async def get(self, path: str, default: Any = _MISSING) -> Any:
         """Return the value at *path* (`"a.b"`, `"items.0"`).
 
-        Raises ValueError where there is none and no *default* is given.
+        Raises ValueError if there is none and you give no *default*.
         """
         value = self._read(_parts(path))
         if value is not _MISSING:
@@ -42,10 +42,10 @@ class Store:
         return default
 
     async def set(self, path: str, value: Any) -> None:
-        """Set the value at *path*, replacing whatever was at or below it.
+        """Set the value at *path*; it replaces everything at or below it.
 
-        Raises ContextStateError where the value would not come back from JSON equal and of its
-        type, or a part of *path* is no dictionary.
+        Raises ContextStateError if the value would not come back from JSON equal and of its type,
+        or if a part of *path* is no dictionary.
         """
         parts, value = _parts(path), _checked(path, value)
         leaves = self._written(parts, value, path)
@@ -64,7 +64,7 @@ class Store:
             raise _unkept(path, failure) from None
 
     async def delete(self, path: str) -> None:
-        """Remove the value at *path* and below; nothing happens where there is none."""
+        """Remove the value at *path* and below, if there is one."""
         parts = _parts(path)
         self._state.delete(self._key(parts))
         self._state.delete_all(self._key(parts) + b".")
@@ -112,12 +112,12 @@ class Store:
 
 
 def apply(state: Overlay, changes: Mapping[bytes, bytes | None], prefix: bytes) -> None:
-    """Bring an attempt's changes into *state*; *prefix* is that of the run's context.
+    """Apply an attempt's changes to *state*; *prefix* is that of the run's context.
 
     Of two attempts that ran at once, one may have set `a` and the other `a.b`. The one that ends
     later wins: a value is never at a path and below it.
     """
-    # Many changes are put among what is there, which is read once, and not looked up one by one.
+    # For many changes, read what is there once instead of looking it up key by key.
     there = _There(state, prefix) if len(changes) > FEW_CHANGES else state
     for key, value in changes.items():
         if value is None:

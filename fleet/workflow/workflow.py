@@ -36,7 +36,7 @@ _ELSEWHERE = {
 
 
 class NotInitialised(WorkflowConfigurationError):
-    """Raised when a workflow is run whose own `__init__` has not called that of `Workflow`."""
+    """Raised when a workflow's own `__init__` has not called that of `Workflow`."""
 
     def __init__(self, workflow: str) -> None:
         super().__init__(
@@ -48,10 +48,10 @@ class NotInitialised(WorkflowConfigurationError):
 class Workflow(Definition[Result_co]):
     """Base of all workflows: subclass it and mark async methods with `@step`.
 
-    `class TimerFlow(Workflow[Judgement])` says what its runs give: a result event type (which
-    `result_event_type` then need not name), or the type of a plain StopEvent's `.result`.
+    `class TimerFlow(Workflow[Judgement])` says what its runs give: a result event type, or the type
+    of a plain StopEvent's `.result`. `result_event_type` need not repeat it.
 
-    `timeout` is in seconds and bounds each run; None lets a run take as long as it takes.
+    `timeout` is in seconds and bounds each run; None sets no bound.
     """
 
     _fleet_timeout: float | None
@@ -81,8 +81,8 @@ class Workflow(Definition[Result_co]):
         """Start a run with a start event or its fields; return its handler at once.
 
         *run_id* is an idempotency key: the same id starts one run. *timeout*, in seconds, replaces
-        the workflow's. Raises WorkflowConfigurationError where no start event can be made, and
-        RuntimeError where no event loop runs.
+        the workflow's. Raises WorkflowConfigurationError if the fields make no start event, and
+        RuntimeError without a running event loop.
         """
         event = definition.start_event(
             type(self), start_event, fields, run_id=run_id, timeout=timeout
@@ -103,8 +103,8 @@ class Workflow(Definition[Result_co]):
     ) -> Result_co:
         """Make a run and return its result, in a script without an event loop; else as `run`.
 
-        With `app=` the app is started before the run and stopped after it, so for several runs
-        use `run` in one `asyncio.run(main())`. Raises LoopIsRunning where an event loop runs.
+        With `app=`, Fleet starts the app before the run and stops it after. So for several runs use
+        `run` in one `asyncio.run(main())`. Raises LoopIsRunning if an event loop already runs.
         """
 
         async def once() -> Result_co:
@@ -115,7 +115,7 @@ class Workflow(Definition[Result_co]):
     def topic(self, event_type: type[Event]) -> "WorkflowTopic":
         """Return the topic of *event_type*, for agents on the same app: `@app.agent(...)`, `send`.
 
-        Raises WorkflowConfigurationError where no app carries the workflow, or no step takes such
+        Raises WorkflowConfigurationError if no app carries the workflow, or no step takes such
         events.
         """
         if self._fleet_events is None:

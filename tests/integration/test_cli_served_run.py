@@ -84,7 +84,7 @@ def test_a_repeated_run_id_gives_the_first_result(served: Command) -> None:
     assert served(FLOW, "topic=once", "--run-id", "same")[:2] == first[:2]
     code, stdout, stderr = served(FLOW, "topic=twice", "--run-id", "same")
     assert (code, stdout) == (1, "")
-    assert "run same was started before with other fields" in stderr
+    assert "run same was started earlier with other fields" in stderr
 
 
 def test_a_failed_run_is_one_sentence(served: Command) -> None:

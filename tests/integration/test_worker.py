@@ -184,7 +184,7 @@ async def test_a_run_id_starts_one_run(fleet: Fleet, flow: Connection) -> None:
     handlers = [flow.run(topic="once", run_id="same") for _ in range(5)]
 
     results = await asyncio.gather(*handlers)
-    with pytest.raises(RunConflict, match="run same was started before"):
+    with pytest.raises(RunConflict, match="run same was started earlier"):
         await flow.run(topic="another", run_id="same")
 
     assert {result.topic for result in results} == {"once"}

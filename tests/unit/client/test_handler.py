@@ -466,7 +466,7 @@ class TestRepeat:
         """Retention took it: nobody waits for what cannot come."""
         handler = await log.run()
         await log.reads(Known(start_event_id=log.start_id(), end_offset=4), 9)
-        with pytest.raises(EndGone, match="run r ended before"):
+        with pytest.raises(EndGone, match="run r ended earlier"):
             await handler
 
     async def test_a_run_that_goes_on_is_followed(self, log: WrittenLog) -> None:

@@ -608,7 +608,7 @@ class TestRunId:
         """During the run and after it, the second caller hears it; the first run goes on."""
         flow = Waiting()
         first = flow.run(topic="x", run_id="1")
-        with pytest.raises(RunConflict, match="run 1 was started before with other fields"):
+        with pytest.raises(RunConflict, match="run 1 was started earlier with other fields"):
             await flow.run(topic="y", run_id="1")
         flow.proceed.set()
         assert await first == "x"
