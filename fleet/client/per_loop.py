@@ -38,5 +38,5 @@ class CallersByLoop:
 
     def _drop_closed(self) -> None:
         # A caller's log holds its loop, and so both would live as long as the workflow.
-        for loop in [each for each in self._by_loop if each.is_closed()]:
+        for loop in [loop for loop in self._by_loop if loop.is_closed()]:
             del self._by_loop[loop]

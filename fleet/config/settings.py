@@ -141,7 +141,6 @@ class Settings(BaseSettings):
         "workers may process from their beginning, with commas between them. The error of a worker "
         "that refuses one names its id.",
     )
-    schema_registry_url: str = Field("", description="Confluent-compatible schema registry.")
     log_format: Literal["json", "console"] = Field(
         "json", description="`json` for machines, `console` for people."
     )

@@ -62,15 +62,14 @@ def test_no_secret_is_printed(form: str) -> None:
         "-o",
         form,
         FLEET_SECURITY_PASSWORD="hunter2",
-        FLEET_SCHEMA_REGISTRY_URL="https://me:hunter2@registry/v1",
         OPENAI_API_KEY="hunter2",
-        OPENAI_BASE_URL="http://hunter2@llm/v1",
+        OPENAI_BASE_URL="https://me:hunter2@llm/v1",
         OTEL_EXPORTER_OTLP_HEADERS="api-key=hunter2",
     )
     assert result.exit_code == 0
     assert "hunter2" not in result.output
-    assert result.output.count(listing.MASK) == 5
-    assert f"https://{listing.MASK}@registry/v1" in result.output
+    assert result.output.count(listing.MASK) == 4
+    assert f"https://{listing.MASK}@llm/v1" in result.output
 
 
 def test_standard_variables_are_shown_beside_ours() -> None:

@@ -1,6 +1,7 @@
 """What a FLEET_* variable may be, and what is said about one that cannot be used."""
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -233,3 +234,19 @@ def test_the_current_settings_are_read_once(set_variables: Set) -> None:
     settings.current.cache_clear()
     assert settings.current().slots == 6
     settings.current.cache_clear()
+
+
+def test_every_setting_does_something() -> None:
+    """Code beside its declaration reads it, or a property of the settings that code reads."""
+    package = Path(settings.__file__).parents[1]
+    declared, listed = Path(settings.__file__), package / "config" / "listing.py"
+    others = " ".join(
+        source.read_text() for source in package.rglob("*.py") if source not in (declared, listed)
+    )
+    own = declared.read_text()
+    idle = [
+        field
+        for field in settings.Settings.model_fields
+        if not re.search(rf"\b{field}\b", others) and f"self.{field}" not in own
+    ]
+    assert idle == []

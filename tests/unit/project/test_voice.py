@@ -1,0 +1,49 @@
+"""The sources speak plain English, in the rooms that have had their pass."""
+
+from pathlib import Path
+
+import pytest
+import voice
+
+PACKAGE = Path(__file__).parents[3] / "fleet"
+#: The list grows; see CONTRIBUTING.md.
+ROOMS = ("api", "client", "drawing", "llm", "memory", "workflow")
+SOURCES = sorted(
+    [PACKAGE / "__init__.py", *(file for room in ROOMS for file in (PACKAGE / room).rglob("*.py"))]
+)
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_a_room_is_in_plain_english(source: Path) -> None:
+    """Docstrings, comments and messages; and a loop's variable says what it is."""
+    text = source.read_text()
+    assert voice.turns(text) == []
+    assert voice.loops_over_each(text) == []
+
+
+def test_a_turn_of_a_translation_would_be_noticed() -> None:
+    """In a docstring, a comment and a message, also over the end of a line."""
+    source = (
+        "def f(x: int) -> str:\n"
+        '    """Tell whoever asks.\n'
+        "\n"
+        "    It is told what it is; raises ValueError where it is not.\n"
+        '    """\n'
+        "    # It goes on\n"
+        "    # with it.\n"
+        '    return f"nobody has {x}"\n'
+    )
+    assert voice.turns(source) == [
+        "line 2: whoever",
+        "line 4: is told",
+        "line 4: raises ValueError where",
+        "line 6: goes on with",
+        "line 8: nobody",
+    ]
+
+
+def test_a_loop_over_each_would_be_noticed() -> None:
+    """In a statement and in a comprehension, among several variables too."""
+    assert voice.loops_over_each("for each in x: pass\n") == [1]
+    assert voice.loops_over_each("\n[a for a, each in x]\n") == [2]
+    assert voice.loops_over_each("each = 1\n") == []
