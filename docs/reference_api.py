@@ -53,7 +53,7 @@ def sections(package: griffe.Module) -> Iterator[str]:
         # Errors have a section of their own.
         if not is_error(found):
             yield from _described(found)
-    yield "### Handed out\n\nWhat the names above return or carry; nobody makes these by hand."
+    yield "### Handed out\n\nWhat the names above return or carry; you do not make these yourself."
     for path in _HANDED_OUT:
         yield from _described(_object(package, path), "####")
     yield from _development(package)

@@ -107,8 +107,8 @@ class Settings(BaseSettings):
     crash_limit: int = Field(
         3,
         ge=0,
-        description="A step is not run again, and its run fails, when so many workers have died "
-        "while it was run again after a worker's death. 0: it is always run again.",
+        description="A step is not run again, and its run fails, once this many workers have died "
+        "while they ran it again after a worker's death. 0: it is always run again.",
     )
     drain_seconds: FiniteFloat = Field(
         20, ge=0, description="How long a stopping worker lets running steps finish, in seconds."

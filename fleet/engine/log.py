@@ -13,7 +13,7 @@ from fleet.records.log import Outgoing
 
 
 class TaskLost(FleetError):
-    """Raised when a task may not or cannot commit any more; somebody else may own its partition."""
+    """Raised when a task may not or cannot commit any more; another may own its partition."""
 
     def __init__(self, task: str, reason: str) -> None:
         super().__init__(

@@ -61,7 +61,7 @@ _HOPELESS = (
 
 
 class LogUnreadable(WorkflowRuntimeError):
-    """Raised to whoever awaits a run when this process cannot read the log any more."""
+    """Raised by `await handler` when this process cannot read the log any more."""
 
     def __init__(self, failure: BaseException) -> None:
         super().__init__(

@@ -89,13 +89,14 @@ DEAD_LETTERS = Counter(
 )
 RECORDS_LOST = Counter(
     "fleet_records_lost_total",
-    "Records that retention removed before they were done, by input topic; at most so many.",
+    "Records that retention removed before they were done, by input topic; an upper bound.",
     (*GROUP, "topic"),
 )
 STATE_DISCARDED = Counter(
     "fleet_state_discarded_total",
-    "Local states that were thrown away and loaded anew, by reason: corrupt, outdated (what was "
-    "deleted since may be gone from the changelog), other_log (of a topic that was made anew).",
+    "Local states that were thrown away and loaded again, by reason: corrupt, outdated (the "
+    "changelog may have lost deletions since), other_log (its topic was deleted and created "
+    "again).",
     (*GROUP, "reason"),
 )
 LOOP_BLOCKED = Counter(

@@ -46,7 +46,7 @@ class UndecodableEvent(FleetError):
 
 
 class FrozenEvent(FleetError, AttributeError):
-    """Raised when somebody assigns to a field of an event."""
+    """Raised when code assigns to a field of an event."""
 
     def __init__(self, event_type: str, name: str) -> None:
         super().__init__(

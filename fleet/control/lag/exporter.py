@@ -30,7 +30,7 @@ _log = logs.get_logger("exporter")
 
 
 class PortTaken(FleetError):
-    """Raised when the exporter cannot listen where it is told to."""
+    """Raised when the exporter cannot listen at its address and port."""
 
     exit_code = ExitCode.REFUSED
 

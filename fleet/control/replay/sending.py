@@ -42,7 +42,7 @@ _TRANSACTION_MS = 10_000
 
 
 class ReplayTaken(FleetError):
-    """Raised when somebody else goes on with the same replay."""
+    """Raised when another process has continued the same replay."""
 
     exit_code = ExitCode.PARTLY_DONE
 

@@ -1,8 +1,8 @@
 """
 A real Kafka on a laptop, without Docker: one node, running on in the background.
 
-A broker belongs to a folder, which holds its data and says who runs it; so each command, also one
-of another process, finds it by that. Whoever starts or stops it holds the folder's lock.
+A broker belongs to a folder, which holds its data and names its process. So commands of any process
+find it by its folder. A command that starts or stops it holds the folder's lock.
 """
 
 import tempfile

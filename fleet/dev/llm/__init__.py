@@ -1,7 +1,7 @@
 """
 A scripted language model, for demos and tests without a key: `python -m fleet.dev.llm`.
 
-It is labelled as scripted in whatever it answers and prints, so that nobody takes it for a model.
+All its answers and its output say that it is scripted, so no reader takes it for a model.
 """
 
 import asyncio
