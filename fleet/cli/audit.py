@@ -5,9 +5,10 @@ from datetime import datetime
 import click
 
 from fleet.cli.shared import moments, options
+from fleet.cli.shared.group import Group
 
 
-@click.group()
+@click.group(cls=Group)
 def audit() -> None:
     """Show who changed what, and why."""
 
@@ -19,7 +20,10 @@ def audit() -> None:
 @options.as_json
 @options.broker
 def list_(since: datetime | None, limit: int, form: str) -> None:
-    """List the audit records of FLEET_PREFIX, the newest first. Times are UTC."""
+    """List the audit records of FLEET_PREFIX, the newest first.
+
+    Each command that changes something leaves one. Times are UTC.
+    """
     from fleet.cli.actions import audit as action
 
     action.list_entries(since, limit, form)

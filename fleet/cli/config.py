@@ -3,9 +3,10 @@
 import click
 
 from fleet.cli.shared import options
+from fleet.cli.shared.group import Group
 
 
-@click.group()
+@click.group(cls=Group)
 def config() -> None:
     """Show the settings and where they come from."""
 
@@ -15,8 +16,7 @@ def config() -> None:
 @options.output
 @options.as_json
 def show(form: str) -> None:
-    """
-    Show every setting: variable, value, source and meaning.
+    """Show every setting: variable, value, source and meaning.
 
     Passwords and keys are masked. Unknown FLEET_ variables are reported on stderr.
     """

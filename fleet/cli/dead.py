@@ -5,7 +5,8 @@ from typing import Any, TypeVar
 
 import click
 
-from fleet.cli.shared import moments, options
+from fleet.cli.shared import moments, options, types
+from fleet.cli.shared.group import Group
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -36,22 +37,24 @@ def _filters(*cause: str) -> Callable[[_Command], _Command]:
     return decorate
 
 
-@click.group()
+@click.group(cls=Group)
 def dead() -> None:
     """List dead letters, show one, resume their runs."""
 
 
 @dead.command("list")
-@click.argument("workflow")
+@options.workflow
 @_filters("--cause", "--reason")
 @options.limit(" All are counted.")
 @options.output
 @options.as_json
 @options.broker
 def list_(workflow: str, group: str | None, limit: int, form: str, **chosen: Any) -> None:
-    """List the dead letters of WORKFLOW: counted by reason, step and error, then one by one.
+    """List the dead letters of WORKFLOW.
 
-    NOW shows how the letter's run stands: failed, running after a redrive, completed.
+    Counts them by reason, step and error, then lists them one by one. WORKFLOW is module:Class or
+    the name of an installed workflow, as for `fleet run`. NOW shows how the letter's run stands:
+    failed, running after a redrive, completed.
     """
     from fleet.cli.actions import dead as action
 
@@ -60,7 +63,7 @@ def list_(workflow: str, group: str | None, limit: int, form: str, **chosen: Any
 
 
 @dead.command()
-@click.argument("workflow")
+@options.workflow
 @click.argument("letter", metavar="PARTITION:OFFSET")
 @_group
 @click.option(
@@ -75,7 +78,8 @@ def list_(workflow: str, group: str | None, limit: int, form: str, **chosen: Any
 def show(workflow: str, letter: str, group: str | None, form: str, *, with_value: bool) -> None:
     """Show one dead letter of WORKFLOW with its stack.
 
-    `fleet dead list` shows each letter's PARTITION:OFFSET.
+    `fleet dead list` shows each letter's PARTITION:OFFSET. WORKFLOW is module:Class or the name of
+    an installed workflow, as for `fleet run`.
     """
     from fleet.cli.actions import dead as action
 
@@ -84,21 +88,21 @@ def show(workflow: str, letter: str, group: str | None, form: str, *, with_value
 
 
 @dead.command("redrive")
-@click.argument("workflow")
+@options.workflow
 @click.argument("letters", nargs=-1, metavar="[PARTITION:OFFSET]...")
 @_filters("--cause")
 @click.option("--all", "every", is_flag=True, help="Every letter; instead of a filter.")
 @click.option(
-    "--limit", type=click.IntRange(min=1), metavar="N", help="At most N runs, the oldest first."
+    "--limit", type=types.Whole(min=1), metavar="N", help="At most N runs, the oldest first."
 )
 @click.option(
-    "--rate", type=click.FloatRange(min=0, min_open=True), metavar="N", help="Runs per second."
+    "--rate", type=types.Number(min=0, min_open=True), metavar="N", help="Runs per second."
 )
 @click.option("--wait", is_flag=True, help="Follow the runs to their new ends.")
 @click.option(
     "--timeout",
     "patience_seconds",
-    type=click.FloatRange(min=0, min_open=True),
+    type=types.Number(min=0, min_open=True),
     default=60.0,
     show_default=True,
     metavar="SECONDS",
@@ -124,12 +128,12 @@ def redrive_(  # noqa: PLR0913 - click gives each option a parameter
     yes: bool,
     **chosen: Any,
 ) -> None:
-    """Resume the runs of dead letters of WORKFLOW, after you fixed the cause.
+    """Resume the runs of dead letters of WORKFLOW.
 
-    A run continues as its next epoch from where it stopped: the step that failed runs again, what
-    was done stays done. Choose letters by PARTITION:OFFSET, by filters, or take --all. The command
-    shows what it would resume, and what it cannot resume and why, and asks. It sends one request
-    per run; repeating it does no harm.
+    Fix the cause first, and roll the workers out. A run continues as its next epoch from where it
+    stopped: the step that failed runs again, what was done stays done. Choose letters by
+    PARTITION:OFFSET, by filters, or take --all. The command shows what it would resume, and what it
+    cannot resume and why, and asks. It sends one request per run; repeating it does no harm.
 
     \b
     Exit codes:

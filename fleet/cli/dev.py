@@ -5,7 +5,8 @@ from pathlib import Path
 import click
 
 from fleet.cli.dev_llm import llm
-from fleet.cli.shared import options
+from fleet.cli.shared import options, types
+from fleet.cli.shared.group import Group
 
 
 def _default_folder() -> Path:
@@ -17,13 +18,14 @@ def _default_folder() -> Path:
 _folder = click.option(
     "--folder",
     type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
     default=_default_folder,
     show_default="FLEET_DATA_DIR/kafka",
     help="Where the broker keeps its data.",
 )
 
 
-@click.group()
+@click.group(cls=Group)
 def dev() -> None:
     """Run Kafka and a scripted LLM on this machine, without Docker."""
 
@@ -35,7 +37,8 @@ dev.add_command(llm)
 @_folder
 @click.option(
     "--port",
-    type=click.IntRange(1, 65_535),
+    type=types.Whole(1, 65_535),
+    metavar="PORT",
     show_default="the one it had, 9092, or a free one",
     help="Where clients connect.",
 )
@@ -54,7 +57,10 @@ def up(folder: Path, port: int | None) -> None:
 @options.output
 @options.as_json
 def status(folder: Path, form: str) -> None:
-    """Show the broker; exit with 4 if none answers."""
+    """Show the broker.
+
+    Exits with 4 if none answers.
+    """
     from fleet.cli.actions import dev as action
 
     action.status(folder, form)
@@ -65,7 +71,8 @@ def status(folder: Path, form: str) -> None:
 @click.option(
     "-n",
     "--lines",
-    type=click.IntRange(0),
+    type=types.Whole(0),
+    metavar="N",
     default=50,
     show_default=True,
     help="How many of its last lines.",

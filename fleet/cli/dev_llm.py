@@ -2,13 +2,15 @@
 
 import click
 
+from fleet.cli.shared import types
 from fleet.dev.fault_kinds import KINDS, FaultKind
 
 
 @click.command("llm")
 @click.option(
     "--port",
-    type=click.IntRange(0, 65_535),
+    type=types.Whole(0, 65_535),
+    metavar="PORT",
     default=8787,
     show_default=True,
     help="Where it listens; 0 takes a free port.",
@@ -17,12 +19,13 @@ from fleet.dev.fault_kinds import KINDS, FaultKind
     "--host",
     default="127.0.0.1",
     show_default=True,
+    metavar="ADDRESS",
     help="Who reaches it: by default this machine only. 0.0.0.0 is for containers.",
 )
 @click.option(
     "--latency",
     "latency_seconds",
-    type=click.FloatRange(min=0),
+    type=types.Number(min=0),
     default=0.2,
     show_default=True,
     metavar="SECONDS",
@@ -31,14 +34,14 @@ from fleet.dev.fault_kinds import KINDS, FaultKind
 @click.option(
     "--jitter",
     "jitter_seconds",
-    type=click.FloatRange(min=0),
+    type=types.Number(min=0),
     default=0.0,
     metavar="SECONDS",
     help="Up to this much more, by chance.",
 )
 @click.option(
     "--fail-rate",
-    type=click.FloatRange(0, 1),
+    type=types.Number(0, 1),
     default=0.0,
     metavar="SHARE",
     help="The share of calls that fail, from 0 to 1.",
@@ -50,7 +53,7 @@ from fleet.dev.fault_kinds import KINDS, FaultKind
     show_default=True,
     help="How they fail.",
 )
-@click.option("--seed", type=int, default=0, help="Repeats what happens by chance.")
+@click.option("--seed", type=int, default=0, metavar="N", help="Repeats what happens by chance.")
 def llm(port: int, host: str, fail_rate: float, fail_with: FaultKind, **behaviour: float) -> None:
     """Run a scripted, OpenAI-compatible language model until Ctrl-C.
 

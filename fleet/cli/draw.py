@@ -4,9 +4,11 @@ from pathlib import Path
 
 import click
 
+from fleet.cli.shared import options
+
 
 @click.command()
-@click.argument("workflow")
+@options.workflow
 @click.option(
     "--to",
     type=click.Path(path_type=Path),

@@ -2,16 +2,21 @@
 
 import click
 
-from fleet.cli.shared import options
+from fleet.cli.shared import options, types
 
 
 @click.command()
 @click.option(
-    "--host", default="127.0.0.1", show_default=True, help="Where it listens; 0.0.0.0 in a pod."
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    metavar="ADDRESS",
+    help="Where it listens; 0.0.0.0 in a pod.",
 )
 @click.option(
     "--port",
-    type=click.IntRange(0, 65_535),
+    type=types.Whole(0, 65_535),
+    metavar="PORT",
     default=9308,
     show_default=True,
     help="Where it listens; 0 takes a free port.",
@@ -19,7 +24,7 @@ from fleet.cli.shared import options
 @click.option(
     "--every",
     "every_seconds",
-    type=click.FloatRange(min=1),
+    type=types.Number(min=1),
     default=5.0,
     show_default=True,
     metavar="SECONDS",

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from fleet.cli.shared import options
+from fleet.cli.shared import options, types
 
 
 @click.command()
@@ -14,7 +14,7 @@ from fleet.cli.shared import options
 @click.option(
     "--every",
     "every_seconds",
-    type=click.FloatRange(min=0.5),
+    type=types.Number(min=0.5),
     default=2.0,
     show_default=True,
     metavar="SECONDS",
@@ -23,7 +23,7 @@ from fleet.cli.shared import options
 @click.option(
     "--fail-above-seconds",
     "limit_seconds",
-    type=click.FloatRange(min=0),
+    type=types.Number(min=0),
     metavar="N",
     help="End with exit code 5 if a record is older than that and not done.",
 )

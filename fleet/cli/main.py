@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import click
 
 from fleet.cli.shared import options
+from fleet.cli.shared.group import Group
 from fleet.config import platforms
 from fleet.records import printable
 from fleet.records.errors import ExitCode, FleetError
@@ -57,7 +58,7 @@ class _Failure(click.ClickException):
         self.exit_code = error.exit_code
 
 
-class _Commands(click.Group):
+class _Commands(Group):
     """The group of the commands in `_COMMANDS`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -4,7 +4,7 @@ from datetime import datetime
 
 import click
 
-from fleet.cli.shared import moments, options
+from fleet.cli.shared import moments, options, types
 
 #: Without a bound, a run that replays its own workflow would never end.
 _MAX_REPLAYS = 5
@@ -32,10 +32,10 @@ _MAX_REPLAYS = 5
     help="Only events with this value, as in customer.country=ES. Repeatable: all must hold.",
 )
 @click.option(
-    "--limit", type=click.IntRange(min=1), metavar="N", help="At most N events, the oldest first."
+    "--limit", type=types.Whole(min=1), metavar="N", help="At most N events, the oldest first."
 )
 @click.option(
-    "--rate", type=click.FloatRange(min=0, min_open=True), metavar="N", help="Events per second."
+    "--rate", type=types.Number(min=0, min_open=True), metavar="N", help="Events per second."
 )
 @click.option(
     "--to-topic", default="", metavar="NAME", help="Copy the events there; start no runs."
@@ -48,7 +48,7 @@ _MAX_REPLAYS = 5
 )
 @click.option(
     "--max-replays",
-    type=click.IntRange(min=1),
+    type=types.Whole(min=1),
     default=_MAX_REPLAYS,
     show_default=True,
     metavar="N",
@@ -97,8 +97,12 @@ def replay(  # noqa: PLR0913 - click gives each option a parameter
     if resumed is not None:
         _check_alone(click.get_current_context())
     elif event is None or reason is None:
-        missing = "WORKFLOW.EVENT" if event is None else "--reason"
-        raise click.UsageError(f"{missing} is missing; only --resume ID needs neither")
+        raise click.UsageError(
+            "name the events as WORKFLOW.EVENT, such as joke.StartEvent; or continue a replay with "
+            "--resume ID"
+            if event is None
+            else "give a --reason TEXT; the audit topic keeps it"
+        )
     elif not any((since, until, first, last, run_ids, where, limit)):
         raise click.UsageError(
             "say which events: --since, --until, --from, --to, --run, --where or --limit; "

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import click
 
-from fleet.cli.shared import options
+from fleet.cli.shared import options, types
 
 
 @click.command()
-@click.argument("workflow")
+@options.workflow
 @click.argument("fields", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option(
     "--run-id",
@@ -20,7 +20,7 @@ from fleet.cli.shared import options
 @click.option(
     "--timeout",
     "timeout_seconds",
-    type=click.FloatRange(min=0),
+    type=types.Number(min=0),
     default=45.0,
     show_default=True,
     metavar="SECONDS",
@@ -57,7 +57,7 @@ from fleet.cli.shared import options
 )
 @click.option(
     "--concurrency",
-    type=click.IntRange(min=1),
+    type=types.Whole(min=1),
     default=20,
     show_default=True,
     metavar="N",

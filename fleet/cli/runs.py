@@ -4,17 +4,18 @@ from datetime import datetime
 
 import click
 
-from fleet.cli.shared import moments, options
+from fleet.cli.shared import moments, options, types
+from fleet.cli.shared.group import Group
 from fleet.records.outcomes import OUTCOMES
 
 
-@click.group()
+@click.group(cls=Group)
 def runs() -> None:
     """List the runs of a workflow, show one, cancel some."""
 
 
 @runs.command("list")
-@click.argument("workflow")
+@options.workflow
 @click.option("--outcome", type=click.Choice(OUTCOMES), help="Only runs that stand so.")
 @moments.option("--since", "Only runs that began, ended or were resumed since")
 @options.limit()
@@ -26,7 +27,8 @@ def list_(
 ) -> None:
     """List the runs of WORKFLOW, the newest first.
 
-    A run appears once a worker has taken it up. Times are UTC.
+    WORKFLOW is module:Class or the name of an installed workflow, as for `fleet run`. A run
+    appears once a worker has taken it up. Times are UTC.
     """
     from fleet.cli.actions import runs as action
 
@@ -34,7 +36,7 @@ def list_(
 
 
 @runs.command()
-@click.argument("workflow")
+@options.workflow
 @click.argument("run_id")
 @click.option(
     "--values",
@@ -45,18 +47,22 @@ def list_(
 @options.as_json
 @options.broker
 def show(workflow: str, run_id: str, form: str, *, values: bool) -> None:
-    """Show the run RUN_ID of WORKFLOW: its life, its steps, its dead letters."""
+    """Show one run of WORKFLOW.
+
+    Its life, its steps and its dead letters. `fleet runs list` shows each RUN_ID. WORKFLOW is
+    module:Class or the name of an installed workflow, as for `fleet run`.
+    """
     from fleet.cli.actions import runs as action
 
     action.show_run(workflow, run_id, form, values=values)
 
 
 @runs.command()
-@click.argument("workflow")
+@options.workflow
 @click.argument("run_ids", nargs=-1, metavar="[RUN_ID]...")
 @click.option("--all-open", is_flag=True, help="Every running run, the oldest first; with --limit.")
 @click.option(
-    "--limit", type=click.IntRange(min=1), metavar="N", help="With --all-open: at most N runs."
+    "--limit", type=types.Whole(min=1), metavar="N", help="With --all-open: at most N runs."
 )
 @moments.option("--before", "With --all-open: only runs that began before")
 @options.reason
@@ -75,9 +81,10 @@ def cancel(  # noqa: PLR0913 - click gives each option a parameter
     all_open: bool,
     yes: bool,
 ) -> None:
-    """Cancel runs of WORKFLOW, and wait until their end is in the log.
+    """Cancel runs of WORKFLOW, and wait for their end.
 
-    Name the runs, or take --all-open with --limit. Workers stop the steps that run; what was
+    Name the runs, or take --all-open with --limit. The command waits until the end of each is in
+    the log. Workers stop the steps that run; what was
     committed stays. You can resume a cancelled run for FLEET_RESUME_DAYS. The command shows what it
     would cancel, and asks.
 

@@ -2,23 +2,25 @@
 
 import click
 
-from fleet.cli.shared import options
+from fleet.cli.shared import options, types
+from fleet.cli.shared.group import Group
 
 
-@click.group()
+@click.group(cls=Group)
 def topics() -> None:
     """List the topics of a workflow, and create them."""
 
 
 @topics.command("list")
-@click.argument("workflow")
+@options.workflow
 @options.output
 @options.as_json
 @options.broker
 def list_(workflow: str, form: str) -> None:
-    """List every topic that WORKFLOW needs: present or missing, and what it is for.
+    """List every topic that WORKFLOW needs.
 
-    WORKFLOW is module:Class or the name of an installed workflow, as for `fleet run`.
+    Present or missing, how long it keeps records, and what it is for. WORKFLOW is module:Class or
+    the name of an installed workflow, as for `fleet run`.
     """
     from fleet.cli.actions import topics as action
 
@@ -26,10 +28,10 @@ def list_(workflow: str, form: str) -> None:
 
 
 @topics.command()
-@click.argument("workflow")
+@options.workflow
 @click.option(
     "--partitions",
-    type=click.IntRange(1, 10_000),
+    type=types.Whole(1, 10_000),
     metavar="N",
     help="Of new topics; instead of FLEET_PARTITIONS. You cannot change it later.",
 )

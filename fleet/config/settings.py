@@ -165,17 +165,7 @@ class Settings(BaseSettings):
     @field_validator("broker")
     @classmethod
     def _names_hosts_and_ports(cls, broker: str) -> str:
-        if "@" in broker:  # and so the text must not be repeated
-            raise ValueError(
-                "an address carries no credentials; "
-                "they go into FLEET_SECURITY_USERNAME and FLEET_SECURITY_PASSWORD"
-            )
-        scheme, _, hosts = broker.rpartition("://")
-        if scheme not in ("", "kafka") or not hosts:
-            raise ValueError(f"{broker!r} is not of the form kafka://host:port[,host:port...]")
-        for server in hosts.split(","):
-            _check_server(server, broker)
-        return f"kafka://{hosts}"
+        return broker_address(broker)
 
     @field_validator("prefix")
     @classmethod
@@ -212,10 +202,22 @@ class Settings(BaseSettings):
         return all(_is_loopback(server.rpartition(":")[0]) for server in self.bootstrap_servers)
 
 
-def _check_server(server: str, broker: str) -> None:
-    name, _, port = server.rpartition(":")
-    if not name or not re.fullmatch(r"[0-9]{1,5}", port) or not 0 < int(port) <= _HIGHEST_PORT:
-        raise ValueError(f"{server!r} in {broker!r} is not of the form host:port")
+def broker_address(text: str) -> str:
+    """Return *text* as `kafka://host:port[,host:port...]`; raise ValueError with the way out."""
+    if "@" in text:  # and so the text must not be repeated
+        raise ValueError(
+            "an address carries no credentials; "
+            "they go into FLEET_SECURITY_USERNAME and FLEET_SECURITY_PASSWORD"
+        )
+    scheme, _, hosts = text.rpartition("://")
+    if scheme not in ("", "kafka") or not all(map(_is_server, hosts.split(","))):
+        raise ValueError(f"{text!r} is not of the form kafka://host:port[,host:port...]")
+    return f"kafka://{hosts}"
+
+
+def _is_server(text: str) -> bool:
+    name, _, port = text.rpartition(":")
+    return bool(name and re.fullmatch(r"[0-9]{1,5}", port) and 0 < int(port) <= _HIGHEST_PORT)
 
 
 def _is_loopback(host: str) -> bool:

@@ -98,7 +98,7 @@ def find(name: str) -> type[Workflow]:
     target = name if ":" in name else _target(name)
     module, _, attribute = target.partition(":")
     if not _MODULE.fullmatch(module):
-        raise UnknownWorkflow(name, _known())
+        raise UnknownWorkflow(name, installed())
     return _member(_imported(module), attribute)
 
 
@@ -115,13 +115,14 @@ def _is_base(workflow: type[Definition]) -> bool:
 def _target(name: str) -> str:
     targets = {entry.value for entry in metadata.entry_points(group=ENTRY_POINTS, name=name)}
     if not targets:
-        raise UnknownWorkflow(name, _known())
+        raise UnknownWorkflow(name, installed())
     if len(targets) > 1:
         raise AmbiguousWorkflow(name, targets)
     return targets.pop()
 
 
-def _known() -> dict[str, str]:
+def installed() -> dict[str, str]:
+    """Return the workflows of installed packages: name and `module:Class`."""
     return {entry.name: entry.value for entry in metadata.entry_points(group=ENTRY_POINTS)}
 
 

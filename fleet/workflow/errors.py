@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from fleet.records import printable
-from fleet.records.errors import FleetError
+from fleet.records.errors import ExitCode, FleetError
 from fleet.records.events import UndecodableEvent
 
 
@@ -70,6 +70,8 @@ class WorkflowCancelledByUser(WorkflowRuntimeError):
 
 class RunConflict(WorkflowRuntimeError):
     """Raised when a run id is used again for a start event with other fields."""
+
+    exit_code = ExitCode.REFUSED
 
     def __init__(self, run_id: str) -> None:
         super().__init__(

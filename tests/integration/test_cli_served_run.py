@@ -83,7 +83,7 @@ def test_a_repeated_run_id_gives_the_first_result(served: Command) -> None:
     first = served(FLOW, "topic=once", "--run-id", "same")
     assert served(FLOW, "topic=once", "--run-id", "same")[:2] == first[:2]
     code, stdout, stderr = served(FLOW, "topic=twice", "--run-id", "same")
-    assert (code, stdout) == (1, "")
+    assert (code, stdout) == (2, "")
     assert "run same was started earlier with other fields" in stderr
 
 

@@ -57,7 +57,7 @@ def _row(line: Line) -> dict[str, object]:
 def _preview(plan: provision.Plan, settings: Settings) -> None:
     copies = "the broker's default" if settings.replication < 0 else settings.replication
     terminal.say(
-        f"{counts.of(len(plan.missing), 'topic')} missing at {settings.broker}. New ones get "
+        f"{counts.of(len(plan.missing), 'topic')} missing at {settings.broker}. The workflow's get "
         f"{plan.partitions} partitions, which you cannot change later, and {copies} as replication "
         "factor."
     )

@@ -13,7 +13,9 @@ def play(topic: str, *, keep: bool) -> None:
     """Show a run of the joke flow about *topic*; with *keep* leave what it needs running."""
     try:
         with Screen() as screen:
-            loop.run(demos.play(topic, keep=keep, settings=settings.current(), screen=screen))
+            demo = demos.play(topic, keep=keep, settings=settings.current(), screen=screen)
+            # Quiet: the caller would miss a worker, while the demo's own is still joining.
+            loop.run(demo, quiet=True)
     except Interrupted as interrupted:
         terminal.say("Interrupted. The demo stopped what it had started.")
         raise click.exceptions.Exit(interrupted.exit_code) from None

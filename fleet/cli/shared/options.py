@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 
 import click
 
+from fleet.cli.shared import types
+
 _BROKER = "FLEET_BROKER"
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -49,11 +51,15 @@ def _forget_settings() -> None:
 #: You can give it before and after the name of a command; the nearer one wins.
 broker = click.option(
     "--broker",
+    type=types.Broker(),
     metavar="kafka://HOST:PORT[,...]",
     expose_value=False,
     callback=_use_broker,
     help=f"Where Kafka is, for this call; instead of {_BROKER}.",
 )
+
+#: The workflow that a command is about.
+workflow = click.argument("workflow", type=types.Workflow(), metavar="WORKFLOW")
 
 #: Gives the command a parameter `form`: `table` for people, `json` for programs.
 output = click.option(
@@ -74,7 +80,7 @@ def limit(note: str = "") -> Callable[[_Command], _Command]:
     """Return the option of a command whose list may be long; *note* ends its help."""
     return click.option(
         "--limit",
-        type=click.IntRange(min=0),
+        type=types.Whole(min=0),
         default=50,
         show_default=True,
         metavar="N",

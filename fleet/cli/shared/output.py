@@ -17,6 +17,8 @@ def show(rows: Sequence[Row], form: str) -> None:
     """Print *rows*, whose keys are the columns in order, as `table` or `json`."""
     if form == "json":
         terminal.echo(printable.json(json.dumps([dict(row) for row in rows], indent=2)))
+    elif not rows:
+        return
     elif (console := Console()).is_terminal:
         console.print(_table(rows))
     else:

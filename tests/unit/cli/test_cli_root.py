@@ -70,6 +70,29 @@ def test_wrong_usage_ends_with_2() -> None:
     assert CliRunner().invoke(main.main, ["no-such-command"]).exit_code == 2
 
 
+@pytest.mark.parametrize(
+    ("arguments", "way_out"),
+    [
+        (["rnus"], "did you mean runs?"),
+        (["runs", "lst"], "did you mean list?"),
+        (["topics", "delete"], "there are apply, list"),
+        (["runs", "list"], "the name of an installed workflow (joke)"),
+        (["lag", "--broker", "localhost"], "not of the form kafka://host:port"),
+        (["lag", "--broker", "kafka://me:secret@far:9092"], "FLEET_SECURITY_USERNAME"),
+        (["run", "joke", "--timeout", "long"], "'long' is not a valid number"),
+        (["dev", "up", "--port", "1.5"], "'1.5' is not a valid whole number"),
+        (["replay"], "such as joke.StartEvent"),
+        (["replay", "joke.StartEvent"], "--reason TEXT"),
+    ],
+)
+def test_wrong_usage_names_the_way_out(arguments: list[str], way_out: str) -> None:
+    """On stderr, with 2; a password is not repeated."""
+    result = CliRunner().invoke(main.main, arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert way_out in result.stderr
+    assert "secret" not in result.stderr
+
+
 @pytest.mark.parametrize("flag", ["-h", "--help"])
 def test_help_lists_every_command_with_its_line(flag: str) -> None:
     """The listing is the table of commands."""

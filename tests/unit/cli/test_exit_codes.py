@@ -54,6 +54,8 @@ def behind(monkeypatch: pytest.MonkeyPatch) -> list[GroupLag]:
     [
         ("no-such-command",),
         ("runs", "list"),
+        ("runs", "lst"),
+        ("lag", "--broker", "localhost"),
         ("run", "joke", "--timeout", "long"),
         ("demo", "--keep", "--stop"),
         ("runs", "list", "joke", "--since", "soon"),

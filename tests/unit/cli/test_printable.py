@@ -62,6 +62,14 @@ def test_a_row_of_a_table_stays_one(form: str, capsys: pytest.CaptureFixture[str
         assert json.loads(shown)[0]["run"] == f"x\ny{NASTY}"
 
 
+def test_a_table_without_rows_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    """Not even an empty line; JSON is an empty list."""
+    output.show([], "table")
+    assert capsys.readouterr().out == ""
+    output.show([], "json")
+    assert json.loads(capsys.readouterr().out) == []
+
+
 def test_whatever_is_said_is_safe(capsys: pytest.CaptureFixture[str]) -> None:
     """On stdout and stderr, by commands and while they work."""
     terminal.echo(NASTY)
