@@ -49,7 +49,7 @@ class LettersMissing(FleetError):
         )
 
 
-class NobodyAnswered(FleetError):
+class NoWorkerAnswered(FleetError):
     """Raised when no worker has answered requests to resume runs."""
 
     exit_code = ExitCode.PARTLY_DONE
@@ -209,7 +209,7 @@ def _report(source: Source, options: RedriveOptions, progress: RedriveProgress, 
         terminal.say(_farewell(options, progress))
         raise click.exceptions.Exit(progress.interrupted.exit_code)
     if progress.answered < progress.total:
-        raise NobodyAnswered(progress, source.topics.workflow, options.patience_seconds)
+        raise NoWorkerAnswered(progress, source.topics.workflow, options.patience_seconds)
     outcomes = ", ".join(f"{count:,} {name}" for name, count in progress.outcomes.most_common())
     if progress.refused:
         raise SomeRefused(progress)

@@ -90,7 +90,7 @@ def begin(wanted: Wanted, reason: str, form: str, *, yes: bool) -> None:
 
 
 def resume(replay_id: str, rate: float | None, form: str) -> None:
-    """Continue a replay where it was stopped; raise what the exit code needs."""
+    """Continue a replay that was stopped; raise what the exit code needs."""
     plan, progress = loop.run(_resume(configuration.current(), replay_id, rate))
     _report(plan, progress, form)
 
@@ -259,11 +259,11 @@ def _become(plan: Plan, count: int) -> str:
     if plan.to_topic:
         return f"{'is' if count == 1 else 'are'} copied to {plan.to_topic} as they are"
     what = "becomes a new run" if count == 1 else "become new runs"
-    where = ""
+    inside = ""
     if plan.context is not None:
         kept = ", ".join(sorted(plan.context)) or "nothing"
-        where = f", begun in the middle with {kept} in the context"
-    return f"{what} of {plan.target.rpartition('.')[0]}{where}"
+        inside = f", begun in the middle with {kept} in the context"
+    return f"{what} of {plan.target.rpartition('.')[0]}{inside}"
 
 
 def _left_out(refused: Mapping[str, int]) -> list[str]:

@@ -1,8 +1,8 @@
 """
-The folder of the demo: what it runs, so that another command, and the next demo, finds it.
+The folder of the demo: notes on its processes, for `fleet demo --stop` and for the next demo.
 
-A part is noted as soon as it runs and forgotten when it is stopped. So whatever ends a demo, what
-it leaves is known: `fleet demo --stop` ends it, and the next demo uses it.
+The demo notes a part as soon as it runs and forgets it when it stops it. So even a demo that was
+killed leaves a note of what still runs.
 """
 
 import fcntl
@@ -19,14 +19,14 @@ from fleet.records.errors import ExitCode, FleetError
 
 
 class DemoRunning(FleetError):
-    """Raised when another demo is at work in the same folder."""
+    """Raised when another demo runs in the same folder."""
 
     exit_code = ExitCode.REFUSED
     permanent = False
 
     def __init__(self, folder: Path) -> None:
         super().__init__(
-            f"another `fleet demo` is at work in {folder}; wait for it or end it with Ctrl-C, or "
+            f"another `fleet demo` is at work in {folder}; wait for it or stop it with Ctrl-C, or "
             "choose another FLEET_DATA_DIR"
         )
 
@@ -50,7 +50,7 @@ class Part:
     birth: str
     #: Where it answers: the LLM's base URL, the worker's metrics.
     url: str
-    #: What it was started for; one that was started for something else is of no use.
+    #: The broker and model that it was started for; for others it is of no use.
     purpose: str = ""
 
     @property
@@ -76,7 +76,7 @@ class DemoFolder:
         return self.path / "state"
 
     def log(self, part: str) -> Path:
-        """Where a part writes what it says."""
+        """The file of a part's log."""
         return self.path / f"{part}.log"
 
     def part(self, name: str) -> Part | None:
@@ -98,13 +98,13 @@ class DemoFolder:
         self._note(name).unlink(missing_ok=True)
 
     def last_words(self, part: str, lines: int) -> list[str]:
-        """Return the last lines of a part's log; none where it said nothing."""
+        """Return the last lines of a part's log, if there is one."""
         with suppress(FileNotFoundError):
             return self.log(part).read_text(errors="replace").splitlines()[-lines:]
         return []
 
     def has_logs(self) -> bool:
-        """Tell whether something said anything."""
+        """Tell whether a part has logged anything."""
         return any(log.stat().st_size for log in self.path.rglob("*.log"))
 
     def remove(self) -> None:
@@ -113,7 +113,7 @@ class DemoFolder:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Make the folder and hold it alone; raise DemoRunning where another demo has it."""
+        """Make the folder and hold it alone; raise DemoRunning if another demo has it."""
         lock = self._locked()
         try:
             yield
@@ -131,7 +131,7 @@ class DemoFolder:
                 raise DemoRunning(self.path) from None
             except OSError as failure:
                 raise DemoFolderUnusable(self.path, failure) from failure
-            # A demo that ended just now may have removed what we hold: then it locks nothing.
+            # A demo that has just ended may have removed our file: then it locks nothing.
             with suppress(FileNotFoundError):
                 if os.path.samestat(self._lock.stat(), os.fstat(lock)):
                     return lock

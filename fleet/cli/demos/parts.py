@@ -1,6 +1,6 @@
 """
-The parts of the demo: a broker, a model, a worker. Each is found or started, and what was started
-here is ended here.
+The parts of the demo: a broker, a model, a worker. The demo finds or starts each, and stops what
+it started.
 """
 
 import os
@@ -23,20 +23,20 @@ KAFKA = "Kafka"
 MODEL = "scripted-llm"
 WORKER = "worker"
 APP = "fleet.joke"
-#: A worker that has nothing to do ends within a second or two.
+#: A worker without work ends within a second or two.
 _WORKER_STOP_SECONDS = 10.0
 _MODEL_STOP_SECONDS = 5.0
 
 
 class OtherDemo(FleetError):
-    """Raised when a demo that was left running has a worker for something else."""
+    """Raised when a demo that is left running has a worker for another broker or model."""
 
     exit_code = ExitCode.REFUSED
 
     def __init__(self, has: str, wanted: str) -> None:
         super().__init__(
-            f"a demo was left running whose worker is for {has}, and this one would be for "
-            f"{wanted}; end that one first with `fleet demo --stop`"
+            f"a demo is left running, and its worker is for {has}; this demo would be for "
+            f"{wanted}. Stop the other one first with `fleet demo --stop`"
         )
 
 
@@ -55,19 +55,19 @@ class Broker:
 class Model:
     """Where the worker finds its language model."""
 
-    #: None where the environment says it and we start nothing.
+    #: None if the environment names the model and we start none.
     base_url: str | None
 
     @property
     def environment(self) -> dict[str, str]:
-        """What the worker needs to find it."""
+        """The variables by which the worker finds it."""
         if self.base_url is None:
             return {}
         return {"OPENAI_BASE_URL": self.base_url, "OPENAI_API_KEY": "scripted"}
 
 
 class Parts:
-    """What one demo uses. `stop` ends what it has started, in reverse order, and no more."""
+    """What one demo uses. `stop` ends what it started, in reverse order, and no more."""
 
     def __init__(self, folder: DemoFolder, settings: Settings) -> None:
         self._folder = folder
@@ -96,7 +96,7 @@ class Parts:
         if (left := kafka.status(self._folder.kafka)) is not None:
             return Broker(left.address, "left running by an earlier demo", passing=True)
         if (own := kafka.status(self._settings.data_dir / "kafka")) is not None:
-            return Broker(own.address, "the one of `fleet dev up`")
+            return Broker(own.address, "started by `fleet dev up`")
         return self._start_broker(keep=keep, progress=progress)
 
     def model(self) -> Model:
@@ -121,7 +121,7 @@ class Parts:
         return part
 
     def _start_broker(self, *, keep: bool, progress: Progress) -> Broker:
-        # At the usual port only if it stays: nobody else should come upon a demo's broker.
+        # At the usual port only if it stays: no other command should find a demo's broker.
         port = None if keep else ports.choose()
         try:
             started = kafka.start(self._folder.kafka, port=port, progress=progress)
@@ -164,13 +164,13 @@ class Parts:
             "FLEET_DATA_DIR": str(self._folder.worker_data.resolve()),
             "PYTHONUNBUFFERED": "1",
         }
-        # For whoever reads the log's last lines on the terminal.
+        # You may read the log's last lines on the terminal.
         readable = {"FLEET_LOG_FORMAT": "console"}
         return readable | os.environ | _absolute_paths(self._settings) | own | model.environment
 
 
 def stop_all(folder: DemoFolder) -> list[str]:
-    """End every part that runs, whoever started it; return what was ended, in words."""
+    """End every part that runs, of any demo; return what was ended, in words."""
     ended = []
     for name, seconds in ((WORKER, _WORKER_STOP_SECONDS), (MODEL, _MODEL_STOP_SECONDS)):
         if (part := folder.part(name)) is not None:
@@ -182,7 +182,7 @@ def stop_all(folder: DemoFolder) -> list[str]:
 
 
 def is_idle(folder: DemoFolder) -> bool:
-    """Tell whether nothing of the demo runs."""
+    """Tell whether no part of the demo runs."""
     running = (folder.part(WORKER), folder.part(MODEL), kafka.find(folder.kafka))
     return not any(running)
 

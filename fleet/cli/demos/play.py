@@ -1,7 +1,7 @@
 """
 The demo from its first process to its last: find or start the parts, make a run, undo it all.
 
-Whatever ends it, what was started here is ended here; only `keep` leaves it.
+Whatever ends the demo, it stops what it started; only `keep` leaves the parts running.
 """
 
 import asyncio
@@ -29,13 +29,13 @@ _EVIDENCE_LINES = 15
 
 
 class DemoFailed(FleetError):
-    """Raised when the run of the demo does not come to its result."""
+    """Raised when the demo's run has no result."""
 
     def __init__(self, reason: FleetError, folder: DemoFolder) -> None:
         said = folder.last_words(parts.WORKER, _EVIDENCE_LINES)
-        evidence = "".join(f"\n  {line}" for line in said) or " nothing"
+        evidence = "".join(f"\n  {line}" for line in said) or " none"
         super().__init__(
-            f"{reason}\nThe last that the worker said (all of it is in "
+            f"{reason}\nThe last lines of the worker's log (all of it is in "
             f"{folder.log(parts.WORKER)}):{evidence}"
         )
 
@@ -57,11 +57,11 @@ async def play(topic: str, *, keep: bool, settings: Settings, screen: Screen) ->
             await demo.clear(with_logs=isinstance(failure, Interrupted))
             raise
         await demo.clear(with_logs=True)
-    screen.line(f"All in all {time.monotonic() - begun:.1f} s.")
+    screen.line(f"It took {time.monotonic() - begun:.1f} s in all.")
 
 
 async def stop(settings: Settings) -> list[str]:
-    """End all that a demo left running and remove its data; return what was ended, in words.
+    """Stop what a demo left running and remove its data; return what was stopped, in words.
 
     Raises DemoRunning, DemoFolderUnusable.
     """
@@ -78,7 +78,7 @@ def folder_of(settings: Settings) -> DemoFolder:
 
 
 class _Demo:
-    """What one demo has at hand."""
+    """One demo: its folder, its parts, its screen."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class _Demo:
         self._parts = Parts(folder, settings)
 
     async def perform(self, topic: str) -> None:
-        """Start what is missing, make the run, show its result and what to do next."""
+        """Start what is missing, run the joke, show its result and what to do next."""
         broker = await self._broker()
         settings = self._settings.model_copy(update={"broker": broker.address})
         partitions = await provision.ensure(
@@ -115,9 +115,9 @@ class _Demo:
         self._advise(broker, worker)
 
     async def clear(self, *, with_logs: bool) -> None:
-        """End what was started and is not kept; the logs may still have to be read."""
+        """Stop what was started and is not kept; without *with_logs* the logs stay to be read."""
         if self._parts.started:
-            self._screen.stage(f"Taking down {', '.join(self._parts.started)}")
+            self._screen.stage(f"Stopping {', '.join(self._parts.started)}")
             await asyncio.to_thread(self._parts.stop)
         if parts.is_idle(self._folder) and (with_logs or not self._folder.has_logs()):
             self._folder.remove()
@@ -134,7 +134,7 @@ class _Demo:
         self._screen.moment("Starting the scripted LLM")
         model = await self._blocking(self._parts.model)
         self._screen.line(
-            "LLM      the model that you named by OPENAI_API_KEY or OPENAI_BASE_URL"
+            "LLM      the model that OPENAI_API_KEY or OPENAI_BASE_URL names"
             if model.base_url is None
             else "LLM      scripted: no model is called, the answers are canned; "
             "set OPENAI_API_KEY for a real one"
@@ -150,7 +150,7 @@ class _Demo:
         return worker
 
     async def _blocking(self, work: Callable[[], T]) -> T:
-        """Do *work* to its end in a thread, where no signal breaks it."""
+        """Do *work* to its end in a thread, in which no signal breaks it."""
         self._interruption.check()
         done = await asyncio.to_thread(work)
         self._interruption.check()
@@ -163,18 +163,18 @@ class _Demo:
             self._screen.line(_what_next(broker, worker))
             return
         self._screen.line(
-            f"The worker's metrics are at {worker.url}, for as long as it runs: "
+            f"The worker's metrics are at {worker.url} while it runs: "
             "`fleet demo --keep` leaves it running."
         )
         if not broker.passing:
-            self._screen.line(f"What it wrote stays in the topics of {broker.address}.")
+            self._screen.line(f"Its records stay in the topics of {broker.address}.")
 
 
 def _what_next(broker: Broker, worker: Part) -> str:
     return (
-        "The demo is left running. To go on:\n"
+        "The demo is left running. Next:\n"
         f"  export FLEET_BROKER={broker.address}\n"
         "  fleet run joke topic=cats\n"
         f"  curl {worker.url}\n"
-        "  fleet demo --stop          ends it and removes its data"
+        "  fleet demo --stop          stops it and removes its data"
     )

@@ -1,4 +1,4 @@
-"""The demo's run: started, shown step by step, and awaited beside a worker that may die."""
+"""The demo's run: start it, show it step by step, wait for it beside a worker that may die."""
 
 import asyncio
 import uuid
@@ -53,7 +53,7 @@ class JokeRun:
         return topics(self.settings)
 
     async def critique(self, screen: Screen, interruption: Interruption) -> str:
-        """Make the run, show its steps and its joke, and return its result.
+        """Start the run, show its steps and its joke, and return its result.
 
         Raises WorkerDied, Interrupted, and what `calls.outcome` and `connect` raise.
         """
@@ -69,7 +69,7 @@ class JokeRun:
 
     @asynccontextmanager
     async def _shown(self, run_id: str, screen: Screen) -> AsyncIterator[None]:
-        """Show what the steps do during the block, and in its end all that they did."""
+        """Show what the steps do during the block, and at its end all that they did."""
         show = _Show(self.topics, screen)
         over = asyncio.Event()
         async with Follower(self.settings, show.reads, run_id, self.partitions) as follower:
@@ -83,7 +83,7 @@ class JokeRun:
                 await asyncio.gather(showing, return_exceptions=True)
 
     async def _first(self, ending: Coroutine[Any, Any, Any], interruption: Interruption) -> Any:
-        """Return what *ending* returns, unless something comes before that."""
+        """Return the result of *ending*, unless the worker dies or Ctrl-C comes first."""
         ended = asyncio.create_task(ending)
         others = [asyncio.create_task(self._death()), asyncio.create_task(interruption.wait())]
         try:
@@ -97,13 +97,13 @@ class JokeRun:
                 task.cancel()
 
     async def _death(self) -> None:
-        # A process that is nobody's child tells nobody when it ends.
+        # A process that is not our child does not signal its end.
         while self.worker.is_alive():  # noqa: ASYNC110 - see above
             await asyncio.sleep(_LOOK_SECONDS)
 
 
 class _Show:
-    """Tells what the steps did, and the joke after the step that wrote it."""
+    """Shows what the steps did, and the joke after the step that wrote it."""
 
     def __init__(self, topics: Topics, screen: Screen) -> None:
         self._history = topics.history
@@ -119,7 +119,7 @@ class _Show:
         if record.topic == self._history:
             step = StepRecord.decode(value)
             self._screen.line(_line(step))
-            self._screen.moment("The worker is at the next step")
+            self._screen.moment("The worker runs the next step")
             self._is_written |= type_name(JokeEvent) in step.sent
         else:
             self._joke = decoded(JokeEvent, value).joke

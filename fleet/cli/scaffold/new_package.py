@@ -1,8 +1,8 @@
 """
 A package of workflows, written from the files in `package_template`.
 
-They are the real files with three words left open, so that what a newcomer gets can be read there.
-`.template` keeps our own tools from taking them for code of ours.
+They are the real files with three words left open, so you can read there what a newcomer gets.
+`.template` keeps our own tools from taking them for our code.
 """
 
 import importlib.util
@@ -20,9 +20,9 @@ _SUFFIX = ".template"
 #: The folder of the template that becomes the package.
 _PACKAGE = "NAME"
 
-#: Names that the files around the package have, or that its tools use.
+#: Names of the files around the package, or of folders that its tools make.
 _RESERVED = frozenset({"build", "conftest", "dist", "test", "tests", "wheels"})
-#: What a folder may hold and still be empty: a repository that was just made.
+#: What a folder may hold and still count as empty: a new repository.
 _IGNORED = frozenset({".git"})
 
 # Stricter than Python: a folder may not tell A from a, and an index wants a letter or a digit at
@@ -45,7 +45,7 @@ class BadPackageName(FleetError):
 
 
 class PackageNameTaken(FleetError):
-    """Raised when a name means something else already."""
+    """Raised when a name already means something else."""
 
     exit_code = ExitCode.REFUSED
 
@@ -54,7 +54,7 @@ class PackageNameTaken(FleetError):
 
 
 class FolderTaken(FleetError):
-    """Raised when a package would be written among other files."""
+    """Raised when the folder for a package holds other files."""
 
     exit_code = ExitCode.REFUSED
 
@@ -76,7 +76,7 @@ class PackageNotWritten(FleetError):
 
 
 def check_name(name: str) -> None:
-    """Raise BadPackageName or PackageNameTaken where a package should not be called *name*."""
+    """Raise BadPackageName or PackageNameTaken if *name* is no good name for a package."""
     if not _NAME.fullmatch(name):
         raise BadPackageName(name)
     owner = _owner(name)
@@ -103,7 +103,7 @@ def _nearest(name: str) -> str | None:
 
 
 def _owner(name: str) -> str | None:
-    """Say what the name means already, or None where it is free."""
+    """Say what the name already means, or None if it is free."""
     if keyword.iskeyword(name):
         return "a word of the Python language"
     if name in sys.stdlib_module_names:
@@ -131,7 +131,7 @@ def _is_module(name: str) -> bool:
     try:
         return importlib.util.find_spec(name) is not None
     except ValueError:
-        # It is loaded and does not say from where: Faust puts another object in its place.
+        # It is loaded and does not say from which file: Faust puts another object in its place.
         return True
 
 
@@ -140,7 +140,7 @@ def _check_empty(folder: Path) -> None:
         raise FolderTaken(folder, "is a file")
     if not folder.exists():
         return
-    there = sorted({each.name for each in folder.iterdir()} - _IGNORED)
+    there = sorted({path.name for path in folder.iterdir()} - _IGNORED)
     if there:
         raise FolderTaken(folder, f"has {there[0]}{' and more' if there[1:] else ''} in it")
 
@@ -161,7 +161,7 @@ def _written(source: Path, name: str, folder: Path) -> Path:
 def _words(name: str) -> dict[str, str]:
     return {
         "name": name,
-        # Without the part that says where it was built: an index knows no such version.
+        # Without the local part, such as +g1234567: an index knows no such version.
         "version": metadata.version("fleet-workflows").partition("+")[0],
         # The image gets the Python that the tests pass on here.
         "python": f"{sys.version_info.major}.{sys.version_info.minor}",

@@ -26,7 +26,7 @@ def show(rows: Sequence[Row], form: str) -> None:
 
 
 def plain(rows: Sequence[Row]) -> str:
-    """Return *rows* as columns of text, for what is no result: a preview."""
+    """Return *rows* as columns of text, for a preview."""
     return "\n".join(_lines(rows))
 
 
@@ -61,5 +61,5 @@ def _cells(row: Row) -> list[str]:
 
 
 def rest(shown: int, found: int) -> str:
-    """Return what to add to a count of *found* where only some are *shown*."""
+    """Return what to add to a count of *found* if only some are *shown*."""
     return f"; the newest {shown:,} are shown" if shown < found else ""

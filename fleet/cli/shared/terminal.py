@@ -2,7 +2,7 @@
 The one way of words to stdout and stderr: texts of others are made safe on it.
 
 See `fleet.records.printable`. A value that belongs into one line goes through `printable.line`
-where the line is made.
+first.
 """
 
 import click

@@ -1,1 +1,1 @@
-"""What commands print."""
+"""What commands print: rows, objects, bars."""

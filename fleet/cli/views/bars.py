@@ -1,4 +1,4 @@
-"""A bar on stderr while a command works through many things; nothing where nobody watches."""
+"""A bar on stderr while a command works through many items; nothing outside a terminal."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -6,13 +6,13 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-#: Given how many are done, of how many, and words on it.
+#: Takes how many are done, of how many, and words for the bar.
 Move = Callable[[int, int, str], object]
 
 
 @contextmanager
 def bar() -> Iterator[Move]:
-    """Show a bar inside the `with` block, and give what moves it."""
+    """Show a bar inside the `with` block, and give the function that moves it."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield _still

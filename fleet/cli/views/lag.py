@@ -1,31 +1,32 @@
-"""Lag as people and programs read it."""
+"""Print lag: as rows for people, as objects for programs."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from itertools import groupby
 
+from fleet.cli.shared import counts
 from fleet.cli.shared.output import Row
 from fleet.control.lag.reader import GroupLag, PartitionLag
 from fleet.records.errors import ExitCode, FleetError
 
 
 class LagAbove(FleetError):
-    """Raised when a step group is further behind than it may be."""
+    """Raised when a step group is further behind than the limit that you set."""
 
     exit_code = ExitCode.ABOVE_LIMIT
 
     def __init__(self, group: GroupLag, limit_seconds: float) -> None:
-        worst = max(group.partitions, key=lambda each: each.seconds)
+        worst = max(group.partitions, key=lambda lag: lag.seconds)
         super().__init__(
             f"{group.workflow}.{group.group} is {worst.seconds:,.1f} s behind in "
-            f"{worst.topic}[{worst.partition}], and more than {limit_seconds:g} s is too much; "
+            f"{worst.topic}[{worst.partition}], above the limit of {limit_seconds:g} s; "
             f"{_members(group)}"
         )
 
 
 def check(groups: Iterable[GroupLag], limit_seconds: float | None) -> None:
     """Raise LagAbove for the group that is furthest behind, if that is more than the limit."""
-    worst = max(groups, key=lambda each: each.seconds, default=None)
+    worst = max(groups, key=lambda group: group.seconds, default=None)
     if limit_seconds is not None and worst is not None and worst.seconds > limit_seconds:
         raise LagAbove(worst, limit_seconds)
 
@@ -39,7 +40,7 @@ def rows(groups: Iterable[GroupLag], *, partitions: bool) -> list[Row]:
 def group_rows(
     groups: Iterable[GroupLag], steps: dict[tuple[str, str], list[str]], form: str
 ) -> list[Row]:
-    """Return a row for each group; *steps* by workflow and group, where they are known."""
+    """Return a row for each group; *steps* by workflow and group, if known."""
     rows: list[Row] = []
     for group in groups:
         known = steps.get((group.workflow, group.group))
@@ -49,7 +50,7 @@ def group_rows(
                 "group": group.group,
                 "state": group.state,
                 "members": group.members,
-                "partitions": len({each.partition for each in group.partitions}),
+                "partitions": len({lag.partition for lag in group.partitions}),
                 "records": group.records if form == "json" else _records([group]),
                 "seconds": round(group.seconds, 3) if form == "json" else _seconds(group.seconds),
                 "steps": known if form == "json" else ", ".join(known or ["(not installed here)"]),
@@ -70,7 +71,7 @@ def objects(groups: Iterable[GroupLag]) -> list[dict[str, object]]:
             "exact": group.exact,
             "seconds": round(group.seconds, 3),
             "partitions": [
-                asdict(each) | {"seconds": round(each.seconds, 3)} for each in group.partitions
+                asdict(lag) | {"seconds": round(lag.seconds, 3)} for lag in group.partitions
             ],
         }
         for group in groups
@@ -78,44 +79,44 @@ def objects(groups: Iterable[GroupLag]) -> list[dict[str, object]]:
 
 
 def notes(groups: Iterable[GroupLag]) -> Iterator[str]:
-    """Yield what to know beside the numbers."""
+    """Yield notes beside the numbers."""
     for group in groups:
         if not group.members:
             yield f"{group.workflow}.{group.group}: {_members(group)}."
     if not all(group.exact for group in groups):
-        yield "≤: at most so many; markers of transactions take offsets, too."
+        yield "≤: at most this many; markers of transactions take offsets, too."
 
 
 def _by_topic(group: GroupLag) -> Iterator[Row]:
-    for topic, found in groupby(group.partitions, key=lambda each: each.topic):
-        each = tuple(found)
+    for topic, found in groupby(group.partitions, key=lambda lag: lag.topic):
+        lags = tuple(found)
         yield {
             "workflow": group.workflow,
             "group": group.group,
             "topic": topic,
-            "behind": f"{sum(one.records > 0 for one in each)} of {len(each)}",
-            "records": _records(each),
-            "seconds": _seconds(max(one.seconds for one in each)),
+            "behind": f"{sum(lag.records > 0 for lag in lags)} of {len(lags)}",
+            "records": _records(lags),
+            "seconds": _seconds(max(lag.seconds for lag in lags)),
         }
 
 
 def _by_partition(group: GroupLag) -> Iterator[Row]:
-    for each in group.partitions:
+    for lag in group.partitions:
         yield {
             "workflow": group.workflow,
             "group": group.group,
-            "topic": each.topic,
-            "partition": each.partition,
-            "committable": each.committable,
-            "end": each.end,
-            "records": _records([each]),
-            "seconds": _seconds(each.seconds),
+            "topic": lag.topic,
+            "partition": lag.partition,
+            "committable": lag.committable,
+            "end": lag.end,
+            "records": _records([lag]),
+            "seconds": _seconds(lag.seconds),
         }
 
 
 def _records(lags: Sequence[PartitionLag] | Sequence[GroupLag]) -> str:
-    at_most = "" if all(each.exact for each in lags) else "≤ "
-    return f"{at_most}{sum(each.records for each in lags):,}"
+    at_most = "" if all(lag.exact for lag in lags) else "≤ "
+    return f"{at_most}{sum(lag.records for lag in lags):,}"
 
 
 def _seconds(seconds: float) -> str:
@@ -124,5 +125,5 @@ def _seconds(seconds: float) -> str:
 
 def _members(group: GroupLag) -> str:
     if group.members:
-        return f"{group.members} workers are in its group"
-    return "no worker is in its group"
+        return f"{counts.of(group.members, 'worker')} in its group"
+    return "no worker is in its group: start one with `faust -A MODULE worker -l info`"

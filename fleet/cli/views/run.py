@@ -1,4 +1,4 @@
-"""How runs are printed: as rows, and one of them whole."""
+"""Print runs: as rows, and one of them whole."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -55,8 +55,8 @@ def details_fields(details: RunDetails) -> dict[str, Any]:
     run = details.run
     shown = fields(run) | {
         "ends": [_end_fields(end) for end in run.ends],
-        "resumptions": [_request_fields(each) for each in _requests(run)],
-        "steps": [{"epoch": each.epoch, **each.record.model_dump()} for each in details.steps],
+        "resumptions": [_request_fields(request) for request in _requests(run)],
+        "steps": [{"epoch": step.epoch, **step.record.model_dump()} for step in details.steps],
         "dead_letters": [
             {
                 "letter": letter.id,
@@ -71,7 +71,7 @@ def details_fields(details: RunDetails) -> dict[str, Any]:
     }
     if details.values:
         shown["values"] = [
-            {name: getattr(each, name) for name in each.__slots__} for each in details.values
+            {name: getattr(value, name) for name in value.__slots__} for value in details.values
         ]
     return shown
 
@@ -80,7 +80,7 @@ def details_rows(details: RunDetails) -> dict[str, list[dict[str, object]]]:
     """Return everything about one run as tables, by heading."""
     return {
         "Life": list(_life(details.run)),
-        "Steps": [_step(each) for each in details.steps],
+        "Steps": [_step(step) for step in details.steps],
         "Dead letters": [
             {
                 "letter": letter.id,
@@ -92,14 +92,14 @@ def details_rows(details: RunDetails) -> dict[str, list[dict[str, object]]]:
             for letter in details.letters
         ],
         "Values": [
-            {"at": times.shown(each.at), "type": each.type, "value": each.value}
-            for each in details.values
+            {"at": times.shown(value.at), "type": value.type, "value": value.value}
+            for value in details.values
         ],
     }
 
 
 def short(text: str) -> str:
-    """Return a text as one line of a length that a table has room for."""
+    """Return a text as one line that fits into a table."""
     line = " ".join(text.split())
     return line if len(line) <= _ROOM else f"{line[: _ROOM - 1]}…"
 
@@ -111,7 +111,7 @@ def _life(run: Run) -> Iterator[dict[str, object]]:
         why = f"may take {limit:g} s" if limit is not None else "no time limit"
         happened.append((run.started_at, 0, 0, "started", why))
     happened.extend((end.at, 1, end.epoch, end.outcome, end.why) for end in run.ends)
-    happened.extend((each.at, 2, each.epoch, *_asked(each)) for each in _requests(run))
+    happened.extend((request.at, 2, request.epoch, *_asked(request)) for request in _requests(run))
     for at, _, epoch, what, why in sorted(happened):
         yield {"at": times.shown(at), "epoch": epoch, "what": what, "why": short(why)}
     if run.outcome == RUNNING:
@@ -126,11 +126,11 @@ def _asked(request: Request) -> tuple[str, str]:
     return "resumed", request.reason
 
 
-def _step(each: Step) -> dict[str, object]:
-    record = each.record
+def _step(step: Step) -> dict[str, object]:
+    record = step.record
     return {
         "started": times.shown(record.started),
-        "epoch": each.epoch,
+        "epoch": step.epoch,
         "step": record.step,
         "event": record.event_type,
         "attempt": record.attempt,
@@ -142,17 +142,17 @@ def _step(each: Step) -> dict[str, object]:
 
 
 def _requests(run: Run) -> list[Request]:
-    return sorted(run.requests.values(), key=lambda each: each.at)
+    return sorted(run.requests.values(), key=lambda request: request.at)
 
 
-def _request_fields(each: Request) -> dict[str, Any]:
+def _request_fields(request: Request) -> dict[str, Any]:
     return {
-        "request": each.id,
-        "epoch": each.epoch,
-        "at": each.at,
-        "reason": each.reason,
-        "answered": each.refused is not None,
-        "refused": each.refused or "",
+        "request": request.id,
+        "epoch": request.epoch,
+        "at": request.at,
+        "reason": request.reason,
+        "answered": request.refused is not None,
+        "refused": request.refused or "",
     }
 
 

@@ -1,7 +1,7 @@
 """
 What a long command shows: words on stderr, the result on stdout.
 
-In a terminal the present stage is a line that moves and goes away; elsewhere each stage is a line.
+In a terminal the present stage is a line that moves and is cleared; elsewhere each stage is a line.
 """
 
 from types import TracebackType
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 class Screen:
-    """The terminal of one command; at the end of its `with` block nothing moves any more.
+    """The terminal of one command; at the end of its `with` block nothing moves.
 
-    What it is given is text as it is: a path may have brackets, which are markup to rich.
+    It takes plain text: a path may have brackets, which are markup to rich.
     """
 
     def __init__(self, console: Console | None = None) -> None:
@@ -40,7 +40,7 @@ class Screen:
         self._still()
 
     def stage(self, words: str) -> None:
-        """Show what is going on now. What follows ": " counts its progress."""
+        """Show the present stage. What follows ": " counts its progress."""
         if self._console.is_terminal:
             self.moment(words)
             return
@@ -50,14 +50,14 @@ class Screen:
             terminal.echo(words, err=True)
 
     def moment(self, words: str) -> None:
-        """Show what is going on now if that can go away again; it is not worth a line."""
+        """Show the present stage in a terminal, which can clear it; it is not worth a line."""
         if self._console.is_terminal:
             self._still()
             self._status = self._console.status(Text(printable.line(words)))
             self._status.start()
 
     def line(self, words: str = "") -> None:
-        """Show something that stays."""
+        """Show a line that stays."""
         if self._console.is_terminal:
             self._console.print(Text(printable.text(words)), soft_wrap=True)
         else:
@@ -65,7 +65,7 @@ class Screen:
 
     def result(self, words: str) -> None:
         """Print the result."""
-        # While something moves, rich sends stdout where it moves.
+        # While a status moves, rich sends stdout to its console.
         self._still()
         terminal.echo(words)
 

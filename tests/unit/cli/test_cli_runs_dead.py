@@ -8,7 +8,7 @@ from click.testing import CliRunner, Result
 from lives import cancelled, completed, failed, letter, record, started
 
 from fleet.cli import main
-from fleet.cli.actions.redrive import NobodyAnswered
+from fleet.cli.actions.redrive import NoWorkerAnswered
 from fleet.cli.shared import consent
 from fleet.cli.views import run as run_shown
 from fleet.config.settings import Settings
@@ -193,7 +193,7 @@ def test_letters_that_are_not_there_are_told(looked: dict[str, Found]) -> None:
 
 def test_what_no_worker_answers_stays_in_the_log() -> None:
     """The sentence says so, and how many are open."""
-    told = NobodyAnswered(RedriveProgress(total=5, sent=5, resumed=2), "joke", 60.0)
+    told = NoWorkerAnswered(RedriveProgress(total=5, sent=5, resumed=2), "joke", 60.0)
     assert "3 of 5 requests are open. They stay in the log" in str(told)
     assert told.exit_code == 3
 

@@ -357,8 +357,8 @@ def test_rows_are_of_topics_or_of_partitions() -> None:
 def test_notes_say_what_numbers_do_not() -> None:
     """That nobody works there, and what the sign means."""
     assert list(lag_shown.notes([BEHIND])) == [
-        "joke.main: no worker is in its group.",
-        "≤: at most so many; markers of transactions take offsets, too.",
+        "joke.main: no worker is in its group: start one with `faust -A MODULE worker -l info`.",
+        "≤: at most this many; markers of transactions take offsets, too.",
     ]
     assert list(lag_shown.notes([group(PartitionLag("t", 0, 1, 1))])) == []
 
