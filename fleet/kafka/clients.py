@@ -6,9 +6,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.client import CoordinationType
+from aiokafka.errors import NoError, for_code
+from aiokafka.protocol.admin import DescribeGroupsRequest
 
 from fleet.config.settings import Settings
-from fleet.kafka import group_members, header_names, topic_identity
+from fleet.kafka import header_names, topic_identity
 from fleet.kafka.producer_thread import ProducerThread, ThreadedProducer
 from fleet.kafka.stopping import KafkaReader, stop_reader
 from fleet.kafka.transactional_producer import TransactionalProducer
@@ -106,9 +109,24 @@ class Clients:
         )
 
     async def members(self, reader: Any, group: str) -> int:
-        """Return how many members a consumer group has; see `group_members.ask`."""
-        return await group_members.ask(reader._client, group)  # noqa: SLF001 - no public way
+        """Return how many members a consumer group has; see `members`."""
+        return await members(reader._client, group)  # noqa: SLF001 - no public way
 
     async def log_ids(self, reader: Any, topics: Iterable[str]) -> Mapping[str, str]:
         """Return the ids of those topics that are there; see `topic_identity.ask`."""
         return await topic_identity.ask(reader._client, topics)  # noqa: SLF001 - no public way
+
+
+async def members(client: Any, group: str) -> int:
+    """Return how many members the consumer group *group* has; 0 if there is no such group.
+
+    Asks the coordinator over *client*, an `aiokafka.client.AIOKafkaClient`: it joins nothing
+    and changes nothing. Raises KafkaError.
+    """
+    node = await client.coordinator_lookup(CoordinationType.GROUP, group)
+    await client.ready(node)
+    response = await client.send(node, DescribeGroupsRequest([group], False))
+    [(code, _, _, _, _, found, *_)] = response.groups
+    if code != NoError.errno:
+        raise for_code(code)(f"the broker does not describe the group {group}")
+    return len(found)

@@ -1,17 +1,15 @@
 """
 A caller's way to Kafka: one producer, and one reader in no consumer group.
 
-The reader follows `runs` and `stream`, only in the partitions of open runs. Where a partition
-begins to be followed its end is noted before the start event is produced, so nothing is missed.
-How far each was read is kept here, not in the client: an assignment drops all positions, and a
-client that failed is replaced by one that reads on from there.
+The reader follows `runs` and `stream`, only in the partitions of open runs. It notes a partition's
+end before it produces the start event, so it misses nothing. The positions are kept here and not in
+the client: an assignment drops them all, and a new client continues from them after a failure.
 """
 
 import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Protocol
 
 from aiokafka import TopicPartition
@@ -29,6 +27,7 @@ from fleet.kafka.caller_topics import CallerTopics
 from fleet.kafka.clients import BrokerUnreachable, Clients
 from fleet.kafka.look_back import LookBack
 from fleet.kafka.records import delivered
+from fleet.kafka.stream_ends import StreamEnds
 from fleet.kafka.topic_reader import ConsumerStalled, StallWatch, TopicReader
 from fleet.kafka.writer import Writer
 from fleet.records.log import Delivered, Outgoing
@@ -39,19 +38,17 @@ from fleet.workflow.errors import WorkflowRuntimeError
 _log = logs.get_logger("caller")
 #: As for the workers: a fetch in flight keeps newly followed partitions waiting, in milliseconds.
 _FETCH_WAIT_MS = 20
-#: How long a partition without open runs is followed on, in seconds.
+#: How long it still follows a partition without open runs, in seconds.
 _IDLE_SECONDS = 30.0
-#: How often ends of `stream` are asked for that nobody waits for, in seconds.
-_ASK_SECONDS = 0.1
-#: How often the logs' ends are asked for, in seconds; see `StallWatch`.
+#: Between two questions for the logs' ends, in seconds; see `StallWatch`.
 WATCH_SECONDS = 5.0
 #: Between two attempts after an error of Kafka, in seconds.
 RETRY_SECONDS = 0.2
 #: How long the broker may take to tell the ids of topics, in seconds.
 ANSWER_SECONDS = 10.0
-#: How long consumers that were replaced may take to stop when the transport does, in seconds.
+#: How long replaced consumers may take to stop with the transport, in seconds.
 _STOP_SECONDS = 5.0
-#: Trying again does not help against these.
+#: Errors against which trying again does not help.
 _HOPELESS = (
     ClusterAuthorizationFailedError,
     TopicAuthorizationFailedError,
@@ -71,7 +68,7 @@ class LogUnreadable(WorkflowRuntimeError):
 
 
 class Reader(Protocol):
-    """Who wants the records."""
+    """Takes the records."""
 
     def take(self, record: Delivered) -> None:
         """Take a record of `runs` or `stream`."""
@@ -80,22 +77,6 @@ class Reader(Protocol):
     def fail_all(self, error: BaseException) -> None:
         """Hear that nothing can be read any more."""
         ...
-
-
-@dataclass(eq=False, slots=True)
-class _StreamEnd:
-    """Who is to be called when a partition of `stream` is read to its present end."""
-
-    partition: int
-    done: list[Callable[[], None]] = field(default_factory=list)
-    #: Somebody waits for it.
-    soon: bool = False
-    #: Known when it was asked for.
-    offset: int = 0
-
-    def reached(self) -> None:
-        for each in self.done:
-            each()
 
 
 class KafkaTransport:
@@ -115,29 +96,23 @@ class KafkaTransport:
         self._writer = Writer(self._clients)
         self._known_topics = CallerTopics([topics.runs, topics.stream, topics.inbox])
         self._past = LookBack(self._clients, topics.runs)
-        #: Made when the link starts, and when it connects again.
+        #: Made at the start, and when it connects again.
         self._reader: TopicReader
         #: How many open runs each followed partition has.
         self._open: Counter[int] = Counter()
         self._followed: set[int] = set()
-        #: Partitions that are about to be followed: all at once, as each time costs a pause.
+        #: Partitions to follow next, together: each change of the assignment costs a pause.
         self._wanted: set[int] = set()
         self._follows_some = asyncio.Event()
         #: Next offset to take, of each followed partition of `runs` and `stream`.
         self._positions: dict[TopicPartition, int] = {}
         #: Offset of `runs` at which each followed partition began to be followed.
         self._began: dict[int, int] = {}
-        #: Since when a followed partition has had no open run, in seconds of the loop's clock.
+        #: When a followed partition lost its last open run, in seconds of the loop's clock.
         self._idle_since: dict[int, float] = {}
-        #: Held by who changes what is followed, or replaces the consumer.
+        #: Held while the followed partitions change, and while the consumer is replaced.
         self._following = asyncio.Lock()
-        #: By partition: the end that is to be asked for.
-        self._to_ask: dict[int, _StreamEnd] = {}
-        #: Ends that are known.
-        self._to_reach: list[_StreamEnd] = []
-        #: When ends were asked for, in seconds of the loop's clock.
-        self._asked = 0.0
-        self._asking: asyncio.Task[None] | None = None
+        self._stream_ends = StreamEnds(topics.stream, lambda: self._reader, self._taken)
         self._loop: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
         self._watch = StallWatch()
@@ -158,10 +133,11 @@ class KafkaTransport:
 
     async def stop(self) -> None:
         """Disconnect."""
-        tasks = [each for each in (self._loop, self._watching, self._asking) if each is not None]
-        for each in tasks:
-            each.cancel()
+        tasks = [task for task in (self._loop, self._watching) if task is not None]
+        for task in tasks:
+            task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._stream_ends.stop()
         await self._past.stop()
         await self._writer.stop()
         await self._reader.stop()
@@ -171,7 +147,7 @@ class KafkaTransport:
     async def follow(self, run_id: str) -> None:
         """Read the run's partition of `runs` and `stream` from here on.
 
-        Tries for as long as nobody cancels it; raises what trying again does not help against.
+        Tries until it is cancelled; raises an error against which trying again does not help.
         """
         partition = self._partition(run_id)
         self._open[partition] += 1
@@ -187,7 +163,7 @@ class KafkaTransport:
                     await asyncio.sleep(RETRY_SECONDS)
 
     def followed_from(self, run_id: str) -> int:
-        """Return the offset of `runs` since which its partition has been read without a gap."""
+        """Return the offset of `runs` from which its partition has been read without a gap."""
         return self._began.get(self._partition(run_id), 0)
 
     def unfollow(self, run_id: str) -> None:
@@ -197,27 +173,21 @@ class KafkaTransport:
     async def send(self, record: Outgoing, *, repeatable: bool) -> None:
         """Append one record; return when the broker has acknowledged it.
 
-        Tries for as long as nobody cancels it; see `Writer.append`.
+        Tries until it is cancelled; see `Writer.append`.
         """
         partition = self._partition(record.key.decode())
         self._known_topics.names.add(record.topic)
         await self._writer.append(record, partition, repeatable=repeatable)
 
     async def look_back(self, run_id: str, offset: int) -> list[Delivered]:
-        """Return the run's records of `runs` from *offset* up to what was taken by now."""
+        """Return the run's records of `runs` from *offset* up to what was read by now."""
         partition = self._partition(run_id)
         end = self._positions.get(self._runs(partition), 0)
         return await self._past.read(partition, run_id.encode(), offset, end)
 
     def when_stream_read(self, run_id: str, done: Callable[[], None], *, soon: bool) -> None:
-        """Call *done* when all that is in the run's partition of `stream` by now was taken."""
-        partition = self._partition(run_id)
-        if partition not in self._followed:
-            asyncio.get_running_loop().call_soon(done)
-            return
-        end = self._to_ask.setdefault(partition, _StreamEnd(partition))
-        end.done.append(done)
-        end.soon = end.soon or soon
+        """Call *done* when everything that the run's partition of `stream` has now was read."""
+        self._stream_ends.when_read(self._partition(run_id), done, soon=soon)
 
     async def workers(self, group: str) -> int:
         """Return how many workers the step group has; raises KafkaError."""
@@ -243,18 +213,18 @@ class KafkaTransport:
             self._stalled = False
             raise ConsumerStalled
         found = await self._reader.poll()
-        # From here on nothing is awaited: what the client has handed out is taken.
-        # The stream first: what a step showed is there before its result is.
+        # Nothing is awaited from here on: every record that the client has handed out is taken.
+        # The stream first: a step's events are there before its result.
         for tp in sorted(found, key=lambda tp: tp.topic != self._topics.stream):
             for record in found[tp]:
                 if record.offset >= self._positions.get(tp, record.offset + 1):
                     self._positions[tp] = record.offset + 1
                     reader.take(delivered(record))
-        self._ask_soon()
-        await self._end_streams()
+        self._stream_ends.ask_soon()
+        await self._stream_ends.look()
 
     async def _look_at_topics(self, reader: Reader) -> None:
-        """End the wait for all runs when a topic is another one than it was."""
+        """End the wait for all runs when a topic was replaced by another."""
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 found = await self._clients.log_ids(self._reader.consumer, self._known_topics.names)
@@ -266,22 +236,22 @@ class KafkaTransport:
             self._forget(reader, problem)
 
     async def _look_after(self, reader: Reader) -> None:
-        """Notice a consumer that gets nothing any more, and topics that are others."""
+        """Notice a consumer that gets nothing any more, and replaced topics."""
         while True:
             await self._look_at_topics(reader)
             await asyncio.sleep(WATCH_SECONDS)
             if not self._positions or not any(self._open.values()):
                 continue
-            # While the broker is away nobody gets anything.
+            # While the broker is away, no consumer gets anything.
             with contextlib.suppress(KafkaError, OSError):
                 consumer = self._reader.consumer
                 ends = await consumer.end_offsets(list(self._positions))
-                # The client's positions: they pass what is never handed out as a record.
+                # The client's positions: they pass offsets that are no records for us.
                 positions = {tp: await consumer.position(tp) for tp in list(self._positions)}
                 self._stalled = self._watch.is_stalled(positions, ends)
 
     def _give_up(self, reader: Reader, failure: BaseException) -> None:
-        """End the wait for all runs that are open; later ones may be read again."""
+        """End the wait for all open runs; later ones may be read again."""
         self._forget(reader, LogUnreadable(failure))
 
     def _forget(self, reader: Reader, error: BaseException) -> None:
@@ -289,7 +259,7 @@ class KafkaTransport:
         self._followed.clear()
         self._positions.clear()
         self._follows_some.clear()
-        self._release()
+        self._stream_ends.release()
 
     async def _reconnect(self) -> None:
         """Read on from the same positions with a new consumer."""
@@ -315,80 +285,20 @@ class KafkaTransport:
         self._stopping.add(task)
         task.add_done_callback(self._stopping.discard)
 
-    # -- ends of streams --------------------------------------------------------------------------
-
-    def _ask_soon(self) -> None:
-        """Find out how far those have to wait that wait for the end of a stream."""
-        if not self._to_ask or (self._asking is not None and not self._asking.done()):
-            return
-        now = asyncio.get_running_loop().time()
-        if any(end.soon for end in self._to_ask.values()) or now - self._asked >= _ASK_SECONDS:
-            self._asked = now
-            # Beside the reading: an answer may take as long as an outage.
-            self._asking = asyncio.create_task(self._ask(), name="fleet stream ends")
-
-    async def _ask(self) -> None:
-        asked, self._to_ask = self._to_ask, {}
-        try:
-            ends = await self._reader.ends([self._stream(each) for each in asked])
-        except Exception as failure:  # noqa: BLE001 - asked again for as long as somebody waits
-            _log.warning("stream_end_not_known", error=repr(failure))
-            self._ask_again(asked)
-            await asyncio.sleep(RETRY_SECONDS)
-            return
-        for partition, end in asked.items():
-            end.offset = ends[self._stream(partition)]
-        self._to_reach += asked.values()
-        await self._end_streams()
-
-    def _ask_again(self, asked: dict[int, _StreamEnd]) -> None:
-        for partition, end in asked.items():
-            if partition not in self._followed:
-                end.reached()
-                continue
-            later = self._to_ask.setdefault(partition, _StreamEnd(partition))
-            later.done += end.done
-            later.soon = later.soon or end.soon
-
-    async def _end_streams(self) -> None:
-        """Call whoever waited for what was read."""
-        for end in list(self._to_reach):
-            is_over = end.partition not in self._followed or await self._is_reached(end)
-            if is_over and end in self._to_reach:
-                self._to_reach.remove(end)
-                end.reached()
-
-    async def _is_reached(self, end: _StreamEnd) -> bool:
-        tp = self._stream(end.partition)
-        if self._positions.get(tp, 0) >= end.offset:
-            return True
-        # The client's position passes what is never handed out as a record; all else was taken.
-        with contextlib.suppress(KafkaError):
-            position: int = await self._reader.consumer.position(tp)
-            return position >= end.offset
-        return False
-
-    def _release(self) -> None:
-        """Let nobody wait: nothing is read any more."""
-        waiting = [*self._to_ask.values(), *self._to_reach]
-        self._to_ask, self._to_reach = {}, []
-        for end in waiting:
-            end.reached()
-
     # -- what is followed -------------------------------------------------------------------------
 
     async def _release_idle(self) -> None:
-        """Let partitions go that had no open run for a while; assigning anew costs a pause."""
+        """Stop following partitions without an open run, after a while: assigning costs a pause."""
         now = asyncio.get_running_loop().time()
         for partition in self._followed:
             if self._open[partition]:
                 self._idle_since.pop(partition, None)
             else:
                 self._idle_since.setdefault(partition, now)
-        idle = {each for each, since in self._idle_since.items() if now - since > _IDLE_SECONDS}
+        idle = {which for which, since in self._idle_since.items() if now - since > _IDLE_SECONDS}
         if idle:
             async with self._following:
-                self._followed -= {each for each in idle if not self._open[each]}
+                self._followed -= {partition for partition in idle if not self._open[partition]}
                 kept = set(self._tps(self._followed))
                 self._positions = {tp: at for tp, at in self._positions.items() if tp in kept}
                 self._place()
@@ -396,7 +306,7 @@ class KafkaTransport:
                     self._idle_since.pop(partition, None)
 
     async def _follow_wanted(self) -> None:
-        """Follow what is wanted, from its end."""
+        """Follow the wanted partitions, from their ends."""
         new = self._wanted - self._followed
         ends = await self._reader.ends(self._tps(new))
         # Only now, and nothing is awaited until all are sought: reading went on meanwhile.
@@ -409,7 +319,7 @@ class KafkaTransport:
             self._place()
 
     def _place(self) -> None:
-        """Read exactly what is followed, each partition from where it is."""
+        """Read exactly the followed partitions, from their positions."""
         self._reader.place(self._positions)
         if self._positions:
             self._follows_some.set()
@@ -417,7 +327,12 @@ class KafkaTransport:
             self._follows_some.clear()
 
     def _tps(self, partitions: set[int]) -> list[TopicPartition]:
-        return [tp for each in sorted(partitions) for tp in (self._runs(each), self._stream(each))]
+        return [tp for p in sorted(partitions) for tp in (self._runs(p), self._stream(p))]
+
+    def _taken(self, tp: TopicPartition) -> int | None:
+        """Return the next offset to take; None if the partition is not followed."""
+        # Not the dictionary's own method: another dictionary may take its place.
+        return self._positions.get(tp)
 
     def _partition(self, run_id: str) -> int:
         return partition_of(run_id, self._partitions)

@@ -7,6 +7,7 @@ from fleet.client import results, shown
 from fleet.client.follower import Follower
 from fleet.client.results import Outcome
 from fleet.client.shown import Shown
+from fleet.kafka.stream_ends import StreamEnds
 from fleet.kafka.topic_reader import StallWatch
 from fleet.kafka.transport import KafkaTransport
 from fleet.kafka.writer import Writer
@@ -97,7 +98,7 @@ def _a_stalled_consumer_is_not_noticed(*_: Any) -> bool:
     return False
 
 
-@instead_of(KafkaTransport, "_ask_again", near=99)
+@instead_of(StreamEnds, "_ask_again", near=99)
 def _the_end_of_a_stream_is_asked_for_once(*_: Any) -> None:
     """Whoever waits for it waits for ever."""
 

@@ -9,6 +9,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 
 from fleet.config.settings import Settings
+from fleet.kafka import stream_ends
 from fleet.kafka import transport as transports
 from fleet.kafka.transport import KafkaTransport
 from fleet.records.log import Delivered
@@ -85,7 +86,7 @@ class Caller:
 @pytest.fixture
 def consumer(monkeypatch: pytest.MonkeyPatch) -> Consumer:
     """A consumer whose caller asks for ends that nobody waits for once in an hour."""
-    monkeypatch.setattr(transports, "_ASK_SECONDS", 3600.0)
+    monkeypatch.setattr(stream_ends, "_ASK_SECONDS", 3600.0)
     return Consumer()
 
 
@@ -95,7 +96,7 @@ async def transport(consumer: Consumer) -> AsyncIterator[KafkaTransport]:
     transport = KafkaTransport(Settings(), TOPICS, 1, Clients(consumer))  # type: ignore[arg-type]
     await transport.start(Caller())
     await transport.follow("a")
-    transport._asked = asyncio.get_running_loop().time()
+    transport._stream_ends._asked = asyncio.get_running_loop().time()
     consumer.asked.clear()
     yield transport
     await transport.stop()
@@ -130,7 +131,7 @@ async def test_ends_that_nobody_waits_for_are_asked_for_together(
     called: list[int] = []
     for run in range(100):
         transport.when_stream_read(str(run), lambda run=run: called.append(run), soon=False)  # type: ignore[misc]
-    transport._asked = -3600.0
+    transport._stream_ends._asked = -3600.0
     await turns()
     assert (consumer.asked, len(called)) == ([STREAM], 100)
 
