@@ -1,7 +1,7 @@
 """
 Logs: a constant event name and fields, through the standard library's logger `fleet`.
 
-In a library somebody else decides where logs go, so nothing is configured here; a worker chooses
+A library leaves it to its program where logs go, so nothing is configured here; a worker chooses
 JSON or text with `logging_config`.
 """
 
@@ -57,7 +57,7 @@ class Repeated(logging.Filter):
             return True
         if record.msg in _ROUTINE:
             return False
-        # Not the record's own time, which jumps when somebody sets the machine's clock.
+        # Not the record's own time, which jumps with the machine's clock.
         line, now = (record.name, str(record.msg)), time.monotonic()
         since, held_back = self._seen.get(line, (-self._seconds, 0))
         if now - since < self._seconds:
@@ -109,7 +109,7 @@ _TEXTS = ("exception", "stack")
 
 
 def calm(prefix: str) -> None:
-    """Let each line of the loggers under *prefix* through once in a while, whoever writes them.
+    """Let each line of the loggers under *prefix* through once in a while.
 
     For a process that chose no logging of its own for them: a page of warnings hides what matters.
     """

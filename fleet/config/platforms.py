@@ -1,5 +1,5 @@
 """
-Where Fleet runs, said in one sentence wherever else somebody starts it.
+Where Fleet runs, and the sentence that any other platform gets.
 
 Checked when the runtime or the development tools are imported, and not when a worker starts: both
 need modules that Windows does not have, so their import would fail first, and with less help.

@@ -55,7 +55,7 @@ def _data_dir() -> Path:
     return Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state") / "fleet"
 
 
-# Whoever starts us without a shell (systemd, compose, Kubernetes) passes `~` as it is.
+# A start without a shell (systemd, compose, Kubernetes) passes `~` as it is.
 _UserPath = Annotated[Path, AfterValidator(_expanded)]
 
 
@@ -194,7 +194,7 @@ class Settings(BaseSettings):
     @property
     def accepted_logs(self) -> frozenset[str]:
         """The topics, by id, that are processed from their beginning."""
-        return frozenset(each.strip() for each in self.accept_logs.split(",")) - {""}
+        return frozenset(log_id.strip() for log_id in self.accept_logs.split(",")) - {""}
 
     @property
     def is_local(self) -> bool:

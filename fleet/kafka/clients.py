@@ -65,7 +65,7 @@ def client_arguments(settings: Settings) -> dict[str, Any]:
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext | None:
-    """Return the TLS context, or None where the connection is in the clear."""
+    """Return the TLS context; None if the connection is in the clear."""
     if not settings.security_protocol.endswith("SSL"):
         return None
     context = ssl.create_default_context(cafile=settings.security_ca_file)

@@ -1,12 +1,11 @@
 r"""
 Records whose header names are not UTF-8 are read like all others.
 
-aiokafka decodes the names strictly and raises for the whole batch, at each fetch anew: one such
-record would stop its partition for ever. Kafka itself takes any bytes. So where that happens, what
-was fetched is parsed once more, by a slower parser that shows such bytes as `\xff`.
+aiokafka decodes the names strictly and raises for the whole batch, at each fetch again: one such
+record would stop its partition for ever. Kafka itself takes any bytes. So such a batch is parsed
+once more, by a slower parser that shows these bytes as `\xff`.
 
-aiokafka has no place for a parser of one's own: `install` puts it in for all consumers of the
-process.
+aiokafka takes no other parser: `install` puts ours in for all consumers of the process.
 """
 
 from collections.abc import Iterator

@@ -22,7 +22,7 @@ _log = logs.get_logger("loading")
 #: for again so often. With aiokafka's own values each load took 0.8 seconds longer.
 _FETCH_WAIT_MS = 20
 _RETRY_MS = 10
-#: Age from which a local copy is not gone on with, in seconds: half of the time for which Kafka
+#: Age from which a local copy is not reused, in seconds: half of the time for which Kafka
 #: keeps tombstones in a compacted topic (`delete.retention.ms`, a day). By the broker's clock.
 STALE_SECONDS = 12 * 3600.0
 _BATCH_RECORDS = 2_000
@@ -37,7 +37,7 @@ class KafkaLoader:
     def __init__(self, clients: Clients, partition: int) -> None:
         self._clients = clients
         self._partition = partition
-        #: Why the local state was thrown away, in a word; empty where it was not.
+        #: Why the local state was thrown away, in a word; empty if it was not.
         self.discarded = ""
         #: Offsets before the end of what is being read.
         self.remaining = 0
@@ -79,7 +79,7 @@ class KafkaLoader:
         def apply(records: list[Any]) -> None:
             nonlocal count
             count += len(records)
-            changes = {each.key: each.value for each in records}
+            changes = {record.key: record.value for record in records}
             store.write(changes, records[-1].offset + 1, records[-1].timestamp)
 
         await self._read(tp, store.state_offset, end, apply)
@@ -106,7 +106,7 @@ class KafkaLoader:
         return {tp.topic: begin for tp, begin in found.items()}
 
     async def log_ids(self, topics: Iterable[str]) -> Mapping[str, str]:
-        """Return the id of each topic that is there, empty where the broker tells none."""
+        """Return the id of each topic that is there, empty if the broker tells none."""
         return await self._clients.log_ids(self._reader.consumer, topics)
 
     async def first(self, offsets: Mapping[str, int]) -> dict[str, Delivered]:
@@ -143,19 +143,19 @@ class KafkaLoader:
 
 
 def _outdated(store: LocalStore, now_ms: int) -> str:
-    """Return why a copy must not be gone on with to whose log something was appended since."""
+    """Return why a copy must not be reused although its log has grown since; empty if it may."""
     age_ms = now_ms - store.appended_ms
     if age_ms < 0:
         return "the broker's clock was set back since, so its age is not known"
     if age_ms > STALE_SECONDS * 1000:
-        return "what was deleted since may have left the log without a trace"
+        return "the log may have lost deletions since without a trace"
     return ""
 
 
 def _unusable(store: LocalStore, log_id: str, end: int) -> str:
-    """Return why a local copy must not be gone on with; empty where it may."""
+    """Return why a local copy must not be reused; empty if it may."""
     if store.state_offset and log_id and store.log_id != log_id:
         return f"it is a copy of another topic: {store.log_id or 'no id'}, and this is {log_id}"
     if store.state_offset > end:
-        return f"it is at offset {store.state_offset} and the log ends at {end}: made anew?"
+        return f"it is at offset {store.state_offset} and the log ends at {end}: another topic?"
     return ""

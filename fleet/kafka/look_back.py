@@ -1,8 +1,8 @@
 """
-Parts of `runs` that were read before, or before anybody here followed them, are read again.
+Reads earlier parts of `runs` again, as a caller asks for them.
 
-By a consumer of its own, which is there as long as somebody looks back: the one that follows open
-runs stays where it is. Parts that lie near each other are read as one.
+It has a consumer of its own, for as long as there are parts to read: the one that follows open runs
+keeps its place. Parts that lie near each other are read as one.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ _STALLED_SECONDS = 20.0
 
 @dataclass(eq=False, slots=True)
 class _Part:
-    """Somebody wants a run's records of a part."""
+    """A caller wants a run's records of a part."""
 
     partition: int
     key: bytes
@@ -57,7 +57,7 @@ class LookBack:
     async def read(self, partition: int, key: bytes, first: int, end: int) -> list[Delivered]:
         """Return the records of *key* from offset *first* up to *end*, without *end*.
 
-        What the log does not have any more is missing. Tries for as long as nobody cancels it.
+        Records that the log no longer has are missing. Tries until it is cancelled.
         """
         if first >= end:
             return []
@@ -69,7 +69,7 @@ class LookBack:
         return await part.answer
 
     async def stop(self) -> None:
-        """Read nothing any more; whoever waits is cancelled."""
+        """Read nothing any more; cancel those that wait."""
         if self._reading is not None:
             self._reading.cancel()
             await asyncio.gather(self._reading, return_exceptions=True)
@@ -80,7 +80,7 @@ class LookBack:
         while self._wanted:
             try:
                 await self._read_connected()
-            except Exception as failure:  # noqa: BLE001 - whoever waits has a deadline
+            except Exception as failure:  # noqa: BLE001 - every caller has a deadline
                 _log.warning("look_back_again", topic=self._topic, error=repr(failure))
                 await asyncio.sleep(RETRY_SECONDS)
 

@@ -3,7 +3,7 @@ Membership in the consumer group: what ends it, and who has our place.
 
 With static membership (FLEET_INSTANCE_ID) a process that joins under a name takes the place of the
 one that had it, and the broker then knows the older one no more. aiokafka would let the older one
-join again and take the place back, for ever; so whoever is pushed out asks first.
+join again and take the place back, for ever. So a process that loses its place asks first.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -86,23 +86,27 @@ async def offsets(
 
     Raises KafkaError.
     """
-    arguments = {key: each for key, each in client_arguments(settings).items() if each is not None}
+    arguments = {
+        key: given for key, given in client_arguments(settings).items() if given is not None
+    }
     admin = AIOKafkaAdminClient(**arguments)
     try:
         await admin.start()
         found: Any = await admin.list_consumer_group_offsets(group)
     finally:
         await admin.close()
-    committed = {tp.topic: each.offset for tp, each in found.items() if tp.partition == partition}
+    committed = {tp.topic: at.offset for tp, at in found.items() if tp.partition == partition}
     return {topic: at for topic in topics if (at := committed.get(topic, 0)) > 0}
 
 
 async def holder(settings: Settings, group: str, instance_id: str) -> Member | None:
     """Return the member that *group* knows as *instance_id*; None without one.
 
-    None also where the broker does not tell.
+    Also None if the broker does not tell.
     """
-    arguments = {key: each for key, each in client_arguments(settings).items() if each is not None}
+    arguments = {
+        key: given for key, given in client_arguments(settings).items() if given is not None
+    }
     admin = AIOKafkaAdminClient(**arguments)
     try:
         await admin.start()
@@ -112,8 +116,8 @@ async def holder(settings: Settings, group: str, instance_id: str) -> Member | N
         return None
     finally:
         await admin.close()
-    members = (each for response in responses for each in _members(response))
-    named = (each for each in members if each.member_id[: -_UUID_LENGTH - 1] == instance_id)
+    members = (member for response in responses for member in _members(response))
+    named = (one for one in members if one.member_id[: -_UUID_LENGTH - 1] == instance_id)
     return next(named, None)
 
 

@@ -80,7 +80,7 @@ class BatchesRefused(KafkaError):
     @property
     def is_final(self) -> bool:
         """Whether the records or the rights are at fault, so that trying again cannot help."""
-        return all(isinstance(each, REFUSED) for each in self.reasons.values())
+        return all(isinstance(reason, REFUSED) for reason in self.reasons.values())
 
 
 class BatchInDoubt(KafkaError):
@@ -96,4 +96,4 @@ def error_of(code: int) -> type[KafkaError]:
 
 
 def _said(reasons: Mapping[TopicPartition, Exception]) -> str:
-    return ", ".join(f"{tp.topic} {tp.partition}: {each!r}" for tp, each in reasons.items())
+    return ", ".join(f"{tp.topic} {tp.partition}: {why!r}" for tp, why in reasons.items())

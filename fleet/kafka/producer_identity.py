@@ -1,10 +1,9 @@
 """
 InitProducerId of a producer that has an id already (KIP-360): it takes a new epoch of the same id.
 
-aiokafka knows the request's oldest version only, which fences whoever has the transactional id.
-From version 3 on the request names the id and the epoch that the producer has, and the broker
-refuses it where somebody else has taken the transactional id since. Requests of the old epoch that
-arrive late are refused then, too.
+aiokafka knows the request's oldest version only, which fences the holder of the transactional id.
+From version 3 on the request names the producer's id and epoch. The broker refuses it if another
+producer has taken the transactional id since. It then refuses late requests of the old epoch, too.
 """
 
 from typing import Any, ClassVar, NamedTuple

@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class ProducerThread:
-    """A thread with an event loop: it runs while somebody has entered it and not left."""
+    """A thread with an event loop: it runs until everyone that entered it has left."""
 
     def __init__(self) -> None:
         self._inside = 0
@@ -26,7 +26,7 @@ class ProducerThread:
         self._end: asyncio.Event | None = None
 
     def enter(self) -> None:
-        """Start it, where nobody has."""
+        """Start it, if it does not run."""
         self._inside += 1
         if self._inside == 1:
             ready = threading.Event()
@@ -35,14 +35,14 @@ class ProducerThread:
             ready.wait()
 
     def leave(self) -> None:
-        """End it, where nobody else has entered it."""
+        """End it, if all have left."""
         self._inside -= 1
         if not self._inside and self._loop is not None and self._end is not None:
             self._loop.call_soon_threadsafe(self._end.set)
             self._loop = None
 
     async def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do it there; whoever is cancelled here cancels it."""
+        """Do *work* there; a cancellation here cancels it."""
         assert self._loop is not None, "entered before"
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
 

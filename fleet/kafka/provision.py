@@ -148,7 +148,7 @@ async def plan(
     findings = list(_findings(needed, found))
     if findings:
         raise TopicsMismatched(findings)
-    counts = {found[each.name].partitions for each in _alike(needed, found)}
+    counts = {found[topic.name].partitions for topic in _alike(needed, found)}
     return Plan(needed, found, counts.pop() if counts else settings.partitions)
 
 
@@ -176,10 +176,10 @@ async def _wait_for_leaders(made: Plan, settings: Settings) -> None:
     reader = Clients(settings).reader()
     try:
         await reader.start()
-        # Asks again by itself where a leader does not know yet.
+        # Asks again by itself while a leader does not know yet.
         await reader.end_offsets(tps)
     except (KafkaError, OSError) as failure:
-        # Whoever uses the topics asks again, too.
+        # The user of the topics asks again, too.
         _log.warning("topics_not_led", error=repr(failure))
     finally:
         await stop_reader(reader)
@@ -188,8 +188,8 @@ async def _wait_for_leaders(made: Plan, settings: Settings) -> None:
 async def ensure(topics: Topics, graph: "Graph", settings: Settings) -> int:
     """Return the partition count of a step group's topics, which are there afterwards.
 
-    What is missing is created on a broker of this machine and raises TopicsMissing elsewhere,
-    where somebody decides about partitions and replication.
+    On a broker of this machine it creates missing topics. Elsewhere it raises TopicsMissing: there
+    an operator decides about partitions and replication.
     """
     made = await plan(topics, graph, settings)
     if made.missing and not settings.is_local:
@@ -203,13 +203,13 @@ async def ensure(topics: Topics, graph: "Graph", settings: Settings) -> int:
                 reason="other topics of the workflow are there: these are new, or were deleted",
             )
         await apply(made, settings)
-        # Somebody else may have created some of them at the same time, with another count.
+        # Another process may have created some of them at the same time, with another count.
         made = await plan(topics, graph, settings)
     return made.partitions
 
 
 async def partitions(name: str, settings: Settings) -> int:
-    """Return how many partitions a topic has, 0 where it is not there; raise BrokerUnreachable."""
+    """Return how many partitions a topic has, 0 if it is not there; raise BrokerUnreachable."""
     async with _Admin(settings) as admin:
         found = await admin.describe([name])
     return found[name].partitions if found else 0
@@ -218,7 +218,7 @@ async def partitions(name: str, settings: Settings) -> int:
 async def ensure_audit(settings: Settings) -> None:
     """Return when the audit topic is there; it is created on a broker of this machine.
 
-    Raises BrokerUnreachable, and AuditMissing where somebody else decides about topics.
+    Raises BrokerUnreachable, and AuditMissing on a broker elsewhere.
     """
     needed = audit(settings.prefix)
     async with _Admin(settings) as admin:
@@ -232,13 +232,13 @@ async def ensure_audit(settings: Settings) -> None:
 
 def _alike(needed: Iterable[Topic], found: dict[str, Found]) -> list[Topic]:
     """Return those that are there and must have the same number of partitions."""
-    return [each for each in needed if each.partitions is None and each.name in found]
+    return [topic for topic in needed if topic.partitions is None and topic.name in found]
 
 
 def _findings(needed: Iterable[Topic], found: dict[str, Found]) -> Iterable[str]:
     counts: dict[int, list[str]] = {}
-    for each in _alike(needed, found):
-        counts.setdefault(found[each.name].partitions, []).append(each.name)
+    for topic in _alike(needed, found):
+        counts.setdefault(found[topic.name].partitions, []).append(topic.name)
     if len(counts) > 1:
         shown = "; ".join(
             f"{count}: {', '.join(sorted(names))}" for count, names in sorted(counts.items())
@@ -260,11 +260,11 @@ def _findings(needed: Iterable[Topic], found: dict[str, Found]) -> Iterable[str]
                 f"--alter --add-config {setting}={expected}"
             )
     forgetful = [
-        each.name
-        for each in needed
-        if ("cleanup.policy", "compact") in each.config
-        and each.name in found
-        and _tombstone_ms(found[each.name]) < LEAST_TOMBSTONE_MS
+        topic.name
+        for topic in needed
+        if ("cleanup.policy", "compact") in topic.config
+        and topic.name in found
+        and _tombstone_ms(found[topic.name]) < LEAST_TOMBSTONE_MS
     ]
     if forgetful:
         yield (
@@ -272,7 +272,7 @@ def _findings(needed: Iterable[Topic], found: dict[str, Found]) -> Iterable[str]
             "copy takes it for there: set it with kafka-configs --alter --add-config "
             f"delete.retention.ms={LEAST_TOMBSTONE_MS}"
         )
-    small = [each.name for each in found.values() if _most_bytes(each) < LEAST_BATCH_BYTES]
+    small = [topic.name for topic in found.values() if _most_bytes(topic) < LEAST_BATCH_BYTES]
     if small:
         yield (
             f"{', '.join(sorted(small))} must take records of {LEAST_BATCH_BYTES:,} bytes: set it "
@@ -315,9 +315,9 @@ class _Admin:
         """Return those of *names* that are there."""
         # Of all topics, not by name: asking for one that is missing may create it.
         present = {
-            each["topic"]: len(each["partitions"])
-            for each in await self._client.describe_topics()
-            if each["topic"] in names
+            topic["topic"]: len(topic["partitions"])
+            for topic in await self._client.describe_topics()
+            if topic["topic"] in names
         }
         configs = await self._configs(list(present))
         return {
@@ -326,7 +326,7 @@ class _Admin:
         }
 
     async def create(self, topics: list[Topic], partitions: int, replication: int) -> None:
-        """Create *topics*; one that somebody else creates at the same time is fine."""
+        """Create *topics*; it is fine if another process creates one at the same time."""
         new = [
             NewTopic(
                 topic.name,
@@ -350,9 +350,9 @@ class _Admin:
         ):
             with attempt:
                 led = {
-                    each["topic"]
-                    for each in await self._client.describe_topics()
-                    if all(part["leader"] >= 0 for part in each["partitions"])
+                    topic["topic"]
+                    for topic in await self._client.describe_topics()
+                    if all(part["leader"] >= 0 for part in topic["partitions"])
                 }
                 if not led.issuperset(names):
                     raise TopicNotCreated(min(set(names) - led), "it does not come up")

@@ -1,9 +1,9 @@
 """
 Which records of a transaction the broker refuses, so that the others can be committed.
 
-The broker refuses whole batches. So a refused batch is halved until what is refused is one record.
-What a partition takes is appended in its order, each record once: where nothing is refused in the
-end (the batch was too large, its records are not), the transaction can be committed.
+The broker refuses whole batches. So a refused batch is halved until one record is refused. A
+partition appends what it takes in order, each record once. If it refuses nothing in the end (the
+batch was too large, its records are not), the transaction can be committed.
 """
 
 from collections import defaultdict

@@ -36,8 +36,8 @@ _log = logs.get_logger("rocks")
 _OFFSET_KEY = b""
 
 
-#: After so many changes they are written to files, in the background: a process that dies reads so
-#: many again from the changelog, at most about.
+#: After this many changes they are written to files, in the background. A process that dies reads
+#: about this many again from the changelog, at most.
 FLUSH_CHANGES = 5_000
 _UNLOGGED = WriteOptions()
 # A property, whatever its stub says.
@@ -110,13 +110,13 @@ class RocksStore:
 
     @property
     def appended_ms(self) -> int:
-        """When the newest of it was appended, in unix milliseconds; 0 where that is not known."""
+        """When the newest of it was appended, in unix milliseconds; 0 if that is not known."""
         return self._place()[1]
 
     @property
     def size(self) -> int:
         """About how large it is, in bytes: files and what is not in them yet."""
-        return sum(self._db.property_int_value(each) or 0 for each in _SIZES)
+        return sum(self._db.property_int_value(size) or 0 for size in _SIZES)
 
     def reset(self) -> None:
         """Remove everything: the folder does not belong to the changelog that is there now."""

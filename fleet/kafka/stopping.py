@@ -57,8 +57,8 @@ async def end_fetching(consumer: Any) -> None:
 async def stop_client(stop: Callable[[], Awaitable[object]]) -> None:
     """Call *stop* of a client; return when it is through, at the latest after STOP_SECONDS.
 
-    It goes on where the caller is cancelled. A client that fails to stop raises nothing: whoever
-    stops it wants nothing of it any more.
+    It goes on if the caller is cancelled. A client that fails to stop raises nothing: no code needs
+    it any more.
     """
     stopping = asyncio.create_task(_stop(stop), name="stop client")
     _stopping.add(stopping)
@@ -79,5 +79,5 @@ async def _stop(stop: Callable[[], Awaitable[object]]) -> None:
             await stop()
     except TimeoutError:
         _log.warning("client_not_stopped", reason="no end", seconds=STOP_SECONDS)
-    except Exception as failure:  # noqa: BLE001 - nobody wants anything of it any more
+    except Exception as failure:  # noqa: BLE001 - no code needs it any more
         _log.warning("client_not_stopped", reason=repr(failure))

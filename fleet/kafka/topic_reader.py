@@ -216,7 +216,7 @@ class Reading:
     def drop(self, tp: TopicPartition) -> None:
         """Read no more of a partition."""
         self._left.pop(tp, None)
-        # Records that were fetched and that nobody takes would hold up the other partitions.
+        # Fetched records that stay in the client would hold up the other partitions.
         self._reader.consumer.pause(tp)
         self._reader.consumer.seek(tp, 0)
 
@@ -282,6 +282,6 @@ async def connected(settings: Settings) -> AsyncIterator[TopicReader]:
 
 
 def partitions(topic: str, numbers: int | Iterable[int]) -> list[TopicPartition]:
-    """Return partitions of *topic*: the first so many, or those with these numbers."""
+    """Return partitions of *topic*: the first *numbers*, or those with these numbers."""
     every = range(numbers) if isinstance(numbers, int) else numbers
     return [TopicPartition(topic, number) for number in every]

@@ -5,8 +5,8 @@ Everything that Fleet relies on is said when a topic is created and not left to 
 defaults, which are the operator's to change.
 """
 
-#: For so long a deleted key stays in the state topic at least, in milliseconds: twice the age up to
-#: which a local copy is gone on with, see `fleet.kafka.loading.STALE_SECONDS`.
+#: How long a deleted key stays in the state topic at least, in milliseconds: twice the age up to
+#: which a local copy is reused, see `fleet.kafka.loading.STALE_SECONDS`.
 LEAST_TOMBSTONE_MS = 86_400_000
 
 #: The state topic. Kafka compacts closed segments only, and a load reads everything that is there:
@@ -31,10 +31,10 @@ FIXED = (
 
 
 def kept(retention_ms: str) -> tuple[tuple[str, str], ...]:
-    """Return the configuration of a topic of which every record is kept, for so long."""
+    """Return the configuration of a topic that keeps every record for this long."""
     return (
         # Said, and not left to the broker's defaults: compaction would keep one event of each run,
-        # and a bound on bytes would remove what nobody has read.
+        # and a bound on bytes would remove unread records.
         ("cleanup.policy", "delete"),
         ("retention.ms", retention_ms),
         ("retention.bytes", "-1"),

@@ -1,7 +1,7 @@
 """
 A task's log on Kafka: one transactional producer, one transaction per commit.
 
-Starting the producer fences whoever had the same transactional id and aborts what it left open.
+Starting the producer fences the last holder of its transactional id and aborts what it left open.
 Every record's acknowledgement is awaited before the transaction is committed: a batch that failed
 would otherwise be missing from a transaction that commits the rest.
 """
@@ -128,7 +128,7 @@ class KafkaLog:
         return packed
 
     async def _abort(self, failure: KafkaError) -> None:
-        """Abort, or raise TaskLost where that cannot be done: then the outcome is not known."""
+        """Abort, or raise TaskLost if that fails: then the outcome is not known."""
         if isinstance(failure, FATAL):
             raise TaskLost(self._name, repr(failure)) from failure
         _log.warning("transaction_aborted", task=self._name, error=repr(failure))
@@ -143,13 +143,13 @@ class KafkaLog:
     def _receipt(self, acknowledged: list[Appended]) -> Receipt:
         # Of a duplicate the broker may not know where it is; then the last known place will do.
         state = [
-            each.offset
-            for each in acknowledged
-            if each.topic == self._state_topic and each.offset >= 0
+            record.offset
+            for record in acknowledged
+            if record.topic == self._state_topic and record.offset >= 0
         ]
         # Not the exact next offset, which the batch's length would give, but one that is in the
         # log: loading from here reads the last batch again, and applying it twice changes nothing.
-        times = {each.topic: each.timestamp for each in acknowledged if each.timestamp > 0}
+        times = {record.topic: record.timestamp for record in acknowledged if record.timestamp > 0}
         return Receipt(times.get(self._state_topic, 0), max(state, default=0), times)
 
 

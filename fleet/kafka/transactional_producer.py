@@ -68,7 +68,7 @@ _LATER = (
     NotCoordinatorError,
     UnknownTopicOrPartitionError,
 )
-#: After these a producer cannot go on: somebody has a newer epoch, or the broker lost track of it.
+#: After these a producer cannot go on: another has a newer epoch, or the broker lost track of it.
 FATAL = (
     InvalidProducerEpoch,
     InvalidProducerIdMapping,
@@ -122,7 +122,7 @@ class TransactionalProducer:
         self._in_doubt = False
 
     async def start(self) -> None:
-        """Connect and take the transactional id: whoever had it is fenced."""
+        """Connect and take the transactional id: its last holder is fenced."""
         await self._producer.start()
 
     async def stop(self) -> None:
@@ -152,9 +152,9 @@ class TransactionalProducer:
     async def append(self, batches: Batches) -> list[Appended]:
         """Begin a transaction and append everything to it; return when nothing is under way.
 
-        Raises BatchesRefused where the broker takes some of it for none of its own failures, and
-        BatchInDoubt where it may have some of it that it did not acknowledge: both are over when
-        the transaction was aborted. After another error nothing may be done but to abort.
+        Raises BatchesRefused if the broker refuses some of it for what it is, and BatchInDoubt if
+        it may have some of it that it did not acknowledge: an abort ends both. After another error
+        the transaction may only be aborted.
         """
         await _answered(lambda: self._add(batches))
         return await self.append_more(batches)
@@ -166,7 +166,11 @@ class TransactionalProducer:
         try:
             for number in range(max(map(len, batches.values()), default=0)):
                 acknowledged += await self._produce(
-                    {tp: each[number] for tp, each in batches.items() if number < len(each)}
+                    {
+                        tp: several[number]
+                        for tp, several in batches.items()
+                        if number < len(several)
+                    }
                 )
         except BatchesRefused:
             raise
@@ -308,8 +312,8 @@ class TransactionalProducer:
         several = await asyncio.gather(
             *(self._send_to(node, {tp: built[tp] for tp in tps}) for node, tps in by_leader.items())
         )
-        for each in several:
-            answers |= each
+        for answered in several:
+            answers |= answered
         return answers
 
     async def _leader(self, tp: TopicPartition) -> int | None:
@@ -328,7 +332,7 @@ class TransactionalProducer:
             transactional_id=self.identity.transactional_id,
             required_acks=_ALL_REPLICAS,
             timeout=_REPLICATION_MS,
-            topics=[(tp.topic, [(tp.partition, each)]) for tp, each in built.items()],
+            topics=[(tp.topic, [(tp.partition, batch)]) for tp, batch in built.items()],
         )
         try:
             response = await self._client.send(node, request)

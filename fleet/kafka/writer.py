@@ -31,7 +31,7 @@ from fleet.workflow.errors import WorkflowRuntimeError
 _log = logs.get_logger("writer")
 #: Between two attempts to append a record, in seconds.
 RETRY_SECONDS = 0.2
-#: Raised where a record cannot be put into a batch by a producer that is sound.
+#: Errors of a sound producer that cannot put a record into a batch.
 _PASSING = (KafkaTimeoutError, UnknownTopicOrPartitionError)
 #: The broker, or aiokafka in its name, does not take such a record however often it is sent.
 _REFUSALS = (
@@ -86,14 +86,14 @@ class Writer:
         """Disconnect. What was handed over and not sent is sent first, if that is soon done."""
         if self._producer is not None:
             await stop_client(self._producer.stop)
-        for each in self._ending:
-            each.cancel()
+        for task in self._ending:
+            task.cancel()
 
     async def append(self, record: Outgoing, partition: int, *, repeatable: bool) -> None:
         """Append one record; return when the broker has acknowledged it.
 
-        Tries for as long as nobody cancels it. Raises RecordRefused; and InDoubt where the broker
-        may have the record and a second copy would not be recognised: *repeatable* says it would.
+        Tries until it is cancelled. Raises RecordRefused, and InDoubt if the broker may have the
+        record and readers would not recognise a second copy: *repeatable* says they would.
         """
         while True:
             acknowledged = await self._handed_over(record, partition)
@@ -156,7 +156,7 @@ class Writer:
         return self._clients.producer(enable_idempotence=True, max_batch_size=BATCH_BYTES)
 
     def _end_soon(self, producer: Any) -> None:
-        """Stop a producer when all is sent that it was handed: somebody waits for that."""
+        """Stop a producer when it has sent all its records: their senders wait for that."""
         task = asyncio.get_running_loop().create_task(producer.stop())
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)

@@ -1,8 +1,8 @@
 """
-What is there now, read when somebody scrapes: lag, slots, tasks, state.
+Gauges of the present state, read at each scrape: lag, slots, tasks, state.
 
-Nothing is kept up to date for it on the way of an event. A scrape is answered in the event loop, so
-it sees every task between two of its turns.
+An event's way updates none of them. The event loop answers a scrape, so a scrape sees every task
+between two of its turns.
 """
 
 from collections import Counter

@@ -1,9 +1,9 @@
 """
 Every metric that a worker exports, in one place.
 
-Seconds and bytes are the units, and labels have few values: none is a run. What happens is counted
-here by the observer of the tasks; what is there now (`LAG_SECONDS` and the like) is read from the
-engines when somebody scrapes: see `gauges`.
+Seconds and bytes are the units, and labels have few values: none is a run. The tasks' observer here
+counts what happens. Gauges of the present state (`LAG_SECONDS` and the like) are read from the
+engines at each scrape: see `gauges`.
 """
 
 import logging
@@ -39,13 +39,13 @@ _STALL_BUCKETS = (0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300)
 _MOST_OFFSETS = 20
 
 #: Of a run.
-OUTCOMES = tuple(each.kind for each in (Completed, Failed, Cancelled, TimedOut))
+OUTCOMES = tuple(end.kind for end in (Completed, Failed, Cancelled, TimedOut))
 #: Why a local state is thrown away.
 DISCARDED = ("corrupt", "outdated", "other_log")
 
 
 class GaugeAtScrape(NamedTuple):
-    """A gauge whose samples are made when somebody asks."""
+    """A gauge whose samples are made at each scrape."""
 
     name: str
     help: str
@@ -101,7 +101,7 @@ STATE_DISCARDED = Counter(
 )
 LOOP_BLOCKED = Counter(
     "fleet_event_loop_blocked_seconds_total",
-    "For how long a step blocked the worker's event loop, by step; empty where it was no step.",
+    "For how long a step blocked the worker's event loop, by step; empty if it was no step.",
     (*GROUP, "step"),
 )
 COMMIT_DURATION = Histogram(
@@ -210,16 +210,16 @@ class _Step(NamedTuple):
 
 
 class Metrics:
-    """The observer of a step group's tasks: counts, and says what somebody should read."""
+    """The observer of a step group's tasks: it counts, and logs what needs attention."""
 
     def __init__(self, topics: Topics) -> None:
         self.labels = topics.workflow, topics.group
         # From 0 on: Prometheus cannot see a series rise that begins with 1.
-        self._runs = {each: RUNS.labels(*self.labels, each) for each in OUTCOMES}
-        self._run_duration = {each: RUN_DURATION.labels(*self.labels, each) for each in OUTCOMES}
-        self._dead_letters = {each: DEAD_LETTERS.labels(*self.labels, each) for each in Reason}
+        self._runs = {end: RUNS.labels(*self.labels, end) for end in OUTCOMES}
+        self._run_duration = {end: RUN_DURATION.labels(*self.labels, end) for end in OUTCOMES}
+        self._dead_letters = {why: DEAD_LETTERS.labels(*self.labels, why) for why in Reason}
         self._steps: dict[tuple[str, str], _Step] = {}
-        self._discarded = {each: STATE_DISCARDED.labels(*self.labels, each) for each in DISCARDED}
+        self._discarded = {why: STATE_DISCARDED.labels(*self.labels, why) for why in DISCARDED}
         self._runs_started = RUNS_STARTED.labels(*self.labels)
         self._commit_duration = COMMIT_DURATION.labels(*self.labels)
         self._commit_records = COMMIT_RECORDS.labels(*self.labels)
@@ -231,7 +231,7 @@ class Metrics:
         reason = _reason(outcome)
         step = self._steps.get((work.step.name, reason)) or self._add(work.step.name, reason)
         step.duration.observe(finished - flight.started)
-        # A little below 0 where this worker's idea of the broker's clock is young.
+        # A little below 0 while this worker's idea of the broker's clock is young.
         step.queue_wait.observe(max(0.0, flight.started - work.record.appended_ms / 1000))
         step.attempts.inc()
         if not _stdlib.isEnabledFor(logging.DEBUG):

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 class Entry(BaseModel):
     """Base of state values: JSON, and fields of a newer version stay as they are.
 
-    Whoever changes an entry writes what it does not know of it, too: the next owner may know it.
+    A change of an entry keeps its unknown fields: the next owner may know them.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")

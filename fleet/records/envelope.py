@@ -28,7 +28,7 @@ MAX_COUNT = 2**31 - 1
 class BrokenEnvelope(FleetError):
     """Raised when a record's headers do not say which run and event it belongs to."""
 
-    #: What of it can be relied on: the run and the event; None where they are not known.
+    #: The reliable part of it: run and event; None if they are not known.
     known: "Envelope | None" = None
 
     def __init__(self, reason: str) -> None:
@@ -152,11 +152,11 @@ _KNOWN = ("fleet-run-id", "fleet-event-id")
 
 
 def parse(headers: Iterable[tuple[str, bytes | None]]) -> Envelope:
-    """Read an envelope; raise BrokenEnvelope where it lacks an id or a header is not valid.
+    """Read an envelope; raise BrokenEnvelope if it lacks an id or a header is not valid.
 
-    A name that occurs twice counts as it does the last time.
+    Of a name that occurs twice the last one counts.
     """
-    # Kafka knows headers without a value; such a one says as much as none.
+    # Kafka allows headers without a value; they say nothing.
     given = {name: value for name, value in headers if name in _FIELDS and value is not None}
     found: dict[str, Any] = {}
     reason = ""

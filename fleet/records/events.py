@@ -228,7 +228,7 @@ def _unwritable(event: Event) -> str:
 
 
 def _check(event: Event, value: bytes) -> None:
-    """Raise UnencodableEvent where *value* is not read as *event*."""
+    """Raise UnencodableEvent if *value* does not read as *event*."""
     try:
         after = decoded(type(event), value)
     except UndecodableEvent as failure:
@@ -244,7 +244,7 @@ def _check(event: Event, value: bytes) -> None:
 def decoded(event_type: type[E], value: bytes) -> E:
     """Read an event from a record's value; raise UndecodableEvent when it is none.
 
-    That is also raised where the type's own validators raise another error.
+    Also if the type's own validators raise another error.
     """
     try:
         return _read(event_type, value)

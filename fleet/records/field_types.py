@@ -171,7 +171,7 @@ class _Reader:
         self._entered: set[str] = set()
 
     def read(self, event_type: type[BaseModel]) -> dict[str, Quick] | None:
-        """Return the fields that need a look; None where the whole event has to be tried."""
+        """Return the fields that need a look; None if the whole event has to be tried."""
         if not event_type.__pydantic_complete__:
             try:
                 event_type.model_rebuild(raise_errors=False)
@@ -192,7 +192,7 @@ class _Reader:
         doubtful = False
         while node["type"] != "model":
             if node["type"] == "definitions":
-                self._definitions |= {each["ref"]: each for each in node["definitions"]}
+                self._definitions |= {schema["ref"]: schema for schema in node["definitions"]}
             elif node["type"] == "definition-ref":
                 self._entered.add(node["schema_ref"])
                 node = self._definitions[node["schema_ref"]]
@@ -251,7 +251,9 @@ class _Reader:
         self._forget_from(before)
 
     def _forget_from(self, number: int) -> None:
-        self.findings[number:] = [each for each in self.findings[number:] if _CLEAR in each]
+        self.findings[number:] = [
+            finding for finding in self.findings[number:] if _CLEAR in finding
+        ]
 
     # -- kinds of types -------------------------------------------------------------------------
 
@@ -273,7 +275,7 @@ class _Reader:
         return quick and partial(_each, quick)
 
     def _tuple(self, node: Node, where: str) -> Quick | None:
-        quick = [_of_many(self.look(each, where)) for each in node["items_schema"]]
+        quick = [_of_many(self.look(schema, where)) for schema in node["items_schema"]]
         known = {*_SAYS_NOTHING, "items_schema", "variadic_item_index"}
         return None if not any(quick) and known.issuperset(node) else _never
 
@@ -294,22 +296,22 @@ class _Reader:
         return None if both_sure else partial(_entries, of_keys, of_values)
 
     def _union(self, node: Node, where: str) -> Quick | None:
-        choices = [each[0] if isinstance(each, tuple) else each for each in node["choices"]]
+        choices = [choice[0] if isinstance(choice, tuple) else choice for choice in node["choices"]]
         quick, before, without = [], len(self.findings), 0
-        for each in choices:
+        for choice in choices:
             known = len(self.findings)
-            quick.append(self.look(each, where))
+            quick.append(self.look(choice, where))
             without += known == len(self.findings)
         if without:
             # One of the types may be all that such a field ever holds.
             self._forget_from(before)
-        distinct = _DISTINCT.issuperset(each["type"] for each in choices)
+        distinct = _DISTINCT.issuperset(choice["type"] for choice in choices)
         return plain if distinct and _never not in quick else _never
 
     def _tagged(self, node: Node, where: str) -> Quick | None:
-        for each in node["choices"].values():
-            if isinstance(each, dict):
-                self.look(each, where)
+        for choice in node["choices"].values():
+            if isinstance(choice, dict):
+                self.look(choice, where)
         return _never
 
     def _reference(self, node: Node, where: str) -> Quick | None:
@@ -323,7 +325,7 @@ class _Reader:
         return quick
 
     def _with_definitions(self, node: Node, where: str) -> Quick | None:
-        self._definitions |= {each["ref"]: each for each in node["definitions"]}
+        self._definitions |= {schema["ref"]: schema for schema in node["definitions"]}
         return self.look(node["schema"], where)
 
     def _nested(self, node: Node, where: str) -> Quick | None:
@@ -338,13 +340,13 @@ class _Reader:
         inner = node["schema"]
         while "fields" not in inner and "schema" in inner:
             inner = inner["schema"]
-        for each in inner.get("fields", ()):
-            self.look(each["schema"], f"{where}.{each['name']}")
+        for field in inner.get("fields", ()):
+            self.look(field["schema"], f"{where}.{field['name']}")
         return _never
 
     def _typed_dict(self, node: Node, where: str) -> Quick | None:
-        for name, each in node["fields"].items():
-            self.look(each["schema"], f"{where}.{name}")
+        for name, field in node["fields"].items():
+            self.look(field["schema"], f"{where}.{name}")
         return _never
 
     def _enum(self, node: Node, where: str) -> Quick | None:
@@ -352,7 +354,7 @@ class _Reader:
         if issubclass(enum, Flag) or not 0 < len(enum) <= _MOST_MEMBERS:
             return _never
         adapter = TypeAdapter(enum)
-        kept = [each for each in enum if _comes_back(adapter, each)]
+        kept = [member for member in enum if _comes_back(adapter, member)]
         if not kept:
             self.findings.append(
                 f"{where} is a {enum.__name__}, of which no member comes back from JSON; give its "
@@ -361,7 +363,7 @@ class _Reader:
         return partial(_exact, enum) if len(kept) == len(enum) else _never
 
     def _literal(self, node: Node, where: str) -> Quick | None:
-        kinds = {type(each) for each in node["expected"]}
+        kinds = {type(value) for value in node["expected"]}
         return None if kinds <= {str} or kinds <= {int, bool} else _never
 
     def _either(self, node: Node, where: str) -> Quick | None:
@@ -466,8 +468,8 @@ def _secrets(node: Any) -> Iterator[type]:
     if isinstance(node, dict):
         if isinstance(node.get("cls"), type) and issubclass(node["cls"], SECRETS):
             yield node["cls"]
-        for each in node.values():
-            yield from _secrets(each)
+        for below in node.values():
+            yield from _secrets(below)
     elif isinstance(node, list | tuple):
-        for each in node:
-            yield from _secrets(each)
+        for below in node:
+            yield from _secrets(below)

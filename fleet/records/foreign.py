@@ -1,4 +1,4 @@
-"""Code of others, where it is called beside ours: what may come out of it, and how that is told."""
+"""Code of others that ours calls: what it may raise, and a sentence about it."""
 
 #: What a validator, a constructor or a `__str__` of others may raise: extensions in other languages
 #: raise errors that are no Exception. Only around code that awaits nothing: none is a cancellation.

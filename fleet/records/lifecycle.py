@@ -54,7 +54,7 @@ class Started(Lifecycle):
 
     kind = "started"
     start_event_id: str
-    #: None where the run has no time limit.
+    #: None if the run has no time limit.
     timeout_seconds: Timeout | None = None
     #: A reader that begins here cannot miss the run's end, also one that was written before this.
     read_from: Offset = 0
@@ -100,11 +100,11 @@ class Failure(BaseModel):
 
 
 class Failed(Lifecycle):
-    """A step failed for good, or one of the run's records could not be processed."""
+    """A step failed, or one of the run's records could not be processed."""
 
     kind = outcomes.FAILED
     terminal = True
-    #: Empty where no step ran, as for an undecodable record.
+    #: Empty if no step ran, as for an undecodable record.
     step: str
     event_id: str
     attempt: int = 1
@@ -112,7 +112,7 @@ class Failed(Lifecycle):
 
 
 class Cancelled(Lifecycle):
-    """Somebody asked for the run to stop."""
+    """A caller or an operator asked for the run to stop."""
 
     kind = outcomes.CANCELLED
     terminal = True
@@ -130,7 +130,7 @@ class TimedOut(Lifecycle):
 
 
 class Resumed(Lifecycle):
-    """Somebody asks for a run that ended without a result to go on.
+    """A request that a run without a result goes on.
 
     The envelope's epoch is the new one, the next after that of the end; its event id names the
     request, which the owner group answers with a `Resumption`. The append time is the base of the
@@ -147,7 +147,7 @@ class Resumption(Lifecycle):
     kind = "resumption"
     #: Event id of the `resumed` record.
     request_id: str
-    #: Why it was not taken, in a sentence; empty where the run goes on.
+    #: Why it was not taken, in a sentence; empty if the run goes on.
     refused: str = ""
 
 

@@ -21,7 +21,7 @@ partition_of = lru_cache(maxsize=50_000)(hashed)
 
 
 def misplaced(record: Delivered, envelope: Envelope, partitions: int) -> str:
-    """Say why *record* is none of the run that its headers name; empty where it is.
+    """Say why *record* is none of the run that its headers name; empty if it is.
 
     A client that chooses partitions by another hash (librdkafka's default is CRC32) puts records
     where their run is not: a start would begin a second run of the same id there, unseen.
@@ -45,4 +45,6 @@ def _is_from_outside(envelope: Envelope) -> bool:
     return not envelope.parent_id and envelope.type not in _WRITTEN_BY_TASKS
 
 
-_WRITTEN_BY_TASKS = frozenset(each.kind for each in (Started, Known, Completed, Failed, TimedOut))
+_WRITTEN_BY_TASKS = frozenset(
+    record.kind for record in (Started, Known, Completed, Failed, TimedOut)
+)

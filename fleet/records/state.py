@@ -38,7 +38,7 @@ RUNNING = b"m\0running"
 NOTHING = b"m\0nothing"
 SUSPECT = b"x\0"
 
-#: Up to so many changes are looked through one by one.
+#: Up to this many changes are looked through one by one.
 FEW_CHANGES = 32
 #: What an entry takes besides its value, about, in bytes: key, objects.
 _ENTRY_BYTES = 200
@@ -130,7 +130,7 @@ class Overlay:
         self.written = 0
 
     def get(self, key: bytes) -> bytes | None:
-        """Return the changed value where there is one, else the one below."""
+        """Return the changed value if there is one, else the one below."""
         if key in self.changes:
             changed: bytes | None = self.changes[key]
             return changed

@@ -47,7 +47,7 @@ def plain(value: Any, depth: int = _DEPTH) -> bool:
         # Also not of NaN and infinity.
         return bool(-_LARGE < value < _LARGE)
     if kind is list:
-        return depth > 0 and all(plain(each, depth - 1) for each in value)
+        return depth > 0 and all(plain(member, depth - 1) for member in value)
     if kind is not dict:
         return False
     keys_are_text = all(type(key) is str for key in value)
@@ -138,7 +138,7 @@ def _of_private(before: BaseModel, after: BaseModel) -> Difference | None:
 
 
 def _attributes(of: Any) -> dict[str, Any]:
-    names = (each.name for each in dataclasses.fields(of))
+    names = (field.name for field in dataclasses.fields(of))
     return {name: getattr(of, name) for name in names if hasattr(of, name)}
 
 
@@ -192,7 +192,7 @@ _FAMILIES: tuple[tuple[Any, Callable[[Any, Any], Difference | None]], ...] = (
 
 def _typed(members: Iterable[Any]) -> set[tuple[type, Any]]:
     """Return members with their types: 1, 1.0 and True are one otherwise."""
-    return {(type(each), each) for each in members}
+    return {(type(member), member) for member in members}
 
 
 def _equal(before: Any, after: Any) -> bool:
@@ -212,7 +212,7 @@ def _equal(before: Any, after: Any) -> bool:
 
 
 def _has_no_equality(kind: type) -> bool:
-    return all("__eq__" not in vars(each) for each in kind.__mro__[:-1])
+    return all("__eq__" not in vars(base) for base in kind.__mro__[:-1])
 
 
 def _naive(moment: datetime) -> datetime:

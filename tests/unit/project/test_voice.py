@@ -7,7 +7,18 @@ import voice
 
 PACKAGE = Path(__file__).parents[3] / "fleet"
 #: The list grows; see CONTRIBUTING.md.
-ROOMS = ("api", "client", "drawing", "llm", "memory", "workflow")
+ROOMS = (
+    "api",
+    "client",
+    "config",
+    "drawing",
+    "kafka",
+    "llm",
+    "memory",
+    "observability",
+    "records",
+    "workflow",
+)
 SOURCES = sorted(
     [PACKAGE / "__init__.py", *(file for room in ROOMS for file in (PACKAGE / room).rglob("*.py"))]
 )
