@@ -55,7 +55,7 @@ def page() -> str:
         _metrics(),
         _topics(package),
         _headers(package),
-        _errors(package),
+        *_errors(package),
     )
     return "\n\n".join(section.strip() for section in sections if section.strip()) + "\n"
 
@@ -176,20 +176,32 @@ def _fields(record: Class) -> str:
     return ", ".join(f"`{name}`" for name in names if name != "model_config")
 
 
-def _errors(package: Module) -> str:
-    rows = (
-        (f"`{each.name}`", f"`{each.parent.path}`" if each.parent else "", _raised(each))
-        for each in reference_api.errors(package)
+def _errors(package: Module) -> Iterator[str]:
+    yield "## Errors"
+    yield (
+        "All are subclasses of `fleet.FleetError`. The text of an error names the fact, the "
+        "evidence and the way out. Its `address` names its section here; commands print it below "
+        "the text."
     )
-    note = "All are subclasses of `fleet.FleetError`; the text of each names the way out."
-    return f"## Errors\n\n{note}\n\n" + _table(("error", "module", "what"), rows)
+    for error in reference_api.errors(package):
+        yield from _error(error)
 
 
-def _raised(error: Class) -> str:
-    code = error.members.get("exit_code")
-    name = str(code.value).rpartition(".")[2] if isinstance(code, Attribute) else ""
-    exit_code = f" Exit code {ExitCode[name].value}." if name not in ("", "FAILED") else ""
-    return reference_api.text(error).partition("\n\n")[0] + exit_code
+def _error(error: Class) -> Iterator[str]:
+    cause, *more = reference_api.text(error).split("\n\n")
+    yield f"### `{error.name}`"
+    yield f"`{error.path}`{_exit_code(error)}"
+    yield cause
+    # Markdown's own: the words stand out, in a docstring they need not.
+    yield from (re.sub(r"^What to do:", "**What to do:**", paragraph) for paragraph in more)
+
+
+def _exit_code(error: Class) -> str:
+    for known in (error, *error.mro()):
+        code = known.members.get("exit_code") if isinstance(known, Class) else None
+        if isinstance(code, Attribute) and code.value is not None:
+            return f", exit code {ExitCode[str(code.value).rpartition('.')[2]].value}"
+    return ""
 
 
 def _table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

@@ -54,7 +54,7 @@ class _Failure(click.ClickException):
     """Raised when a command ends with one of our errors: prints its sentence on stderr."""
 
     def __init__(self, error: FleetError) -> None:
-        super().__init__(printable.text(error))
+        super().__init__(f"{printable.text(error)}\nSee {error.address}")
         self.exit_code = error.exit_code
 
 

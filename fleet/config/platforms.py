@@ -14,7 +14,10 @@ SUPPORTED = (("Linux", "x86_64"), ("Linux", "aarch64"), ("Darwin", "arm64"))
 
 
 class UnsupportedPlatform(FleetError):
-    """Raised when Fleet is started where it does not run."""
+    """Raised when Fleet is started where it does not run.
+
+    What to do: Use Linux, macOS with Apple silicon, or WSL2 on Windows.
+    """
 
     def __init__(self, system: str, machine: str) -> None:
         super().__init__(

@@ -35,7 +35,11 @@ _HIGHEST_PORT = 65_535
 
 
 class SettingsError(FleetError):
-    """Raised when a FLEET_* variable cannot be used."""
+    """Raised when a FLEET_* variable cannot be used.
+
+    What to do: Correct or unset the variables that the message names; `fleet config show` lists
+    every setting.
+    """
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__(

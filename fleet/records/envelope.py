@@ -26,7 +26,11 @@ MAX_COUNT = 2**31 - 1
 
 
 class BrokenEnvelope(FleetError):
-    """Raised when a record's headers do not say which run and event it belongs to."""
+    """Raised when a record's headers do not say which run and event it belongs to.
+
+    What to do: Send events with `connect(...)` or `fleet run`, or write the three headers yourself:
+    `fleet-run-id`, `fleet-event-id`, `fleet-type`.
+    """
 
     #: The reliable part of it: run and event; None if they are not known.
     known: "Envelope | None" = None

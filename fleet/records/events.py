@@ -27,14 +27,22 @@ else:
 
 
 class UnencodableEvent(FleetError):
-    """Raised when an event holds what does not come back from JSON as it is."""
+    """Raised when an event holds what does not come back from JSON as it is.
+
+    What to do: Declare the field with a type that comes back (docs/types.md), or send another
+    value.
+    """
 
     def __init__(self, event_type: str, reason: str) -> None:
         super().__init__(f"this {event_type} cannot be sent: {reason}")
 
 
 class UndecodableEvent(FleetError):
-    """Raised when the bytes of a record are no event of the type that they claim."""
+    """Raised when the bytes of a record are no event of the type that they claim.
+
+    What to do: Send the fields that the event declares, as JSON. After a change of the class, give
+    new fields a default.
+    """
 
     def __init__(self, event_type: str, reason: str) -> None:
         #: What pydantic found.
@@ -46,7 +54,10 @@ class UndecodableEvent(FleetError):
 
 
 class FrozenEvent(FleetError, AttributeError):
-    """Raised when code assigns to a field of an event."""
+    """Raised when somebody assigns to a field of an event.
+
+    What to do: Make another event: `ev.model_copy(update={"field": ...})`.
+    """
 
     def __init__(self, event_type: str, name: str) -> None:
         super().__init__(
@@ -56,7 +67,10 @@ class FrozenEvent(FleetError, AttributeError):
 
 
 class TakenFieldName(FleetError):
-    """Raised when a field has the name of what pydantic gives every model."""
+    """Raised when a field has the name of what pydantic gives every model.
+
+    What to do: Rename the field; `Field(alias=...)` keeps the name on the wire.
+    """
 
     def __init__(self, event_type: str, name: str) -> None:
         super().__init__(

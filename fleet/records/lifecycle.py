@@ -20,7 +20,10 @@ Timeout = Annotated[float, Field(ge=0, le=MAX_TIMEOUT_SECONDS, allow_inf_nan=Fal
 
 
 class UnknownLifecycle(FleetError):
-    """Raised when a record of the `runs` topic is of no kind that this version knows."""
+    """Raised when a record of the `runs` topic is of no kind that this version knows.
+
+    What to do: Upgrade this process: a newer version may have written the record.
+    """
 
     def __init__(self, kind: str, reason: str) -> None:
         super().__init__(
@@ -30,7 +33,10 @@ class UnknownLifecycle(FleetError):
 
 
 class UnknownKind(UnknownLifecycle):
-    """Raised for a kind that is not known here: it waits for a version that knows it."""
+    """Raised for a kind that is not known here: it waits for a version that knows it.
+
+    What to do: Upgrade this process to the version that wrote the record.
+    """
 
     def __init__(self, kind: str) -> None:
         super().__init__(kind, "unknown kind")

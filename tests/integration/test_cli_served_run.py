@@ -95,6 +95,7 @@ def test_a_failed_run_is_one_sentence(served: Command) -> None:
         "Run poor of timer\n"
         "Error: LookupError: nothing to laugh at in a joke about bad taste "
         "(in step judge of run poor, attempt 1)\n"
+        "See docs/reference.md#runfailed\n"
     )
 
 

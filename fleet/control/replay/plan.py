@@ -24,7 +24,7 @@ COMMAND = "replay"
 RESUMED = "replay resume"
 
 
-class NoEvent(FleetError):
+class NoSuchEvent(FleetError):
     """Raised when a name is not that of an event of a workflow."""
 
     exit_code = ExitCode.REFUSED
@@ -193,15 +193,15 @@ class Plan:
 
 
 def target(name: str) -> Target:
-    """Return what `WORKFLOW.EVENT` means; raises NoEvent and what `workflows.find` raises."""
+    """Return what `WORKFLOW.EVENT` means; raises NoSuchEvent and what `workflows.find` raises."""
     first, _, last = name.rpartition(".")
     # Without an event `module:Class` may still have a dot, in the module's name.
     if not first or ":" in last:
-        raise NoEvent(name, {})
+        raise NoSuchEvent(name, {})
     workflow = workflows.find(first)
     graph = definition.graph(workflow)
     if last not in graph.accepting:
-        raise NoEvent(last, graph.accepting)
+        raise NoSuchEvent(last, graph.accepting)
     return Target(name, workflow, graph.types[last])
 
 

@@ -27,7 +27,7 @@ SCHEME = "kafka://"
 Progress = Callable[[str], object]
 
 
-class PortTaken(FleetError):
+class BrokerPortTaken(FleetError):
     """Raised when another program listens where the broker should."""
 
     exit_code = ExitCode.REFUSED
@@ -123,7 +123,7 @@ def start(
     """Start the broker of *folder* and return once it answers; return it where it runs already.
 
     Without *port* it takes the one that it had before, 9092, or another one, whichever is free
-    first. Raises PortTaken, OtherPort, FolderUnusable, and what `jars`, `java` and `kafka_node`
+    first. Raises BrokerPortTaken, OtherPort, FolderUnusable, and what `jars`, `java`, `kafka_node`
     raise; a broker that does not come up is ended.
     """
     files = _made(folder)
@@ -253,7 +253,7 @@ def _broker(files: Folder, state: State) -> LocalBroker:
 def _free_port(files: Folder, wanted: int | None) -> int:
     if wanted is not None:
         if not ports.is_free(wanted):
-            raise PortTaken(wanted)
+            raise BrokerPortTaken(wanted)
         return wanted
     before = State.read(files)
     # The port it had comes first: shells and workers may have its address in FLEET_BROKER.

@@ -44,11 +44,11 @@ def ending(how: str, monkeypatch: pytest.MonkeyPatch) -> Result:
     return CliRunner().invoke(main.main, ["end", how])
 
 
-def test_an_error_of_ours_is_one_sentence_on_stderr(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_ours_is_a_sentence_with_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
     """No stack trace, nothing added to the data, and exit code 1."""
     result = ending("refused", monkeypatch)
     assert (result.exit_code, result.stdout) == (1, "data\n")
-    assert result.stderr == "Error: three facts; one way out\n"
+    assert result.stderr == "Error: three facts; one way out\nSee docs/reference.md#fleeterror\n"
 
 
 def test_an_error_may_carry_its_own_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -219,5 +219,6 @@ def test_what_cannot_start_is_one_sentence_and_a_code(
 
 
 def test_the_clients_own_lines_stay_away_from_the_terminal() -> None:
-    """One sentence, not ten lines of a library."""
-    assert len(fleet("joke", "topic=cats").stderr.splitlines()) == 1
+    """One sentence and its address, not ten lines of a library."""
+    _, address = fleet("joke", "topic=cats").stderr.splitlines()
+    assert address == "See docs/reference.md#brokerunreachable"

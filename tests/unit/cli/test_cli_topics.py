@@ -77,4 +77,5 @@ def test_what_cannot_be_asked_is_a_sentence_and_a_code(
     )
     assert (result.exit_code, result.stdout) == (code, "")
     assert result.stderr.startswith("Error: no ")
-    assert len(result.stderr.splitlines()) == 1
+    _, address = result.stderr.splitlines()
+    assert address.startswith("See docs/reference.md#")

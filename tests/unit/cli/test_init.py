@@ -143,6 +143,7 @@ def test_files_that_are_there_stay_as_they_are(here: Path) -> None:
     assert result.stderr == (
         f"Error: {NAME} has notes.txt in it, and nothing is overwritten; "
         "name a folder that is new or empty with --into\n"
+        "See docs/reference.md#foldertaken\n"
     )
     assert files(here) == {f"{NAME}/notes.txt"}
 

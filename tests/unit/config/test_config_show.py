@@ -114,7 +114,7 @@ def test_settings_that_cannot_be_used_end_in_one_sentence_and_exit_code_1() -> N
     assert result.exit_code == 1
     assert result.stdout == ""
     assert result.stderr.startswith("Error: FLEET_BROKER: 'nowhere'")
-    assert result.stderr.count("\n") == 1
+    assert result.stderr.splitlines()[1:] == ["See docs/reference.md#settingserror"]
 
 
 def test_a_misspelt_variable_is_reported_with_the_one_that_was_meant() -> None:

@@ -244,9 +244,9 @@ def test_an_event_is_named_with_its_workflow() -> None:
     assert replay_plan.target(START).is_start
     assert not replay_plan.target("fleet.joke:JokeFlow.JokeEvent").is_start
     for name in ("joke", "fleet.joke:JokeFlow"):
-        with pytest.raises(replay_plan.NoEvent, match=r"joke\.StartEvent"):
+        with pytest.raises(replay_plan.NoSuchEvent, match=r"joke\.StartEvent"):
             replay_plan.target(name)
-    with pytest.raises(replay_plan.NoEvent, match="JokeEvent, StartEvent"):
+    with pytest.raises(replay_plan.NoSuchEvent, match="JokeEvent, StartEvent"):
         replay_plan.target("joke.StopEvent")
 
 

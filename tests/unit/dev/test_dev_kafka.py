@@ -329,7 +329,7 @@ def test_the_port_of_before_is_taken_again(tmp_path: Path) -> None:
 def test_a_taken_port_is_an_error_only_when_it_was_asked_for(tmp_path: Path, listener: int) -> None:
     """An explicit port that is taken is refused with the way out; a remembered one is replaced."""
     files = _remember(tmp_path, os.getpid(), "", listener)
-    with pytest.raises(kafka.PortTaken, match=f"port {listener} .* --port"):
+    with pytest.raises(kafka.BrokerPortTaken, match=f"port {listener} .* --port"):
         kafka._free_port(files, listener)
     assert kafka._free_port(files, None) != listener
 
