@@ -1,4 +1,4 @@
-"""Which step the code that runs now belongs to: for its log lines, and for a look from outside."""
+"""The step that the running code belongs to: for log lines, and for watchers of the event loop."""
 
 from contextvars import ContextVar
 from typing import NamedTuple
@@ -12,5 +12,5 @@ class CurrentStep(NamedTuple):
 
 
 #: Set in the task of each attempt, so the tasks and threads (`asyncio.to_thread`) that a step
-#: starts have it, too.
+#: starts inherit it.
 CURRENT_STEP: ContextVar[CurrentStep | None] = ContextVar("fleet_current_step", default=None)

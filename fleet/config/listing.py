@@ -1,7 +1,7 @@
 """
-The settings as people see them: what each one is, where it came from, and what is misspelt.
+The settings as people see them: values, origins, meanings, and misspelt variables.
 
-Everything here may be printed and logged: secrets are masked on the way in, not by the printer.
+You may print and log everything here: secrets are masked on the way in, not by the printer.
 """
 
 import difflib
@@ -15,19 +15,19 @@ from fleet.config import settings
 MASK = "********"
 _STANDARD = {
     "OPENAI_API_KEY": "The key of the LLM endpoint; without it `fleet demo` uses a scripted LLM.",
-    "OPENAI_BASE_URL": "An OpenAI-compatible endpoint; OpenAI's own when empty.",
+    "OPENAI_BASE_URL": "An OpenAI-compatible endpoint; empty means OpenAI's own.",
 }
 _OPENTELEMETRY = "Read by OpenTelemetry."
 _SECRET_NAME = re.compile(r"KEY$|HEADERS$|PASSWORD$|TOKEN$|SECRET$")
 _CREDENTIALS_IN_URL = re.compile(r"//[^/@\s]+@")
-# For a Service called fleet-..., Kubernetes puts such variables into every pod of its namespace.
+# Kubernetes puts such variables of a Service called fleet-... into every pod of its namespace.
 _SERVICE_LINK = re.compile(r"_SERVICE_HOST$|_SERVICE_PORT(_|$)|_PORT(_\d+_(TCP|UDP).*)?$")
 _TEST_SUITE = settings.variable("test_")
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting, fit to be shown: *value* is masked, *source* is `environment` or `default`."""
+    """One setting to show: *value* is masked, *source* is `environment` or `default`."""
 
     variable: str
     value: object
@@ -65,7 +65,7 @@ def _standard(environ: Mapping[str, str]) -> Iterator[Setting]:
 
 
 def masked(variable: str, value: object) -> object:
-    """Return *value* without what must not be seen; its type stays, and empty stays empty."""
+    """Return *value* without secrets; its type stays, and empty stays empty."""
     if not isinstance(value, str):
         return value
     if value and _SECRET_NAME.search(variable):
@@ -79,7 +79,7 @@ def _is_stray(name: str, known: list[str]) -> bool:
 
 
 def _unknown(name: str, known: list[str]) -> str:
-    # Compared without the prefix, which would make everything look alike.
+    # Compare without the prefix: with it all names look alike.
     rest = [variable.removeprefix(settings.VARIABLE_PREFIX) for variable in known]
     near = difflib.get_close_matches(name.upper().removeprefix(settings.VARIABLE_PREFIX), rest, n=1)
     hint = f"; did you mean {settings.variable(near[0])}?" if near else "."

@@ -16,7 +16,7 @@ from fleet.records import printable
 
 
 def _add_step(_logger: Any, _method: str, line: dict[str, Any]) -> dict[str, Any]:
-    """Add the step and the run to a line that the code of a step writes."""
+    """Add step and run to a line that a step's code writes."""
     current = CURRENT_STEP.get()
     if current is not None:
         line.setdefault("step", current.step)
@@ -31,18 +31,18 @@ _shared: list[Any] = [
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 ]
 
-#: Loggers that at the worker's level cost time, or say something for every call of a model.
+#: Loggers that cost time at the worker's level, or write a line for every call of a model.
 _BUSY = ("aiokafka", "asyncio", "httpx", "httpx2", "openai")
-#: What aiokafka warns of in every rebalance, of which nothing is to be read or done.
+#: Warnings of aiokafka in every rebalance that ask for nothing.
 _ROUTINE = frozenset({"Heartbeat failed for group %s because it is rebalancing"})
 #: How often one line of one logger may repeat, in seconds.
 REPEAT_SECONDS = 10.0
 
 
 class Repeated(logging.Filter):
-    """Lets a line of a logger through once in a while, with how often it was held back.
+    """Passes a line of a logger once in a while, with how often it was held back.
 
-    A broker that is away for ten seconds makes the Kafka client write thousands of lines.
+    While a broker is away for ten seconds, the Kafka client writes thousands of lines.
     """
 
     def __init__(self, prefix: str, seconds: float = REPEAT_SECONDS) -> None:
@@ -52,7 +52,7 @@ class Repeated(logging.Filter):
         self._seen: dict[tuple[str, str], tuple[float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Tell whether *record* is to be written."""
+        """Tell whether to write *record*."""
         if not record.name.startswith(self._prefix):
             return True
         if record.msg in _ROUTINE:
@@ -70,9 +70,9 @@ class Repeated(logging.Filter):
 
 
 class Line(dict[str, Any]):
-    """The fields of a line; as text for a process that has no formatter of ours.
+    """The fields of a line, with a text for processes without Fleet's formatter.
 
-    In a script or a notebook Python itself prints warnings, by their text alone.
+    In a script or a notebook Python itself prints warnings, as their text alone.
     """
 
     def __str__(self) -> str:
@@ -81,7 +81,7 @@ class Line(dict[str, Any]):
         return " ".join([f"fleet: {event}", *(f"{name}={_shown(rest[name])}" for name in rest)])
 
 
-#: What a formatter would say in its own place.
+#: A formatter shows these in places of their own.
 _NOT_SHOWN = ("level", "logger", "timestamp")
 
 
@@ -98,7 +98,7 @@ def _as_line(logger: Any, method: str, fields: Any) -> Any:
 
 
 def _print_safely(_logger: Any, _method: str, line: Any) -> Any:
-    """Let no text of others (a run id, an error) command the terminal; stacks keep their lines."""
+    """Let no foreign text (a run id, an error) control the terminal; stacks keep their lines."""
     for name, value in line.items():
         if isinstance(value, str):
             line[name] = printable.text(value) if name in _TEXTS else printable.line(value)
@@ -111,7 +111,7 @@ _TEXTS = ("exception", "stack")
 def calm(prefix: str) -> None:
     """Let each line of the loggers under *prefix* through once in a while.
 
-    For a process that chose no logging of its own for them: a page of warnings hides what matters.
+    For a process that configures no logging for them: a page of warnings hides what matters.
     """
     for name in list(logging.root.manager.loggerDict):
         logger = logging.getLogger(name)

@@ -1,8 +1,8 @@
 """
 Where Fleet runs, and the sentence that any other platform gets.
 
-Checked when the runtime or the development tools are imported, and not when a worker starts: both
-need modules that Windows does not have, so their import would fail first, and with less help.
+The check runs when the runtime or the development tools are imported, not when a worker starts:
+both need modules that Windows lacks, so their import would fail first, and with less help.
 """
 
 import platform
@@ -14,7 +14,7 @@ SUPPORTED = (("Linux", "x86_64"), ("Linux", "aarch64"), ("Darwin", "arm64"))
 
 
 class UnsupportedPlatform(FleetError):
-    """Raised when Fleet is started where it does not run.
+    """Raised when you start Fleet on a platform that it does not run on.
 
     What to do: Use Linux, macOS with Apple silicon, or WSL2 on Windows.
     """
@@ -22,7 +22,7 @@ class UnsupportedPlatform(FleetError):
     def __init__(self, system: str, machine: str) -> None:
         super().__init__(
             f"Fleet runs on Linux (x86_64 and arm64), on macOS with Apple silicon, and on Windows "
-            f"through WSL2, and this is {system or 'unknown'} on {machine or 'unknown'}; "
+            f"through WSL2; this is {system or 'unknown'} on {machine or 'unknown'}; "
             f"{_way_out(system, machine)}"
         )
 
@@ -42,6 +42,6 @@ def _way_out(system: str, machine: str) -> str:
     if system == "Windows":
         return "install WSL2 (`wsl --install`) and run the same commands in its terminal"
     if (system, machine) == ("Darwin", "x86_64"):
-        # A Python for Intel runs on Apple silicon too, and says so of the machine.
+        # A Python for Intel also runs on Apple silicon, and reports an Intel machine.
         return "on Apple silicon use a Python for arm64; on an Intel Mac, a Linux container"
-    return "use one of these, or a virtual machine with it"
+    return "use one of these, or a virtual machine that runs one"

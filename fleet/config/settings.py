@@ -43,7 +43,7 @@ class SettingsError(FleetError):
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__(
-            "; ".join(problems) + ". Correct or unset what is named here; "
+            "; ".join(problems) + ". Correct or unset these variables; "
             "`fleet config show` then lists every setting."
         )
 
@@ -52,7 +52,7 @@ def _expanded(path: Path) -> Path:
     try:
         return path.expanduser()
     except RuntimeError:
-        raise ValueError(f"{path} is in a home folder that is not known; set a full path") from None
+        raise ValueError(f"{path} is in an unknown home folder; set a full path") from None
 
 
 def _data_dir() -> Path:
@@ -66,7 +66,7 @@ _UserPath = Annotated[Path, AfterValidator(_expanded)]
 class Settings(BaseSettings):
     """One process's settings; each field is the variable FLEET_<FIELD IN UPPER CASE>."""
 
-    # Compose files and Helm charts pass a variable that is not set as an empty one.
+    # Compose files and Helm charts pass an unset variable as an empty one.
     model_config = SettingsConfigDict(
         env_prefix=VARIABLE_PREFIX, env_ignore_empty=True, frozen=True, extra="ignore"
     )
@@ -82,9 +82,7 @@ class Settings(BaseSettings):
         default_factory=_data_dir,
         description="RocksDB folders, one per engine id, and the files of `fleet dev`.",
     )
-    partitions: int = Field(
-        8, ge=1, le=10_000, description="Partitions of topics that are created from now on."
-    )
+    partitions: int = Field(8, ge=1, le=10_000, description="Partitions of new topics.")
     replication: int = Field(
         -1, ge=-1, description="Replication factor of new topics; -1 is the broker's default."
     )
@@ -111,15 +109,15 @@ class Settings(BaseSettings):
     crash_limit: int = Field(
         3,
         ge=0,
-        description="A step is not run again, and its run fails, once this many workers have died "
-        "while they ran it again after a worker's death. 0: it is always run again.",
+        description="Fleet stops repeating a step, and its run fails, after this many workers died "
+        "while they ran it after an earlier worker's death. 0: it always runs again.",
     )
     drain_seconds: FiniteFloat = Field(
         20, ge=0, description="How long a stopping worker lets running steps finish, in seconds."
     )
     instance_id: str = Field(
         "",
-        description="Static membership: a name that is this worker's over restarts. Off if empty.",
+        description="Static membership: a name that this worker keeps over restarts. Off if empty.",
     )
     session_seconds: FiniteFloat = Field(
         6,
@@ -131,19 +129,19 @@ class Settings(BaseSettings):
     stall_seconds: FiniteFloat = Field(
         120,
         ge=0,
-        description="A worker that takes nothing, or waits for one commit, for so long ends, if "
-        "the broker answers, in seconds. 0: never.",
+        description="A worker ends if it takes nothing, or waits for one commit, for this many "
+        "seconds while the broker answers. 0: never.",
     )
     compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = Field(
         "none",
-        description="How records are compressed that are written: `none`, `gzip`, `snappy`, `lz4` "
-        "or `zstd`. All are read.",
+        description="Compression of written records: `none`, `gzip`, `snappy`, `lz4` or `zstd`. "
+        "All of them can be read.",
     )
     accept_logs: str = Field(
         "",
         description="Ids of topics that were deleted and created again, or truncated, and that "
-        "workers may process from their beginning, with commas between them. The error of a worker "
-        "that refuses one names its id.",
+        "workers may process from their beginning; separated by commas. A worker that refuses such "
+        "a topic names the id in its error.",
     )
     log_format: Literal["json", "console"] = Field(
         "json", description="`json` for machines, `console` for people."
@@ -202,7 +200,7 @@ class Settings(BaseSettings):
 
     @property
     def is_local(self) -> bool:
-        """Whether every broker is on this machine: what is missing there may be created unasked."""
+        """Whether every broker is on this machine: Fleet creates missing topics there unasked."""
         return all(_is_loopback(server.rpartition(":")[0]) for server in self.bootstrap_servers)
 
 

@@ -35,11 +35,11 @@ class Gauges(Collector):
         self._engines.add(engine)
 
     def remove(self, engine: "Engine") -> None:
-        """Show *engine* no more."""
+        """Stop showing *engine*."""
         self._engines.discard(engine)
 
     def describe(self) -> Iterable[Metric]:
-        """Return the gauges without samples: registering must not ask the engines."""
+        """Return the gauges without samples: registering must not read the engines."""
         return _families().values()
 
     def collect(self) -> Iterable[Metric]:
@@ -104,14 +104,14 @@ REGISTRY.register(GAUGES)
 
 
 class GroupMetrics(Metrics):
-    """What a step group's tasks do, counted; and what is there, while it is open."""
+    """Counts what a step group's tasks do, and shows its gauges while it is open."""
 
     def opened(self, engine: "Engine") -> None:
-        """Count from 0 on what can happen to *engine*, and show it."""
+        """Begin the counters of *engine* at 0, and show it."""
         self.reads(engine.inputs)
         self.runs_steps(engine.step_group.graph.step_by_name)
         GAUGES.add(engine)
 
     def closed(self, engine: "Engine") -> None:
-        """Show *engine* no more."""
+        """Stop showing *engine*."""
         GAUGES.remove(engine)

@@ -49,7 +49,7 @@ class GaugeAtScrape(NamedTuple):
 
     name: str
     help: str
-    #: Beside the workflow and the group.
+    #: Besides workflow and group.
     labels: tuple[str, ...] = ()
 
 
@@ -84,7 +84,7 @@ RUN_DURATION = Histogram(
 )
 DEAD_LETTERS = Counter(
     "fleet_dead_letters_total",
-    "Records and steps that could not go on, by reason.",
+    "Records and steps that failed, by reason.",
     (*GROUP, "reason"),
 )
 RECORDS_LOST = Counter(
@@ -94,9 +94,8 @@ RECORDS_LOST = Counter(
 )
 STATE_DISCARDED = Counter(
     "fleet_state_discarded_total",
-    "Local states that were thrown away and loaded again, by reason: corrupt, outdated (the "
-    "changelog may have lost deletions since), other_log (its topic was deleted and created "
-    "again).",
+    "Local states that a worker discarded and loaded again, by reason: corrupt, outdated (the "
+    "changelog may lack later deletions), other_log (its topic was deleted and created again).",
     (*GROUP, "reason"),
 )
 LOOP_BLOCKED = Counter(
@@ -135,17 +134,17 @@ REBALANCES = Counter(
 )
 REBALANCE_STALL = Histogram(
     "fleet_rebalance_stall_seconds",
-    "From a rebalance's beginning here until this worker took records of all of its partitions.",
+    "From the start of a rebalance until this worker took records of all its partitions.",
     GROUP,
     buckets=_STALL_BUCKETS,
 )
 BUILD = Gauge(
     "fleet_build_info",
-    "1; the labels say what runs here.",
+    "Always 1; the labels name the versions that run here.",
     ("version", "python", "faust", "aiokafka"),
 )
 
-STEPS_IN_FLIGHT = GaugeAtScrape("fleet_steps_in_flight", "Attempts that run now.", ("step",))
+STEPS_IN_FLIGHT = GaugeAtScrape("fleet_steps_in_flight", "Attempts that are running.", ("step",))
 STEPS_WAITING = GaugeAtScrape(
     "fleet_steps_waiting", "Steps that were delivered and wait for num_workers or a slot."
 )
@@ -155,7 +154,7 @@ TASKS = GaugeAtScrape(
 )
 LOAD_REMAINING = GaugeAtScrape(
     "fleet_task_load_records_remaining",
-    "Offsets of the changelog and of `runs` that a task that is being loaded has before it.",
+    "Offsets of the changelog and of `runs` that a loading task still has to read.",
     ("partition",),
 )
 STATE_BYTES = GaugeAtScrape(
@@ -255,7 +254,7 @@ class Metrics:
         return step
 
     def state_discarded(self, reason: str) -> None:
-        """Count a local state that is thrown away."""
+        """Count a local state that is discarded."""
         self._discarded[reason].inc()
 
     def run_started(self) -> None:
@@ -265,11 +264,11 @@ class Metrics:
     def run_ended(self, outcome: str, seconds: float) -> None:
         """Count a run that ended *seconds* after its first event."""
         self._runs[outcome].inc()
-        # The broker's clock may have been set back meanwhile.
+        # The broker's clock may have been set back in between.
         self._run_duration[outcome].observe(max(0.0, seconds))
 
     def dead_letter(self, run_id: str, letter: DeadLetter) -> None:
-        """Count a dead letter and log where it is; its text may hold a prompt, so not that."""
+        """Count a dead letter, and log its origin; not its text, which may hold a prompt."""
         self._dead_letters[Reason(letter.reason)].inc()
         _log.warning(
             "dead_letter",
@@ -292,12 +291,12 @@ class Metrics:
             _log.debug("committed", records=records, bytes=size, seconds=round(seconds, 6))
 
     def reads(self, topics: Iterable[str]) -> None:
-        """Count lost records of these topics, from 0 on."""
+        """Begin the counters of lost records of these topics at 0."""
         for topic in topics:
             RECORDS_LOST.labels(*self.labels, topic)
 
     def records_lost(self, topic: str, partition: int, lost: Lost) -> None:
-        """Count what retention has removed before it was done, and say where it was."""
+        """Count records that retention removed before they were done, and log their place."""
         RECORDS_LOST.labels(*self.labels, topic).inc(lost.records)
         _log.error(
             "records_lost",
@@ -310,7 +309,7 @@ class Metrics:
         )
 
     def runs_steps(self, names: Iterable[str]) -> None:
-        """Count for how long each of these steps blocks the event loop, from 0 on."""
+        """Begin the counters of how long these steps block the event loop at 0."""
         for name in ("", *names):
             LOOP_BLOCKED.labels(*self.labels, name)
 
@@ -319,7 +318,7 @@ class Metrics:
         LOOP_BLOCKED.labels(*self.labels, step).inc(seconds)
 
     def loaded(self, seconds: float) -> None:
-        """Observe how long a task took to be loaded."""
+        """Observe how long a task took to load."""
         LOAD_DURATION.labels(*self.labels).observe(seconds)
 
     def rebalanced(self) -> None:
@@ -327,7 +326,7 @@ class Metrics:
         REBALANCES.labels(*self.labels).inc()
 
     def served_again(self, seconds: float) -> None:
-        """Observe for how long not all partitions were served."""
+        """Observe how long some partitions were not served."""
         REBALANCE_STALL.labels(*self.labels).observe(seconds)
 
 

@@ -1,10 +1,10 @@
 """
-`ClearText`: the word of a user that a secret may be written.
+`ClearText`: you say that a secret may be written.
 
-A SecretStr is masked wherever it is written, and topics are clear text: everybody who may read
-them reads what is in them, for as long as they are kept. So a secret in an event is refused, unless
-its field is marked. It is revealed on the way into a topic alone: a log or `model_dump_json` shows
-the mask as before.
+pydantic masks a SecretStr wherever it writes it. Topics are clear text: anyone who may read them
+reads what is in them, for as long as Kafka keeps them. So Fleet refuses a secret in an event,
+unless you mark its field. It reveals the secret only on the way into a topic: a log or
+`model_dump_json` shows the mask as before.
 """
 
 from typing import Any
@@ -24,11 +24,11 @@ ON_THE_WIRE = OnTheWire()
 
 
 class ClearText:
-    """Marks a secret to be written as it is: `api_key: Annotated[SecretStr, ClearText]`."""
+    """Marks a secret that may be written: `api_key: Annotated[SecretStr, ClearText]`."""
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Return the schema of the marked type with a way to be written."""
+        """Return the schema of the marked type, and how it is written."""
         schema = handler(source)
         marked: Any = {**schema.get("metadata", {}), MARK: True}
         written = core_schema.wrap_serializer_function_ser_schema(

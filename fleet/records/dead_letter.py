@@ -1,4 +1,4 @@
-"""Records and steps that could not go on, as records of the `dead` topic."""
+"""Records and steps that failed, as records of the `dead` topic."""
 
 import enum
 
@@ -32,7 +32,7 @@ class Reason(enum.StrEnum):
 
 
 class DeadLetter(BaseModel):
-    """What could not go on, with the reason.
+    """A record or step that failed, with the reason.
 
     The record's value is the original, untouched, or nothing if both do not fit one record.
     """

@@ -1,4 +1,4 @@
-"""State values: what every kind of them has in common."""
+"""State values: what all kinds of them share."""
 
 from typing import Self
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Entry(BaseModel):
-    """Base of state values: JSON, and fields of a newer version stay as they are.
+    """Base of state values: JSON that keeps the fields of a newer version.
 
     A change of an entry keeps its unknown fields: the next owner may know them.
     """

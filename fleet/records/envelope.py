@@ -43,26 +43,26 @@ class BrokenEnvelope(FleetError):
 
 
 class Envelope(NamedTuple):
-    """Which run a record belongs to, where it comes from, and what its value is."""
+    """The run of a record, its origin, and the type of its value."""
 
-    #: The run that the record belongs to; its key, too.
+    #: The run that the record belongs to; also the record's key.
     run_id: str
-    #: Of this event, the same however often its step is run again.
+    #: Of this event. It stays the same if the step that sends it runs again.
     event_id: str
     #: The event type's name, or the kind of a lifecycle record.
     type: str
     #: Raised by resume, redrive and same-run replay.
     epoch: int = 0
-    #: The event whose step produced this one; empty for what came from outside.
+    #: The event whose step produced this one; empty if it came from outside.
     parent_id: str = ""
-    #: Only there: the step that this event is meant for.
+    #: The step that this event is meant for; empty: all that accept it.
     step: str = ""
-    #: How often the record was replayed; a guard against loops.
+    #: How often the record was replayed. It guards against loops.
     replays: int = 0
     #: Of a start event: how long the run may take, in seconds; None for no limit.
     timeout_seconds: float | None = None
-    #: Of an event that begins a run in its middle: what the run's context begins with, a JSON
-    #: object.
+    #: Of an event that begins a run in its middle: the context that the run begins with, as a
+    #: JSON object.
     context: str = ""
     #: W3C trace context.
     traceparent: str = ""
@@ -92,25 +92,25 @@ class Envelope(NamedTuple):
 
 
 def _identifier(value: bytes) -> str:
-    """Read an id, which is a part of state keys."""
+    """Read an id. Ids are parts of state keys."""
     text = value.decode()
     # A NUL separates the parts of a state key: with one in an id, a run could reach into another.
     if not text or "\0" in text:
-        raise ValueError(f"{text!r} is no id")
+        raise ValueError(f"{text!r} is not an id")
     if len(value) > MAX_ID_BYTES:
-        raise ValueError(f"an id of {len(value):,} bytes, and {MAX_ID_BYTES} are the most")
+        raise ValueError(f"an id of {len(value):,} bytes; the limit is {MAX_ID_BYTES}")
     return text
 
 
 def _name(value: bytes) -> str:
-    """Read what may be empty and has the length of an id."""
+    """Read a name: as an id, or empty."""
     return _identifier(value) if value else ""
 
 
 def _count(value: bytes) -> int:
-    # No longer than the largest has digits: int() takes signs, spaces and underscores, too.
+    # At most as many digits as the largest: int() also takes signs, spaces and underscores.
     if not value.isdigit() or len(value) > len(str(MAX_COUNT)) or int(value) > MAX_COUNT:
-        raise ValueError(f"{value[:20]!r} is no number from 0 to {MAX_COUNT}")
+        raise ValueError(f"{value[:20]!r} is not a number from 0 to {MAX_COUNT}")
     return int(value)
 
 
@@ -126,18 +126,18 @@ def _context(value: bytes) -> str:
     if text:
         found = from_json(text)
         if not isinstance(found, dict):
-            raise ValueError("it is no JSON object")
-        # What can be read can be written, but for numbers with thousands of digits.
+            raise ValueError("it is not a JSON object")
+        # JSON that was read can be written, except for numbers with thousands of digits.
         to_json(found)
     return text
 
 
 def _trace(value: bytes) -> str:
-    # The specification (W3C Trace Context, 2.2) says to go on without one that is not valid.
+    # The specification (W3C Trace Context, 2.2) says to ignore one that is not valid.
     return value.decode() if len(value) <= MAX_ID_BYTES and value.isascii() else ""
 
 
-#: By header: the field and what reads it.
+#: By header: the field, and the function that reads it.
 _FIELDS: dict[str, tuple[str, Callable[[bytes], Any]]] = {
     "fleet-run-id": ("run_id", _identifier),
     "fleet-event-id": ("event_id", _identifier),
@@ -151,7 +151,7 @@ _FIELDS: dict[str, tuple[str, Callable[[bytes], Any]]] = {
     "traceparent": ("traceparent", _trace),
 }
 _REQUIRED = ("fleet-run-id", "fleet-event-id", "fleet-type")
-#: Without these nothing is known of a record.
+#: Without these the record names no run and no event.
 _KNOWN = ("fleet-run-id", "fleet-event-id")
 
 
@@ -178,7 +178,7 @@ def parse(headers: Iterable[tuple[str, bytes | None]]) -> Envelope:
     broken = BrokenEnvelope(reason)
     if all(_FIELDS[name][0] in found for name in _KNOWN):
         known = Envelope(**{"type": ""} | found)
-        # Only what has no parent begins a run.
+        # Only an event without a parent begins a run.
         is_child = "fleet-parent-id" in given and not known.parent_id
         broken.known = known._replace(parent_id="?") if is_child else known
     raise broken
@@ -187,7 +187,7 @@ def parse(headers: Iterable[tuple[str, bytes | None]]) -> Envelope:
 def child_id(parent_id: str, step: str, index: int) -> str:
     """Return the id of the *index*-th event that *step* sent for *parent_id*.
 
-    Derived, so that an attempt which is run again sends events of the same ids.
+    Derived, so that a repeated attempt sends events with the same ids.
     """
     return _digest(parent_id, step, str(index))
 

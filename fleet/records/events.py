@@ -1,12 +1,12 @@
 """
-Events: what flows between steps, and the only thing in a record's value.
+Events flow between steps. A record's value is one event, and nothing else.
 
-An event is a frozen pydantic model, because what was sent does not change any more. Unknown fields
-are an error where an event is made (a typo is found at once) and ignored where one is read (a newer
-producer does not break an older worker).
+An event is a frozen pydantic model, because a sent event must not change. Unknown fields are an
+error when you make an event (you find a typo at once), and are ignored when a step reads one (a
+newer producer does not break an older worker).
 
-What is written comes back equal and of its type, or is refused where it is written: by then its
-sender can still be told. Most types promise it and cost nothing; see `field_types`.
+A value comes back equal and of its type, or Fleet refuses it when it writes the event: then the
+sender still gets the error. Most types promise this and cost nothing; see `field_types`.
 """
 
 import warnings
@@ -27,7 +27,7 @@ else:
 
 
 class UnencodableEvent(FleetError):
-    """Raised when an event holds what does not come back from JSON as it is.
+    """Raised when an event holds a value that JSON would change.
 
     What to do: Declare the field with a type that comes back (docs/types.md), or send another
     value.
@@ -38,7 +38,7 @@ class UnencodableEvent(FleetError):
 
 
 class UndecodableEvent(FleetError):
-    """Raised when the bytes of a record are no event of the type that they claim.
+    """Raised when a record's bytes cannot be read as the event type that its headers name.
 
     What to do: Send the fields that the event declares, as JSON. After a change of the class, give
     new fields a default.
@@ -54,7 +54,7 @@ class UndecodableEvent(FleetError):
 
 
 class FrozenEvent(FleetError, AttributeError):
-    """Raised when somebody assigns to a field of an event.
+    """Raised when you assign to a field of an event.
 
     What to do: Make another event: `ev.model_copy(update={"field": ...})`.
     """
@@ -67,7 +67,7 @@ class FrozenEvent(FleetError, AttributeError):
 
 
 class TakenFieldName(FleetError):
-    """Raised when a field has the name of what pydantic gives every model.
+    """Raised when a field has a name that pydantic uses in every model.
 
     What to do: Rename the field; `Field(alias=...)` keeps the name on the wire.
     """
@@ -83,14 +83,14 @@ class TakenFieldName(FleetError):
     kw_only_default=True, frozen_default=True, field_specifiers=(Field, PrivateAttr)
 )
 class _EventMeta(ModelMetaclass):
-    """Tells type checkers that events are frozen; pydantic's own says so of no model."""
+    """Tells type checkers that events are frozen; pydantic's own does not."""
 
     def __new__(mcs, name: str, bases: Any, namespace: Any, **options: Any) -> type:
         for field in namespace.get("__annotations__", ()):
             if field.startswith("model_") and hasattr(BaseModel, field):
                 raise TakenFieldName(name, field)
         with warnings.catch_warnings():
-            # A field may be called `json` or `get`: nothing here calls the method of that name.
+            # A field may be called `json` or `get`: Fleet never calls the method of that name.
             warnings.filterwarnings("ignore", "Field name .* shadows an attribute", UserWarning)
             return super().__new__(mcs, name, bases, namespace, **options)
 
@@ -98,10 +98,10 @@ class _EventMeta(ModelMetaclass):
 class Event(BaseModel, metaclass=_EventMeta):
     """Base of all events; subclass it and declare the fields.
 
-    Fields hold whatever pydantic can turn into JSON and back; docs/types.md has a table.
+    Fields hold values that pydantic can turn into JSON and back; docs/types.md has a table.
     """
 
-    # NaN and infinity have no other form in JSON; bytes need not be text.
+    # JSON has no NaN and no infinity, so they are text. Bytes may be no text, so they are base64.
     model_config = ConfigDict(
         frozen=True,
         extra="forbid",
@@ -125,7 +125,7 @@ class Event(BaseModel, metaclass=_EventMeta):
                 raise FrozenEvent(type_name(self), name) from None
 
     def get(self, name: str, default: Any = None) -> Any:
-        """Return the field *name*, or *default* where the event has none."""
+        """Return the field *name*, or *default* if the event has no such field."""
         # Not getattr alone: `copy` and `json` are methods of every event.
         if name in type(self).model_fields:
             return getattr(self, name)
@@ -150,7 +150,7 @@ class StopEvent(Event):
 
     model_config = ConfigDict(extra="allow")
 
-    #: What `await handler` gives; what JSON has, or the type of `Workflow[...]`.
+    #: The value that `await handler` gives: of a JSON type, or of the type in `Workflow[...]`.
     result: Any = None
 
     if TYPE_CHECKING:
@@ -158,24 +158,24 @@ class StopEvent(Event):
         def __init__(self, *, result: Any = None, **fields: Any) -> None: ...
 
 
-# Functions and not methods: a field of a user's event may have any of these names.
+# Functions, not methods: your event may have a field of any of these names.
 
 
 def type_name(event: Event | type[Event]) -> str:
-    """Return the name that topics and envelopes carry for an event's type."""
+    """Return the name of an event's type in topics and envelopes."""
     return (event if isinstance(event, type) else type(event)).__name__
 
 
 class StatedResult(Protocol):
-    """What a workflow says the `.result` of its plain StopEvent is."""
+    """The type that a workflow declares for the `.result` of its plain StopEvent."""
 
     def typed(self, event: StopEvent) -> Event:
-        """Return the event with its result as the stated type; raise UndecodableEvent."""
+        """Return the event with a result of that type; raise UndecodableEvent if it has none."""
         ...
 
 
 def promise(event_type: type[Event]) -> Promise:
-    """Return what the types of the fields promise of their values."""
+    """Return what the field types promise about their values."""
     known: Promise | None = event_type.__dict__.get("__fleet_promise__")
     if known is None:
         known = field_types.promise(event_type)
@@ -187,8 +187,8 @@ def promise(event_type: type[Event]) -> Promise:
 def encoded(event: Event, result: StatedResult | None = None) -> bytes:
     """Return an event as a record's value: a JSON object in UTF-8.
 
-    *result* is what the workflow says of a plain StopEvent's `.result`. Raises UnencodableEvent,
-    with the field, where something would not come back equal and of its type.
+    *result* is the type that the workflow declares for a plain StopEvent's `.result`. Raises
+    UnencodableEvent, with the field, if a value would not come back equal and of its type.
     """
     if result is not None and type(event) is StopEvent:
         event = result.typed(event)
@@ -198,7 +198,7 @@ def encoded(event: Event, result: StatedResult | None = None) -> bytes:
     try:
         value, sure = _written(event, "error"), promised.kept(event)
     except ValueError:
-        # A value is not of its field's type, or has no JSON at all.
+        # A value is not of its field's type, or cannot be JSON.
         value, sure = _written_at_all(event), False
     if not sure:
         _check(event, value)
@@ -248,7 +248,7 @@ def _check(event: Event, value: bytes) -> None:
     except UndecodableEvent as failure:
         raise UnencodableEvent(
             type_name(event),
-            f"it could not be read again: {failure.reason}; put in what its fields declare",
+            f"it could not be read again: {failure.reason}; use values that its fields declare",
         ) from None
     changed = values.difference(event, after)
     if changed is not None:
@@ -256,25 +256,25 @@ def _check(event: Event, value: bytes) -> None:
 
 
 def decoded(event_type: type[E], value: bytes) -> E:
-    """Read an event from a record's value; raise UndecodableEvent when it is none.
+    """Read an event from a record's value; raise UndecodableEvent if it cannot be read.
 
     Also if the type's own validators raise another error.
     """
     try:
         return _read(event_type, value)
-    except Exception as failure:  # noqa: BLE001 - the boundary: validators are the user's code
+    except Exception as failure:  # noqa: BLE001 - the boundary: validators are your code
         raise UndecodableEvent(type_name(event_type), problems(failure)) from None
 
 
 def _read(event_type: type[E], value: bytes) -> E:
-    # By field name, as it was written; by alias, as others may write it.
+    # By field name, as Fleet writes it; by alias, as other clients may write it.
     try:
         return event_type.model_validate_json(value, by_name=True, by_alias=True)
     except ValidationError as failure:
         if all(error["type"] != "extra_forbidden" for error in failure.errors()):
             raise
-    # Only now: what is passed here overrules the models inside the event, too, and those that
-    # keep unknown fields would lose them.
+    # Only now: `extra` here also overrules the models inside the event, and those that keep
+    # unknown fields would lose them.
     open_ended = event_type.model_config.get("extra") == "allow"
     return event_type.model_validate_json(
         value, extra="allow" if open_ended else "ignore", by_name=True, by_alias=True
@@ -282,7 +282,7 @@ def _read(event_type: type[E], value: bytes) -> E:
 
 
 def problems(failure: Exception) -> str:
-    """Say in one line what pydantic found, or what a validator raised instead."""
+    """Return in one line what pydantic found, or what a validator raised instead."""
     try:
         if isinstance(failure, ValidationError):
             return "; ".join(
@@ -290,5 +290,5 @@ def problems(failure: Exception) -> str:
                 for error in failure.errors(include_url=False)
             )
         return f"{type(failure).__qualname__}: {failure}"
-    except Exception:  # noqa: BLE001 - the text of an error is the user's code, too
+    except Exception:  # noqa: BLE001 - an error's text comes from your code, too
         return type(failure).__qualname__

@@ -1,10 +1,10 @@
 """
-What the types of an event's fields promise of their values, read from pydantic's schema.
+What the types of an event's fields promise about their values, read from pydantic's schema.
 
-Of three kinds: every value comes back as it was (text, dates, lists of those: nothing is checked
-when such an event is written), no value ever does (a finding, at import), and the rest, of which
-the values are checked when they are written. Where the schema says something that is not known
-here, a type is of the rest.
+There are three kinds of types. Of the first, every value comes back as it was (text, dates, lists
+of those): Fleet checks nothing when it writes such an event. Of the second, no value comes back:
+that is a finding at import. Of the rest, Fleet checks each value when it writes it. A type whose
+schema says something unknown belongs to the rest.
 """
 
 import math
@@ -22,7 +22,7 @@ from pydantic import BaseModel, PydanticUserError, TypeAdapter
 from fleet.records.clear_text import MARK
 from fleet.records.values import SECRETS, plain
 
-#: Tells at once that a value comes back as it was; False: it has to be tried.
+#: Tells at once whether a value comes back as it was; False: try it.
 Quick = Callable[[Any], bool]
 Node = Mapping[str, Any]
 
@@ -48,14 +48,14 @@ _HARMLESS = frozenset(
         "validate_default",
     }
 )
-#: What a schema may say of a plain type without narrowing it: a value that was put past the
-#: validation (`model_copy`, `model_construct`) is in none of its limits.
+#: What a schema may say of a plain type without narrowing it. Other limits may not hold: a value
+#: can get past the validation (`model_copy`, `model_construct`).
 _SAYS_NOTHING = frozenset(
     {"type", "metadata", "ref", "strict", "cls", "members", "sub_type", "microseconds_precision"}
 )
-#: In a union of these, JSON itself says which it is.
+#: In a union of these, JSON itself tells the members apart.
 _DISTINCT = frozenset({"str", "int", "float", "bool", "none"})
-#: Keys of a dictionary, which are text in JSON, that are never read back.
+#: Types of dictionary keys that never come back: keys are text in JSON.
 _NO_KEYS = {
     "tuple": "a tuple",
     "list": "a list",
@@ -73,16 +73,16 @@ _CLEAR = "and topics are clear text"
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """What the types of one event type say."""
+    """What the field types of one event type promise."""
 
-    #: Why no such event can ever be read, each with its field and the way out.
+    #: Why no such event can ever be read: a finding names its field and the way out.
     findings: tuple[str, ...]
-    #: Tells of an event whether it surely comes back as it is; else it has to be tried.
+    #: Tells whether an event surely comes back as it is; False: try it.
     kept: Quick
 
 
 def promise(event_type: type[BaseModel]) -> Promise:
-    """Return what the fields of *event_type* promise, as far as its names are known by now."""
+    """Return what the fields of *event_type* promise, as far as its names resolve now."""
     reader = _Reader()
     quick = reader.read(event_type)
     fields = len(event_type.model_fields)
@@ -119,7 +119,7 @@ def _is_date(value: Any) -> bool:
 
 
 def _whole_minutes(value: Any) -> bool:
-    """Tell whether a time's zone can be written: JSON has offsets in minutes."""
+    """Tell whether JSON can carry a time's zone: it has offsets in whole minutes."""
     if type(value) is not datetime and type(value) is not time:
         return False
     if value.tzinfo is None:
@@ -129,7 +129,7 @@ def _whole_minutes(value: Any) -> bool:
 
 
 def _of_many(quick: Quick | None) -> Quick | None:
-    """Return what members of a collection need: pydantic has made text and dates plain in one."""
+    """Return the check that a collection's members need: none for text and dates."""
     return None if quick in (_is_text, _is_date) else quick
 
 
@@ -148,12 +148,12 @@ def _entries(keys: Quick | None, values: Quick | None, entries: Any) -> bool:
 
 
 def _with(quick: Quick) -> "Callable[[_Reader, Node, str], Quick | None]":
-    """Return a reader of a plain type whose values are looked at."""
+    """Return a reader of a plain type whose values need a check."""
     return lambda _, node, __: quick if _SAYS_NOTHING.issuperset(node) else _never
 
 
 def _refused(what: str, instead: str) -> "Callable[[_Reader, Node, str], Quick | None]":
-    """Return a reader of a type that JSON does not have."""
+    """Return a reader of a type that JSON lacks."""
 
     def reader(self: "_Reader", _: Node, where: str) -> Quick:
         self.findings.append(f"{where} is {what}, which JSON does not have; {instead}")
@@ -163,7 +163,7 @@ def _refused(what: str, instead: str) -> "Callable[[_Reader, Node, str], Quick |
 
 
 class _Reader:
-    """Walks a schema; `None` for a type that promises everything."""
+    """Walks a schema. `None` stands for a type that promises everything."""
 
     def __init__(self) -> None:
         self.findings: list[str] = []
@@ -188,7 +188,7 @@ class _Reader:
         return quick if sure else None
 
     def _model(self, node: Node) -> tuple[Node | None, bool]:
-        """Return the schema of the event itself, and whether validators stand before it."""
+        """Return the schema of the event itself, and whether validators come before it."""
         doubtful = False
         while node["type"] != "model":
             if node["type"] == "definitions":
@@ -230,7 +230,7 @@ class _Reader:
         return _never if aliased or "serialization_exclude_if" in field else quick
 
     def look(self, node: Node, where: str) -> Quick | None:
-        """Return what a type needs of its values; note what can never be."""
+        """Return the check that a type's values need; note findings."""
         if node.get("metadata", {}).get(MARK):
             return _never
         kind = node["type"]
@@ -242,7 +242,7 @@ class _Reader:
         return _never if "serialization" in node else quick
 
     def _look_inside(self, node: Node, where: str) -> None:
-        """Look for secrets only: a validator may make of JSON what its inner schema wants."""
+        """Look for secrets only: a validator may turn JSON into what its inner schema needs."""
         before = len(self.findings)
         for key in ("schema", "lax_schema", "items_schema"):
             inner = node.get(key)
@@ -303,7 +303,7 @@ class _Reader:
             quick.append(self.look(choice, where))
             without += known == len(self.findings)
         if without:
-            # One of the types may be all that such a field ever holds.
+            # Such a field may only ever hold one of the types.
             self._forget_from(before)
         distinct = _DISTINCT.issuperset(choice["type"] for choice in choices)
         return plain if distinct and _never not in quick else _never
@@ -317,7 +317,7 @@ class _Reader:
     def _reference(self, node: Node, where: str) -> Quick | None:
         name = node["schema_ref"]
         if name in self._entered or name not in self._definitions:
-            # It may hold another of its kind, and JSON is read to a depth of 200.
+            # It may hold another of its type, and JSON is read to a depth of 200.
             return _never
         self._entered.add(name)
         quick = self.look(self._definitions[name], where)
@@ -333,7 +333,7 @@ class _Reader:
         kind: type[BaseModel] = node["cls"]
         if not _plain_model(node) or not _harmless(kind):
             return _never
-        # It may be of a subclass, so each is looked at.
+        # It may be of a subclass, so every value needs a check.
         return partial(_kept, kind, len(kind.model_fields), tuple(quick.items()))
 
     def _dataclass(self, node: Node, where: str) -> Quick | None:
@@ -376,7 +376,7 @@ class _Reader:
         name = secret.__name__.partition("[")[0]
         self.findings.append(
             f"{where} is a {name}, {_CLEAR}; send where the secret is kept, or "
-            f"declare the field as `Annotated[{name}, ClearText]` to have it written all the same"
+            f"declare the field as `Annotated[{name}, ClearText]` to write it all the same"
         )
 
     def _instance(self, node: Node, where: str) -> Quick | None:
@@ -434,7 +434,7 @@ def _kept(
     values, extra = model.__dict__, model.__pydantic_extra__
     if len(values) < size or (extra and not plain(extra)):
         return False
-    # No generator: this is what every event costs that is written.
+    # No generator: every event that is written pays for this loop.
     for name, look in quick:  # noqa: SIM110
         if not look(values.get(name)):
             return False
@@ -446,7 +446,7 @@ def _harmless(kind: type[BaseModel]) -> bool:
 
 
 def _plain_model(model: Node) -> bool:
-    """Tell whether a model is made of its fields alone."""
+    """Tell whether a model consists of its fields alone."""
     said = {"post_init", "custom_init", "root_model", "serialization"}
     private = getattr(model["cls"], "__private_attributes__", None)
     return (
@@ -459,12 +459,12 @@ def _plain_model(model: Node) -> bool:
 def _comes_back(adapter: TypeAdapter[Any], member: Enum) -> bool:
     try:
         return adapter.validate_json(adapter.dump_json(member)) is member
-    except Exception:  # noqa: BLE001 - the boundary: an enum may have code of its own
+    except Exception:  # noqa: BLE001 - the boundary: an enum may have its own code
         return False
 
 
 def _secrets(node: Any) -> Iterator[type]:
-    """Yield the secrets among the classes that a schema names."""
+    """Yield the secret classes that a schema names."""
     if isinstance(node, dict):
         if isinstance(node.get("cls"), type) and issubclass(node["cls"], SECRETS):
             yield node["cls"]

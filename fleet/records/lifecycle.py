@@ -1,8 +1,8 @@
 """
 What happens to a run, as records of the `runs` topic.
 
-The kind travels in the envelope's type, the rest is the value. Several terminal records of one run
-may stand in its partition; `effective_end` says which one counts.
+The kind is the envelope's type, the rest is the value. A partition may hold several terminal
+records of one run; `effective_end` says which one counts.
 """
 
 from typing import Annotated, Any, ClassVar, Self
@@ -14,13 +14,13 @@ from fleet.records.envelope import MAX_TIMEOUT_SECONDS
 from fleet.records.errors import FleetError
 from fleet.records.events import problems
 
-#: Anybody can write into a topic: what no worker writes is refused where it is read.
+#: Other clients can write to a topic. The reader refuses values that no worker writes.
 Offset = Annotated[int, Field(ge=0, lt=2**63)]
 Timeout = Annotated[float, Field(ge=0, le=MAX_TIMEOUT_SECONDS, allow_inf_nan=False)]
 
 
 class UnknownLifecycle(FleetError):
-    """Raised when a record of the `runs` topic is of no kind that this version knows.
+    """Raised when this version cannot read a record of the `runs` topic.
 
     What to do: Upgrade this process: a newer version may have written the record.
     """
@@ -33,7 +33,7 @@ class UnknownLifecycle(FleetError):
 
 
 class UnknownKind(UnknownLifecycle):
-    """Raised for a kind that is not known here: it waits for a version that knows it.
+    """Raised for a kind that this version does not know; the record waits for one that does.
 
     What to do: Upgrade this process to the version that wrote the record.
     """
@@ -62,19 +62,19 @@ class Started(Lifecycle):
     start_event_id: str
     #: None if the run has no time limit.
     timeout_seconds: Timeout | None = None
-    #: A reader that begins here cannot miss the run's end, also one that was written before this.
+    #: A reader that begins here cannot miss the run's end, even one written before this record.
     read_from: Offset = 0
 
 
 class Known(Lifecycle):
-    """A start event came for a run that is there already, so nothing was started."""
+    """A start event came for a known run, so nothing was started."""
 
     kind = "known"
-    #: Id of the repeated start event, by which its sender recognises the answer.
+    #: Id of the repeated start event. Its sender recognises the answer by it.
     start_event_id: str
-    #: Offset of the effective end in this partition; None while the run goes on.
+    #: Offset of the effective end in this partition; None while the run is open.
     end_offset: Offset | None = None
-    #: A reader that begins here cannot miss an end that comes.
+    #: A reader that begins here cannot miss an end that is still to come.
     read_from: Offset = 0
     #: The repeated start event had other fields than the first.
     conflict: bool = False
@@ -92,13 +92,13 @@ class Completed(Lifecycle):
 
 
 class Failure(BaseModel):
-    """An exception, in data: enough to raise it again elsewhere and to find its cause."""
+    """An exception as data: enough to raise it again in another process and to find its cause."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
     module: str
     type: str
     message: str
-    #: The exception's arguments where JSON has them, else their repr.
+    #: The exception's arguments as JSON, or their repr if JSON has no such values.
     args: tuple[Any, ...] = ()
     #: Its attributes that are plain JSON values; see `fleet.engine.transitions.attributes`.
     attributes: dict[str, Any] = Field(default_factory=dict)
@@ -138,8 +138,8 @@ class TimedOut(Lifecycle):
 class Resumed(Lifecycle):
     """A request that a run without a result goes on.
 
-    The envelope's epoch is the new one, the next after that of the end; its event id names the
-    request, which the owner group answers with a `Resumption`. The append time is the base of the
+    The envelope's epoch is the new one, the next after that of the end. Its event id names the
+    request, and the owner group answers with a `Resumption`. The append time is the base of the
     run's new deadline.
     """
 
@@ -164,13 +164,13 @@ _KINDS: dict[str, type[Lifecycle]] = {
 
 
 def decode(kind: str, value: bytes) -> Lifecycle:
-    """Read a record of the `runs` topic; raise UnknownKind or UnknownLifecycle where it cannot."""
+    """Read a record of the `runs` topic; raise UnknownKind or UnknownLifecycle if it cannot."""
     record = _KINDS.get(kind)
     if record is None:
         raise UnknownKind(kind)
     try:
         return record.model_validate_json(value)
-    except Exception as failure:  # noqa: BLE001 - the boundary: anybody can have written it
+    except Exception as failure:  # noqa: BLE001 - the boundary: other clients may have written it
         raise UnknownLifecycle(kind, problems(failure)) from None
 
 

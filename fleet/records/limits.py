@@ -1,7 +1,7 @@
 """
-Bounds of what an envelope carries: the same for who writes a record and for who reads one.
+Limits of what an envelope carries, for writers and readers of records alike.
 
-Each check returns what is wrong, in words that name the way out, or an empty text.
+Each check returns the problem, with the way out, or an empty text.
 """
 
 #: Longest run id, in bytes of UTF-8. It is a key on every topic and part of state keys.

@@ -1,4 +1,4 @@
-"""Records as they come from a log and as they go to one, whatever the log is."""
+"""Records that come from a log and records that go to one, on Kafka and in memory."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ from fleet.records.envelope import Headers
 
 
 class Delivered(NamedTuple):
-    """A record that was read from one partition of *topic*."""
+    """A record that was read from a partition of *topic*."""
 
     topic: str
     partition: int

@@ -1,4 +1,4 @@
-"""Which partition a run's records are in: of every topic of its workflow the same."""
+"""The partition of a run: the same number in every topic of its workflow."""
 
 from functools import lru_cache
 
@@ -16,19 +16,19 @@ def hashed(run_id: str, partitions: int) -> int:
     return chosen
 
 
-# A run's partition is asked for a few times, and the hash is written in Python.
+# Several callers need a run's partition, and the hash is written in Python.
 partition_of = lru_cache(maxsize=50_000)(hashed)
 
 
 def misplaced(record: Delivered, envelope: Envelope, partitions: int) -> str:
     """Say why *record* is none of the run that its headers name; empty if it is.
 
-    A client that chooses partitions by another hash (librdkafka's default is CRC32) puts records
-    where their run is not: a start would begin a second run of the same id there, unseen.
+    A client with another hash (librdkafka's default is CRC32) puts records into a partition that is
+    not their run's. A start would begin a second run of the same id there, unseen by its caller.
     """
     if record.key != envelope.run_id.encode():
         return "the record's key is not its run id"
-    # The hash costs microseconds. What a task of ours wrote is where the task is.
+    # The hash costs microseconds. A task of Fleet writes to its own partition alone.
     if partitions <= 1 or not _is_from_outside(envelope):
         return ""
     own = hashed(envelope.run_id, partitions)

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 #: What `descend` returns if nothing is there: None is a value.
 MISSING: Final = object()
-#: Digits as JSON and Kafka write them, not those of other scripts; no list is longer than 18 say.
+#: The digits of ASCII, not those of other scripts; no list is longer than 18 digits say.
 _POSITION = re.compile(r"[0-9]{1,18}")
 
 

@@ -1,5 +1,5 @@
 """
-The position record of one input topic: what of a task's partition is done.
+The position in one input topic: which records of a task's partition are done.
 
 It is an entry of the state. Each commit writes it; the next owner of the partition, `fleet lag` and
 other versions of Fleet read it. So there is one codec.
@@ -16,28 +16,28 @@ NO_GAP = (0, 0)
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Everything below *next* was delivered; of that, only the *pending* offsets are not done."""
+    """Every offset below *next* was delivered; of these, only the *pending* ones are not done."""
 
     next: int
     pending: tuple[int, ...] = ()
-    #: The id of the topic that the offsets are of; empty if the broker tells none.
+    #: The id of the topic that the offsets belong to; empty if the broker gives none.
     log_id: str = ""
-    #: The last record that was delivered for the first time: its offset (-1: none), and its append
+    #: The last record that was delivered for the first time: its offset (-1: none) and its append
     #: time in unix milliseconds.
     last_offset: int = -1
     last_ms: int = 0
-    #: Offsets that were passed over without a record: from the first up to the second, exclusive.
+    #: Offsets that had no record: from the first up to the second, exclusive.
     gap: tuple[int, int] = NO_GAP
-    #: What a newer version has written behind the fields that this one knows. It is kept.
+    #: Values that a newer version wrote after the fields that this one knows. They are kept.
     newer: tuple[Any, ...] = ()
 
     @property
     def lowest(self) -> int:
-        """The lowest offset that is not done: what a consumer group may commit."""
+        """The lowest offset that is not done: the one that a consumer group may commit."""
         return min(self.pending, default=self.next)
 
     def encode(self) -> bytes:
-        """Return the record's value, a JSON array: what is not known is left out at its end."""
+        """Return the record's value, a JSON array. Unknown values at its end are left out."""
         value: list[object] = [self.next, self.pending]
         if self.log_id or self.last_offset >= 0:
             value += [self.log_id, self.last_offset, self.last_ms]

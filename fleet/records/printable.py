@@ -1,9 +1,9 @@
 """
-Text from elsewhere, made safe to show: a terminal obeys some characters, and a newline makes rows.
+Makes foreign text safe to show: a terminal obeys some characters, and a newline makes rows.
 
-Run ids, events, errors and headers are written by anybody who can write to a topic. Escape
-sequences, other control characters, line separators and marks that turn the direction of text are
-shown as Python would write them, with a backslash; all other text stays as it is.
+Anyone who can write to a topic can write run ids, events, errors and headers. Escape sequences,
+other control characters, line separators and marks that turn the direction of text are shown as
+Python would write them, with a backslash. All other text stays as it is.
 """
 
 import re
@@ -15,17 +15,17 @@ _NOT_IN_TEXT = re.compile(f"(?![\t\n])[{_UNSAFE}]")
 
 
 def line(value: object) -> str:
-    """Return *value* as text that is one line and obeys nothing."""
+    """Return *value* as one line that no terminal obeys."""
     return _NOT_IN_A_LINE.sub(_escaped, str(value))
 
 
 def text(value: object) -> str:
-    """Return *value* as text that obeys nothing; it keeps its own lines."""
+    """Return *value* as text that no terminal obeys; it keeps its lines."""
     return _NOT_IN_TEXT.sub(_escaped, str(value))
 
 
 def json(written: str) -> str:
-    """Return JSON that means the same and obeys nothing."""
+    """Return JSON with the same meaning that no terminal obeys."""
     return _NOT_IN_TEXT.sub(lambda found: f"\\u{ord(found[0]):04x}", written)
 
 

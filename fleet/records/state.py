@@ -1,22 +1,22 @@
 """
 The layout of a group's state, and views of it.
 
-State is a map of bytes to bytes, the same in RocksDB, in its changelog and in memory. A key begins
-with one letter that says what it is; a NUL separates the parts that follow. The layout is a wire
-format: the changelog keeps it for as long as runs last.
+State maps bytes to bytes, the same in RocksDB, in its changelog and in memory. A key begins with a
+letter for its kind; a NUL separates the parts that follow. The layout is a wire format: the
+changelog keeps it for as long as runs last.
 
     m                             partition count and format version
     p <topic>                     position in an input topic
-    r <run id>                    a run that goes on
-    s <run id>                    a run of which an event came and no start yet
+    r <run id>                    an open run
+    s <run id>                    a run that has an event and no start yet
     e <run id>                    the end of a run
     c <run id> <path>             one value of a run's context
     d <topic> <offset> <step>     a step that is done with an event before its siblings
     k <run id> <event id> <step>  frozen work of a run that ended without a result
     w <run id> <event id> <step>  parked work of a run that goes on; done when it has run
-    t <kind> <time> <run id>      what is forgotten when; only in local copies, see `ends_index`
-    m running                     the process that has the task; gone when it stops as it should
-    m nothing                     never there: what deletes it is appended to learn the time
+    t <kind> <time> <run id>      when to forget a run; only in local copies, see `ends_index`
+    m running                     the process that has the task; deleted when it stops in order
+    m nothing                     never there: a delete of it is appended to learn the broker's time
     x <run id> <event id> <step>  deaths of processes with a step, and whether it is begun again
 """
 
@@ -40,7 +40,7 @@ SUSPECT = b"x\0"
 
 #: Up to this many changes are looked through one by one.
 FEW_CHANGES = 32
-#: What an entry takes besides its value, about, in bytes: key, objects.
+#: About how many bytes an entry takes besides its value: key, objects.
 _ENTRY_BYTES = 200
 
 
@@ -50,12 +50,12 @@ def position_key(topic: str) -> bytes:
 
 
 def run_key(run_id: str) -> bytes:
-    """Return the key of a run that goes on."""
+    """Return the key of an open run."""
     return RUN + run_id.encode()
 
 
 def seen_key(run_id: str) -> bytes:
-    """Return the key of a run that was not started yet."""
+    """Return the key of a run that has not started yet."""
     return SEEN + run_id.encode()
 
 
@@ -126,7 +126,7 @@ class Overlay:
         self.below = below
         #: New values by key; None deletes.
         self.changes: MutableMapping[bytes, bytes | None] = {}
-        #: How much was written, in bytes, also what was written over since.
+        #: Bytes that were written, values that were replaced later included.
         self.written = 0
 
     def get(self, key: bytes) -> bytes | None:
@@ -137,7 +137,7 @@ class Overlay:
         return self.below.get(key)
 
     def items(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """Yield the entries as they are with the changes."""
+        """Yield the entries with the changes."""
         merged: dict[bytes, bytes | None] = dict(self.below.items(prefix))
         for key in self._changed(prefix):
             merged[key] = self.changes[key]
@@ -166,14 +166,14 @@ class Overlay:
             found: Iterable[bytes] = self.changes.irange(prefix, prefix + b"\xff")
             return found
         if len(self.changes) > FEW_CHANGES:
-            # What follows looks at what is under a prefix, however many there are.
+            # Later reads look under a prefix alone, however many changes there are.
             self.changes = SortedDict(self.changes)
             return self._changed(prefix)
         return [key for key in self.changes if key.startswith(prefix)]
 
 
 class LargeOverlay(Overlay):
-    """An overlay that is sorted from the first change on: thousands are to come."""
+    """An overlay that is sorted from its first change on, for thousands of changes."""
 
     def __init__(self, below: View) -> None:
         super().__init__(below)
@@ -181,7 +181,7 @@ class LargeOverlay(Overlay):
 
 
 class MemoryState:
-    """State in a dictionary: the in-memory runtime's, and the empty one of tests."""
+    """State in a dictionary: for runs in memory and for tests."""
 
     def __init__(self) -> None:
         self._values: SortedDict[bytes, bytes] = SortedDict()

@@ -1,5 +1,5 @@
 """
-Names of topics and of the engine: a workflow's address on the broker.
+Names of topics and of the engine: where a workflow is on the broker.
 
 An engine id names the state topic, the data folder and the transactional ids, so it is permanent.
 """
@@ -37,22 +37,22 @@ class Topics:
 
     @property
     def inbox(self) -> str:
-        """What is sent to a run from outside, and types that no step annotates."""
+        """Events sent to a run from outside, and types that no step annotates."""
         return f"{self.prefix}.{self.workflow}.inbox"
 
     @property
     def stream(self) -> str:
-        """What steps write for the caller to watch."""
+        """Events that steps write for the caller to watch."""
         return f"{self.prefix}.{self.workflow}.stream"
 
     @property
     def dead(self) -> str:
-        """What the group could not process."""
+        """Records that the group could not process."""
         return f"{self.engine_id}.dead"
 
     @property
     def audit(self) -> str:
-        """What people changed with the command line; one topic for all workflows of a prefix."""
+        """Changes made with the command line; one topic for all workflows of a prefix."""
         return audit(self.prefix)
 
     @property
@@ -65,10 +65,10 @@ class Topics:
         return [*(self.event(name) for name in sorted(event_types)), self.runs, self.inbox]
 
     def all(self, event_types: Iterable[str]) -> list[str]:
-        """Return every topic that has to be there before a worker subscribes."""
+        """Return every topic that must exist before a worker subscribes."""
         return [*self.consumed(event_types), self.history, self.stream, self.dead, self.state]
 
 
 def audit(prefix: str) -> str:
-    """Return the topic of what people changed with the command line."""
+    """Return the topic of the changes that people make with the command line."""
     return f"{prefix}.audit"

@@ -1,9 +1,9 @@
 """
-Whether a value comes back from JSON as it was: equal, and of its type.
+Whether a value comes back from JSON equal and of its type.
 
-`plain` answers at once for what JSON has. For everything else the value that was written is read
-back and the two are compared: `difference` tells where they part, never what they hold, because
-the text of an error may be logged and an event may hold a prompt.
+`plain` answers at once for JSON's own types. Of all others the written value is read back and
+compared: `difference` names the place where they differ, never the value, because an error may be
+logged and an event may hold a prompt.
 """
 
 import dataclasses
@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel, Secret, SecretBytes, SecretStr
 
-#: Larger integers are looked at one by one: readers of JSON take up to 4,300 digits.
+#: Larger integers are checked one by one: readers of JSON take up to 4,300 digits.
 _LARGE = 10**18
-#: Lists in lists that are known to be read again; parsers take up to 200.
+#: Lists in lists to this depth can be read again; parsers take up to 200.
 _DEPTH = 100
 #: Characters of a dictionary's key that a path shows.
 _KEY_LENGTH = 40
@@ -27,11 +27,11 @@ SECRETS = (SecretStr, SecretBytes, Secret)
 
 
 class Difference(NamedTuple):
-    """Where a value comes back as another."""
+    """The place where a value comes back changed."""
 
     #: `field.name.0`; empty for the value itself.
     path: str
-    #: What becomes of it, and the way out.
+    #: How it changes, and the way out.
     reason: str
 
     def __str__(self) -> str:
@@ -39,12 +39,12 @@ class Difference(NamedTuple):
 
 
 def plain(value: Any, depth: int = _DEPTH) -> bool:
-    """Tell whether *value* is surely read from JSON as it is written."""
+    """Tell whether *value* surely comes back from JSON as it is."""
     kind = type(value)
     if kind is str or kind is bool or value is None:
         return True
     if kind is int or kind is float:
-        # Also not of NaN and infinity.
+        # False for NaN and infinity, too.
         return bool(-_LARGE < value < _LARGE)
     if kind is list:
         return depth > 0 and all(plain(member, depth - 1) for member in value)
@@ -55,10 +55,10 @@ def plain(value: Any, depth: int = _DEPTH) -> bool:
 
 
 def difference(before: Any, after: Any) -> Difference | None:
-    """Return the first difference between a value and what is read of it, or None."""
+    """Return the first difference between a value and the one read back, or None."""
     kind = type(before)
     if _name(after) == "ValidatorIterator":
-        # What pydantic makes of an Iterable, also of one in a union.
+        # pydantic reads an Iterable so, also one in a union.
         return Difference("", _ONCE)
     if kind is not type(after):
         return Difference("", _other_type(before, after))
@@ -77,8 +77,8 @@ def difference(before: Any, after: Any) -> Difference | None:
 
 
 def _inside(part: object, found: Difference) -> Difference:
-    """Return a difference as it is seen from around it."""
-    # Characters that have no UTF-8 or are not for the eye come out escaped.
+    """Return a difference as seen from the value around it."""
+    # Characters that UTF-8 lacks or that cannot be printed are escaped.
     shown = str(part) if str(part).isprintable() else ascii(part)
     rest = f".{found.path}" if found.path else ""
     return Difference(f"{shown[:_KEY_LENGTH]}{rest}", found.reason)
@@ -106,7 +106,7 @@ def _other_type(before: Any, after: Any) -> str:
             f"{_name(before)}, or as a union of both"
         )
     return (
-        f"{_a(before)} would come back as {_a(after)}; put in {_a(after)}, or declare the type (as "
+        f"{_a(before)} would come back as {_a(after)}; use {_a(after)}, or declare the type (as "
         "a field's, or in Workflow[...])"
     )
 
@@ -200,7 +200,7 @@ def _equal(before: Any, after: Any) -> bool:
         # NaN is NaN, 0 is not -0 and 1.50 is not 1.5.
         return repr(before) == repr(after)
     if isinstance(before, datetime):
-        # Not ==, which has no two zones equal in the hour that the clocks turn back.
+        # Not ==: two zones are never equal in the hour that the clocks turn back.
         return before.utcoffset() == after.utcoffset() and _naive(before) == _naive(after)
     if isinstance(before, time) and (before.tzinfo is None) != (after.tzinfo is None):
         return False

@@ -351,7 +351,7 @@ CASES: dict[str, Case] = {
     "subclass_in_a_list": Case(list[Animal], [Animal(), Dog()], r"value\.1: a Dog would come back"),
     "union_of_both": Case(Animal | Dog, Dog()),
     "model_in_any": Case(
-        Any, Animal(), "value: an Animal would come back as a dict; put in a dict, or"
+        Any, Animal(), "value: an Animal would come back as a dict; use a dict, or"
     ),
     "discriminated": Case(Annotated[Cat | Fish, Field(discriminator="kind")], Fish(fins=3)),
     "generic": Case(Box[int], Box[int](content=1)),

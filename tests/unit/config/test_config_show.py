@@ -41,7 +41,7 @@ def test_every_setting_is_listed_with_value_source_and_meaning() -> None:
         "variable": "FLEET_PARTITIONS",
         "value": 8,
         "source": "default",
-        "meaning": "Partitions of topics that are created from now on.",
+        "meaning": "Partitions of new topics.",
     }
 
 
