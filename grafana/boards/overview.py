@@ -197,7 +197,7 @@ _TROUBLE = Section(
             Question(
                 "Exporter",
                 "Does `fleet exporter` see the broker? 1 is yes. Without it there is no lag of "
-                "what nobody serves. Empty where it is not used.",
+                "groups without workers. Empty without an exporter.",
             ),
             Series(f"min by (instance) ({FLEET.of('fleet_exporter_up')})", "{{instance}}"),
         ),

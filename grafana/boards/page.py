@@ -15,7 +15,7 @@ from grafana_foundation_sdk.models import dashboard as models
 from boards.panels import SOURCE, WIDTH
 
 TAG = "fleet"
-#: A group that nobody serves is known to the exporter only.
+#: Only the exporter knows a group without workers.
 _GROUPS = '{{__name__=~"fleet_slots|fleet_lag_records", {matchers}}}'
 _FLEET = 'namespace=~"$namespace", job=~"$job"'
 _ALL = models.VariableOption(selected=True, text="All", value="$__all")

@@ -69,7 +69,7 @@ def failing(scope: Scope, by: str) -> str:
 
 
 def worst(gauge: str, by: str) -> str:
-    """The largest value, whoever exports it."""
+    """The largest value of all exporters."""
     return f"max by ({by}) ({gauge})"
 
 

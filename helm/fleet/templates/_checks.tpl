@@ -1,6 +1,6 @@
 {{/*
-What the schema cannot say, or not in a sentence: values that are missing or contradict each other.
-A credential is never repeated.
+Checks that the schema cannot make, or not with a sentence: values that are missing or contradict each
+other. A message never repeats a credential.
 */}}
 
 {{- define "fleet.checkRelease" -}}
@@ -74,7 +74,7 @@ A credential is never repeated.
 {{- include "fleet.checkScaling" (list (index . 0) $where $group) -}}
 {{- end }}
 
-{{/* Set twice, one of two values would win, and the pod's grace would not fit. (list where group) */}}
+{{/* If a variable is set twice, one value wins, and the pod's grace period does not fit. (list where group) */}}
 {{- define "fleet.checkEnv" -}}
 {{- $where := index . 0 -}}
 {{- $ours := dict

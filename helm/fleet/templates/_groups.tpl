@@ -1,5 +1,5 @@
 {{/*
-The step groups as everything else reads them: by name, merged over the defaults, checked.
+The step groups for all templates: by name, merged over the defaults, checked.
   {{- range $key, $group := include "fleet.groups" . | fromYaml }}
 */}}
 {{- define "fleet.groups" -}}
@@ -20,7 +20,7 @@ The step groups as everything else reads them: by name, merged over the defaults
 {{ ternary "StatefulSet" "Deployment" .statefulSet.enabled }}
 {{- end }}
 
-{{/* "true" where a worker keeps its place in the consumer group over a restart. (group) */}}
+{{/* "true" if a worker keeps its place in the consumer group over a restart. (group) */}}
 {{- define "fleet.isStatic" -}}
 {{ and .statefulSet.enabled .statefulSet.staticMembership }}
 {{- end }}
@@ -48,8 +48,8 @@ The step groups as everything else reads them: by name, merged over the defaults
 {{- end }}
 
 {{/*
-One step group of each workflow, by a name that fits an object's. (groups by name)
-Two workflows under one name are refused.
+One step group of each workflow, under a name that an object may have. (groups by name)
+It refuses two workflows under one name.
 */}}
 {{- define "fleet.workflows" -}}
 {{- $workflows := dict -}}

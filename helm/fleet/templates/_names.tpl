@@ -15,7 +15,7 @@
 {{- end }}
 {{- end }}
 
-{{/* Of a step group's workload and whatever belongs to it. (list $ key) */}}
+{{/* The name of a step group's workload and of its other objects. (list $ key) */}}
 {{- define "fleet.workloadName" -}}
 {{ include "fleet.fullname" (index . 0) }}-{{ index . 1 }}
 {{- end }}
@@ -45,7 +45,7 @@ app.kubernetes.io/part-of: fleet
 {{- end }}
 {{- end }}
 
-{{/* What selects the workers of one step group. (list $ key) */}}
+{{/* The labels that select the workers of one step group. (list $ key) */}}
 {{- define "fleet.workerSelectorLabels" -}}
 {{ include "fleet.selectorLabels" (index . 0) }}
 app.kubernetes.io/component: worker

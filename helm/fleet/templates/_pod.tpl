@@ -1,8 +1,8 @@
 {{/*
-What all pods share: the restricted security standard, no token, settings as variables.
+All pods share this: the restricted security standard, no token, settings as variables.
 
-The chart makes no ConfigMap: a setting is part of the pod's template, so a change of it rolls the
-workers, and the job before an install finds it, too.
+The chart makes no ConfigMap. A setting is part of the pod's template, so a change of it rolls the
+workers, and the job before an install has it, too.
 */}}
 
 {{/* The head of a pod's spec. (list $ group) */}}
@@ -42,7 +42,7 @@ securityContext:
   readOnlyRootFilesystem: true
 {{- end }}
 
-{{/* What whoever talks to the broker needs. */}}
+{{/* Variables of every container that talks to the broker. */}}
 {{- define "fleet.brokerEnv" -}}
 {{- $kafka := .Values.kafka -}}
 {{- $security := $kafka.security -}}
@@ -92,7 +92,7 @@ securityContext:
   value: /tmp
 {{- end }}
 
-{{/* Of whatever runs code of the workflows. (list $ group) */}}
+{{/* Variables of every container that runs code of the workflows. (list $ group) */}}
 {{- define "fleet.env" -}}
 {{- $root := index . 0 -}}
 {{- $group := index . 1 -}}
