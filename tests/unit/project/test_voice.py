@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import voice
 
-PACKAGE = Path(__file__).parents[3] / "fleet"
+ROOT = Path(__file__).parents[3]
+PACKAGE = ROOT / "fleet"
 #: The list grows; see CONTRIBUTING.md.
 ROOMS = (
     "api",
@@ -22,6 +23,17 @@ ROOMS = (
 SOURCES = sorted(
     [PACKAGE / "__init__.py", *(file for room in ROOMS for file in (PACKAGE / room).rglob("*.py"))]
 )
+#: What people read outside of the package.
+AROUND = sorted(
+    file
+    for pattern in (
+        *(".ci/*", "*.toml", "*.yml", "Dockerfile", ".dockerignore"),
+        *("helm/**/*.yaml", "helm/**/*.json", "helm/**/*.tpl", "helm/**/*.txt"),
+        *("grafana/**/*.py", "grafana/**/*.yaml", "grafana/*.yml"),
+    )
+    for file in ROOT.glob(pattern)
+    if file.is_file()
+)
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda file: str(file.relative_to(PACKAGE)))
@@ -30,6 +42,12 @@ def test_a_room_is_in_plain_english(source: Path) -> None:
     text = source.read_text()
     assert voice.turns(text) == []
     assert voice.loops_over_each(text) == []
+
+
+@pytest.mark.parametrize("file", AROUND, ids=lambda file: str(file.relative_to(ROOT)))
+def test_the_files_around_the_package_are_in_plain_english(file: Path) -> None:
+    """Chart, rules, boards, images, CI."""
+    assert voice.BANNED.findall(file.read_text().replace("#", " ")) == []
 
 
 def test_a_turn_of_a_translation_would_be_noticed() -> None:
