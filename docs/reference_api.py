@@ -17,7 +17,7 @@ import fleet
 _WIDTH = 92
 #: A default that has a name.
 _CONSTANT = re.compile(r"(?<== )_?[A-Z][A-Z_]{2,}\b")
-#: What public names hand out and nobody makes.
+#: Objects that public names hand out; you never make them yourself.
 _HANDED_OUT = (
     "client.connection.Connection",
     "workflow.store.Store",
@@ -26,7 +26,7 @@ _HANDED_OUT = (
 )
 #: Public names of `fleet.dev.kafka` that are no functions.
 _KAFKA_TYPES = ("Broker", "LocalBroker")
-#: Names for other parts of Fleet, not for those who use it.
+#: Names for other parts of Fleet, not for you.
 _INTERNAL = {
     "Connection": {"control"},
     "Context": {"changes", "sent"},
