@@ -8,9 +8,9 @@ import sys
 import sysconfig
 from pathlib import Path
 
-#: What would tell about us, or set Fleet up.
+#: Variables that describe this checkout, or set Fleet up.
 _OURS = ("FLEET_", "OPENAI_", "PYTEST_", "PYTHONPATH", "VIRTUAL_ENV")
-#: Makes `pip install` take what is there, and ask nobody for more.
+#: Makes `pip install` take installed packages alone.
 OFFLINE = {
     "PIP_NO_INDEX": "1",
     "PIP_NO_BUILD_ISOLATION": "0",  # pip reads this one upside down: no isolation

@@ -231,7 +231,7 @@ class Case(NamedTuple):
 
     declared: Any
     value: Any
-    #: A pattern of what its sender is told; empty: it comes back.
+    #: A pattern of the sender's error; empty: the value comes back.
     refused: str = ""
 
 
@@ -397,7 +397,7 @@ CASES: dict[str, Case] = {
     "secret_in_any": Case(Any, SecretStr("key"), "value: a SecretStr is masked when it is written"),
 }
 
-#: Types of which no value ever comes back: by case, and what the workflow's author is told.
+#: Types of which no value ever comes back: by case, with the author's error.
 NEVER: dict[str, tuple[Any, str]] = {
     "secret": (SecretStr, "value is a SecretStr, and topics are clear text; send where the secret"),
     "secret_or_none": (SecretStr | None, "value is a SecretStr, and topics are clear text"),

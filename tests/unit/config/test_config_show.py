@@ -46,7 +46,7 @@ def test_every_setting_is_listed_with_value_source_and_meaning() -> None:
 
 
 def test_a_value_from_the_environment_says_so() -> None:
-    """Whoever wonders where a value comes from is told."""
+    """The table says where a value comes from."""
     rows = shown(FLEET_PREFIX="team", FLEET_SLOTS="")
     assert (rows["FLEET_PREFIX"]["value"], rows["FLEET_PREFIX"]["source"]) == (
         "team",

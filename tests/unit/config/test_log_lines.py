@@ -69,10 +69,10 @@ def test_a_command_says_a_warning_once() -> None:
         """
         from fleet.cli.shared import loop
         async def work():
-            logs.get_logger("x").warning("no_worker", reason="Nobody is there.")
+            logs.get_logger("x").warning("no_worker", reason="There is none.")
         loop.run(work())
         """
     )
-    assert _written(command) == "Nobody is there.\n"
+    assert _written(command) == "There is none.\n"
     [line] = _written(AS_A_WORKER + command).splitlines()
     assert "no_worker" in line

@@ -89,7 +89,7 @@ def test_commands_that_need_the_platform_say_so(command: list[str]) -> None:
 
 
 def test_help_is_there_on_every_platform() -> None:
-    """Whoever looks around on Windows is not turned away."""
+    """Help works on Windows, too."""
     ended = on_windows("from fleet.cli.main import main; main(['--help'])")
     assert ended.returncode == 0
     assert "Commands:" in ended.stdout

@@ -174,7 +174,7 @@ def test_a_value_out_of_its_range_is_named_with_its_variable(
 
 
 def test_every_problem_is_told_at_once(set_variables: Set) -> None:
-    """Nobody has to correct one variable to learn of the next."""
+    """You learn of all wrong variables at once."""
     set_variables(slots="0", broker="nowhere", prefix="embedded")
     said = refusal()
     assert all(name in said for name in ("FLEET_SLOTS", "FLEET_BROKER", "FLEET_PREFIX"))

@@ -1,4 +1,4 @@
-"""constraints.txt pins what pyproject.toml asks for; `.ci/constraints` makes it anew."""
+"""constraints.txt pins what pyproject.toml asks for; `.ci/constraints` makes it."""
 
 import re
 import tomllib

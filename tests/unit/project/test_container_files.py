@@ -69,7 +69,7 @@ def test_no_container_may_more_than_it_needs() -> None:
 
 @needs_compose
 def test_nothing_has_a_password() -> None:
-    """No default one either: whoever wants logins sets them up."""
+    """No default one either: if you want logins, set them up."""
     variables = {
         variable: value
         for service in composed()["services"].values()

@@ -245,7 +245,7 @@ async def test_every_example_is_python_and_its_workflows_are_valid(block: str) -
 
 
 async def test_an_example_that_does_not_fit_together_would_be_noticed() -> None:
-    """A step whose event nobody sends."""
+    """A step whose event no step sends."""
     names: dict[str, Any] = {each: getattr(fleet, each) for each in fleet.__all__}
     names["__name__"] = "example"
     await execute(

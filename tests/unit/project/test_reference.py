@@ -36,7 +36,7 @@ def test_the_page_is_what_the_sources_say_now() -> None:
     environment = {
         **os.environ,
         "PYTHONPATH": str(DOCS),
-        "FLEET_PREFIX": "somebody-elses",
+        "FLEET_PREFIX": "another-team",
         "XDG_STATE_HOME": "/nowhere",
         "COLUMNS": "40",
     }

@@ -119,7 +119,7 @@ class TestIds:
         assert idempotency_key("e1", "generate") == "11fe7bc967640bc9ed82a271"
 
     def test_an_idempotency_key_belongs_to_event_and_step(self) -> None:
-        """Attempts of one step on one event share a key, which nobody else has."""
+        """Attempts of one step on one event share a key that no other step has."""
         assert idempotency_key("e1", "a") == idempotency_key("e1", "a")
         others = {idempotency_key("e1", "b"), idempotency_key("e2", "a"), child_id("e1", "a", 0)}
         assert idempotency_key("e1", "a") not in others

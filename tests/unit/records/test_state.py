@@ -93,7 +93,7 @@ class TestOverlay:
         assert contents(over) == {b"a": b"new", b"c": b"3"}
 
     def test_what_is_below_stays_as_it_is(self) -> None:
-        """Until somebody commits the changes, nobody else sees them."""
+        """Other views see the changes only when they are committed."""
         below = filled(a=b"1")
         over = Overlay(below)
         over.put(b"a", b"new")

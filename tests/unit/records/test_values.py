@@ -38,7 +38,7 @@ def flow() -> Workflow:
 async def test_a_value_comes_back_as_it_was_or_is_refused(
     flow: Workflow, case: str, way: str
 ) -> None:
-    """Equal and of its type; or its sender is told the field and the way out."""
+    """Equal and of its type; or its sender gets the field and the way out."""
     check(case, await outcome(flow, case, way))
 
 
@@ -85,7 +85,7 @@ RESULTS: dict[str, tuple[Any, Any, str]] = {
 
 @pytest.mark.parametrize("case", RESULTS)
 async def test_a_result_comes_back_as_the_workflow_says_it(case: str) -> None:
-    """The `.result` of a plain StopEvent is of the type in brackets, or its step is told."""
+    """The `.result` of a plain StopEvent is of the type in brackets, or its step fails."""
     declared, value, said = RESULTS[case]
 
     class Flow(Workflow[declared]):  # type: ignore[valid-type]
