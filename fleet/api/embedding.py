@@ -27,7 +27,10 @@ _carried: WeakKeyDictionary[Any, WeakValueDictionary[str, "Embedding"]] = WeakKe
 
 
 class AppStopped(WorkflowConfigurationError):
-    """Raised when a run is started on a Faust app that ran and was stopped."""
+    """Raised when a run is started on a Faust app that ran and was stopped.
+
+    What to do: Make a new `faust.App` for more runs, or make all runs in one `asyncio.run(main())`.
+    """
 
     def __init__(self, workflow: str, app_id: str) -> None:
         super().__init__(
@@ -37,7 +40,11 @@ class AppStopped(WorkflowConfigurationError):
 
 
 class OtherCarried(WorkflowConfigurationError):
-    """Raised when an app gets a workflow and carries another class under the same name."""
+    """Raised when an app gets a workflow and carries another class under the same name.
+
+    What to do: Restart the process or the notebook's kernel if you changed the class. Otherwise
+    give one of them another name: `class Cats(Workflow, workflow="cats")`.
+    """
 
     def __init__(self, workflow: str) -> None:
         super().__init__(

@@ -21,7 +21,10 @@ _CHUNK = 1_000
 
 
 class StreamGone(WorkflowRuntimeError):
-    """Raised when a reader comes after the beginning of a very long stream was dropped."""
+    """Raised when a reader comes after the beginning of a very long stream was dropped.
+
+    What to do: Call every `stream_events()` before the first one is read that far.
+    """
 
     def __init__(self, run_id: str, gone: int) -> None:
         super().__init__(

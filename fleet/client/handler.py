@@ -42,7 +42,10 @@ class RunControl(Protocol):
 
 
 class NotEnded(WorkflowRuntimeError, asyncio.InvalidStateError):
-    """Raised when you ask for the outcome of a run that goes on."""
+    """Raised when you ask for the outcome of a run that goes on.
+
+    What to do: Write `await handler`, or ask `is_done()` first.
+    """
 
     def __init__(self, run_id: str, asked: str) -> None:
         super().__init__(

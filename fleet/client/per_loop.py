@@ -9,7 +9,10 @@ from fleet.workflow.errors import WorkflowConfigurationError
 
 
 class NoLoop(WorkflowConfigurationError, RuntimeError):
-    """Raised when a run is started without a running event loop."""
+    """Raised when a run is started without a running event loop.
+
+    What to do: Write `run_sync(...)` in a script, or await `run(...)` in async code.
+    """
 
     def __init__(self, workflow: str) -> None:
         super().__init__(

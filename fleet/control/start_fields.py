@@ -26,7 +26,11 @@ class UnreadableField(FleetError):
 
 
 class FieldsRefused(FleetError):
-    """Raised when the fields do not make the workflow's start event."""
+    """Raised when the fields do not make the workflow's start event.
+
+    What to do: Give each field as `key=value`, or as `key:=JSON`. `fleet draw` shows the fields of
+    the start event.
+    """
 
     exit_code = ExitCode.REFUSED
 

@@ -14,7 +14,10 @@ TRIES = 100
 
 
 class NoPort(FleetError):
-    """Raised when no port can be found."""
+    """Raised when no port can be found.
+
+    What to do: Name a free port with `--port`.
+    """
 
     permanent = False
 

@@ -16,7 +16,10 @@ _WRITERS = {".html": page.html, ".mmd": mermaid.mermaid}
 
 
 class UnknownDrawing(FleetError):
-    """Raised when a drawing's file name ends in neither .html nor .mmd."""
+    """Raised when a drawing's file name ends in neither .html nor .mmd.
+
+    What to do: End the file's name in `.html` or `.mmd`.
+    """
 
     exit_code = ExitCode.REFUSED
 
@@ -28,7 +31,10 @@ class UnknownDrawing(FleetError):
 
 
 class UnwritableDrawing(FleetError):
-    """Raised when the drawing's file cannot be written."""
+    """Raised when the drawing's file cannot be written.
+
+    What to do: Name a file in a folder that exists and that you may write to.
+    """
 
     def __init__(self, path: Path, failure: OSError) -> None:
         super().__init__(

@@ -13,7 +13,10 @@ from fleet.records.log import Outgoing
 
 
 class TaskLost(FleetError):
-    """Raised when a task may not or cannot commit any more; another may own its partition."""
+    """Raised when a task may not or cannot commit any more; another may own its partition.
+
+    What to do: Nothing: the steps run again where the partition is now.
+    """
 
     def __init__(self, task: str, reason: str) -> None:
         super().__init__(
@@ -26,6 +29,9 @@ class RecordsRefused(FleetError):
 
     A record is too large, or invalid, or its topic is not authorised. Nothing of the commit is
     visible, and the log can be used again: commit what is left without these records.
+
+    What to do: Nothing: the worker commits the rest, and the steps whose records were refused fail
+    with `ResultRefused`.
     """
 
     def __init__(self, refused: Sequence[tuple[Outgoing, Exception]]) -> None:

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 
 class StateInUse(FleetError):
-    """Raised when another process holds a task's data folder."""
+    """Raised when another process holds a task's data folder.
+
+    What to do: Give each worker a `FLEET_DATA_DIR` or `--datadir` of its own.
+    """
 
     permanent = False
 
@@ -33,7 +36,10 @@ class StateInUse(FleetError):
 
 
 class StateStillOpen(StateInUse):
-    """Raised when this process itself still holds the folder, for a task that is being closed."""
+    """Raised when this process itself still holds the folder, for a task that is being closed.
+
+    What to do: Nothing: the worker tries again when the task has closed.
+    """
 
 
 class TaskLog(Log, Protocol):

@@ -45,7 +45,10 @@ ASSIGN_SECONDS = 10.0
 
 
 class PartitionsChanged(FleetError):
-    """Raised when a workflow's topics have another partition count than its state was made for."""
+    """Raised when a workflow's topics have another partition count than its state was made for.
+
+    What to do: Undo the change, or use a new `FLEET_PREFIX` and let the old workers drain.
+    """
 
     def __init__(self, engine_id: str, before: int, now: int) -> None:
         super().__init__(
@@ -56,7 +59,10 @@ class PartitionsChanged(FleetError):
 
 
 class NewerState(FleetError):
-    """Raised when the state has a layout that this version does not know."""
+    """Raised when the state has a layout that this version does not know.
+
+    What to do: Run the version of Fleet that wrote the state, or a later one.
+    """
 
     def __init__(self, engine_id: str, version: str) -> None:
         super().__init__(

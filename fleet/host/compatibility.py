@@ -155,7 +155,10 @@ _METHODS: Mapping[type, Mapping[str, tuple[str, ...]]] = {
 
 
 class IncompatibleHost(FleetError):
-    """Raised when Faust or aiokafka is not what the engine was made for."""
+    """Raised when Faust or aiokafka is not what the engine was made for.
+
+    What to do: Install the versions that the message names.
+    """
 
     def __init__(self, findings: Iterable[str]) -> None:
         tested = " ".join(f"{name}=={version}" for name, version in TESTED_VERSIONS.items())
@@ -166,7 +169,10 @@ class IncompatibleHost(FleetError):
 
 
 class StreamNotCompiled(FleetError):
-    """Raised when Faust would run its streams in plain Python."""
+    """Raised when Faust would run its streams in plain Python.
+
+    What to do: Unset `NO_CYTHON`, or install a wheel of faust-streaming.
+    """
 
     def __init__(self) -> None:
         super().__init__(

@@ -25,7 +25,10 @@ RESUBSCRIBE_SECONDS = 4.0
 
 
 class AppUnusable(FleetError):
-    """Raised when an app cannot carry a workflow any more."""
+    """Raised when an app cannot carry a workflow any more.
+
+    What to do: Make the workflows before the app starts, and use an app that has not run yet.
+    """
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"this app cannot run a workflow: {reason}")

@@ -33,7 +33,11 @@ BATCH_BYTES = 512 * 1024
 
 
 class BrokerUnreachable(FleetError):
-    """Raised when no broker answers."""
+    """Raised when no broker answers.
+
+    What to do: Start a broker with `fleet dev up`, or set `FLEET_BROKER` to the address of yours.
+    Check network, TLS and credentials if it runs.
+    """
 
     exit_code = ExitCode.UNREACHABLE
     permanent = False

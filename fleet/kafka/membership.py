@@ -28,7 +28,10 @@ _log = logs.get_logger("membership")
 
 
 class InstanceTaken(FleetError):
-    """Raised when another process has joined the group under this worker's FLEET_INSTANCE_ID."""
+    """Raised when another process has joined the group under this worker's FLEET_INSTANCE_ID.
+
+    What to do: Give each worker a `FLEET_INSTANCE_ID` of its own, such as its pod's name, or none.
+    """
 
     def __init__(self, group: str, instance_id: str, host: str) -> None:
         super().__init__(

@@ -37,7 +37,10 @@ LEAST_BATCH_BYTES = 1024 * 1024
 
 
 class TopicsMissing(FleetError):
-    """Raised when topics of a workflow are not on the broker."""
+    """Raised when topics of a workflow are not on the broker.
+
+    What to do: Create them with `fleet topics apply WORKFLOW`.
+    """
 
     exit_code = ExitCode.REFUSED
 
@@ -61,7 +64,11 @@ class AuditMissing(FleetError):
 
 
 class TopicNotCreated(FleetError):
-    """Raised when the broker refuses to create a topic."""
+    """Raised when the broker refuses to create a topic.
+
+    What to do: Check the permissions of this client, and `FLEET_REPLICATION` against the number of
+    brokers.
+    """
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(

@@ -45,7 +45,11 @@ _REFUSALS = (
 
 
 class RecordRefused(WorkflowRuntimeError):
-    """Raised when the broker does not take a record, however often it is sent."""
+    """Raised when the broker does not take a record, however often it is sent.
+
+    What to do: Make the event smaller if it is too large, or allow this client to write to the
+    topic.
+    """
 
     def __init__(self, topic: str, failure: KafkaError) -> None:
         super().__init__(
@@ -55,7 +59,10 @@ class RecordRefused(WorkflowRuntimeError):
 
 
 class InDoubt(WorkflowRuntimeError):
-    """Raised when the broker may or may not have a record that must not be written twice."""
+    """Raised when the broker may or may not have a record that must not be written twice.
+
+    What to do: Look at the run with `fleet runs show` before you send the event again.
+    """
 
     def __init__(self, topic: str, failure: BaseException) -> None:
         super().__init__(

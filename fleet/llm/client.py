@@ -28,7 +28,11 @@ SCRIPTED = "scripted"
 
 
 class MissingKey(FleetError):
-    """Raised at the first call when neither a key nor an address of a model is set."""
+    """Raised at the first call when neither a key nor an address of a model is set.
+
+    What to do: Set `OPENAI_API_KEY`, or `OPENAI_BASE_URL` for a model of your own. Without one,
+    start `fleet dev llm`.
+    """
 
     def __init__(self) -> None:
         super().__init__(
@@ -39,7 +43,11 @@ class MissingKey(FleetError):
 
 
 class UnusableAnswer(FleetError):
-    """Raised when an endpoint reports success and its answer is no chat completion."""
+    """Raised when an endpoint reports success and its answer is no chat completion.
+
+    What to do: Check that `OPENAI_BASE_URL` ends at the API, usually in `/v1`. Another attempt may
+    help if a gateway was in trouble.
+    """
 
     #: A gateway in trouble does this too, so another attempt may help.
     permanent = False

@@ -1,7 +1,7 @@
 """Code of others that ours calls: what it may raise, and a sentence about it."""
 
 #: What a validator, a constructor or a `__str__` may raise: extensions in other languages raise
-#: errors that are not an Exception. Use it only around code that awaits nothing, where none of
+#: errors that are not an Exception. Use it only around code that awaits nothing: there, none of
 #: these is a cancellation.
 FOREIGN: tuple[type[BaseException], ...] = (BaseException,)
 

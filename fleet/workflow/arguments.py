@@ -17,7 +17,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class UnknownArgument(WorkflowConfigurationError, TypeError):
-    """Raised when you call something with an argument that it does not have."""
+    """Raised when you call something with an argument that it does not have.
+
+    What to do: Use an argument that the message lists.
+    """
 
     def __init__(self, called: str, name: str, known: Iterable[str], advice: str = "") -> None:
         names = list(known)
@@ -28,7 +31,10 @@ class UnknownArgument(WorkflowConfigurationError, TypeError):
 
 
 class UnnamedArgument(WorkflowConfigurationError, TypeError):
-    """Raised when you give an argument by position that has to be given by name."""
+    """Raised when you give an argument by position that has to be given by name.
+
+    What to do: Pass the argument by name, as the message shows.
+    """
 
     def __init__(self, called: str, known: Iterable[str]) -> None:
         names = list(known)

@@ -73,7 +73,10 @@ class Definition(Generic[Result_co]):
 
 
 class NoWorkflow(WorkflowConfigurationError):
-    """Raised when `connect` or `serve` gets something other than a workflow class."""
+    """Raised when `connect` or `serve` gets something other than a workflow class.
+
+    What to do: Pass a class that inherits from `Workflow`.
+    """
 
     def __init__(self, called: str, given: object) -> None:
         if isinstance(given, Definition):

@@ -8,7 +8,11 @@ from fleet.records.events import UndecodableEvent
 
 
 class WorkflowValidationError(FleetError):
-    """Raised when a workflow's steps do not fit together; it names step, event and fix."""
+    """Raised when a workflow's steps do not fit together; it names step, event and fix.
+
+    What to do: Correct each finding that the message lists; `fleet draw` shows the graph
+    afterwards.
+    """
 
     def __init__(self, workflow: str, findings: Iterable[str]) -> None:
         self.findings = list(findings)
@@ -17,22 +21,37 @@ class WorkflowValidationError(FleetError):
 
 
 class WorkflowConfigurationError(FleetError):
-    """Raised when a workflow, a step or a run gets arguments that it cannot take."""
+    """Raised when a workflow, a step or a run gets arguments that it cannot take.
+
+    What to do: Correct the argument that the message names. Nothing was started.
+    """
 
 
 class NotAvailableYet(WorkflowConfigurationError):
-    """Raised when you use a feature that this version does not have."""
+    """Raised when you use a feature that this version does not have.
+
+    What to do: Do what the message names instead. docs/workflows.md lists what this version does
+    not have.
+    """
 
     def __init__(self, feature: str, instead: str) -> None:
         super().__init__(f"{feature} is not available in this version; {instead}")
 
 
 class WorkflowRuntimeError(FleetError):
-    """Raised when a run cannot go on, and for a step's error of a type that this process lacks."""
+    """Raised when a run cannot go on, and for a step's error of a type that this process lacks.
+
+    What to do: Read the notes of the error for the step and its traceback. Correct the cause, then
+    resume the run with `fleet dead redrive`.
+    """
 
 
 class WorkflowTimeoutError(WorkflowRuntimeError, TimeoutError):
-    """Raised when a run took longer than its timeout."""
+    """Raised when a run took longer than its timeout.
+
+    What to do: Raise the run's `timeout`, or look at `fleet runs show` for the step that took the
+    time.
+    """
 
     def __init__(self, timeout_seconds: float, active_steps: Iterable[str], advice: str) -> None:
         active = ", ".join(active_steps) or "none"
@@ -46,11 +65,17 @@ class RunUnheard(WorkflowTimeoutError):
     """Raised when a caller stops waiting for a run without hearing of its end.
 
     The run itself may go on; the same run id finds it again.
+
+    What to do: Ask again with the same run id: the run itself may continue. Check whether a worker
+    runs with `fleet groups list`.
     """
 
 
 class StepTimeoutError(WorkflowRuntimeError, TimeoutError):
-    """Raised in a step whose attempt took longer than `@step(timeout=...)`."""
+    """Raised in a step whose attempt took longer than `@step(timeout=...)`.
+
+    What to do: Raise `@step(timeout=...)`, or make the step faster.
+    """
 
     def __init__(self, step: str, timeout_seconds: float) -> None:
         super().__init__(
@@ -60,7 +85,11 @@ class StepTimeoutError(WorkflowRuntimeError, TimeoutError):
 
 
 class WorkflowCancelledByUser(WorkflowRuntimeError):
-    """Raised by `await handler` when the run was cancelled."""
+    """Raised by `await handler` when the run was cancelled.
+
+    What to do: Nothing. `fleet audit list` shows who cancelled it from the command line; `fleet
+    dead redrive` resumes it.
+    """
 
     def __init__(self, run_id: str, reason: str) -> None:
         super().__init__(
@@ -69,7 +98,10 @@ class WorkflowCancelledByUser(WorkflowRuntimeError):
 
 
 class RunConflict(WorkflowRuntimeError):
-    """Raised when a run id is used again for a start event with other fields."""
+    """Raised when a run id is used again for a start event with other fields.
+
+    What to do: Use another run id, or the same fields to get the first run's result.
+    """
 
     exit_code = ExitCode.REFUSED
 
@@ -82,7 +114,10 @@ class RunConflict(WorkflowRuntimeError):
 
 
 class RunEnded(WorkflowRuntimeError):
-    """Raised when an event is sent to a run that has ended."""
+    """Raised when an event is sent to a run that has ended.
+
+    What to do: Start another run with the event.
+    """
 
     def __init__(self, run_id: str, event_type: str) -> None:
         super().__init__(
@@ -93,7 +128,10 @@ class RunEnded(WorkflowRuntimeError):
 
 
 class EndGone(WorkflowRuntimeError):
-    """Raised when a run ended earlier and the log no longer has the record of its end."""
+    """Raised when a run ended earlier and the log no longer has the record of its end.
+
+    What to do: Use another run id. Keep the `runs` topic at least as long as `FLEET_DEDUPE_DAYS`.
+    """
 
     def __init__(self, run_id: str) -> None:
         super().__init__(
@@ -104,7 +142,10 @@ class EndGone(WorkflowRuntimeError):
 
 
 class UnfitResult(UndecodableEvent):
-    """Raised when the `.result` of a plain StopEvent is not of the workflow's stated type."""
+    """Raised when the `.result` of a plain StopEvent is not of the workflow's stated type.
+
+    What to do: Return such a result, or change what `Workflow[...]` says.
+    """
 
     def __init__(self, stated: str, reason: str) -> None:
         self.reason = reason
@@ -116,7 +157,10 @@ class UnfitResult(UndecodableEvent):
 
 
 class UnexpectedResult(WorkflowRuntimeError):
-    """Raised when a step returns something that is neither an event nor None."""
+    """Raised when a step returns something that is neither an event nor None.
+
+    What to do: Return an event, or None to end this branch.
+    """
 
     def __init__(self, step: str, returned: object) -> None:
         kind = type(returned).__name__
@@ -139,7 +183,10 @@ class NoEvent(WorkflowRuntimeError):
 
 
 class OtherReturned(WorkflowRuntimeError):
-    """Raised when a step returns something other than its annotation says."""
+    """Raised when a step returns something other than its annotation says.
+
+    What to do: Return what the annotation says, or add the type to the annotation.
+    """
 
     def __init__(self, step: str, returned: str, stated: Iterable[str]) -> None:
         listed = " | ".join(stated) or "None"
@@ -150,14 +197,20 @@ class OtherReturned(WorkflowRuntimeError):
 
 
 class UnacceptedEvent(WorkflowConfigurationError):
-    """Raised when you send a run an event that no step takes."""
+    """Raised when you send a run an event that no step takes.
+
+    What to do: Send an event that a step takes, or name the step that takes it.
+    """
 
     def __init__(self, workflow: str, problem: str, instead: str) -> None:
         super().__init__(f"{workflow}: {problem}, so it was not sent; {instead}")
 
 
 class UnroutableEvent(WorkflowRuntimeError):
-    """Raised when a step sends an event that no step accepts, or that its target step refuses."""
+    """Raised when a step sends an event that no step accepts, or that its target step refuses.
+
+    What to do: Annotate a step with the event's type, or do not send it.
+    """
 
     def __init__(self, step: str, event_type: str, target: str | None = None) -> None:
         refused = f" to step {target}, which does not accept it" if target else ""
@@ -168,4 +221,8 @@ class UnroutableEvent(WorkflowRuntimeError):
 
 
 class ContextStateError(FleetError):
-    """Raised when `ctx.store` cannot hold a value or use a path."""
+    """Raised when `ctx.store` cannot hold a value or use a path.
+
+    What to do: Use names with dots between them as path, and values that JSON has: a model as
+    `value.model_dump(mode="json")`.
+    """

@@ -10,7 +10,10 @@ R = TypeVar("R")
 
 
 class LoopIsRunning(WorkflowConfigurationError):
-    """Raised when an event loop already runs, as in async code or a notebook."""
+    """Raised when an event loop already runs, as in async code or a notebook.
+
+    What to do: Write `await ...run(...)`, as the message shows.
+    """
 
     def __init__(self, instead: str) -> None:
         super().__init__(f"run_sync would stop the event loop that runs here; write `{instead}`")

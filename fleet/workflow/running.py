@@ -63,7 +63,10 @@ FindPlace = Callable[["Workflow", Any, float | None], Place]
 
 
 class PortNotFilled(FleetError):
-    """Raised when a workflow is to run and the package `fleet` has not said where."""
+    """Raised when a workflow is to run and the package `fleet` has not said where.
+
+    What to do: Import `fleet` before you run a workflow.
+    """
 
     def __init__(self) -> None:
         super().__init__(

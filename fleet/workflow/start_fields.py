@@ -16,7 +16,10 @@ OF_THE_RUN = ("run_id", "timeout")
 
 
 class NoStartEvent(WorkflowConfigurationError):
-    """Raised when `run` gets something that does not start the workflow."""
+    """Raised when `run` gets something that does not start the workflow.
+
+    What to do: Pass the workflow's start event or its fields: the message has its name.
+    """
 
     def __init__(self, workflow: str, start: type[Event], given: object) -> None:
         name = type_name(start)
@@ -32,7 +35,10 @@ class NoStartEvent(WorkflowConfigurationError):
 
 
 class NestedStartEvent(WorkflowConfigurationError):
-    """Raised when you give a start event as a field of another."""
+    """Raised when you give a start event as a field of another.
+
+    What to do: Pass the event itself: `run(Start(...))`.
+    """
 
     def __init__(self, workflow: str, field: str, given: Event) -> None:
         name = type(given).__name__
@@ -43,7 +49,10 @@ class NestedStartEvent(WorkflowConfigurationError):
 
 
 class AmbiguousField(WorkflowConfigurationError):
-    """Raised when an argument of `run` is also a field of the start event."""
+    """Raised when an argument of `run` is also a field of the start event.
+
+    What to do: Make the start event yourself, and pass it: `run(Start(run_id=...), run_id=...)`.
+    """
 
     def __init__(self, workflow: str, start: type[Event], names: list[str]) -> None:
         listed = ", ".join(f"{name}=..." for name in names)

@@ -36,7 +36,10 @@ _ELSEWHERE = {
 
 
 class NotInitialised(WorkflowConfigurationError):
-    """Raised when a workflow's own `__init__` has not called that of `Workflow`."""
+    """Raised when a workflow's own `__init__` has not called that of `Workflow`.
+
+    What to do: Write `super().__init__(timeout=...)` as the first line of `__init__`.
+    """
 
     def __init__(self, workflow: str) -> None:
         super().__init__(

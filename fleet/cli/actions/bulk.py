@@ -19,7 +19,10 @@ from fleet.records.errors import ExitCode, FleetError
 
 
 class SomeFailed(FleetError):
-    """Raised at the end of a bulk run when items have no result."""
+    """Raised at the end of a bulk run when items have no result.
+
+    What to do: Repeat the command: it tries the failed lines again, and keeps the results.
+    """
 
     exit_code = ExitCode.PARTLY_DONE
 

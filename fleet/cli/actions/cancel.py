@@ -25,7 +25,10 @@ _AUDITED = 1_000
 
 
 class NothingToCancel(FleetError):
-    """Raised when none of the runs that you named can be cancelled."""
+    """Raised when none of the runs that you named can be cancelled.
+
+    What to do: Look at `fleet runs list`: only runs that have not ended can be cancelled.
+    """
 
     exit_code = ExitCode.REFUSED
 
@@ -36,7 +39,10 @@ class NothingToCancel(FleetError):
 
 
 class SomeNotCancelled(FleetError):
-    """Raised at the end when some of the runs were not cancelled."""
+    """Raised at the end when some of the runs were not cancelled.
+
+    What to do: Read the reasons in the message; a run that has ended needs no cancel.
+    """
 
     exit_code = ExitCode.PARTLY_DONE
 

@@ -21,7 +21,10 @@ _SHOWN_TOPICS = 5
 
 
 class NoLog(FleetError):
-    """Raised when there is no log to show."""
+    """Raised when there is no log to show.
+
+    What to do: Start a broker with `fleet dev up`, or name its folder with `--folder`.
+    """
 
     exit_code = ExitCode.REFUSED
 

@@ -19,7 +19,11 @@ from fleet.records.errors import ExitCode, FleetError
 
 
 class NoSuchGroup(FleetError):
-    """Raised when the broker has no step group of a workflow."""
+    """Raised when the broker has no step group of a workflow.
+
+    What to do: Create the workflow's topics with `fleet topics apply`, or set `FLEET_PREFIX` to the
+    prefix that its workers have.
+    """
 
     exit_code = ExitCode.REFUSED
 

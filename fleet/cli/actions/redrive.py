@@ -28,7 +28,10 @@ _NAMED = 20
 
 
 class NothingToRedrive(FleetError):
-    """Raised when you chose letters and none of their runs can be resumed."""
+    """Raised when you chose letters and none of their runs can be resumed.
+
+    What to do: Read the reasons in the message; `fleet dead show` has the whole letter.
+    """
 
     exit_code = ExitCode.REFUSED
 
@@ -37,7 +40,10 @@ class NothingToRedrive(FleetError):
 
 
 class LettersMissing(FleetError):
-    """Raised when letters that you named do not exist, or the filters leave them out."""
+    """Raised when letters that you named do not exist, or the filters leave them out.
+
+    What to do: Look at `fleet dead list`, and name letters that it shows.
+    """
 
     exit_code = ExitCode.REFUSED
 
@@ -64,7 +70,10 @@ class NoWorkerAnswered(FleetError):
 
 
 class SomeRefused(FleetError):
-    """Raised at the end when some runs were not resumed."""
+    """Raised at the end when some runs were not resumed.
+
+    What to do: Read the workers' reasons in the message. The other runs are resumed.
+    """
 
     exit_code = ExitCode.PARTLY_DONE
 
@@ -82,7 +91,10 @@ class SomeRefused(FleetError):
 
 
 class SomeEndedBadly(FleetError):
-    """Raised at the end when runs that were resumed ended again without a result."""
+    """Raised at the end when runs that were resumed ended again without a result.
+
+    What to do: Look at `fleet dead list` for what failed this time.
+    """
 
     exit_code = ExitCode.PARTLY_DONE
 

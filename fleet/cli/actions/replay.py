@@ -26,7 +26,10 @@ __all__ = ["Filter", "Wanted", "begin", "bounds", "resume"]
 
 
 class NothingToReplay(FleetError):
-    """Raised when none of the events that you chose can be replayed."""
+    """Raised when none of the events that you chose can be replayed.
+
+    What to do: Read the reasons in the message; choose other events, or correct their class.
+    """
 
     exit_code = ExitCode.REFUSED
 
@@ -35,7 +38,11 @@ class NothingToReplay(FleetError):
 
 
 class EventsMissing(FleetError):
-    """Raised at the end when some of the events were gone."""
+    """Raised at the end when some of the events were gone.
+
+    What to do: Raise `FLEET_EVENT_RETENTION` for the future. If events cannot be read, correct
+    their class and begin another replay.
+    """
 
     exit_code = ExitCode.PARTLY_DONE
 

@@ -23,7 +23,11 @@ MOST_CONTEXT_BYTES = 100_000
 
 
 class NotAStart(FleetError):
-    """Raised when you replay an event that does not begin runs."""
+    """Raised when you replay an event that does not begin runs.
+
+    What to do: Replay the start event of the run, resume failed runs with `fleet dead redrive`, or
+    give a context with `--context`.
+    """
 
     exit_code = ExitCode.REFUSED
 
@@ -40,7 +44,10 @@ class NotAStart(FleetError):
 
 
 class UnusableContext(FleetError):
-    """Raised when runs cannot begin with the context that you gave."""
+    """Raised when runs cannot begin with the context that you gave.
+
+    What to do: Give a file with one JSON object, or `--context empty`.
+    """
 
     exit_code = ExitCode.REFUSED
 
@@ -52,7 +59,10 @@ class UnusableContext(FleetError):
 
 
 class NotACopy(FleetError):
-    """Raised when events cannot be copied to a topic."""
+    """Raised when events cannot be copied to a topic.
+
+    What to do: Name another topic with `--to`, one that belongs to no workflow.
+    """
 
     exit_code = ExitCode.REFUSED
 

@@ -32,7 +32,10 @@ class DemoRunning(FleetError):
 
 
 class DemoFolderUnusable(FleetError):
-    """Raised when the demo cannot keep its files."""
+    """Raised when the demo cannot keep its files.
+
+    What to do: Choose another folder with `FLEET_DATA_DIR`.
+    """
 
     def __init__(self, folder: Path, failure: OSError) -> None:
         super().__init__(

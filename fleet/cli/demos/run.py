@@ -31,7 +31,10 @@ _LOOK_SECONDS = 0.2
 
 
 class WorkerDied(FleetError):
-    """Raised when the worker ends before the run does."""
+    """Raised when the worker ends before the run does.
+
+    What to do: Read the worker's log, which `fleet demo` names.
+    """
 
     def __init__(self, pid: int) -> None:
         super().__init__(f"the worker (process {pid}) ended before the run did")

@@ -31,7 +31,10 @@ _NAME = re.compile(r"[a-z]([a-z0-9_]*[a-z0-9])?")
 
 
 class BadPackageName(FleetError):
-    """Raised when a name cannot be that of a Python package."""
+    """Raised when a name cannot be that of a Python package.
+
+    What to do: Use the letters a to z, digits and `_`; begin with a letter.
+    """
 
     exit_code = ExitCode.REFUSED
 
@@ -66,7 +69,10 @@ class FolderTaken(FleetError):
 
 
 class PackageNotWritten(FleetError):
-    """Raised when the files of a package cannot be written."""
+    """Raised when the files of a package cannot be written.
+
+    What to do: Name another folder with `--into`.
+    """
 
     def __init__(self, folder: Path, failure: OSError) -> None:
         super().__init__(

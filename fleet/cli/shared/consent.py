@@ -11,7 +11,10 @@ from fleet.records.errors import ExitCode, FleetError
 
 
 class NotConfirmed(FleetError):
-    """Raised when a command would change something and has no terminal to ask in."""
+    """Raised when a command would change something and has no terminal to ask in.
+
+    What to do: Look at the preview above the message, and add `--yes` if that is what you want.
+    """
 
     exit_code = ExitCode.REFUSED
 
@@ -23,7 +26,10 @@ class NotConfirmed(FleetError):
 
 
 class NotWanted(FleetError):
-    """Raised when you answer a question with no."""
+    """Raised when you answer a question with no.
+
+    What to do: Nothing. Repeat the command if you change your mind.
+    """
 
     exit_code = ExitCode.REFUSED
 

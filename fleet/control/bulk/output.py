@@ -24,7 +24,10 @@ _BEGIN = b'{"id": '
 
 
 class OutputTaken(FleetError):
-    """Raised when another command writes to the output."""
+    """Raised when another command writes to the output.
+
+    What to do: Wait for the other command's end, or name another file with `--output`.
+    """
 
     exit_code = ExitCode.REFUSED
 

@@ -25,7 +25,10 @@ RESUMED = "replay resume"
 
 
 class NoSuchEvent(FleetError):
-    """Raised when a name is not that of an event of a workflow."""
+    """Raised when a name is not that of an event of a workflow.
+
+    What to do: Write `WORKFLOW.EVENT`, with an event that a step takes, such as `joke.StartEvent`.
+    """
 
     exit_code = ExitCode.REFUSED
 

@@ -54,7 +54,11 @@ class ReplayTaken(FleetError):
 
 
 class ReplayStopped(FleetError):
-    """Raised when the broker takes no more records of a replay."""
+    """Raised when the broker takes no more records of a replay.
+
+    What to do: Repair the broker or the permissions that the message names, then run the command
+    that it shows.
+    """
 
     exit_code = ExitCode.UNREACHABLE
     permanent = False

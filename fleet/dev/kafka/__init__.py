@@ -28,7 +28,11 @@ Progress = Callable[[str], object]
 
 
 class BrokerPortTaken(FleetError):
-    """Raised when another program listens where the broker should."""
+    """Raised when another program listens where the broker should.
+
+    What to do: Choose another port with `--port`, or leave it out: `fleet dev up` then takes a free
+    one.
+    """
 
     exit_code = ExitCode.REFUSED
     permanent = False
@@ -41,7 +45,10 @@ class BrokerPortTaken(FleetError):
 
 
 class OtherPort(FleetError):
-    """Raised when the folder's broker runs already, at another port."""
+    """Raised when the folder's broker runs already, at another port.
+
+    What to do: Use the broker that runs, or stop it with `fleet dev down`.
+    """
 
     exit_code = ExitCode.REFUSED
 
@@ -53,7 +60,10 @@ class OtherPort(FleetError):
 
 
 class FolderUnusable(FleetError):
-    """Raised when a broker cannot keep its data in a folder."""
+    """Raised when a broker cannot keep its data in a folder.
+
+    What to do: Choose another folder with `--folder` or `FLEET_DATA_DIR`.
+    """
 
     def __init__(self, folder: Path, reason: str) -> None:
         super().__init__(
@@ -63,7 +73,10 @@ class FolderUnusable(FleetError):
 
 
 class BadAddress(FleetError):
-    """Raised when a broker's address cannot be read."""
+    """Raised when a broker's address cannot be read.
+
+    What to do: Write the address as `kafka://host:port[,host:port...]`.
+    """
 
     exit_code = ExitCode.REFUSED
 

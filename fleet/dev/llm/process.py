@@ -21,7 +21,10 @@ STOP_SECONDS = 5.0
 
 
 class ScriptedNotStarted(FleetError):
-    """Raised when the process of the scripted LLM does not come up."""
+    """Raised when the process of the scripted LLM does not come up.
+
+    What to do: Read its log at the path that the message names.
+    """
 
     def __init__(self, log: Path) -> None:
         lines = log.read_text(errors="replace").strip().splitlines()

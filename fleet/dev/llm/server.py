@@ -42,7 +42,10 @@ HANG_CHECK_SECONDS = 0.1
 
 
 class PortUnavailable(FleetError):
-    """Raised when the scripted LLM cannot listen on its port."""
+    """Raised when the scripted LLM cannot listen on its port.
+
+    What to do: Choose another port, or 0 for any free one.
+    """
 
     exit_code = ExitCode.REFUSED
 

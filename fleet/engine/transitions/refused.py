@@ -25,7 +25,11 @@ _ABSENT = b"\0absent"
 
 
 class ResultRefused(WorkflowRuntimeError):
-    """Raised for a step whose result has a record that the broker does not take."""
+    """Raised for a step whose result has a record that the broker does not take.
+
+    What to do: Send less, or change the topic: its `max.message.bytes`, its ACLs. Then resume the
+    run with `fleet dead redrive`.
+    """
 
     def __init__(self, topic: str, reason: str) -> None:
         super().__init__(
@@ -35,7 +39,10 @@ class ResultRefused(WorkflowRuntimeError):
 
 
 class Unexpendable(WorkflowRuntimeError):
-    """Raised when the broker refuses a record without which nothing can be committed."""
+    """Raised when the broker refuses a record without which nothing can be committed.
+
+    What to do: Let the topic take the record: its `max.message.bytes`, its ACLs.
+    """
 
     def __init__(self, topic: str, reason: str) -> None:
         super().__init__(

@@ -23,7 +23,10 @@ _HEADER_OVERHEAD = 8
 
 
 class RecordTooLarge(WorkflowRuntimeError):
-    """Raised when a step sends or keeps more than one record, or one commit, holds."""
+    """Raised when a step sends or keeps more than one record, or one commit, holds.
+
+    What to do: Keep large data in a file store or a database, and send where it is.
+    """
 
     def __init__(self, what: str, size: int, limit: int = MAX_VALUE_BYTES) -> None:
         holder = "a step's result" if limit == MAX_RESULT_BYTES else "a record"
