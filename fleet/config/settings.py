@@ -206,7 +206,7 @@ class Settings(BaseSettings):
 
 def broker_address(text: str) -> str:
     """Return *text* as `kafka://host:port[,host:port...]`; raise ValueError with the way out."""
-    if "@" in text:  # and so the text must not be repeated
+    if "@" in text:  # so the message must not repeat the text
         raise ValueError(
             "an address carries no credentials; "
             "they go into FLEET_SECURITY_USERNAME and FLEET_SECURITY_PASSWORD"

@@ -19,7 +19,10 @@ from fleet.records.errors import ExitCode, FleetError
 
 
 class DemoRunning(FleetError):
-    """Raised when another demo runs in the same folder."""
+    """Raised when another demo runs in the same folder.
+
+    What to do: Wait for the other demo, end it with Ctrl-C, or choose another `FLEET_DATA_DIR`.
+    """
 
     exit_code = ExitCode.REFUSED
     permanent = False

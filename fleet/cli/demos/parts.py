@@ -29,7 +29,10 @@ _MODEL_STOP_SECONDS = 5.0
 
 
 class OtherDemo(FleetError):
-    """Raised when a demo that is left running has a worker for another broker or model."""
+    """Raised when a demo that is left running has a worker for another broker or model.
+
+    What to do: End the other demo with `fleet demo --stop`.
+    """
 
     exit_code = ExitCode.REFUSED
 

@@ -29,7 +29,11 @@ _EVIDENCE_LINES = 15
 
 
 class DemoFailed(FleetError):
-    """Raised when the demo's run has no result."""
+    """Raised when the demo's run has no result.
+
+    What to do: Read the worker's last lines below the message, and its log at the path that the
+    message names.
+    """
 
     def __init__(self, reason: FleetError, folder: DemoFolder) -> None:
         said = folder.last_words(parts.WORKER, _EVIDENCE_LINES)

@@ -48,7 +48,10 @@ class BadPackageName(FleetError):
 
 
 class PackageNameTaken(FleetError):
-    """Raised when a name already means something else."""
+    """Raised when a name already means something else.
+
+    What to do: Choose another name.
+    """
 
     exit_code = ExitCode.REFUSED
 
@@ -57,7 +60,10 @@ class PackageNameTaken(FleetError):
 
 
 class FolderTaken(FleetError):
-    """Raised when the folder for a package holds other files."""
+    """Raised when the folder for a package holds other files.
+
+    What to do: Name a folder that is new or empty with `--into`.
+    """
 
     exit_code = ExitCode.REFUSED
 

@@ -11,7 +11,11 @@ from fleet.records.errors import ExitCode, FleetError
 
 
 class LagAbove(FleetError):
-    """Raised when a step group is further behind than the limit that you set."""
+    """Raised when a step group is further behind than the limit that you set.
+
+    What to do: Look at `fleet lag` and `fleet groups list`: start workers, or find out what holds
+    them up.
+    """
 
     exit_code = ExitCode.ABOVE_LIMIT
 

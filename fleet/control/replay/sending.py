@@ -42,7 +42,11 @@ _TRANSACTION_MS = 10_000
 
 
 class ReplayTaken(FleetError):
-    """Raised when another process has continued the same replay."""
+    """Raised when another process has continued the same replay.
+
+    What to do: Wait for the other process. If there is none, run the command that the message
+    shows.
+    """
 
     exit_code = ExitCode.PARTLY_DONE
 
