@@ -1,8 +1,8 @@
 """
-Who changed what from the command line, as records of `<prefix>.audit`.
+Who changed what with the command line, as records of `<prefix>.audit`.
 
-A command writes its record before the first thing it changes: a note of something that was then
-interrupted is better than a change that nobody can trace.
+A command writes its record before its first change. Then every change has a record, although a
+record may stand for a change that was interrupted.
 """
 
 import getpass
@@ -27,12 +27,12 @@ from fleet.records.topics import audit as topic_name
 
 
 class NotAudited(FleetError):
-    """Raised when the audit record of a command cannot be written; nothing was changed then."""
+    """Raised when a command cannot write its audit record. It has changed nothing."""
 
     def __init__(self, topic: str, reason: BaseException) -> None:
         super().__init__(
-            f"nothing was changed, because {topic} did not take the audit record ({reason}); check "
-            "that this client may write to it"
+            f"nothing was changed: {topic} did not take the audit record ({reason}); check that "
+            "this client may write to it"
         )
 
 
@@ -56,7 +56,7 @@ class Entry:
 
     @classmethod
     def decode(cls, record: Delivered) -> Self | None:
-        """Read a record; None where somebody else wrote something else there."""
+        """Read a record; None if it is no audit record."""
         try:
             found = json.loads(record.value or b"")
             return cls(**{name: found[name] for name in cls.__slots__})
@@ -75,8 +75,8 @@ async def record(  # noqa: PLR0913 - by name, each a field of the record
 ) -> None:
     """Write an audit record; return when the brokers have acknowledged it.
 
-    *command* is its name, such as `dead redrive`. *producer* is a started one with acks=all; left
-    out, one is made for it. On a broker of this machine a missing topic is made. Raises
+    *command* is its name, such as `dead redrive`. *producer* is a started one with acks=all;
+    without it this makes one. On a broker of this machine it creates a missing topic. Raises
     TopicsMissing, BrokerUnreachable and NotAudited.
     """
     await provision.ensure_audit(settings)
@@ -105,7 +105,7 @@ async def _send(settings: Settings, producer: Any, entry: Entry) -> None:
 def _who() -> str:
     try:
         user = getpass.getuser()
-    except (OSError, KeyError):  # a container's user that has no name
+    except (OSError, KeyError):  # the user of a container may have no name
         user = "unknown"
     return f"{user}@{socket.gethostname()}"
 
@@ -123,4 +123,4 @@ async def entries(settings: Settings, since: datetime | None = None) -> list[Ent
     since_ms = times.milliseconds(since) if since else None
     async with topic_reader.connected(settings) as reader:
         await reader.take_all(topic_reader.partitions(topic, count), take, since_ms)
-    return sorted(found, key=lambda each: each.at)
+    return sorted(found, key=lambda entry: entry.at)

@@ -1,7 +1,7 @@
 """
-One run of a workflow as a command makes it: start it, show what its steps show, wait for its end.
+One run of a workflow, made by a command: start it, show its stream, wait for its end.
 
-It only calls. Whatever stops the caller, the run goes on where the workers are.
+The command only calls. If it stops, the run continues on the workers.
 """
 
 import asyncio
@@ -18,28 +18,28 @@ from fleet.workflow import call_checks, definition
 from fleet.workflow.errors import WorkflowConfigurationError, WorkflowRuntimeError
 from fleet.workflow.workflow import Workflow
 
-#: After a run's end: how long to wait for the rest of its stream, in seconds.
+#: How long to wait for the rest of the stream after the run's end, in seconds.
 _STREAM_SECONDS = 5.0
 
 
 class RunFailed(FleetError):
-    """Raised when a step of a run failed; it says what the step raised, and which one it was."""
+    """Raised when a step of a run failed. It names the step and its error."""
 
     def __init__(self, run_id: str, error: BaseException) -> None:
-        #: The engine notes on the error where it was raised, then its stack.
+        #: The engine's first note on the error says which step raised it; the stack follows.
         where = next(iter(getattr(error, "__notes__", ())), f"in run {printable.line(run_id)}")
         super().__init__(f"{told(error)} ({where})")
 
 
 class CallRefused(FleetError):
-    """Raised when a run cannot be started as it was asked for."""
+    """Raised when a run cannot be started with these arguments."""
 
     exit_code = ExitCode.REFUSED
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A run to be made. The same *run_id* starts one run, however often it is called."""
+    """A run to be made. Calls with the same *run_id* start one run."""
 
     workflow: type[Workflow]
     event: Event
@@ -56,9 +56,9 @@ async def result(
 ) -> Any:
     """Make the run and return its result.
 
-    *begun* hears the run's id when it is about to start, *show* each event that a step writes to
-    the stream. Raises RunFailed, CallRefused, BrokerUnreachable, TopicsMissing, TopicsMismatched,
-    and what else may end a run: WorkflowTimeoutError, WorkflowCancelledByUser, RunConflict.
+    It calls *begun* with the run's id before the start, and *show* with each event that a step
+    writes to the stream. Raises RunFailed, CallRefused, BrokerUnreachable, TopicsMissing,
+    TopicsMismatched, WorkflowTimeoutError, WorkflowCancelledByUser and RunConflict.
     """
     check(call.timeout_seconds, call.run_id)
     async with connect(call.workflow, timeout=call.timeout_seconds) as flow:
@@ -76,7 +76,7 @@ async def result(
 
 
 def check(timeout_seconds: float | None, run_id: str | None = None) -> None:
-    """Raise CallRefused for what no run can be given."""
+    """Raise CallRefused if no run can have this timeout or id."""
     try:
         call_checks.timeout(timeout_seconds)
         if run_id is not None:
@@ -86,7 +86,7 @@ def check(timeout_seconds: float | None, run_id: str | None = None) -> None:
 
 
 async def outcome(handler: WorkflowHandler) -> Any:
-    """Wait for the result; raise RunFailed in place of what a step raised."""
+    """Wait for the result; raise RunFailed in place of a step's error."""
     try:
         return await handler
     except Exception as error:
@@ -96,9 +96,9 @@ async def outcome(handler: WorkflowHandler) -> Any:
 
 
 def told(error: BaseException) -> str:
-    """Say in one line what *error* says, and of what type it is unless that adds nothing."""
+    """Return *error* in one line, with its type unless that adds nothing."""
     text = " ".join(str(error).split())
-    # What of a step's error is not known here comes as this type, its own being in the text.
+    # An error of a type that is not known here comes as this one, with its own type in the text.
     if isinstance(error, WorkflowRuntimeError):
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
@@ -115,6 +115,6 @@ async def _show(
     handler: WorkflowHandler, workflow: type[Workflow], show: Callable[[Event], object]
 ) -> None:
     async for event in handler.stream_events():
-        # The result closes the stream; it is not for those who watch.
+        # The result closes the stream; the command prints it itself.
         if not definition.graph(workflow).is_result(event):
             show(event)

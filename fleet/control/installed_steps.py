@@ -1,4 +1,4 @@
-"""The steps of the workflows that are installed here; a broker knows none."""
+"""The steps of the workflows that are installed here. A broker does not know steps."""
 
 from importlib import metadata
 
@@ -8,7 +8,7 @@ from fleet.workflow import definition
 
 
 def by_group() -> dict[tuple[str, str], list[str]]:
-    """Return step names by workflow and group; what cannot be imported is left out."""
+    """Return step names by workflow and group, of the workflows that can be imported."""
     found = {}
     for entry in metadata.entry_points(group=workflows.ENTRY_POINTS):
         try:

@@ -1,9 +1,9 @@
 """
 Start events from words: `key=value` and `key:=JSON`.
 
-A start event that declares its fields decides what a word means: text where text fits, else what
-the text is as JSON. A plain StartEvent takes anything, so there a word is text unless `:=` says
-otherwise; guessing would turn the topic "2024" into a number for some runs and not for others.
+A start event that declares its fields decides what a word means: text if text fits, else JSON. A
+plain StartEvent takes anything, so its words are text unless `:=` says otherwise. A guess would
+make a number of the topic "2024" for some runs, and not for others.
 """
 
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ from fleet.workflow.workflow import Workflow
 
 
 class UnreadableField(FleetError):
-    """Raised when a word gives no field of a start event."""
+    """Raised when a word is not a field of a start event."""
 
     exit_code = ExitCode.REFUSED
 
@@ -35,13 +35,13 @@ class FieldsRefused(FleetError):
     exit_code = ExitCode.REFUSED
 
     def __init__(self, refused: WorkflowConfigurationError) -> None:
-        super().__init__(f"{refused}; give each as key=value, or as key:=JSON")
+        super().__init__(f"{refused}; write fields as key=value, or as key:=JSON")
 
 
 def start_event(workflow: type[Workflow], words: Iterable[str]) -> Event:
     """Return the start event that *words* describe.
 
-    Raises UnreadableField, FieldsRefused, and WorkflowValidationError where the workflow itself is
+    Raises UnreadableField and FieldsRefused, and WorkflowValidationError if the workflow itself is
     not valid.
     """
     start = definition.graph(workflow).start
@@ -53,7 +53,7 @@ def start_event(workflow: type[Workflow], words: Iterable[str]) -> Event:
 
 
 def _read(words: Iterable[str]) -> dict[str, Any]:
-    """Return the fields; those given as plain text are of the type `_Text`."""
+    """Return the fields. Plain text has the type `_Text`."""
     fields: dict[str, Any] = {}
     for word in words:
         name, value = _field(word)
@@ -64,7 +64,7 @@ def _read(words: Iterable[str]) -> dict[str, Any]:
 
 
 class _Text(str):
-    """A value that was written without saying what it is."""
+    """A value from `key=value`: it may be text or JSON."""
 
     __slots__ = ()
 
@@ -73,8 +73,8 @@ def _field(word: str) -> tuple[str, Any]:
     found = syntax.assignment(word)
     if found is None:
         raise UnreadableField(
-            f"{word!r} is not of the form key=value; for example topic=pirates, or "
-            "count:=3 for a value that is JSON"
+            f"{word!r} does not have the form key=value; for example, write topic=pirates, or "
+            "count:=3 for a JSON value"
         )
     name, value, is_json = found
     if not is_json:
@@ -89,7 +89,7 @@ def _field(word: str) -> tuple[str, Any]:
 
 
 def _fitted(start: type[Event], fields: dict[str, Any]) -> dict[str, Any]:
-    """Read as JSON what *start* does not take as text."""
+    """Read the values as JSON that *start* does not take as text."""
     try:
         start(**_plain(fields))
     except ValidationError as failure:
@@ -107,7 +107,7 @@ def _plain(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _other(value: Any) -> Any:
-    """Return what a text is as JSON, or the text itself."""
+    """Return the JSON value of a text, or the text itself."""
     if not isinstance(value, _Text):
         return value
     try:

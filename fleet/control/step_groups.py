@@ -1,8 +1,8 @@
 """
-The step groups of a prefix as the broker knows them, without their code.
+The step groups of a prefix, as the broker knows them without their code.
 
-A group is there when its state topic is, whether a worker has ever run or not. What it reads is
-what its workers have subscribed to; without a worker it is what the group has committed offsets
+A group exists if its state topic exists, also if no worker has ever run. It reads the topics that
+its workers have subscribed to. Without a worker it reads the topics that it has committed offsets
 for, and those event topics of its workflow that no group is known to read.
 """
 
@@ -19,13 +19,13 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_f
 
 from fleet.records.topics import Topics
 
-#: A coordinator that moves or comes up refuses for a moment; so long we ask again, in seconds.
+#: How long to ask a coordinator again that moves or starts, in seconds.
 COORDINATOR_SECONDS = 5.0
 _ASK_AGAIN_SECONDS = 0.1
 _STATE = ".state"
 #: Broker's word for a group that it does not know.
 _UNKNOWN = "Dead"
-#: Our word for it: no worker has ever been there, or its offsets have expired.
+#: Our word for it: no worker has ever run, or its offsets have expired.
 ABSENT = "Absent"
 
 
@@ -33,14 +33,14 @@ ABSENT = "Absent"
 class Membership:
     """A consumer group at one moment."""
 
-    #: Of the broker: Stable, Empty, PreparingRebalance, CompletingRebalance; or Absent.
+    #: The broker's word: Stable, Empty, PreparingRebalance, CompletingRebalance; or Absent.
     state: str = ABSENT
     members: int = 0
-    #: Topics that the members read; empty where there are none, and during a rebalance.
+    #: Topics that the members read; empty without members, and during a rebalance.
     subscribed: frozenset[str] = frozenset()
     #: Committed offsets.
     offsets: Mapping[TopicPartition, int] = field(default_factory=dict)
-    #: What was committed with them.
+    #: The metadata that was committed with them.
     notes: Mapping[TopicPartition, str] = field(default_factory=dict)
 
 
@@ -60,12 +60,11 @@ class Groups:
 
     async def topics(self) -> dict[str, int]:
         """Return every topic of the broker with its number of partitions."""
-        return {
-            each["topic"]: len(each["partitions"]) for each in await self._admin.describe_topics()
-        }
+        found = await self._admin.describe_topics()
+        return {topic["topic"]: len(topic["partitions"]) for topic in found}
 
     async def membership(self, group: str) -> Membership:
-        """Return what the broker knows of *group*."""
+        """Return the state of *group*."""
         async for attempt in AsyncRetrying(
             retry=retry_if_exception(_may_pass),
             wait=wait_fixed(_ASK_AGAIN_SECONDS),
@@ -78,21 +77,21 @@ class Groups:
 
     async def _membership(self, group: str) -> Membership:
         node = await self._admin.find_coordinator(group)
-        # First the group: a coordinator that still loads says so here, while the answer about
-        # offsets would just be empty.
+        # First the group: a coordinator that still loads says so here. Its answer about offsets
+        # would be empty.
         responses: list[Any] = await self._admin.describe_consumer_groups([group], node)
         [(code, _, state, _, _, members, *_)] = responses[0].groups
         if code != NoError.errno:
             raise for_code(code)(f"the broker does not describe the group {group}")
         found = await self._admin.list_consumer_group_offsets(group, node)
-        committed = {tp: each for tp, each in found.items() if each.offset >= 0}
+        committed = {tp: offset for tp, offset in found.items() if offset.offset >= 0}
         return Membership(
             state=ABSENT if state == _UNKNOWN else state,
             members=len(members),
-            # Of each the last two are metadata and assignment.
-            subscribed=subscription(each[-2] for each in members),
-            offsets={tp: each.offset for tp, each in committed.items()},
-            notes={tp: each.metadata for tp, each in committed.items()},
+            # The last two fields of a member are metadata and assignment.
+            subscribed=subscription(member[-2] for member in members),
+            offsets={tp: offset.offset for tp, offset in committed.items()},
+            notes={tp: offset.metadata for tp, offset in committed.items()},
         )
 
 
@@ -104,9 +103,9 @@ def subscription(metadata: Iterable[bytes]) -> frozenset[str]:
     """Return the topics that members have subscribed to; *metadata* is empty in a rebalance."""
     return frozenset(
         topic
-        for each in metadata
-        if each
-        for topic in ConsumerProtocolMemberMetadata.decode(each).subscription
+        for encoded in metadata
+        if encoded
+        for topic in ConsumerProtocolMemberMetadata.decode(encoded).subscription
     )
 
 
@@ -116,7 +115,7 @@ def names(topics: Iterable[str], prefix: str) -> list[Topics]:
         Topics(prefix, *parts)
         for topic in sorted(topics)
         if topic.startswith(f"{prefix}.") and topic.endswith(_STATE)
-        # A name of a workflow or group has no dot; with others the prefix is another one.
+        # Names of workflows and groups have no dot: with more parts the prefix is another one.
         if len(parts := topic[len(prefix) + 1 : -len(_STATE)].split(".")) == len(("wf", "group"))
     ]
 
@@ -125,7 +124,7 @@ def inputs(
     groups: Sequence[tuple[Topics, Membership]], topics: AbstractSet[str]
 ) -> dict[str, list[str]]:
     """Return the topics that each group of one workflow reads, by engine id."""
-    readable = {each for names, _ in groups for each in _readable(names, topics)}
+    readable = {topic for names, _ in groups for topic in _readable(names, topics)}
     known = {names.engine_id: _known(names, found, readable) for names, found in groups}
     unclaimed = readable.difference(*known.values())
     return {
@@ -140,7 +139,7 @@ def _readable(names: Topics, topics: AbstractSet[str]) -> Iterable[str]:
     first = f"{names.prefix}.{names.workflow}."
     others = (names.history, names.stream)
     for topic in topics:
-        # What has a dot behind the workflow's name is a group's own.
+        # A topic with a dot behind the workflow's name is one of a group's own.
         own = topic.startswith(first) and "." not in topic[len(first) :]
         if own and topic not in others:
             yield topic

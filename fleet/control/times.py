@@ -1,8 +1,8 @@
 """
-Moments as people write them: so long ago, or a date and time. All of it is UTC, as what is shown.
+Times on the command line: a duration before now, or a date and time. All times are UTC.
 
-`2h` and `1d12h` are that long before now; `2026-11-22`, `2026-11-22T10:00` and
-`2026-11-22 10:00:30+01:00` are what they say, in UTC where they name no zone.
+`2h` and `1d12h` are that long before now. `2026-11-22`, `2026-11-22T10:00` and
+`2026-11-22 10:00:30+01:00` are dates; without a zone they are in UTC.
 """
 
 import re
@@ -16,36 +16,37 @@ _PART = re.compile(r"(\d+(?:\.\d+)?)([dhms])")
 FORMS = "2h, 1d12h, 2026-11-22 or 2026-11-22T10:00"
 
 
-class NoMoment(FleetError):
-    """Raised when a text names no moment."""
+class InvalidTime(FleetError):
+    """Raised when a text is not a valid time."""
 
     exit_code = ExitCode.REFUSED
 
     def __init__(self, text: str, reason: str) -> None:
         super().__init__(
-            f"{text!r} is no moment ({reason}); write so long ago or a time in UTC: {FORMS}"
+            f"{text!r} is not a valid time ({reason}); write a duration before now or a time in "
+            f"UTC: {FORMS}"
         )
 
 
 def moment(text: str, now: datetime | None = None) -> datetime:
-    """Return the moment that *text* names, in UTC; raise NoMoment where it names none."""
+    """Return the time that *text* names, in UTC; raise InvalidTime."""
     text = text.strip()
     try:
         if _AGO.fullmatch(text):
             return (now or datetime.now(UTC)) - _duration(text)
         found = datetime.fromisoformat(text)
     except (ValueError, OverflowError) as failure:
-        raise NoMoment(text, str(failure)) from None
+        raise InvalidTime(text, str(failure)) from None
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
 
 def milliseconds(when: datetime) -> int:
-    """Return a moment as Kafka has it: unix milliseconds."""
+    """Return a time as Kafka has it: unix milliseconds."""
     return round(when.timestamp() * 1000)
 
 
 def shown(unix_seconds: float) -> str:
-    """Return a moment as `2026-11-22 10:00:30`, in UTC."""
+    """Return a time as `2026-11-22 10:00:30`, in UTC."""
     return datetime.fromtimestamp(unix_seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 

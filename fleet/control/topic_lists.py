@@ -1,4 +1,4 @@
-"""The topics of a workflow as people see them, and making those that are missing."""
+"""The topics of a workflow as a list, and the creation of missing ones."""
 
 import asyncio
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from fleet.records.topics import Topics
 from fleet.workflow import definition
 from fleet.workflow.workflow import Workflow
 
-#: Topic configurations that decide what is kept and for how long.
+#: Topic configurations that decide what a topic keeps and for how long.
 KEY_CONFIGS = (
     "cleanup.policy",
     "retention.ms",
@@ -20,7 +20,8 @@ KEY_CONFIGS = (
     "message.timestamp.type",
     *(name for name, _ in COMPACTED if name not in {"cleanup.policy", "message.timestamp.type"}),
 )
-#: How often, and how far apart in seconds, to look whether the broker shows what it has created.
+#: How often to look whether the broker shows the topics that it has created, and the pause between
+#: two looks in seconds.
 _LOOKS = 100
 _LOOK_SECONDS = 0.1
 _DAY_MS = 86_400_000
@@ -28,14 +29,14 @@ _HOUR_MS = 3_600_000
 
 
 class PartitionsFixed(FleetError):
-    """Raised when a partition count is asked for that the workflow's topics do not have."""
+    """Raised when the workflow's topics do not have the partition count that you asked for."""
 
     exit_code = ExitCode.REFUSED
 
     def __init__(self, workflow: str, there: int, asked: int) -> None:
         super().__init__(
             f"the topics of {workflow} have {there} partitions, and all must have the same number: "
-            f"leave out --partitions {asked}, or begin anew under another FLEET_PREFIX"
+            f"omit --partitions {asked}, or use another FLEET_PREFIX for new topics"
         )
 
 
@@ -46,21 +47,21 @@ class Line:
     topic: str
     #: `present` or `missing`.
     status: str
-    #: What it has, or will have once it is made.
+    #: How many it has, or will have after its creation.
     partitions: int
     config: dict[str, str]
     purpose: str
 
     @property
     def keeps(self) -> str:
-        """For how long a record stays, in words."""
+        """How long a record stays, in words."""
         if "compact" in self.config.get("cleanup.policy", ""):
             return "the latest of each key"
         return _duration(int(self.config.get("retention.ms", "-1")))
 
 
 async def planned(workflow: type[Workflow], settings: Settings) -> Plan:
-    """Compare what *workflow* needs with what the broker has.
+    """Compare the topics that *workflow* needs with those of the broker.
 
     Raises BrokerUnreachable and TopicsMismatched.
     """
@@ -69,10 +70,10 @@ async def planned(workflow: type[Workflow], settings: Settings) -> Plan:
 
 
 async def apply(plan: Plan, workflow: type[Workflow], settings: Settings) -> None:
-    """Create what the plan misses; return when the broker shows it.
+    """Create the missing topics of a plan; return when the broker shows them.
 
-    A broker acknowledges a topic a moment before it shows it, and a worker that starts in between
-    would not see it. Raises TopicNotCreated and what `planned` raises.
+    A broker acknowledges a topic a moment before it shows it. A worker that starts in between does
+    not see it. Raises TopicNotCreated, BrokerUnreachable and TopicsMismatched.
     """
     await provision.apply(plan, settings)
     for _ in range(_LOOKS):
@@ -80,11 +81,11 @@ async def apply(plan: Plan, workflow: type[Workflow], settings: Settings) -> Non
         if not missing:
             return
         await asyncio.sleep(_LOOK_SECONDS)
-    raise TopicNotCreated(missing[0].name, "it said that it had, and does not show it")
+    raise TopicNotCreated(missing[0].name, "it acknowledged the topic, and does not show it")
 
 
 def check_partitions(plan: Plan, workflow: type[Workflow], asked: int | None) -> None:
-    """Raise PartitionsFixed where topics are there already, with another count than *asked*."""
+    """Raise PartitionsFixed if topics exist with another count than *asked*."""
     if asked is not None and plan.has_some and plan.partitions != asked:
         raise PartitionsFixed(workflow.workflow_name, plan.partitions, asked)
 
@@ -114,12 +115,12 @@ def _purposes(topics: Topics, workflow: type[Workflow]) -> dict[str, str]:
     }
     return events | {
         topics.runs: "starts and ends of runs",
-        topics.inbox: "what is sent to a run from outside",
-        topics.history: "what each step did and when",
-        topics.stream: "what steps show to the caller",
-        topics.dead: "what could not be processed",
+        topics.inbox: "events sent to a run from outside",
+        topics.history: "attempts of steps, with their times",
+        topics.stream: "events that steps show to the caller",
+        topics.dead: "records that could not be processed",
         topics.state: "changelog of the group's state",
-        topics.audit: "what people changed with the command line",
+        topics.audit: "changes made with the command line",
     }
 
 
@@ -129,7 +130,7 @@ def _topics(workflow: type[Workflow], settings: Settings) -> Topics:
 
 def _duration(milliseconds: int) -> str:
     if milliseconds < 0:
-        return "for ever"
+        return "forever"
     if milliseconds >= _DAY_MS:
         return f"{milliseconds / _DAY_MS:.4g} days"
     return f"{milliseconds / _HOUR_MS:.4g} hours"

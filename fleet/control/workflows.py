@@ -1,8 +1,8 @@
 """
-Finding a workflow by the name that people give it: `module:Class`, or an entry point.
+Finds a workflow by its name: `module:Class`, or an entry point.
 
-A wrong name is a sentence with the names that would have been right. A module that fails to import
-is told by its cause and the user's own line, not by our stack.
+The error for a wrong name lists the right ones. The error for a module that fails to import has the
+cause and the line of the user's code, not our stack.
 """
 
 import difflib
@@ -28,33 +28,33 @@ _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
 class UnknownWorkflow(FleetError):
-    """Raised when a name is neither `module:Class` nor an entry point's."""
+    """Raised when a name is neither `module:Class` nor an entry point."""
 
     exit_code = ExitCode.REFUSED
 
     def __init__(self, name: str, known: Mapping[str, str]) -> None:
         near = difflib.get_close_matches(name, known, n=1)
-        listed = ", ".join(f"{each} ({target})" for each, target in sorted(known.items()))
+        listed = ", ".join(f"{entry} ({target})" for entry, target in sorted(known.items()))
         super().__init__(
             f"no workflow is called {name!r}{f'; did you mean {near[0]}?' if near else '.'} "
-            f"Installed ones: {listed or 'none'}; any other is written module:Class"
+            f"Installed: {listed or 'none'}. Write any other one as module:Class"
         )
 
 
 class AmbiguousWorkflow(FleetError):
-    """Raised when several installed packages call different workflows the same."""
+    """Raised when several installed packages have a workflow of that name."""
 
     exit_code = ExitCode.REFUSED
 
     def __init__(self, name: str, targets: Iterable[str]) -> None:
         super().__init__(
-            f"several installed packages have a workflow {name!r}; write which one is meant: "
+            f"several installed packages have a workflow {name!r}; write which one you mean: "
             f"{' or '.join(sorted(targets))}"
         )
 
 
 class NoSuchModule(FleetError):
-    """Raised when there is no module of that name."""
+    """Raised when no module has that name."""
 
     exit_code = ExitCode.REFUSED
 
@@ -66,7 +66,7 @@ class NoSuchModule(FleetError):
 
 
 class BrokenModule(FleetError):
-    """Raised when the module of a workflow is there and fails to import."""
+    """Raised when the module of a workflow fails to import."""
 
     def __init__(self, module: str, failure: BaseException) -> None:
         super().__init__(
@@ -76,7 +76,7 @@ class BrokenModule(FleetError):
 
 
 class NotAWorkflow(FleetError):
-    """Raised when what a name points to is no workflow class."""
+    """Raised when a name leads to something that is no workflow class."""
 
     exit_code = ExitCode.REFUSED
 
@@ -85,15 +85,15 @@ class NotAWorkflow(FleetError):
         listed = ", ".join(f"{module.__name__}:{name}" for name in there)
         super().__init__(
             f"{module.__name__}:{attribute} is {found}; "
-            + (f"the workflows there: {listed}" if there else "no workflow class is there")
+            + (f"the module has {listed}" if there else "the module has no workflow class")
         )
 
 
 def find(name: str) -> type[Workflow]:
-    """Return the workflow class that *name* means; the current directory is searched for modules.
+    """Return the workflow class called *name*. Modules may be in the current directory.
 
-    Raises UnknownWorkflow, AmbiguousWorkflow, NoSuchModule, BrokenModule, NotAWorkflow, and what
-    Fleet itself raises while the module is imported, such as WorkflowValidationError.
+    Raises UnknownWorkflow, AmbiguousWorkflow, NoSuchModule, BrokenModule, NotAWorkflow, and Fleet's
+    own errors from the module's import, such as WorkflowValidationError.
     """
     target = name if ":" in name else _target(name)
     module, _, attribute = target.partition(":")
@@ -103,7 +103,7 @@ def find(name: str) -> type[Workflow]:
 
 
 def is_workflow(value: object) -> TypeGuard[type[Workflow]]:
-    """Tell whether *value* is a workflow class, as opposed to the base of all of them."""
+    """Tell whether *value* is a workflow class, and not the base of all of them."""
     return isinstance(value, type) and issubclass(value, Definition) and not _is_base(value)
 
 
@@ -127,7 +127,7 @@ def installed() -> dict[str, str]:
 
 
 def _imported(module: str) -> ModuleType:
-    # As `faust -A` does: the installed program has its own folder there, not the user's.
+    # As `faust -A` does: an installed program has its own folder in the path, not the user's.
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, here)
     try:
@@ -138,7 +138,7 @@ def _imported(module: str) -> ModuleType:
         if failure.name and f"{module}.".startswith(f"{failure.name}."):
             raise NoSuchModule(module) from None
         raise BrokenModule(module, failure) from failure
-    # A module runs whatever its author wrote, also sys.exit().
+    # A module may do anything on import, also sys.exit().
     except (Exception, SystemExit) as failure:
         raise BrokenModule(module, failure) from failure
 
@@ -169,7 +169,7 @@ def _cause(failure: BaseException) -> str:
 
 
 def _place(failure: BaseException) -> str:
-    """Say which line failed: the innermost of the user's own, else the innermost of all."""
+    """Name the line that failed: the innermost of the user's code, else the innermost of all."""
     if isinstance(failure, SyntaxError) and failure.filename:
         return f" ({_shown(failure.filename)}, line {failure.lineno})"
     frames = [

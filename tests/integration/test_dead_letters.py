@@ -185,7 +185,7 @@ def test_a_dead_letter_is_shown_with_its_stack_and_its_value_only_if_wanted(plac
     with_value = place.json("dead", "show", FLOW, letters[0]["letter"], "--value")
     assert json.loads(with_value["value"]) == {"topic": letters[0]["run"]}
     missing = place("dead", "show", FLOW, "0:100000")
-    assert (missing.exit_code, "no dead letter at 0:100000" in missing.stderr) == (2, True)
+    assert (missing.exit_code, "no dead letter 0:100000" in missing.stderr) == (2, True)
 
 
 def test_open_runs_are_cancelled_and_others_are_told(place: Place) -> None:

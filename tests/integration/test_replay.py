@@ -272,7 +272,7 @@ def test_only_what_was_sent_is_said_to_be(kafka_broker: Broker, tmp_path: Path) 
             second.send_signal(signal.SIGINT)
             second.communicate()
     assert (first.returncode, second.returncode) == (3, 130)
-    assert told.startswith("Error: another process has gone on")
+    assert told.startswith("Error: another process has continued")
     assert told.splitlines()[1:] == ["See docs/reference.md#replaytaken"]
 
     asyncio.run(delete(place.bootstrap, topic, ends))

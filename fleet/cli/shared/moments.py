@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import click
 
-from fleet.control.times import FORMS, NoMoment, moment
+from fleet.control.times import FORMS, InvalidTime, moment
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -24,7 +24,7 @@ class Moment(click.ParamType):
             return value
         try:
             return moment(str(value))
-        except NoMoment as refused:
+        except InvalidTime as refused:
             self.fail(str(refused), param, ctx)
 
 

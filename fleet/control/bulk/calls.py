@@ -1,8 +1,8 @@
 """
-Many runs of a workflow from a file, with their results in another.
+Makes runs of a workflow from a file, and writes their results into another.
 
-Run ids are made of the input, so whatever stops the command, the same command goes on: what has a
-result is skipped, and a run that was started before and not heard of is found, not made again.
+Run ids come from the input. So after any interruption you repeat the command: it skips items with a
+result, and finds runs that it started before instead of starting them again.
 """
 
 import asyncio
@@ -32,24 +32,24 @@ from fleet.workflow.errors import (
 )
 from fleet.workflow.workflow import Workflow
 
-#: Failures that are kept to be listed; the output has all of them.
+#: How many failures to list; the output has all of them.
 _LISTED = 20
 
 
 class NobodyAnswers(FleetError):
-    """Raised when run after run was not taken up: no worker is there."""
+    """Raised when no worker has started run after run."""
 
     exit_code = ExitCode.PARTLY_DONE
 
     def __init__(self, count: int, last: str) -> None:
         super().__init__(
-            f"{count} runs in a row were not heard of, so no more are started; the same command "
-            f"goes on from here. Of the last one: {last}"
+            f"{count} run{'' if count == 1 else 's'} in a row had no answer, so the command starts "
+            f"no more; repeat it to continue from here. The last one: {last}"
         )
 
 
 class Flow(Protocol):
-    """What makes runs: a connection, or a workflow in memory."""
+    """Starts runs: a connection, or a workflow in memory."""
 
     def run(self, start_event: Event, /, *, run_id: str) -> WorkflowHandler[Any]:
         """Start a run."""
@@ -58,16 +58,16 @@ class Flow(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What to run."""
+    """The runs to make."""
 
     workflow: type[Workflow]
     #: One JSON object per line; see `bulk_input`.
     input: Path
-    #: Is made, or gone on with.
+    #: A new file, or the output of an earlier call.
     output: Path
     #: Runs under way at a time.
     concurrency: int
-    #: Of each run; None sets no limit.
+    #: The time limit of one run; None sets none.
     timeout_seconds: float | None
     #: First part of the runs' ids: the same items under another name are other runs.
     name: str | None = None
@@ -75,26 +75,26 @@ class Batch:
 
 @dataclass(slots=True)
 class BatchProgress:
-    """How far a batch is. Made before it begins, so that it can be told however it ends."""
+    """How far a batch is. The caller creates it, so it can report however the batch ends."""
 
-    #: Items in the input; 0 while it is being checked.
+    #: Items in the input; 0 during the check of the input.
     total: int = 0
-    #: With a result from an earlier call.
+    #: Items with a result from an earlier call.
     skipped: int = 0
     finished: int = 0
     failed: int = 0
-    #: The first failures, a line each.
+    #: The first failures, one line per failure.
     reasons: list[str] = field(default_factory=list)
     #: Called at each change.
     changed: Callable[[], object] = lambda: None
 
     @property
     def done(self) -> int:
-        """Items that need no more waiting for."""
+        """Items that are over, with or without a result."""
         return self.skipped + self.finished + self.failed
 
     def skip(self, count: int) -> None:
-        """Note what earlier calls have done."""
+        """Note how many results earlier calls have written."""
         self.skipped = count
         self.changed()
 
@@ -114,9 +114,9 @@ class BatchProgress:
 
 
 async def run(batch: Batch, progress: BatchProgress) -> None:
-    """Make a run of each item that has no result yet, on the workers of the workflow.
+    """Run every item without a result, on the workers of the workflow.
 
-    Raises InputRefused, OutputTaken, OutputRefused, NobodyAnswers, and what `connect` raises.
+    Raises InputRefused, OutputTaken, OutputRefused, NobodyAnswers, and the errors of `connect`.
     """
     calls.check(batch.timeout_seconds)
     keys = bulk_input.check(batch.input, batch.workflow, batch.name)
@@ -140,31 +140,31 @@ class Work:
         self._unheard = 0
 
     async def all(self) -> None:
-        """Make a run of each item that has no result."""
-        # Read again, so that the file need not fit into memory.
+        """Run every item without a result."""
+        # The file is read again, so it need not fit into memory.
         items = bulk_input.items(self._batch.input, self._batch.workflow)
         pending = (item for item in items if item.key not in self._results.done)
-        lanes = [asyncio.create_task(self._lane(pending)) for _ in range(self._batch.concurrency)]
+        tasks = [asyncio.create_task(self._run(pending)) for _ in range(self._batch.concurrency)]
         try:
-            await asyncio.gather(*lanes)
+            await asyncio.gather(*tasks)
         finally:
-            for lane in lanes:
-                lane.cancel()
-            await asyncio.wait(lanes)
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
 
-    async def _lane(self, pending: Iterator[Item]) -> None:
+    async def _run(self, pending: Iterator[Item]) -> None:
         for item in pending:
             await self._one(item)
 
     async def _one(self, item: Item) -> None:
         newest = self._results.next_attempt(item)
-        # Those that failed, first: one may have been resumed since, and its result is paid for.
+        # Failed attempts first: an operator may have resumed one, and its result is paid for.
         for attempt in (*range(newest - 1, 0, -1), newest):
             run_id = item.run_id(self._batch.name, attempt)
             handler = self._flow.run(item.event, run_id=run_id)
             try:
                 result = await calls.outcome(handler)
-            except Exception as error:  # noqa: BLE001 - whatever ended it is the item's outcome
+            except Exception as error:  # noqa: BLE001 - any error is the item's outcome
                 if attempt < newest and _is_as_before(handler, error):
                     continue
                 self._failed(item, run_id, error)
@@ -182,7 +182,7 @@ class Work:
 
     def _check_answers(self, error: Exception, failure: Failure) -> None:
         self._unheard = 0 if failure.ended else self._unheard + 1
-        # Where the log cannot be read, no later run would be heard of, workers or not.
+        # Without a readable log no later run would be heard of, with workers or without.
         if self._unheard >= self._batch.concurrency or isinstance(error, LogUnreadable):
             raise NobodyAnswers(self._unheard, failure.message)
 
@@ -197,15 +197,15 @@ def _failure(error: Exception) -> Failure:
 
 
 def _is_as_before(handler: WorkflowHandler, error: Exception) -> bool:
-    """Tell whether a run that failed in an earlier call has had no other end since."""
+    """Tell whether a run that failed in an earlier call has no other end since then."""
     return handler.was_known and (_failure(error).ended or isinstance(error, EndGone))
 
 
 def _has_ended(error: BaseException) -> bool:
-    """Tell whether the run of that id is over: then only another one can give a result."""
-    # The engine notes on what a step raised where that was.
+    """Tell whether the run is over: then only another run can give a result."""
+    # The engine adds notes to a step's error.
     noted = bool(getattr(error, "__notes__", ()))
-    # Not their subclasses: those are about the way to the run. The first is a result that cannot be
-    # read.
+    # Not their subclasses: those say that the run was not reached. The first one is a result that
+    # cannot be read.
     over = (WorkflowRuntimeError, WorkflowTimeoutError, WorkflowCancelledByUser, RunConflict)
     return noted or type(error) in over

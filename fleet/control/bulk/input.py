@@ -1,9 +1,9 @@
 """
 The input of a bulk run: one JSON object per line, the fields of a start event and perhaps an `id`.
 
-What names an item has to be the same at every reading, so that a command which was interrupted
-finds its own runs again: the item's `id`, else a digest of its fields. Not its line number: whoever
-adds a line at the top would have everything computed again.
+An item has the same name at every reading, so a repeated command finds its own runs. The name is
+the item's `id`, else a digest of its fields. It is not the line number: a new line at the top would
+start all runs again.
 """
 
 import hashlib
@@ -23,32 +23,32 @@ from fleet.workflow import definition
 from fleet.workflow.errors import WorkflowConfigurationError
 from fleet.workflow.workflow import Workflow
 
-#: Bad lines that are listed; a file of the wrong kind has nothing else.
+#: How many bad lines to list; a file of the wrong kind has no other lines.
 _LISTED = 20
 _DIGEST_BYTES = 8
-#: NUL, and halves of characters, which JSON can name and UTF-8 has not.
+#: NUL and surrogates: JSON can write them, a run id cannot hold them.
 _ILLEGAL = re.compile("[\0\ud800-\udfff]")
 _BOM = b"\xef\xbb\xbf"
 
 
 class InputRefused(FleetError):
-    """Raised when lines of the input give no start event; nothing was started."""
+    """Raised when lines of the input are no start events. Nothing was started."""
 
     exit_code = ExitCode.REFUSED
 
     def __init__(self, path: Path, bad: list["BadLine"], more: int) -> None:
-        listed = "\n".join(f"  {each}" for each in bad)
+        listed = "\n".join(f"  {line}" for line in bad)
         rest = f"\n  and {more:,} more" if more else ""
         count = len(bad) + more
         lines = "1 bad line" if count == 1 else f"{count:,} bad lines"
         super().__init__(
-            f"{lines} in {path}, so nothing was started; each line is a JSON object with the start "
+            f"{lines} in {path}, so nothing was started; a line is a JSON object with the start "
             f"event's fields, and an `id` if you like:\n{listed}{rest}"
         )
 
 
 class BadLine(FleetError):
-    """Raised when one line gives no item."""
+    """Raised when one line is no item."""
 
     def __init__(self, number: int, reason: str) -> None:
         super().__init__(f"line {number}: {reason}")
@@ -56,11 +56,11 @@ class BadLine(FleetError):
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One line: a run to be made."""
+    """One line: a run to make."""
 
     #: In the file as it is now, counted from 1.
     line: int
-    #: As it stands in the line and goes into the output; text where the line has none.
+    #: The `id` of the line, which goes into the output as it is; text if the line has none.
     id: str | int
     event: Event
     #: Of the fields.
@@ -72,10 +72,10 @@ class Item:
         return str(self.id)
 
     def run_id(self, name: str | None, attempt: int) -> str:
-        """Return the id of the run that *attempt* (counted from 1) makes.
+        """Return the id of the run of *attempt* (counted from 1).
 
-        With the fields in it, so that ids such as 1, 2, 3 of another file mean other runs, and a
-        changed line is not taken for the run that was made of it before.
+        It contains the digest of the fields. So ids such as 1, 2, 3 in another file are other runs,
+        and so is a line that you changed.
         """
         own = self.key if self.digest in self.key else f"{self.key}-{self.digest}"
         named = f"{name}-{own}" if name else own
@@ -90,7 +90,7 @@ def items(path: Path, workflow: type[Workflow]) -> Iterator[Item]:
 
 
 def check(path: Path, workflow: type[Workflow], name: str | None = None) -> Collection[str]:
-    """Return the keys of all items; raise InputRefused where a line gives none, or no run id.
+    """Return the keys of all items; raise InputRefused if a line gives no item or no run id.
 
     *name* is the first part of each run's id.
     """
@@ -123,7 +123,7 @@ def _check_run_id(item: Item, name: str | None) -> None:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Yield the lines that have something, with their numbers."""
+    """Yield the lines that are not blank, with their numbers."""
     with path.open("rb") as file:
         for number, line in enumerate(itertools.chain([file.readline().removeprefix(_BOM)], file)):
             if line.strip():
@@ -133,7 +133,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
 def _item(number: int, line: bytes, workflow: type[Workflow], seen: Counter[bytes]) -> Item:
     fields = _fields(number, line)
     given = fields.get("id")
-    # A start event that declares an `id` gets it, too.
+    # A start event with a field `id` gets it, too.
     if "id" in fields and "id" not in definition.graph(workflow).start.model_fields:
         del fields["id"]
     digest = _digest(fields)

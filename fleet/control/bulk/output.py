@@ -1,9 +1,8 @@
 """
 The output of a bulk run: one JSON object per line, appended as runs end.
 
-It is the record of what is done: a command that is called again skips what has a result here. So
-one command at a time writes to it, each line is one write, and what a kill left of a line is
-removed before the next.
+It records what is done: a repeated command skips items with a result in it. So one command at a
+time writes to it, with one write per line. If a kill cut a line, the next command removes its rest.
 """
 
 import fcntl
@@ -19,7 +18,7 @@ from pydantic_core import from_json, to_json, to_jsonable_python
 from fleet.control.bulk.input import Item
 from fleet.records.errors import ExitCode, FleetError
 
-#: How each line begins.
+#: The beginning of every line.
 _BEGIN = b'{"id": '
 
 
@@ -38,7 +37,7 @@ class OutputTaken(FleetError):
 
 
 class OutputRefused(FleetError):
-    """Raised when the output has what no bulk run has written, or cannot be written."""
+    """Raised when a bulk run has not written the file, or cannot write to it."""
 
     exit_code = ExitCode.REFUSED
 
@@ -52,23 +51,23 @@ class Failure:
 
     type: str
     message: str
-    #: False where nobody heard how the run ended; it may still go on.
+    #: False if the command heard of no end; the run may still be running.
     ended: bool
 
 
 class Results:
-    """The open output. Made by `opened`."""
+    """The open output; `opened` creates it."""
 
     def __init__(self, file: BinaryIO, path: Path) -> None:
         self._file = file
         self._path = path
         #: Keys of the items that have a result.
         self.done: set[str] = set()
-        #: By key: how many runs of the item have ended without one.
+        #: By key: how many runs of the item have ended without a result.
         self._failed_attempts: dict[str, int] = {}
 
     def read(self) -> None:
-        """Take in what is there, and mend its last line; raise OutputRefused if it is not ours."""
+        """Read the file, and fix its last line; raise OutputRefused if it is no bulk output."""
         end, last = 0, b"\n"
         with self._path.open("rb") as lines:
             for number, line in enumerate(lines, 1):
@@ -76,13 +75,13 @@ class Results:
                     break
                 self._note(number, line)
                 end, last = end + len(line), line
-        # What a kill has left of a line goes. Its run's id leads to the same result again.
+        # A kill cut this line. Its run's id leads to the same result again.
         self._file.truncate(end)
         if not last.endswith(b"\n"):
             self._file.write(b"\n")
 
     def next_attempt(self, item: Item) -> int:
-        """Return which run of *item* is to be asked for, counted from 1."""
+        """Return the next attempt of *item*, counted from 1."""
         return self._failed_attempts.get(item.key, 0) + 1
 
     def append_result(self, item: Item, run_id: str, result: Any) -> None:
@@ -91,14 +90,14 @@ class Results:
         self.done.add(item.key)
 
     def append_failure(self, item: Item, run_id: str, failure: Failure) -> None:
-        """Append why there is none."""
+        """Append why an item has no result."""
         told = {"type": failure.type, "message": failure.message, "ended": failure.ended}
         self._append(item, run_id, {"error": told})
 
     def _append(self, item: Item, run_id: str, outcome: dict[str, Any]) -> None:
         line = {"id": item.id, "line": item.line, **outcome, "run_id": run_id}
         text = json.dumps(line, ensure_ascii=False) + "\n"
-        # What UTF-8 does not have, JSON writes the way that `backslashreplace` does.
+        # JSON writes surrogates as `backslashreplace` does; UTF-8 has none.
         data = text.encode(errors="backslashreplace")
         try:
             written = self._file.write(data)
@@ -128,7 +127,7 @@ def opened(path: Path) -> Iterator[Results]:
     if path.exists() and not path.is_file():
         raise OutputRefused(path, "it is no regular file")
     try:
-        # Not buffered: a line that was appended is in the file, whatever happens next.
+        # Not buffered: an appended line is in the file, even if the command is killed next.
         file = path.open("a+b", buffering=0)
     except OSError as failure:
         raise OutputRefused(path, failure.strerror) from None
@@ -143,7 +142,7 @@ def opened(path: Path) -> Iterator[Results]:
 
 
 def _is_torn(line: bytes) -> bool:
-    """Tell whether *line* is the beginning of one of ours, without its end."""
+    """Tell whether *line* is one of ours without its end."""
     return line[: len(_BEGIN)] == _BEGIN[: len(line)] and not (
         line.endswith(b"\n") or _is_json(line)
     )
@@ -158,9 +157,9 @@ def _is_json(line: bytes) -> bool:
 
 
 def _jsonable(result: Any) -> Any:
-    """Return a result as what JSON has: NaN and bytes as they are written in events."""
+    """Return a result in JSON's types: NaN and bytes as in events."""
     try:
         return from_json(to_json(result, inf_nan_mode="strings", bytes_mode="base64"))
     except ValueError:
-        # Halves of characters, which the line is written with all the same.
+        # It has surrogates, which the line can hold.
         return to_jsonable_python(result)

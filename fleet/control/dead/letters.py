@@ -1,7 +1,7 @@
 """
-Dead letters: what each says, how it stands by now, and which runs can be resumed for them.
+Dead letters: what they say, their status now, and the runs that can be resumed for them.
 
-Pure. A letter says what could not go on; whether that is still so, its run tells.
+Pure. A letter says what failed. The records of its run say whether that still matters.
 """
 
 from collections.abc import Iterable, Iterator
@@ -23,36 +23,36 @@ _DAY_SECONDS = 86_400
 
 
 class NoLetterId(FleetError):
-    """Raised when a text is not the place of a dead letter."""
+    """Raised when a text is not the id of a dead letter."""
 
     exit_code = ExitCode.REFUSED
 
     def __init__(self, text: str) -> None:
         super().__init__(
-            f"{text!r} names no dead letter; write PARTITION:OFFSET, such as 3:17, as "
+            f"{text!r} is not the id of a dead letter; write PARTITION:OFFSET, such as 3:17, as "
             "`fleet dead list` shows it"
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A dead letter without the original's value and the stack, of which there may be very many."""
+    """A dead letter without the original's value and the stack: there may be very many letters."""
 
     #: In the dead-letter topic.
     partition: int
     offset: int
     #: Append time, in unix seconds.
     at: float
-    #: Empty where the original does not say.
+    #: Empty if the original does not say it.
     run_id: str
     event_id: str
     event_type: str
-    #: What the record says beside the original.
+    #: The record's own part, beside the original.
     note: DeadLetter
 
     @property
     def id(self) -> str:
-        """What people call it by."""
+        """Its id on the command line."""
         return f"{self.partition}:{self.offset}"
 
     @property
@@ -62,13 +62,13 @@ class Letter:
 
     @property
     def kind(self) -> tuple[str, str, str]:
-        """What it is grouped by: reason, step, error."""
+        """The key to group it by: reason, step, error."""
         return self.note.reason, self.note.step, self.error
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which letters are meant; what is not set takes all."""
+    """Which letters a command takes; a field that is not set takes all."""
 
     reason: str | None = None
     step: str | None = None
@@ -84,7 +84,7 @@ class Filter:
         return self == Filter()
 
     def takes(self, letter: Letter) -> bool:
-        """Tell whether a letter is meant."""
+        """Tell whether it takes a letter."""
         note, failure = letter.note, letter.note.failure
         return (
             self.reason in (None, note.reason)
@@ -98,24 +98,24 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class LetterStatus:
-    """How a letter stands by now."""
+    """A letter, and what became of its run."""
 
     letter: Letter
-    #: None where it has none, or none is known.
+    #: None if the letter has no run, or no record of the run is left.
     run: Run | None
     #: The run was resumed after the letter.
     redriven: bool
-    #: Why its run cannot be resumed for it, in a sentence; empty where it can.
+    #: Why its run cannot be resumed for it, in a sentence; empty if it can.
     refusal: str
 
     @property
     def done(self) -> bool:
-        """Whether nothing has to be done any more: its run goes on or has a result."""
+        """Whether nothing is left to do: its run is running or has a result."""
         return self.run is not None and self.run.outcome in (RUNNING, Completed.kind)
 
     @property
     def status(self) -> str:
-        """How its run stands in a few words."""
+        """The status of its run, in a few words."""
         if self.run is None:
             return "unknown run" if self.letter.run_id else "no run"
         return f"{'redriven, ' if self.redriven else ''}{self.run.outcome}"
@@ -142,7 +142,7 @@ class ResumeRequest:
     partition: int
     #: The one after that of its end.
     epoch: int
-    #: The letters that it is asked for.
+    #: The letters that it is resumed for.
     letters: tuple[Letter, ...]
 
 
@@ -152,13 +152,13 @@ class Refused:
 
     why: str
     letters: tuple[Letter, ...]
-    #: Nothing has to be done for them any more.
+    #: Nothing is left to do for them.
     done: bool
 
 
 def parse(record: Delivered) -> Letter | None:
-    """Read a record of a dead-letter topic; None where it is none of ours."""
-    headers = [each for each in record.headers if each[0] != HEADER]
+    """Read a record of a dead-letter topic; None if Fleet has not written it."""
+    headers = [header for header in record.headers if header[0] != HEADER]
     try:
         note = DeadLetter.model_validate_json(dict(record.headers)[HEADER])
     except (KeyError, ValidationError):
@@ -193,10 +193,10 @@ def place(text: str) -> tuple[int, int]:
 def statuses(
     letters: Iterable[Letter], log: RunLog, now: float, keep_days: float
 ) -> list[LetterStatus]:
-    """Return how *letters* stand at *now*, unix seconds.
+    """Return the status of *letters* at *now*, unix seconds.
 
-    They are all there are of their runs. *keep_days*: for how long after its end a run's state is
-    kept.
+    They are all letters of their runs. *keep_days*: how long a group keeps the state of a run after
+    its end.
     """
     letters = list(letters)
     newest: dict[str, float] = {}
@@ -215,75 +215,75 @@ def statuses(
 def groups(found: Iterable[LetterStatus]) -> dict[tuple[str, str, str], Group]:
     """Count by reason, step and error, the most frequent first."""
     counted: dict[tuple[str, str, str], Group] = {}
-    for each in found:
-        group = counted.setdefault(each.letter.kind, Group())
+    for status in found:
+        group = counted.setdefault(status.letter.kind, Group())
         group.letters += 1
-        group.run_ids |= {each.letter.run_id} - {""}
-        group.redriven += each.redriven
-        group.completed += each.run is not None and each.run.outcome == Completed.kind
-        group.open += not each.refusal
+        group.run_ids |= {status.letter.run_id} - {""}
+        group.redriven += status.redriven
+        group.completed += status.run is not None and status.run.outcome == Completed.kind
+        group.open += not status.refusal
     return dict(sorted(counted.items(), key=lambda item: (-item[1].letters, item[0])))
 
 
 def requests(found: Iterable[LetterStatus], limit: int | None = None) -> list[ResumeRequest]:
-    """Return the runs to be resumed, that of the oldest letter first, at most *limit*."""
+    """Return the runs to resume, that of the oldest letter first, at most *limit*."""
     by_run: dict[str, list[LetterStatus]] = {}
-    for each in sorted(found, key=lambda each: each.letter.at):
-        if not each.refusal:
-            by_run.setdefault(each.letter.run_id, []).append(each)
+    for status in sorted(found, key=lambda status: status.letter.at):
+        if not status.refusal:
+            by_run.setdefault(status.letter.run_id, []).append(status)
     made = [_request(several) for several in by_run.values()]
     return made if limit is None else made[:limit]
 
 
 def under_way(found: Iterable[LetterStatus]) -> list[ResumeRequest]:
-    """Return the runs that went on since their letters and have no end yet, as they are."""
+    """Return the runs that were resumed since their letters and are running, in their epochs."""
     runs = {
-        each.run.id: each.run
-        for each in found
-        if each.run is not None and each.redriven and each.run.outcome == RUNNING
+        status.run.id: status.run
+        for status in found
+        if status.run is not None and status.redriven and status.run.outcome == RUNNING
     }
     return [ResumeRequest(run.id, run.partition, run.epoch, ()) for run in runs.values()]
 
 
 def refused(found: Iterable[LetterStatus]) -> list[Refused]:
-    """Return what cannot be redriven, by why, the most frequent first."""
+    """Return the letters that cannot be redriven, by reason, the most frequent first."""
     by_why: dict[str, list[LetterStatus]] = {}
-    for each in found:
-        if each.refusal:
-            by_why.setdefault(each.refusal, []).append(each)
+    for status in found:
+        if status.refusal:
+            by_why.setdefault(status.refusal, []).append(status)
     made = [
-        Refused(why, tuple(each.letter for each in several), all(each.done for each in several))
+        Refused(why, tuple(one.letter for one in several), all(one.done for one in several))
         for why, several in by_why.items()
     ]
-    return sorted(made, key=lambda each: -len(each.letters))
+    return sorted(made, key=lambda refused: -len(refused.letters))
 
 
 def run_ids(letters: Iterable[Letter]) -> Iterator[str]:
-    """Yield the runs that letters belong to, each once."""
+    """Yield the runs that letters belong to, without repetitions."""
     yield from dict.fromkeys(letter.run_id for letter in letters if letter.run_id)
 
 
 def _request(several: list[LetterStatus]) -> ResumeRequest:
     run = several[0].run
     assert run is not None, "a letter without a run is refused"
-    letters = tuple(each.letter for each in several)
+    letters = tuple(status.letter for status in several)
     return ResumeRequest(run.id, run.partition, run.epoch + 1, letters)
 
 
 def _refusal(letter: Letter, run: Run | None, forgotten_before: float, *, newer: bool) -> str:
     if not letter.run_id:
-        return f"it belongs to no run that it names ({letter.note.reason})"
+        return f"it names no run ({letter.note.reason})"
     if run is None:
         return "no record of its run is left in the runs topic"
     if newer:
-        return "its run was redriven since and has a newer dead letter"
+        return "its run was redriven since then and has a newer dead letter"
     return _refusal_of(run, forgotten_before)
 
 
 def _refusal_of(run: Run, forgotten_before: float) -> str:
     end = run.end
     if end is None:
-        return "its run goes on"
+        return "its run is running"
     if end.outcome == Completed.kind:
         return "its run has completed"
     if run.started_at is None:

@@ -1,8 +1,8 @@
 """
-Resuming runs: one request for each, and the answers of the workers.
+Resumes runs: sends one request per run, and reads the answers of the workers.
 
-Asking twice is harmless: of several requests of one epoch a worker takes the first. So whatever
-stops this, the same command goes on, and a run that went on already counts as done.
+A repeated request is harmless: of several requests for one epoch a worker takes the first. So if
+the command stops, you repeat it. It counts a run that was resumed already as done.
 """
 
 import asyncio
@@ -27,23 +27,23 @@ from fleet.kafka.topic_reader import TopicReader
 from fleet.records.envelope import Envelope
 from fleet.records.lifecycle import Completed, Resumed
 
-#: Requests that are sent before looking whether the command is to end.
+#: How many requests to send before a check whether the command is to end.
 _BATCH = 100
-#: How often the answers are looked for, in seconds.
+#: How often to look for answers, in seconds.
 _LOOK_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class RedriveOptions:
-    """How runs are to be resumed."""
+    """Which runs to resume, and how."""
 
     requests: Sequence[ResumeRequest]
     reason: str
-    #: With `wait`: runs that went on before, in their present epochs, to be followed likewise.
+    #: With `wait`: runs that were resumed before, in their present epochs, to follow as well.
     following: Sequence[ResumeRequest] = ()
     #: Requests per second; None sets no limit.
     rate: float | None = None
-    #: For how long nothing may be heard before it is given up, in seconds.
+    #: How long to wait without an answer, in seconds.
     patience_seconds: float = 60.0
     #: Follow the runs to their new ends.
     wait: bool = False
@@ -51,33 +51,33 @@ class RedriveOptions:
 
 @dataclass(slots=True)
 class RedriveProgress:
-    """How far it is; *changed* is called at each change."""
+    """How far a redrive is; it calls *changed* at each change."""
 
     total: int = 0
-    #: Requests that are in the log.
+    #: Requests in the log.
     sent: int = 0
-    #: Runs that go on, by this command or another.
+    #: Runs that were resumed, by this command or another.
     resumed: int = 0
-    #: Run ids and why a worker refused.
+    #: Run ids, with the reason why a worker refused.
     refused: dict[str, str] = field(default_factory=dict)
-    #: With `wait`: how the runs that went on ended, by outcome.
+    #: With `wait`: the outcomes of the resumed runs.
     outcomes: Counter[str] = field(default_factory=Counter)
     interrupted: Interrupted | None = None
     changed: Callable[[], object] = lambda: None
 
     @property
     def answered(self) -> int:
-        """Runs of which it is known what becomes of them."""
+        """Runs with an answer."""
         return self.resumed + len(self.refused)
 
     @property
     def ended(self) -> int:
-        """Runs that went on and ended."""
+        """Resumed runs that have ended."""
         return self.outcomes.total()
 
     @property
     def is_complete(self) -> bool:
-        """Whether every run went on, and none that was waited for ended without a result."""
+        """Whether every run was resumed, and no followed run ended without a result."""
         bad = self.ended - self.outcomes[Completed.kind]
         return self.resumed == self.total and not bad
 
@@ -98,7 +98,7 @@ class Redrive:
         progress.total = len(options.requests) + len(options.following)
 
     async def run(self, producer: Any) -> None:
-        """Send the requests; listen until everything is known, nothing more comes, or Ctrl-C.
+        """Send the requests, then read until all is known, no answer comes, or you press Ctrl-C.
 
         *producer* is started. Raises BrokerUnreachable.
         """
@@ -121,7 +121,7 @@ class Redrive:
             await pace.wait(self._progress.sent, interruption)
 
     async def _send_batch(self, producer: Any, requests: Sequence[ResumeRequest]) -> None:
-        """Send one batch, whole; return when the brokers have it."""
+        """Send a whole batch; return when the brokers have it."""
         acknowledged = [await self._send(producer, request) for request in requests]
         try:
             await asyncio.gather(*acknowledged)
@@ -164,12 +164,12 @@ class Redrive:
         return not self._options.wait or progress.ended == progress.resumed
 
     def _gives_up(self, silent_seconds: float) -> bool:
-        # Runs that were taken up take as long as they take.
+        # Resumed runs may take as long as they want.
         answered = self._progress.answered == self._progress.total
         return not answered and silent_seconds > self._options.patience_seconds
 
     async def _look(self, reader: TopicReader) -> None:
-        """Read on, and count anew what is known."""
+        """Read what is new, and count again."""
         self._read_to = await reader.take_new(self._read_to, self._log.take)
         self._count()
         self._progress.changed()
@@ -185,7 +185,7 @@ class Redrive:
     def _count_run(self, run: Run, request: ResumeRequest) -> None:
         progress = self._progress
         ours = run.requests.get(self._request_ids.get(run.id, ""))
-        # Whoever asked: a request that came second is refused, and its run goes on.
+        # By any request: a worker refuses the second one, and its run was resumed all the same.
         if run.has_reached(request.epoch):
             progress.resumed += 1
             if self._options.wait and run.outcome != RUNNING:
@@ -197,7 +197,7 @@ class Redrive:
 async def run(
     source: Source, found: Found, options: RedriveOptions, progress: RedriveProgress
 ) -> None:
-    """Resume the runs of *options*, from what was *found*; *progress* tells what came of it.
+    """Resume the runs of *options*, reading on from *found*; the result is in *progress*.
 
     Raises BrokerUnreachable.
     """

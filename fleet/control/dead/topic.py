@@ -1,4 +1,4 @@
-"""Reading a step group's dead letters, and of `runs` what tells how they stand by now."""
+"""Reads a step group's dead letters, and the records of their runs."""
 
 import time
 from dataclasses import dataclass
@@ -15,29 +15,29 @@ from fleet.records.log import Delivered
 
 
 class NoSuchLetter(FleetError):
-    """Raised when no dead letter is where one is asked for."""
+    """Raised when no dead letter has this id."""
 
     exit_code = ExitCode.REFUSED
 
     def __init__(self, place: tuple[int, int], topic: str) -> None:
         super().__init__(
-            f"{topic} has no dead letter at {place[0]}:{place[1]}; `fleet dead list` shows those "
-            "that are there"
+            f"{topic} has no dead letter {place[0]}:{place[1]}; `fleet dead list` shows those that "
+            "exist"
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Letters that were looked for, and the log that they were compared with."""
+    """The letters that a command takes, and the log of their runs."""
 
     statuses: list[LetterStatus]
     log: RunLog
-    #: Up to where `runs` was read.
+    #: How far `runs` was read.
     read_to: Positions
 
 
 async def look(source: Source, wanted: Filter) -> Found:
-    """Read the letters that *wanted* takes and how they stand.
+    """Read the letters that *wanted* takes, with their status.
 
     Raises BrokerUnreachable, TopicsMissing and TopicsMismatched.
     """
@@ -53,17 +53,17 @@ async def look(source: Source, wanted: Filter) -> Found:
         tps = topic_reader.partitions(source.topics.dead, count)
         await reader.take_all(tps, take, since_ms)
         log = RunLog(only=dead_letters.run_ids(letters))
-        # A letter stands in the partition of its run.
-        concerned = {each.partition for each in letters}
+        # A letter has the partition number of its run.
+        concerned = {letter.partition for letter in letters}
         read_to = await reader.take_all(
             topic_reader.partitions(source.topics.runs, sorted(concerned)), log.take
         )
     every = dead_letters.statuses(letters, log, time.time(), source.keep_days)
-    return Found([each for each in every if wanted.takes(each.letter)], log, read_to)
+    return Found([status for status in every if wanted.takes(status.letter)], log, read_to)
 
 
 async def one(source: Source, place: tuple[int, int]) -> Delivered:
-    """Return the record of one letter; raise NoSuchLetter, and what `look` raises."""
+    """Return the record of one letter; raises NoSuchLetter, and the errors of `look`."""
     partition, offset = place
     if partition >= await source.partitions():
         raise NoSuchLetter(place, source.topics.dead)

@@ -1,1 +1,1 @@
-"""How far step groups are behind, for people and for Prometheus."""
+"""How far step groups are behind, for operators and for Prometheus."""

@@ -1,9 +1,9 @@
 """
-Lag for Prometheus, also where no worker runs: a small web server that looks at the broker.
+Lag for Prometheus, also if no worker runs: a small web server that looks at the broker.
 
-A scrape looks by itself, so what it shows is as old as the scrape and not as the last round.
-Without scrapes it looks every few seconds, so that it knows whether the broker answers. When a look
-fails the lag is gone from the page, and `fleet_exporter_up` is 0.
+Every scrape makes a look of its own, so its numbers are new. Without scrapes the exporter looks
+every few seconds, so it knows whether the broker answers. If a look fails, the page has no lag, and
+`fleet_exporter_up` is 0.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from fleet.control.lag.reader import GroupLag, LagReader
 from fleet.kafka.clients import BrokerUnreachable
 from fleet.records.errors import ExitCode, FleetError
 
-#: Scrapes that come within so many seconds of each other share a look: several Prometheus servers.
+#: Scrapes within this many seconds share a look: there may be several Prometheus servers.
 SHARED_SECONDS = 1.0
 
 _log = logs.get_logger("exporter")
@@ -49,7 +49,7 @@ class Place:
 
 
 class Exporter:
-    """Looks at the broker, and keeps what it saw last."""
+    """Looks at the broker, and keeps the last look."""
 
     def __init__(self, settings: Settings, every_seconds: float) -> None:
         self.metrics = ExporterMetrics()
@@ -63,14 +63,14 @@ class Exporter:
 
     @property
     def unready(self) -> str:
-        """Why it cannot tell anything yet; empty once a look has worked.
+        """Why it has nothing to show yet; empty after the first look that worked.
 
-        Later outages of the broker are no reason: that it is away is what there is to tell.
+        A later outage of the broker is no reason: the exporter shows it.
         """
-        return "" if self._has_worked else self._failure or "the broker was not looked at yet"
+        return "" if self._has_worked else self._failure or "there was no look at the broker yet"
 
     async def run(self) -> None:
-        """Look at least as often as asked, until cancelled."""
+        """Look at the configured interval or more often, until cancelled."""
         try:
             while True:
                 await self.refresh(self._every_seconds)
@@ -96,7 +96,7 @@ class Exporter:
             groups = await (await self._connected()).look()
         except BrokerUnreachable as failure:
             self._note(str(failure))
-        except Exception as failure:  # noqa: BLE001 - one that ends tells nothing at all
+        except Exception as failure:  # noqa: BLE001 - without its loop it would show nothing
             _log.exception("look_failed")
             self._note(repr(failure))
         else:
@@ -128,7 +128,7 @@ class Exporter:
 async def serve(
     settings: Settings, place: Place, every_seconds: float, ready: Callable[[str], object]
 ) -> None:
-    """Serve until SIGTERM or SIGINT; *ready* hears the address. Raises PortTaken."""
+    """Serve until SIGTERM or SIGINT; call *ready* with the address. Raises PortTaken."""
     interruption = Interruption()
     exporter = Exporter(settings, every_seconds)
     async with _listening(exporter, place) as address:

@@ -1,8 +1,8 @@
 """
-What `fleet exporter` shows, in Prometheus' terms.
+The metrics of `fleet exporter`.
 
-Lag has the names and words that a worker has for its own partitions, so one query asks both. It is
-made anew from each look: what was not seen is not there, and no old value is left standing.
+Lag has the names and labels that a worker exports for its own partitions, so one query covers both.
+The numbers are those of the last look alone: no old value stays.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,10 +18,10 @@ from fleet.observability.metrics import GROUP, GaugeAtScrape
 MEMBERS = GaugeAtScrape(
     "fleet_group_members", "Workers in the consumer group of a step group; 0 without any."
 )
-UP = ("fleet_exporter_up", "1 when the last look at the broker worked, else 0.")
+UP = ("fleet_exporter_up", "1 if the last look at the broker worked, else 0.")
 LOOK_SECONDS = (
     "fleet_exporter_scrape_seconds",
-    "How long a look at the broker took, failed ones too.",
+    "How long a look at the broker took; failed looks count, too.",
 )
 _OF_GROUPS = (metrics.LAG_RECORDS, metrics.LAG_SECONDS, metrics.COMMITTABLE, MEMBERS)
 _LOOK_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -39,14 +39,14 @@ class ExporterMetrics(Collector):
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        #: What the last look saw; None where it failed, or was none yet.
+        #: The last look; None before the first one, and if it failed.
         self._groups: Sequence[GroupLag] | None = None
         self._look_seconds = Histogram(*LOOK_SECONDS, buckets=_LOOK_BUCKETS, registry=self.registry)
         self.registry.register(metrics.BUILD)
         self.registry.register(self)
 
     def looked(self, groups: Sequence[GroupLag] | None, seconds: float) -> None:
-        """Take what a look of so many *seconds* saw; None where it failed."""
+        """Take the groups of a look that took *seconds*; None if it failed."""
         self._groups = groups
         self._look_seconds.observe(seconds)
 
@@ -55,7 +55,7 @@ class ExporterMetrics(Collector):
         return [*_families().values(), GaugeMetricFamily(*UP)]
 
     def collect(self) -> Iterable[Metric]:
-        """Return what the last look saw."""
+        """Return the numbers of the last look."""
         families = _families()
         for group in self._groups or ():
             for gauge, labels, value in _samples(group):
@@ -72,8 +72,8 @@ def _families() -> dict[GaugeAtScrape, GaugeMetricFamily]:
 
 def _samples(group: GroupLag) -> Iterator[tuple[GaugeAtScrape, tuple[str, ...], float]]:
     yield MEMBERS, (), group.members
-    for each in group.partitions:
-        labels = each.topic, str(each.partition)
-        yield metrics.LAG_RECORDS, labels, each.records
-        yield metrics.LAG_SECONDS, labels, each.seconds
-        yield metrics.COMMITTABLE, labels, each.committable
+    for lag in group.partitions:
+        labels = lag.topic, str(lag.partition)
+        yield metrics.LAG_RECORDS, labels, lag.records
+        yield metrics.LAG_SECONDS, labels, lag.seconds
+        yield metrics.COMMITTABLE, labels, lag.committable

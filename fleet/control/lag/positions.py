@@ -1,9 +1,10 @@
 """
-Where a step group is in its inputs, as its own state says.
+The positions of a step group in its inputs, from its own state.
 
-The position records of the state topic are the truth about what is done; the group's offsets follow
-them while a worker runs, and stop where it was when it was killed. A state topic may be long, so it
-is read from its end backwards, no further than to the time from which a position could matter.
+The position records of the state topic are the truth about what is done. The group's offsets
+follow them while a worker runs, and stop when it is killed. A state topic may be long, so
+`Positions` reads it from its end backwards, and no further than to the time from which a position
+could matter.
 """
 
 from collections.abc import Mapping
@@ -15,28 +16,28 @@ from fleet.kafka.topic_reader import TopicReader
 from fleet.records import state
 from fleet.records.position import Position
 
-#: How many offsets of one state partition are read for one look at most. A group whose state grows
-#: faster than that between two of its positions has a worker, and so offsets to go by.
+#: How many offsets of one state partition a look reads at most. A group whose state grows faster
+#: than that between two positions has a worker, and a worker commits offsets.
 MOST_OFFSETS = 20_000
-#: How many are read first, and how many times more in each further step.
+#: How many it reads first, and the factor for the next step.
 _FIRST_OFFSETS = 500
 _FACTOR = 4
-#: Partitions are led by brokers whose clocks may differ by so much, in milliseconds.
+#: How much the clocks of the partitions' leaders may differ, in milliseconds.
 _CLOCKS_MS = 10_000
 
 
 def since(position: Position, begin: int) -> Position:
-    """Return *position* in a log that begins at *begin*: what is gone is no work any more.
+    """Return *position* in a log that begins at *begin*: removed records are no work any more.
 
-    Only its offsets: the group's own offsets say nothing else, and the two are compared.
+    It has offsets only, as the group's own offsets do: the two are compared.
     """
-    kept = tuple(each for each in position.pending if each >= begin)
+    kept = tuple(offset for offset in position.pending if offset >= begin)
     return Position(max(position.next, begin), kept)
 
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What was found: the position, if any, in the state from *floor* up to *end*."""
+    """The position, if any, that was found in the state from *floor* up to *end*."""
 
     floor: int
     end: int
@@ -44,7 +45,7 @@ class _Known:
 
 
 class Positions:
-    """The position records of one step group, and what was read of them before."""
+    """The position records of one step group, with those that earlier looks found."""
 
     def __init__(self, state_topic: str, reader: TopicReader) -> None:
         self._topic = state_topic
@@ -52,24 +53,24 @@ class Positions:
         self._known: dict[TopicPartition, _Known] = {}
 
     def known(self, tp: TopicPartition) -> Position | None:
-        """Return the position in an input partition that was found last."""
+        """Return the last position that was found for an input partition."""
         known = self._known.get(tp)
         return known.position if known else None
 
     async def find(self, since_ms: Mapping[TopicPartition, int]) -> dict[TopicPartition, Position]:
-        """Return the newest position in each input partition, if it was written since that time."""
+        """Return the newest position by input partition, if it was written since its time."""
         searches = await self._searches(since_ms)
-        while running := [each for each in searches if each.is_running]:
-            for each in running:
-                each.step()
-            by_tp = {each.tp: each for each in running}
+        while running := [search for search in searches if search.is_running]:
+            for search in running:
+                search.step()
+            by_tp = {search.tp: search for search in running}
             spans = {tp: (search.low, search.high) for tp, search in by_tp.items()}
             async for batch in self._reader.read(spans):
                 for tp, records in batch.records.items():
                     for record in records:
                         by_tp[tp].take(record.key, record.value)
-            for each in running:
-                each.end_step()
+            for search in running:
+                search.end_step()
         for search in searches:
             self._note(search)
         return {tp: found for tp in since_ms if (found := self.known(tp)) is not None}
@@ -88,16 +89,16 @@ class Positions:
                 tp,
                 ends[tp],
                 {
-                    each: self._floor(each, floors.get(tp, ends[tp]))
-                    for each in since_ms
-                    if each.partition == tp.partition
+                    wanted: self._floor(wanted, floors.get(tp, ends[tp]))
+                    for wanted in since_ms
+                    if wanted.partition == tp.partition
                 },
             )
             for tp in times
         ]
 
     def _floor(self, tp: TopicPartition, floor: int) -> int:
-        """Return from where on there may be something new about an input partition."""
+        """Return the offset from which there may be news about an input partition."""
         known = self._known.get(tp)
         return known.end if known and known.floor <= floor <= known.end else floor
 
@@ -108,7 +109,7 @@ class Positions:
             if found is not None:
                 self._known[tp] = _Known(floor, search.end, found)
             elif not search.is_complete(tp):
-                # It was not read through, and what was known may be outdated.
+                # The search gave up before its floor, and the known position may be old.
                 self._known.pop(tp, None)
             elif goes_on and known is not None:
                 self._known[tp] = _Known(known.floor, search.end, known.position)
@@ -117,12 +118,12 @@ class Positions:
 
 
 class _Search:
-    """One state partition, read backwards until there is a position in every topic wanted."""
+    """One state partition, read backwards until there is a position for every wanted topic."""
 
     def __init__(self, tp: TopicPartition, end: int, floors: dict[TopicPartition, int]) -> None:
         self.tp = tp
         self.end = end
-        #: By input partition: from where on a position is wanted.
+        #: By input partition: the first offset at which a position matters.
         self.floors = floors
         self.found: dict[str, Position] = {}
         self.low = self.high = end
@@ -136,11 +137,11 @@ class _Search:
         return self._missing_from() < self.low and self.end - self.low < MOST_OFFSETS
 
     def is_complete(self, tp: TopicPartition) -> bool:
-        """Whether everything that may be about an input partition was read."""
+        """Whether the search has read everything that may be about an input partition."""
         return self.low <= self.floors[tp]
 
     def step(self) -> None:
-        """Choose what to read next."""
+        """Choose the next span to read."""
         self.high = self.low
         self.low = max(self._missing_from(), self.high - self._size, self.end - MOST_OFFSETS)
         self._size *= _FACTOR
@@ -152,7 +153,7 @@ class _Search:
             self._here[topic] = Position.decode(value)
 
     def end_step(self) -> None:
-        """Keep what this step found and a later stretch of the log has not."""
+        """Keep the positions of this step that a later span of the log does not have."""
         self.found = self._here | self.found
         self._here = {}
 

@@ -1,11 +1,11 @@
 """
-Lag of step groups, seen from outside: for all partitions, whether a worker runs or not.
+Lag of step groups, read from the broker: for all partitions, with workers or without.
 
-The lag of a partition is what is not done in it: how many records, and the age of the oldest one.
-Where the group's committed offset and the log's stable end differ, records are looked for in
-between: there may be only markers of transactions and what was aborted, which are nobody's work.
-Where there are some, the group's state is asked whether they are done, because offsets follow the
-truth late, and stop early when a worker is killed. See docs/lag.md.
+The lag of a partition is the work that is not done in it: how many records, and the age of the
+oldest one. If the group's committed offset is below the log's stable end, a look searches for
+records in between: there may be only markers of transactions and aborted records, which are no
+work. If it finds some, it asks the group's state whether they are done, because offsets follow the
+truth late, and stop early if a worker is killed. See docs/lag.md.
 """
 
 import asyncio
@@ -26,30 +26,30 @@ from fleet.kafka.topic_reader import Span, TopicReader
 from fleet.records.position import Position
 from fleet.records.topics import Topics
 
-#: Up to so many offsets are looked at one by one, to tell records from markers; of more than that
-#: each counts as a record.
+#: A look reads up to this many offsets to tell records from markers. Of more than that, every
+#: offset counts as a record.
 EXACT_OFFSETS = 200
-#: How long one look may take, in seconds. A broker that is gone says nothing.
+#: How long one look may take, in seconds. A broker that is gone does not answer.
 LOOK_SECONDS = 8.0
 #: As `fleet.kafka.loading`: other requests of a client wait behind its fetch.
 _FETCH_WAIT_MS = 20
 _RETRY_MS = 10
-#: What is looked for is mostly one record; a partition may hold large ones.
+#: A look mostly wants one record of a partition, and a partition may hold large ones.
 _FETCH_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class PartitionLag:
-    """What is not done in one input partition of a group."""
+    """The work that is not done in one input partition of a group."""
 
     topic: str
     partition: int
-    #: The lowest offset that is not done.
+    #: The committable offset: the lowest one that is not done.
     committable: int
     #: The log's last stable offset.
     end: int
     records: int = 0
-    #: False where *records* may be too many, by the offsets that hold none.
+    #: False if *records* may be too many, by offsets without a record.
     exact: bool = True
     #: Age of the oldest record that is not done; 0 without one.
     seconds: float = 0.0
@@ -61,25 +61,25 @@ class GroupLag:
 
     workflow: str
     group: str
-    #: The consumer group's state in the broker's words; Absent where it has none.
+    #: The consumer group's state in the broker's words; Absent if the broker knows no group.
     state: str
     members: int
     partitions: tuple[PartitionLag, ...]
 
     @property
     def records(self) -> int:
-        """What is not done in all partitions."""
-        return sum(each.records for each in self.partitions)
+        """How many records are not done in all partitions."""
+        return sum(lag.records for lag in self.partitions)
 
     @property
     def exact(self) -> bool:
-        """Whether *records* is."""
-        return all(each.exact for each in self.partitions)
+        """Whether *records* is exact."""
+        return all(lag.exact for lag in self.partitions)
 
     @property
     def seconds(self) -> float:
-        """Age of the oldest record of all that is not done."""
-        return max((each.seconds for each in self.partitions), default=0.0)
+        """Age of the oldest record that is not done."""
+        return max((lag.seconds for lag in self.partitions), default=0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +93,10 @@ class _Head:
     appended_ms: int = 0
 
     def still(self, position: Position, end: int) -> Self | None:
-        """Return what it says about a later *position* and *end*; None if that is not known."""
+        """Return it if it also holds for a later *position* and *end*; None if it may not."""
         if self.start > position.lowest:
             return None
-        # What was open then and lies at the position or behind it still is.
+        # A record that was open then, at the position or behind it, is open still.
         known = self.end >= end if self.offset is None else position.lowest <= self.offset
         return self if known else None
 
@@ -109,7 +109,7 @@ class _Inputs:
     ends: Mapping[TopicPartition, int]
     positions: dict[TopicPartition, Position]
     heads: dict[TopicPartition, _Head] = field(default_factory=dict)
-    #: Records behind the position, where they were counted.
+    #: Records behind the position, of the partitions in which they were counted.
     counts: dict[TopicPartition, int] = field(default_factory=dict)
 
     def lag(self, tp: TopicPartition, now_ms: float) -> PartitionLag:
@@ -130,18 +130,18 @@ class _Inputs:
 
 
 class _GroupReader:
-    """One step group, and what was found out about it in earlier looks."""
+    """One step group, with the results of earlier looks."""
 
     def __init__(self, names: Topics, reader: TopicReader) -> None:
         self.names = names
         self._reader = reader
         self._positions = Positions(names.state, reader)
         self._heads: dict[TopicPartition, _Head] = {}
-        #: By partition: from where to where records were counted, and how many there were.
+        #: By partition: the span in which records were counted, and their number.
         self._counts: dict[TopicPartition, tuple[Span, int]] = {}
 
     async def look(self, tps: list[TopicPartition], found: Membership) -> _Inputs:
-        """Find out what is not done in *tps*."""
+        """Find the work that is not done in *tps*."""
         begins = await self._reader.begins(tps)
         ends = await self._reader.ends(tps)
         inputs = _Inputs(begins, ends, {tp: self._from_offset(tp, found, begins[tp]) for tp in tps})
@@ -155,7 +155,7 @@ class _GroupReader:
         return inputs
 
     def _from_offset(self, tp: TopicPartition, found: Membership, begin: int) -> Position:
-        # A group reads from the beginning where it has never committed.
+        # A group without a committed offset reads from the beginning.
         committed = Position(found.offsets.get(tp, begin))
         known = self._positions.known(tp)
         further = known is not None and known.lowest >= committed.next
@@ -196,7 +196,7 @@ class _GroupReader:
     async def _ask_state(
         self, inputs: _Inputs, behind: Mapping[TopicPartition, int]
     ) -> list[TopicPartition]:
-        """Take what the state says where it says something else; return where that is."""
+        """Correct positions by the state; return the partitions that it corrected."""
         corrected = []
         for tp, found in (await self._positions.find(behind)).items():
             position = since(found, inputs.begins[tp])
@@ -225,17 +225,19 @@ class _GroupReader:
 
 
 class LagReader:
-    """Connections to the broker to look at lag through, again and again.
+    """Connections to the broker for repeated looks at lag.
 
-    What an earlier look has read is not read again. After a look that failed, make another one.
+    A look does not read again what an earlier one has read. After a failed look, create another
+    reader.
     """
 
     def __init__(self, settings: Settings, wall: Callable[[], float] = time.time) -> None:
         self._settings = settings
         self._wall = wall
         arguments = client_arguments(settings)
-        # The admin client does not know every value that stands for "without".
-        self._groups = Groups({key: each for key, each in arguments.items() if each is not None})
+        # The admin client does not take None for every argument.
+        given = {name: value for name, value in arguments.items() if value is not None}
+        self._groups = Groups(given)
         self._reader = TopicReader(
             Clients(settings),
             fetch_max_wait_ms=_FETCH_WAIT_MS,
@@ -263,9 +265,9 @@ class LagReader:
         await self._reader.stop()
 
     async def look(self, workflow: str | None = None) -> list[GroupLag]:
-        """Return every step group of the prefix, or of one workflow of it.
+        """Return every step group of the prefix, or of one workflow in it.
 
-        Raises BrokerUnreachable, also where the broker answers part of it only.
+        Raises BrokerUnreachable, also if the broker gives only a part of the answers.
         """
         try:
             async with asyncio.timeout(LOOK_SECONDS):
@@ -316,7 +318,7 @@ class LagReader:
         )
 
     def _now_ms(self, inputs: _Inputs) -> float:
-        # No broker tells its time. A clock that is behind shows by records of the future.
+        # No broker tells its time. If our clock is behind, there are records of the future.
         newest = max((head.appended_ms for head in inputs.heads.values()), default=0)
         return max(self._wall() * 1000, float(newest))
 

@@ -1,5 +1,5 @@
 """
-What a replay is to do: the events that were named, the conditions and the spans.
+What a replay is to do: the named events, the conditions and the spans.
 
 The audit topic keeps the plan, so a replay that continues does the same.
 """
@@ -25,7 +25,7 @@ RESUMED = "replay resume"
 
 
 class NoSuchEvent(FleetError):
-    """Raised when a name is not that of an event of a workflow.
+    """Raised when a name is not the name of a workflow's event.
 
     What to do: Write `WORKFLOW.EVENT`, with an event that a step takes, such as `joke.StartEvent`.
     """
@@ -35,49 +35,50 @@ class NoSuchEvent(FleetError):
     def __init__(self, name: str, known: Mapping[str, object]) -> None:
         listed = ", ".join(sorted(known))
         super().__init__(
-            f"{name!r} names no event with a topic of its own; write WORKFLOW.EVENT"
+            f"{name!r} is not an event with a topic of its own; write WORKFLOW.EVENT"
             + (f", with one of {listed}" if listed else ", such as joke.StartEvent")
         )
 
 
 class UnknownReplay(FleetError):
-    """Raised when there is no replay to go on with."""
+    """Raised when no replay with this id can continue."""
 
     exit_code = ExitCode.REFUSED
 
     def __init__(self, replay_id: str, topic: str) -> None:
         super().__init__(
-            f"{topic} has no replay {replay_id!r}, so it has sent nothing: begin it anew, or see "
-            "`fleet audit list` for the ids of those there are"
+            f"{topic} has no replay {replay_id!r}, so it has sent nothing: start a new one, or see "
+            "`fleet audit list` for the ids of all replays"
         )
 
 
 class UnreadableCondition(FleetError):
-    """Raised when a condition on a field is not one."""
+    """Raised when a text is not a condition on a field."""
 
     exit_code = ExitCode.REFUSED
 
     def __init__(self, text: str, reason: str) -> None:
         super().__init__(
             f"--where {text!r} {reason}; write field=value, or field:=JSON for exactly that value; "
-            "a field of a field is a dotted path, as in customer.country=ES"
+            "for a field of a field write a dotted path, as in customer.country=ES"
         )
 
 
 class UnreadablePlace(FleetError):
-    """Raised when a text is no offset."""
+    """Raised when a text is not an offset."""
 
     exit_code = ExitCode.REFUSED
 
     def __init__(self, option: str, text: str) -> None:
         super().__init__(
-            f"{option} {text!r} is no offset; write PARTITION:OFFSET, or OFFSET for every partition"
+            f"{option} {text!r} is not an offset; write PARTITION:OFFSET, or OFFSET for every "
+            "partition"
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The events that are meant."""
+    """The events to replay."""
 
     #: As it was given: `joke.StartEvent`.
     name: str
@@ -86,7 +87,7 @@ class Target:
 
     @property
     def is_start(self) -> bool:
-        """Whether it is what runs of the workflow begin with."""
+        """Whether runs of the workflow begin with it."""
         return self.event is definition.graph(self.workflow).start
 
     def topic(self, settings: Settings) -> str:
@@ -97,21 +98,21 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """That a field of the event has a value."""
+    """A value that a field of the event must have."""
 
     path: tuple[str, ...]
-    #: Any of them will do: a text as it is, and what it is as JSON.
+    #: The field must have one of them: a text as it is, or its value as JSON.
     values: tuple[Any, ...]
 
     def holds(self, fields: Any) -> bool:
-        """Tell whether the event with these *fields* meets it."""
+        """Tell whether an event with these *fields* meets it."""
         found = paths.descend(fields, self.path)
-        return any(_same(found, each) for each in self.values)
+        return any(_same(found, value) for value in self.values)
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """An offset, in one partition or in each."""
+    """An offset, in one partition or in every one."""
 
     offset: int
     partition: int | None = None
@@ -119,7 +120,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """What a record must be, apart from where it stands."""
+    """Which records to take, wherever they are."""
 
     #: As they were given.
     where: tuple[str, ...] = ()
@@ -127,27 +128,28 @@ class Filter:
 
     @property
     def conditions(self) -> list[Condition]:
-        """What is asked of fields; raises UnreadableCondition."""
-        return [condition(each) for each in self.where]
+        """The conditions on fields; raises UnreadableCondition."""
+        return [condition(text) for text in self.where]
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Which stretch of the topic is meant."""
+    """Which part of the topic to take."""
 
     since: datetime | None = None
-    #: Not itself in it.
+    #: Exclusive.
     until: datetime | None = None
     first: tuple[Place, ...] = ()
-    #: Themselves in it.
+    #: Inclusive.
     last: tuple[Place, ...] = ()
-    #: The oldest of what is taken.
+    #: At most this many records, the oldest first.
     limit: int | None = None
 
     @property
     def partitions(self) -> set[int]:
         """The partitions that are named."""
-        return {each.partition for each in (*self.first, *self.last) if each.partition is not None}
+        named = {place.partition for place in (*self.first, *self.last)}
+        return {partition for partition in named if partition is not None}
 
     def __bool__(self) -> bool:
         return any((self.since, self.until, self.first, self.last, self.limit))
@@ -155,7 +157,7 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """One replay, in what JSON can carry."""
+    """One replay, in values that JSON can hold."""
 
     id: str
     #: `WORKFLOW.EVENT`.
@@ -164,10 +166,10 @@ class Plan:
     #: By partition: first offset, and the one after the last.
     spans: Mapping[int, tuple[int, int]]
     rules: Filter = field(default_factory=Filter)
-    #: How many records are taken, by partition, as counted before.
+    #: How many records it takes, by partition, as counted before.
     counts: Mapping[int, int] = field(default_factory=dict)
     to_topic: str = ""
-    #: Of events that are to begin a run in its middle: what its context begins with.
+    #: The first values of the context, for events that begin a run in its middle.
     context: Mapping[str, Any] | None = None
     max_replays: int
     #: Events per second; None sets no limit.
@@ -175,28 +177,28 @@ class Plan:
 
     @property
     def total(self) -> int:
-        """How many records are taken."""
+        """How many records it takes."""
         return sum(self.counts.values())
 
     def group(self, settings: Settings) -> str:
-        """Return the consumer group whose offsets are the progress, and the transactional id."""
+        """Return its consumer group, which keeps its positions; also its transactional id."""
         return f"{settings.prefix}.replay.{self.id}"
 
     def details(self) -> dict[str, Any]:
-        """Return it for an audit record."""
+        """Return the plan for an audit record."""
         return asdict(self)
 
     @classmethod
     def read(cls, details: Mapping[str, Any]) -> Self:
-        """Read what `details` gave, from JSON."""
-        rules = Filter(**{name: tuple(each) for name, each in details["rules"].items()})
-        spans = {int(each): (first, end) for each, (first, end) in details["spans"].items()}
-        counts = {int(each): count for each, count in details["counts"].items()}
+        """Read a plan from an audit record's details."""
+        rules = Filter(**{name: tuple(given) for name, given in details["rules"].items()})
+        spans = {int(number): (first, end) for number, (first, end) in details["spans"].items()}
+        counts = {int(number): count for number, count in details["counts"].items()}
         return cls(**{**details, "rules": rules, "spans": spans, "counts": counts})
 
 
 def target(name: str) -> Target:
-    """Return what `WORKFLOW.EVENT` means; raises NoSuchEvent and what `workflows.find` raises."""
+    """Return the events called *name*; raises NoSuchEvent, and the errors of `workflows.find`."""
     first, _, last = name.rpartition(".")
     # Without an event `module:Class` may still have a dot, in the module's name.
     if not first or ":" in last:
@@ -213,12 +215,12 @@ def condition(text: str) -> Condition:
     name, value, is_json = syntax.assignment(text) or ("", "", False)
     path = tuple(name.split("."))
     if not all(path):
-        raise UnreadableCondition(text, "names no field and value")
+        raise UnreadableCondition(text, "has no field and value")
     try:
         found = syntax.json_value(value)
     except ValueError as failure:
         if is_json:
-            raise UnreadableCondition(text, f"has no JSON behind ':=' ({failure})") from None
+            raise UnreadableCondition(text, f"has no JSON after ':=' ({failure})") from None
         return Condition(path, (value,))
     return Condition(path, (found,) if is_json else (value, found))
 
@@ -233,14 +235,14 @@ def place(text: str, option: str) -> Place:
 
 
 async def store(settings: Settings, plan: Plan, workflow: str, reason: str) -> None:
-    """Write the audit record that the replay can go on from; raises what `audit.record` raises."""
+    """Write the audit record of a replay; raises the errors of `audit.record`."""
     await audit.record(
         settings, command=COMMAND, workflow=workflow, reason=reason, details=plan.details()
     )
 
 
 async def find(settings: Settings, replay_id: str) -> tuple[Plan, Entry]:
-    """Return a replay and its audit record; raise UnknownReplay and BrokerUnreachable."""
+    """Return a replay and its audit record; raises UnknownReplay and BrokerUnreachable."""
     for entry in await audit.entries(settings):
         if entry.command == COMMAND and entry.details.get("id") == replay_id:
             return Plan.read(entry.details), entry

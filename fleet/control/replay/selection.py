@@ -1,9 +1,8 @@
 """
 Which records of a topic a replay takes, and why not the others.
 
-`Selector` is pure: all that it needs is in the record and in the plan. So a replay that was
-interrupted decides as it did before. `look` and `rest` count what it takes, before anything is
-sent.
+`Selector` is pure: it needs the record and the plan alone. So a replay that continues decides as it
+did before. `look` and `rest` count the records before anything is sent.
 """
 
 from collections import Counter
@@ -34,7 +33,7 @@ _BATCH = 2_000
 
 
 class NoPartition(FleetError):
-    """Raised when a partition is named that the topic does not have."""
+    """Raised when the topic does not have a named partition."""
 
     exit_code = ExitCode.REFUSED
 
@@ -46,7 +45,7 @@ class NoPartition(FleetError):
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Why a record that is meant becomes no run."""
+    """Why a record that meets the conditions becomes no run."""
 
     reason: str
 
@@ -57,9 +56,9 @@ class Selector:
     def __init__(
         self, rules: Filter, *, event: type[Event] | None, begins: bool, max_replays: int
     ) -> None:
-        """*event*: what is to begin runs; None where records are only copied.
+        """*event* is the type that begins the new runs; None if the replay copies records.
 
-        *begins*: only what began a run before.
+        With *begins* it takes only events that began a run before.
         """
         self._conditions = rules.conditions
         self._run_ids = frozenset(rules.run_ids)
@@ -68,9 +67,9 @@ class Selector:
         self._max_replays = max_replays
 
     def decide(self, record: Delivered) -> Envelope | Refused | None:
-        """Return the envelope of a record that is taken, or why it is not; None: not meant.
+        """Return the envelope of a record to take, or why not; None if it meets no condition.
 
-        Of one that is to be copied as it is the envelope may say nothing.
+        The envelope of a record to copy may be empty.
         """
         if self._run_ids and (record.key or b"").decode(errors="replace") not in self._run_ids:
             return None
@@ -89,7 +88,7 @@ class Selector:
             fields = from_json(record.value or b"")
         except ValueError:
             return False
-        return all(each.holds(fields) for each in self._conditions)
+        return all(condition.holds(fields) for condition in self._conditions)
 
     def _starting(
         self, record: Delivered, envelope: Envelope, event: type[Event]
@@ -99,9 +98,7 @@ class Selector:
         if envelope.type != type_name(event):
             return Refused(f"had another type ({envelope.type})")
         if self._begins and envelope.parent_id:
-            return Refused(
-                "a step of a run had sent (`--context empty` begins runs with those, too)"
-            )
+            return Refused("a step of a run had sent (`--context empty` takes those, too)")
         try:
             decoded(event, record.value or b"")
         except UndecodableEvent:
@@ -110,7 +107,7 @@ class Selector:
 
 
 def selector(plan: Plan, target: Target) -> Selector:
-    """Return what decides about each record; raises UnreadableCondition."""
+    """Return the selector of a plan; raises UnreadableCondition."""
     return Selector(
         plan.rules,
         event=None if plan.to_topic else target.event,
@@ -121,21 +118,21 @@ def selector(plan: Plan, target: Target) -> Selector:
 
 @dataclass(slots=True)
 class Found:
-    """What was counted."""
+    """The counts of a pass over spans."""
 
     spans: Spans
-    #: What is taken, by partition.
+    #: Records to take, by partition.
     counts: Counter[int] = field(default_factory=Counter)
-    #: What is meant and cannot be taken, by reason.
+    #: Records that meet the conditions and cannot be taken, by reason.
     refused: Counter[str] = field(default_factory=Counter)
-    #: How many of what is taken a replay has made.
+    #: How many of the records to take came from a replay.
     replayed: int = 0
-    #: Records that were read.
+    #: All records.
     read: int = 0
 
     @property
     def total(self) -> int:
-        """How many records are taken."""
+        """How many records to take."""
         return self.counts.total()
 
     def take(self, record: Delivered, selector: Selector) -> None:
@@ -156,17 +153,17 @@ async def look(
     selector: Selector,
     progress: Callable[[int, int], object],
 ) -> Found:
-    """Count what a plan, whose spans are not known yet, takes of *bounds*.
+    """Count the records that a plan takes within *bounds*; its own spans are not known yet.
 
-    *progress* is told how many offsets of how many were passed. Raises BrokerUnreachable,
-    TopicsMissing and TopicsMismatched.
+    It calls *progress* with the number of offsets it has passed, and their total. Raises
+    NoPartition, BrokerUnreachable, TopicsMissing and TopicsMismatched.
     """
     count = await source.partitions()
     numbers = list(range(count))
     if strange := bounds.partitions - set(numbers):
         raise NoPartition(plan.topic, min(strange), count)
     if plan.rules.run_ids:
-        numbers = sorted({partition_of(each, count) for each in plan.rules.run_ids})
+        numbers = sorted({partition_of(run_id, count) for run_id in plan.rules.run_ids})
     async with topic_reader.connected(source.settings) as reader:
         spans = await _spans(reader, topic_reader.partitions(plan.topic, numbers), bounds)
         if bounds.limit is not None:
@@ -179,8 +176,8 @@ async def look(
 async def _oldest(
     reader: TopicReader, topic: str, spans: Spans, selector: Selector, limit: int
 ) -> Spans:
-    """Cut *spans* so that they hold the oldest *limit* of what is taken."""
-    places: dict[int, list[tuple[int, int]]] = {each: [] for each in spans}
+    """Cut *spans* so that they hold the oldest *limit* records to take."""
+    places: dict[int, list[tuple[int, int]]] = {number: [] for number in spans}
     async for batch in reader.read(of(topic, spans), max_records=_BATCH):
         for record in batch.delivered():
             here = places[record.partition]
@@ -188,7 +185,7 @@ async def _oldest(
             if len(here) < limit and isinstance(selector.decide(record), Envelope):
                 here.append((record.appended_ms, record.offset))
     ends = oldest(places, limit)
-    return {each: (start, ends[each]) for each, (start, _) in spans.items() if each in ends}
+    return {number: (spans[number][0], end) for number, end in ends.items()}
 
 
 async def _spans(reader: TopicReader, tps: list[TopicPartition], bounds: Bounds) -> Spans:
@@ -196,7 +193,7 @@ async def _spans(reader: TopicReader, tps: list[TopicPartition], bounds: Bounds)
     spans = await reader.spans(tps, since_ms)
     if bounds.until is not None:
         ends = await reader.from_times(dict.fromkeys(tps, times.milliseconds(bounds.until)))
-        # What was appended since the ends were noted stays outside.
+        # Records that were appended since then stay outside.
         spans = {tp: (start, min(end, ends.get(tp, end))) for tp, (start, end) in spans.items()}
     return bounded({tp.partition: span for tp, span in spans.items()}, bounds.first, bounds.last)
 
@@ -221,8 +218,8 @@ async def _count(
 async def rest(
     settings: Settings, plan: Plan, selector: Selector, positions: Mapping[int, int]
 ) -> Found:
-    """Count what a replay has not dealt with; raises BrokerUnreachable."""
-    spans = {each: (positions[each], end) for each, (_, end) in plan.spans.items()}
+    """Count the records that a replay has left; raises BrokerUnreachable."""
+    spans = {number: (positions[number], end) for number, (_, end) in plan.spans.items()}
     found = Found(spans)
     async with topic_reader.connected(settings) as reader:
         await _count(reader, plan.topic, found, selector, lambda _done, _total: None)
@@ -230,7 +227,7 @@ async def rest(
 
 
 def of(topic: str, spans: Spans) -> dict[TopicPartition, Span]:
-    """Return spans of a topic's partitions, as its reader wants them."""
+    """Return spans by partition of *topic*, for `TopicReader`."""
     return {TopicPartition(topic, partition): span for partition, span in spans.items()}
 
 
@@ -240,12 +237,12 @@ def is_own(source: Source, topic: str) -> bool:
 
 
 def bounded(spans: Spans, first: Iterable[Place], last: Iterable[Place]) -> Spans:
-    """Cut *spans* at offsets; *last* ones are still inside.
+    """Cut *spans* at the *first* and *last* offsets, both inclusive.
 
-    Where partitions are named, only those are meant.
+    If they name partitions, the others are left out.
     """
     first, last = list(first), list(last)
-    named = {each.partition for each in (*first, *last)} - {None}
+    named = {place.partition for place in (*first, *last)} - {None}
     return {
         partition: (
             max([start, *_offsets(first, partition)]),
@@ -257,16 +254,16 @@ def bounded(spans: Spans, first: Iterable[Place], last: Iterable[Place]) -> Span
 
 
 def oldest(found: Mapping[int, Sequence[tuple[int, int]]], limit: int) -> dict[int, int]:
-    """Return where each partition ends so that the oldest *limit* records are before it.
+    """Return the ends of the partitions before which the oldest *limit* records are.
 
-    *found*: append times and offsets by partition, in its order. A partition of which nothing is
-    taken is left out.
+    *found*: append times and offsets by partition, in its order. The result has the partitions of
+    these records alone.
     """
     every = sorted(
         (at, partition, offset)
-        for partition, each in found.items()
-        # A partition is cut at one offset, so its times must not fall, as after a change of leader.
-        for at, (_, offset) in zip(accumulate((at for at, _ in each), max), each, strict=True)
+        for partition, places in found.items()
+        # A cut is at one offset, so times must not fall, as they may after a change of leader.
+        for at, (_, offset) in zip(accumulate((at for at, _ in places), max), places, strict=True)
     )
     taken: dict[int, int] = {}
     for _, partition, offset in every[:limit]:
@@ -279,4 +276,4 @@ def _times(count: int) -> str:
 
 
 def _offsets(places: Iterable[Place], partition: int) -> list[int]:
-    return [each.offset for each in places if each.partition in (None, partition)]
+    return [place.offset for place in places if place.partition in (None, partition)]

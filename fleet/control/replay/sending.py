@@ -1,9 +1,9 @@
 """
-Sending what a replay takes: the records of a batch and the position behind it are one transaction.
+Sends the records that a replay takes: a batch and the position behind it are one transaction.
 
-So however often it is killed and goes on, each record is sent once. Should the position be lost
-after all, a start event that comes twice is still one run, because its id is derived. Whoever goes
-on first ends the transaction of a process that was killed, and stops one that was not.
+So a replay sends every record once, even if it is killed and continues. If its position is lost, a
+repeated start event is still one run, because the run's id comes from the record's place. A process
+that continues a replay first ends the open transaction of the one before, and fences it.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ _OWN_HEADERS = ("fleet-", "traceparent", "tracestate")
 _CLOSE_SECONDS = 5.0
 #: For how long the broker may take over a batch before the replay stops.
 _PATIENCE_SECONDS = 30.0
-#: For how long a replay that was killed holds back readers of the topic, unless it goes on before.
+#: How long a killed replay holds back readers of the topic, unless it continues before.
 _TRANSACTION_MS = 10_000
 
 
@@ -52,8 +52,8 @@ class ReplayTaken(FleetError):
 
     def __init__(self, plan: Plan) -> None:
         super().__init__(
-            f"another process has gone on with the replay {plan.id}, or the broker heard nothing "
-            f"of this one for {_TRANSACTION_MS // 1000} s; if none is there: {resume(plan)}"
+            f"another process has continued the replay {plan.id}, or the broker heard nothing of "
+            f"this one for {_TRANSACTION_MS // 1000} s; if no other one runs: {resume(plan)}"
         )
 
 
@@ -69,35 +69,35 @@ class ReplayStopped(FleetError):
 
     def __init__(self, plan: Plan, reason: BaseException) -> None:
         super().__init__(
-            f"the broker took no more ({str(reason) or type(reason).__name__}); what was sent is "
-            f"noted, and this goes on with the rest: {resume(plan)}"
+            f"the broker took no more ({str(reason) or type(reason).__name__}); the replay knows "
+            f"what it has sent, and this sends the rest: {resume(plan)}"
         )
 
 
 class ReplayForgotten(FleetError):
-    """Raised when the broker does not know any more how far a replay was."""
+    """Raised when the broker has lost the position of a replay."""
 
     exit_code = ExitCode.REFUSED
 
     def __init__(self, plan: Plan, group: str) -> None:
         super().__init__(
-            f"how far the replay {plan.id} was is not known any more: the offsets of {group} have "
-            "expired on the broker (offsets.retention.minutes). `fleet runs list` shows the runs "
-            f"whose ids begin with replay-{plan.id}; begin another replay for the rest"
+            f"the position of the replay {plan.id} is lost: the offsets of {group} have expired on "
+            "the broker (offsets.retention.minutes). `fleet runs list` shows the runs whose ids "
+            f"begin with replay-{plan.id}; start another replay for the rest"
         )
 
 
 @dataclass(slots=True)
 class ReplayProgress:
-    """How far it is; *changed* is called at each change."""
+    """How far a replay is; it calls *changed* at each change."""
 
-    #: Records that were to be sent, as counted before.
+    #: Records to send, as counted before.
     total: int
-    #: By partition: how many of its records were sent, by this process and those before.
+    #: How many records were sent, by partition, also by earlier processes.
     counts: Counter[int] = field(default_factory=Counter)
-    #: Of them, by this process.
+    #: How many this process has sent.
     sent_here: int = 0
-    #: Offset by partition up to which everything is dealt with.
+    #: By partition: the offset below which every record is sent or left out.
     positions: dict[int, int] = field(default_factory=dict)
     interrupted: Interrupted | None = None
     changed: Callable[[], object] = lambda: None
@@ -109,7 +109,7 @@ class ReplayProgress:
 
     @property
     def missing(self) -> int:
-        """How many were not sent."""
+        """How many records were not sent."""
         return max(0, self.total - self.sent)
 
 
@@ -137,8 +137,9 @@ class Sending:
         )
 
     async def begin(self) -> None:
-        """Note that nothing was sent yet."""
-        await self._commit([], {each: start for each, (start, _) in self._plan.spans.items()})
+        """Commit the first positions."""
+        starts = {number: start for number, (start, _) in self._plan.spans.items()}
+        await self._commit([], starts)
 
     async def run(self) -> None:
         """Send the rest; Ctrl-C ends it after the batch under way."""
@@ -159,8 +160,8 @@ class Sending:
 
     def _left(self) -> dict[int, tuple[int, int]]:
         positions = self._progress.positions
-        left = {each: (positions[each], end) for each, (_, end) in self._plan.spans.items()}
-        return {each: span for each, span in left.items() if span[0] < span[1]}
+        left = {number: (positions[number], end) for number, (_, end) in self._plan.spans.items()}
+        return {number: span for number, span in left.items() if span[0] < span[1]}
 
     async def _send(self, batch: Batch) -> None:
         if not batch.positions:
@@ -179,12 +180,12 @@ class Sending:
     async def _commit(
         self, taken: list[tuple[Delivered, Envelope]], positions: Mapping[int, int]
     ) -> None:
-        """Send records and note how far it is, both or none; return when they are in the log."""
+        """Send records and commit positions, both or none; return when they are in the log."""
         counts = self._progress.counts + Counter(record.partition for record, _ in taken)
-        # The counts are noted, too: what is deleted from the topic cannot be counted again later.
+        # With the counts: deleted records cannot be counted again later.
         offsets = {
-            TopicPartition(self._plan.topic, each): OffsetAndMetadata(offset, str(counts[each]))
-            for each, offset in positions.items()
+            TopicPartition(self._plan.topic, number): OffsetAndMetadata(offset, str(counts[number]))
+            for number, offset in positions.items()
         }
         await self._while_sending(self._transaction(taken, offsets))
         self._progress.counts = counts
@@ -211,13 +212,13 @@ class Sending:
             self._plan.topic,
             key=new_id.encode(),
             value=record.value,
-            headers=started_anew(self._plan.id, record, envelope, self._plan.context),
+            headers=start_headers(self._plan.id, record, envelope, self._plan.context),
             partition=partition_of(new_id, self._partitions),
         )
         return sent
 
     async def _while_sending(self, work: Any) -> None:
-        """Await a transaction, whose end never comes once the producer's sender is gone."""
+        """Await a transaction; without the producer's sender it would never end."""
         sender = self._producer._sender.sender_task  # noqa: SLF001 - there is no public way
         done = asyncio.ensure_future(work)
         try:
@@ -234,8 +235,8 @@ class Sending:
 
     @contextlib.asynccontextmanager
     async def connected(self) -> AsyncIterator[None]:
-        """Take the replay over from whoever had it; raises what tells how to go on."""
-        # For good: what nobody has heard of is told when it is collected, after the end of this.
+        """Take the replay over from an earlier process; raises errors that say how to continue."""
+        # It stays: errors that no one awaited are reported at garbage collection, after this.
         asyncio.get_running_loop().set_exception_handler(_tell)
         try:
             await self._producer.start()
@@ -257,20 +258,20 @@ class Sending:
 
 
 def run_id(replay_id: str, record: Delivered) -> str:
-    """Return the id of the run that a replay makes of *record*: the same however often it does."""
+    """Return the id of the run that a replay makes of *record*: always the same."""
     event = record.topic.rpartition(".")[2]
     return f"replay-{replay_id}-{event}-{record.partition}-{record.offset}"
 
 
-def started_anew(
+def start_headers(
     replay_id: str, record: Delivered, envelope: Envelope, context: Mapping[str, Any] | None = None
 ) -> Headers:
-    """Return the headers of the event as the first one of a run of its own.
+    """Return the headers of the event as the start of a new run.
 
-    *context* is what the run's context begins with.
+    *context* has the first values of the run's context.
     """
     new_id = run_id(replay_id, record)
-    anew = envelope._replace(
+    start = envelope._replace(
         run_id=new_id,
         event_id=envelopes.child_id(new_id, "replay", 0),
         epoch=0,
@@ -279,14 +280,14 @@ def started_anew(
         context=to_json(context).decode() if context else "",
         traceparent="",
     )
-    others = [each for each in record.headers if not each[0].startswith(_OWN_HEADERS)]
-    return [*anew.headers(), *others]
+    others = [header for header in record.headers if not header[0].startswith(_OWN_HEADERS)]
+    return [*start.headers(), *others]
 
 
 async def recall(settings: Settings, plan: Plan, progress: ReplayProgress) -> None:
-    """Set *progress* to how far a replay is; raises ReplayForgotten and BrokerUnreachable.
+    """Read the *progress* of a replay; raises ReplayForgotten and BrokerUnreachable.
 
-    What a process that was killed had not finished counts only once somebody went on.
+    Call it after `connected` has ended the open transaction of an earlier process.
     """
     group = plan.group(settings)
     groups = Groups(client_arguments(settings))
@@ -297,23 +298,23 @@ async def recall(settings: Settings, plan: Plan, progress: ReplayProgress) -> No
         raise BrokerUnreachable(settings, failure) from None
     finally:
         await groups.close()
-    tps = {each: TopicPartition(plan.topic, each) for each in plan.spans}
+    tps = {number: TopicPartition(plan.topic, number) for number in plan.spans}
     if not found.offsets.keys() >= set(tps.values()):
         raise ReplayForgotten(plan, group)
-    progress.positions = {each: found.offsets[tp] for each, tp in tps.items()}
-    # Without a note somebody has set the offsets by other means.
-    progress.counts = Counter({each: int(found.notes[tp] or 0) for each, tp in tps.items()})
+    progress.positions = {number: found.offsets[tp] for number, tp in tps.items()}
+    # Offsets without a count were set by other tools.
+    progress.counts = Counter({number: int(found.notes[tp] or 0) for number, tp in tps.items()})
 
 
 def resume(plan: Plan) -> str:
-    """Return the command that goes on with a replay."""
+    """Return the command that continues a replay."""
     return f"fleet replay --resume {plan.id}"
 
 
 def _tell(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Tell of an exception that nobody took, but not of the broker's refusals.
+    """Report an exception that no one awaited, but no refusal of the broker.
 
-    The client leaves those in several futures of its own, and the first that was heard tells all.
+    The client leaves those in several futures of its own, and the first one says it all.
     """
     if not isinstance(context.get("exception"), KafkaError):
         loop.default_exception_handler(context)

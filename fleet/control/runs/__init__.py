@@ -1,1 +1,1 @@
-"""What became of runs, read from their log; and cancelling them."""
+"""Shows runs, read from their log, and cancels them."""

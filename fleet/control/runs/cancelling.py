@@ -1,8 +1,7 @@
 """
-Cancelling runs: one `cancelled` for each, of the epoch that the run is in, and what came of it.
+Cancels runs: writes one `cancelled` per run, in the run's epoch, and reads which of them count.
 
-The log decides: a run is cancelled when ours is the first terminal record of its epoch. That is
-known from `runs` alone, without a worker.
+A run is cancelled if our record is its effective end. `runs` alone says so, without a worker.
 """
 
 import asyncio
@@ -26,65 +25,66 @@ from fleet.records.lifecycle import Cancelled
 
 _BATCH = 100
 _LOOK_SECONDS = 0.1
-#: A transaction that hangs holds readers back for as long as the broker lets it, in seconds.
+#: How long to wait for our own records, in seconds. A hung transaction holds readers back until the
+#: broker ends it.
 _PATIENCE_SECONDS = 30.0
 
 
 class NotSeen(FleetError):
-    """Raised when what was written does not come to be read: a transaction holds it back."""
+    """Raised when an open transaction holds back the records that the command wrote."""
 
     exit_code = ExitCode.PARTLY_DONE
 
     def __init__(self, count: int) -> None:
         super().__init__(
-            f"{count} runs were asked to stop, and what came of it cannot be read yet; "
-            "`fleet runs list` shows it soon"
+            f"{count} cancel records are written, and an open transaction still hides them; "
+            "`fleet runs list` shows the outcome soon"
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The runs that are meant, by what can be done about them."""
+    """The runs that a command takes, by what it can do about them."""
 
     open: list[Run]
     #: They have ended already.
     ended: list[Run]
     unknown: list[str]
-    #: Open ones that were left out.
+    #: How many open runs the limit leaves out.
     left: int = 0
 
     @property
     def overtaken(self) -> list[Run]:
-        """Those that ended otherwise than by being cancelled."""
+        """The ended runs that were not cancelled."""
         return [run for run in self.ended if run.outcome != Cancelled.kind]
 
 
 @dataclass(slots=True)
 class CancelProgress:
-    """How far it is; *changed* is called at each change."""
+    """How far a cancel is; it calls *changed* at each change."""
 
     total: int = 0
-    #: Ids of the runs that ended with ours.
+    #: Ids of the runs that our records ended.
     cancelled: list[str] = field(default_factory=list)
-    #: Ids of those that ended, or were resumed, before it; with how they stand.
+    #: Ids of the runs that ended, or were resumed, before our record; with their outcomes.
     overtaken: dict[str, str] = field(default_factory=dict)
     interrupted: Interrupted | None = None
     changed: Callable[[], object] = lambda: None
 
     @property
     def known(self) -> int:
-        """Runs of which it is known what came of it."""
+        """Runs whose outcome is known."""
         return len(self.cancelled) + len(self.overtaken)
 
 
 def select(log: RunLog, run_ids: Iterable[str]) -> Selection:
-    """Sort runs that were named by what can be done about them."""
+    """Sort named runs by what the command can do about them."""
     named = list(dict.fromkeys(run_ids))
-    known = [run for each in named if (run := log.get(each))]
+    known = [run for run_id in named if (run := log.get(run_id))]
     return Selection(
         open=[run for run in known if run.outcome == RUNNING],
         ended=[run for run in known if run.outcome != RUNNING],
-        unknown=[each for each in named if log.get(each) is None],
+        unknown=[run_id for run_id in named if log.get(run_id) is None],
     )
 
 
@@ -102,7 +102,7 @@ def select_open(log: RunLog, limit: int, started_before: float | None = None) ->
 
 
 class Cancelling:
-    """Runs that are being cancelled."""
+    """One cancel under way."""
 
     def __init__(
         self, source: Source, log: RunLog, read_to: Positions, progress: CancelProgress
@@ -111,11 +111,11 @@ class Cancelling:
         self._log = log
         self._read_to = read_to
         self._progress = progress
-        #: Where our record of each run stands.
+        #: Offset of our record, by run.
         self._offsets: dict[str, int] = {}
 
     async def run(self, producer: Any, chosen: Sequence[Run], reason: str) -> None:
-        """Cancel *chosen* in batches; Ctrl-C ends it after the one under way."""
+        """Cancel *chosen* in batches; Ctrl-C ends it after the batch under way."""
         self._progress.total = len(chosen)
         interruption = Interruption()
         async with topic_reader.connected(self._source.settings) as reader:
@@ -148,12 +148,12 @@ class Cancelling:
         return sent
 
     async def _watch(self, reader: TopicReader, batch: Mapping[Run, int]) -> None:
-        """Read until our records have been read: then it is known which of them count."""
+        """Read until our records come: then we know which of them count."""
         until = time.monotonic() + _PATIENCE_SECONDS
         left = set(batch)
         while left:
             self._read_to = await reader.take_new(self._read_to, self._log.take)
-            for run in [each for each in left if self._is_read(each)]:
+            for run in [one for one in left if self._is_read(one)]:
                 left.remove(run)
                 self._note(run, batch[run])
             self._progress.changed()
@@ -170,7 +170,7 @@ class Cancelling:
 
     def _note(self, run: Run, epoch: int) -> None:
         ours = self._offsets[run.id]
-        if any(each.offset == ours for each in run.ends):
+        if any(end.offset == ours for end in run.ends):
             self._progress.cancelled.append(run.id)
         else:
             resumed = run.epoch > epoch and run.outcome == RUNNING
@@ -185,10 +185,10 @@ async def cancel(
     known: tuple[RunLog, Positions],
     progress: CancelProgress,
 ) -> None:
-    """Cancel runs and return when what came of it is in the log.
+    """Cancel runs; return when the log says which of them it ended.
 
-    *known*: the log that they were chosen from and up to where it was read. Raises
-    BrokerUnreachable and NotSeen.
+    *known*: the log that they were chosen from, and how far it was read. Raises BrokerUnreachable
+    and NotSeen.
     """
     producer = Clients(source.settings).producer(enable_idempotence=True)
     try:

@@ -41,20 +41,20 @@ class End:
     #: Append time, in unix seconds.
     at: float
     step: str = ""
-    #: Of the failed event.
+    #: Id of the event whose step failed.
     event_id: str = ""
     attempt: int = 0
-    #: Without its stack, which the dead letter has, too: there may be very many ends.
+    #: Without its stack: there may be very many ends, and the dead letter has it, too.
     failure: Failure | None = None
-    #: What the canceller gave.
+    #: The reason of a cancel.
     reason: str = ""
     timeout_seconds: float | None = None
-    #: Type of the result event. Its value stays in the log.
+    #: Type of the result event. The value stays in the log.
     result_type: str = ""
 
     @property
     def why(self) -> str:
-        """What can be said of it in a line, apart from the outcome."""
+        """The reason for the outcome, in one line."""
         if self.failure is not None:
             where = f"{self.step}: " if self.step else ""
             text = " ".join(self.failure.message.split())
@@ -70,85 +70,85 @@ class Request:
 
     id: str
     epoch: int
-    #: Where it stands; -1 where only the answer was read.
+    #: -1 if only the answer was read.
     offset: int = -1
     #: Append time, in unix seconds.
     at: float = 0.0
     reason: str = ""
-    #: None: not answered. Empty: taken. Else why not.
+    #: None: no answer. Empty: taken. Else the reason why not.
     refused: str | None = None
 
     @property
     def is_taken(self) -> bool:
-        """Whether the run goes on from it."""
+        """Whether it resumed the run."""
         return self.refused == ""
 
 
 @dataclass(slots=True, eq=False)
 class Run:
-    """One run, as far as its records tell."""
+    """One run, as its records show it."""
 
     id: str
     partition: int
-    #: Append time of `started`, in unix seconds; None where it ended before it began.
+    #: Append time of `started`, in unix seconds; None if the run ended before its start.
     started_at: float | None = None
-    #: None where it has no time limit.
+    #: None without a time limit.
     timeout_seconds: float | None = None
     #: Append time of its newest record, in unix seconds.
     at: float = 0.0
-    #: How often its start event came again.
+    #: How often its start event was repeated.
     repeats: int = 0
     requests: dict[str, Request] = field(default_factory=dict)
-    #: Every terminal record in order: some of them count.
+    #: Every terminal record in order; `effective_end` says which of them count.
     _terminals: list[End] = field(default_factory=list)
-    #: As its `started` has it.
+    #: The offset from which records are of this run; from its `started` record.
     _read_from: int = 0
 
     @property
     def ends(self) -> list[End]:
-        """The effective end of each epoch that has one, the oldest first."""
+        """The effective ends, at most one per epoch, the oldest first."""
         found: list[End] = []
-        for each in self._terminals:
+        for terminal in self._terminals:
             ended_epoch = found[-1].epoch if found else NO_END
-            so_far = SoFar(self._epoch_at(each.offset), ended_epoch, self._read_from)
-            if effective_end.counts(each.epoch, each.offset, so_far):
-                found.append(each)
+            so_far = SoFar(self._epoch_at(terminal.offset), ended_epoch, self._read_from)
+            if effective_end.counts(terminal.epoch, terminal.offset, so_far):
+                found.append(terminal)
         return found
 
     @property
     def end(self) -> End | None:
-        """The end that holds: None while the run goes on."""
+        """The end of the current epoch: None while the run is running."""
         ends = self.ends
         return ends[-1] if ends and ends[-1].epoch >= self._taken_epoch() else None
 
     @property
     def epoch(self) -> int:
-        """The run's current epoch, which a cancel is to carry."""
-        return max([self._taken_epoch(), *(each.epoch for each in self.ends)])
+        """The run's current epoch. A cancel carries it."""
+        return max([self._taken_epoch(), *(end.epoch for end in self.ends)])
 
     @property
     def outcome(self) -> str:
-        """`running`, or how it ended."""
+        """`running`, or the kind of its end."""
         end = self.end
         return end.outcome if end else RUNNING
 
     @property
     def unanswered(self) -> list[Request]:
-        """The requests to resume the run that no worker has answered yet."""
-        return [each for each in self.requests.values() if each.refused is None]
+        """The requests to resume the run without an answer."""
+        return [request for request in self.requests.values() if request.refused is None]
 
     @property
     def taken(self) -> list[Request]:
-        """The requests that the run went on from, the oldest first."""
-        found = [each for each in self.requests.values() if each.is_taken]
-        return sorted(found, key=lambda each: each.epoch)
+        """The requests that have resumed the run, the oldest first."""
+        found = [request for request in self.requests.values() if request.is_taken]
+        return sorted(found, key=lambda request: request.epoch)
 
     def went_on_since(self, at: float) -> bool:
         """Tell whether the run was resumed at *at*, unix seconds, or later."""
-        return any(each.at >= at for each in self.taken)
+        return any(request.at >= at for request in self.taken)
 
     def has_reached(self, epoch: int) -> bool:
-        """Tell whether the run was resumed to *epoch* or a later one, by whomever."""
+        """Tell whether a request has resumed the run to *epoch* or a later one."""
         return self._taken_epoch() >= epoch
 
     def take(self, record: Delivered, envelope: Envelope, happening: Lifecycle) -> None:
@@ -172,9 +172,11 @@ class Run:
 
     def _begin(self, started: Started, record: Delivered) -> None:
         self._read_from = started.read_from
-        # Earlier ones were of a run with the same id that the group has forgotten.
+        # Earlier requests were for a run with the same id that the group has forgotten.
         self.requests = {
-            key: each for key, each in self.requests.items() if each.offset >= started.read_from
+            request_id: request
+            for request_id, request in self.requests.items()
+            if request.offset >= started.read_from
         }
         self.started_at = record.appended_ms / 1000
         self.timeout_seconds = started.timeout_seconds
@@ -183,16 +185,16 @@ class Run:
         return self.requests.setdefault(request_id, Request(request_id, epoch))
 
     def _taken_epoch(self) -> int:
-        return max((each.epoch for each in self.requests.values() if each.is_taken), default=0)
+        return max((request.epoch for request in self.taken), default=0)
 
     def _epoch_at(self, offset: int) -> int:
-        """Return the epoch that the run had come to before *offset*."""
-        taken = (each for each in self.requests.values() if each.is_taken)
-        return max((each.epoch for each in taken if each.offset < offset), default=0)
+        """Return the run's epoch before *offset*."""
+        earlier = (request.epoch for request in self.taken if request.offset < offset)
+        return max(earlier, default=0)
 
 
 class RunLog:
-    """All runs of some partitions of `runs`."""
+    """The runs of some partitions of `runs`, or *only* those with these ids."""
 
     def __init__(self, only: Iterable[str] | None = None) -> None:
         self.runs: dict[str, Run] = {}
@@ -204,7 +206,7 @@ class RunLog:
         return iter(self.runs.values())
 
     def get(self, run_id: str) -> Run | None:
-        """Return what is known of a run."""
+        """Return a run; None if the log has no record of it."""
         return self.runs.get(run_id)
 
     def take(self, record: Delivered) -> None:

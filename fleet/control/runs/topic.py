@@ -1,4 +1,4 @@
-"""Reading a workflow's runs, and all that its topics tell of one of them."""
+"""Reads a workflow's runs, and everything that its topics hold about one of them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -19,19 +19,19 @@ from fleet.records.log import Delivered
 from fleet.records.partitions import partition_of
 from fleet.workflow import definition
 
-#: A run's first step record is not older than its `started` by more than brokers' clocks differ.
+#: How much older than its `started` a run's first step record may be: brokers' clocks differ.
 _CLOCKS_MS = 300_000
 
 
 class NoSuchRun(FleetError):
-    """Raised when nothing is known of a run."""
+    """Raised when the log has no record of a run."""
 
     exit_code = ExitCode.REFUSED
 
     def __init__(self, run_id: str, topic: str) -> None:
         super().__init__(
             f"{topic} has no run {run_id!r}: it has not begun (is a worker running?), is older "
-            "than the topic's retention, or has another id; `fleet runs list` shows those there are"
+            "than the topic's retention, or has another id; `fleet runs list` shows all runs"
         )
 
 
@@ -45,7 +45,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """An event of a run, with what is in it."""
+    """An event of a run, with its value."""
 
     topic: str
     offset: int
@@ -63,18 +63,18 @@ class RunDetails:
     run: Run
     steps: list[Step] = field(default_factory=list)
     letters: list[Letter] = field(default_factory=list)
-    #: The events and the result; only where they were asked for.
+    #: The events and the result, if wanted.
     values: list[Value] = field(default_factory=list)
 
 
 async def runs(source: Source, only: Iterable[str] | None = None) -> tuple[RunLog, Positions]:
-    """Read the runs of a workflow, or some of them; return them and up to where they were read.
+    """Read the runs of a workflow, or some of them; return them, and how far the log was read.
 
     Raises BrokerUnreachable, TopicsMissing and TopicsMismatched.
     """
     count = await source.partitions()
     wanted = None if only is None else list(only)
-    numbers = range(count) if wanted is None else {partition_of(each, count) for each in wanted}
+    numbers = range(count) if wanted is None else {partition_of(run_id, count) for run_id in wanted}
     log = RunLog(only=wanted)
     async with topic_reader.connected(source.settings) as reader:
         tps = topic_reader.partitions(source.topics.runs, sorted(numbers))
@@ -82,7 +82,7 @@ async def runs(source: Source, only: Iterable[str] | None = None) -> tuple[RunLo
 
 
 async def details(source: Source, run_id: str, *, with_values: bool) -> RunDetails:
-    """Read everything about one run; raise NoSuchRun, and what `runs` raises."""
+    """Read everything about one run; raises NoSuchRun, and the errors of `runs`."""
     log, _ = await runs(source, [run_id])
     run = log.get(run_id)
     if run is None:
@@ -93,11 +93,11 @@ async def details(source: Source, run_id: str, *, with_values: bool) -> RunDetai
     async with topic_reader.connected(source.settings) as reader:
         await _read(reader, [topics.history, topics.dead], found, since_ms)
         if with_values:
-            # A start event may have waited long for a worker.
+            # A start event may have waited for a worker for long: no time limit here.
             events = [*map(topics.event, types), topics.inbox, topics.runs]
             await _read(reader, events, found, None)
-    found.steps.sort(key=lambda each: each.record.started)
-    found.values.sort(key=lambda each: each.at)
+    found.steps.sort(key=lambda step: step.record.started)
+    found.values.sort(key=lambda value: value.at)
     return found
 
 

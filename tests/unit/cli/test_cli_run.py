@@ -132,9 +132,9 @@ def test_a_plain_start_event_takes_words_as_text(word: str, value: object) -> No
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["pirates"], "'pirates' is not of the form key=value"),
-        (["=pirates"], "'=pirates' is not of the form key=value"),
-        ([":=1"], "':=1' is not of the form key=value"),
+        (["pirates"], "'pirates' does not have the form key=value"),
+        (["=pirates"], "'=pirates' does not have the form key=value"),
+        ([":=1"], "':=1' does not have the form key=value"),
         (["a=1", "a:=1"], "the field a is given twice"),
         (["n:=cats"], "the value of 'n:=cats' is not JSON"),
         (["n:=NaN"], "JSON has no NaN"),
@@ -198,7 +198,7 @@ def test_a_result_that_is_text_is_printed_as_it_is() -> None:
     ("arguments", "code", "sentence"),
     [
         (["jok", "topic=cats"], 2, "no workflow is called 'jok'"),
-        (["joke", "cats"], 2, "'cats' is not of the form key=value"),
+        (["joke", "cats"], 2, "'cats' does not have the form key=value"),
         (["joke"], 2, "JokeFlow cannot start: topic: Field required"),
         (["joke", "topci=cats"], 2, "JokeFlow takes no topci"),
         (["joke", "topic=cats"], 4, "no Kafka broker answers at 127.0.0.1:1"),

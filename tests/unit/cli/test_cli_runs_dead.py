@@ -159,7 +159,7 @@ def test_a_redrive_is_shown_before_it_is_refused(looked: dict[str, Found]) -> No
     result = fleet(*REDRIVE, "--all", *NOBODY)
     assert (result.exit_code, result.stdout) == (2, "")
     assert "1 run to resume, for 1 dead letter." in result.stderr
-    assert "Not redriven: 1 dead letter (0:2): it belongs to no run" in result.stderr
+    assert "Not redriven: 1 dead letter (0:2): it names no run" in result.stderr
     assert "add --yes" in result.stderr
 
 

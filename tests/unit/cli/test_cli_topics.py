@@ -44,7 +44,7 @@ def test_a_topic_is_present_or_missing() -> None:
 def test_records_may_be_kept_for_ever() -> None:
     """A topic without retention, made by somebody else."""
     line = topic_lists.Line("t", "present", 1, {"retention.ms": "-1"}, "")
-    assert line.keeps == "for ever"
+    assert line.keeps == "forever"
 
 
 def test_another_partition_count_than_the_topics_have_is_refused() -> None:

@@ -171,10 +171,10 @@ def test_what_is_no_workflow_is_answered_with_those_of_the_module(
     """The names that would have been right, ready to be copied."""
     name = write("several", SOURCE)
     sentence, code = refusal(f"{name}:{attribute}")
-    assert sentence == f"{name}:{attribute} {what}; the workflows there: {name}:Greeting"
+    assert sentence == f"{name}:{attribute} {what}; the module has {name}:Greeting"
     assert code == 2
 
 
 def test_a_module_without_workflows_says_so() -> None:
     """There is nothing to suggest."""
-    assert refusal("json:loads")[0].endswith("; no workflow class is there")
+    assert refusal("json:loads")[0].endswith("; the module has no workflow class")

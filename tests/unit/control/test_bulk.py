@@ -390,7 +390,7 @@ async def test_without_workers_it_stops(source: Path, target: Path) -> None:
     written(source, *({"name": "cats", "id": number} for number in range(100)))
     flow = Unserved(RunUnheard(1, (), "No worker has taken it up."))
     for _ in range(2):
-        with pytest.raises(NobodyAnswers, match="3 runs in a row were not heard of"):
+        with pytest.raises(NobodyAnswers, match="3 runs in a row had no answer"):
             await worked(source, target, flow, concurrency=3)
     # Each lane may have asked for one more by then.
     assert len(flow.asked) <= 2 * (3 + 2)
@@ -403,7 +403,7 @@ async def test_a_log_that_cannot_be_read_ends_the_work_at_once(source: Path, tar
     """No later run would be heard of; what was started is asked for the next time."""
     written(source, *({"name": "cats", "id": number} for number in range(9)))
     flow = Unserved(LogUnreadable(OSError("gone")))
-    with pytest.raises(NobodyAnswers, match=r"1 runs in a row .* the log cannot be read any more"):
+    with pytest.raises(NobodyAnswers, match=r"1 run in a row .* the log cannot be read any more"):
         await worked(source, target, flow, concurrency=1)
     assert [each["error"]["ended"] for each in read(target)] == [False]
 

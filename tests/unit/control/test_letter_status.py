@@ -113,10 +113,10 @@ def test_a_run_that_failed_can_go_on() -> None:
 
 
 REFUSED = {
-    "belongs to no run": ([], letter(1, run_id="", reason="broken_envelope")),
+    "names no run": ([], letter(1, run_id="", reason="broken_envelope")),
     "no record of its run": ([], letter(1)),
     "has completed": (lives.ended("r", completed()), letter(1)),
-    "goes on": ([record(started(), 0)], letter(1)),
+    "is running": ([record(started(), 0)], letter(1)),
     "ended before it began": ([record(cancelled(), 0)], letter(1)),
 }
 
@@ -129,7 +129,7 @@ def test_some_cannot_go_on_and_the_reason_is_told(why: str) -> None:
     assert dead_letters.requests(found) == []
     [refused] = dead_letters.refused(found)
     assert why in refused.why
-    assert refused.done == (why in ("has completed", "goes on"))
+    assert refused.done == (why in ("has completed", "is running"))
 
 
 def test_a_run_whose_state_is_gone_cannot_go_on() -> None:

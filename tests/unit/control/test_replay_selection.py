@@ -151,13 +151,13 @@ def test_what_is_sent_is_the_first_event_of_a_run_of_its_own() -> None:
     record = event(epoch=2, parent_id="p", replays=1, timeout_seconds=9.0, traceparent="00-a-b-01")
     headers = [*record.headers, ("tenant", b"acme"), ("tracestate", b"x")]
     record = record._replace(headers=headers)
-    sent = sending.started_anew("one", record, envelopes.parse(record.headers))
+    sent = sending.start_headers("one", record, envelopes.parse(record.headers))
     found = envelopes.parse(sent)
     assert (found.run_id, found.type, found.replays) == ("replay-one-Ordered-2-7", "Ordered", 2)
     assert (found.epoch, found.parent_id, found.traceparent) == (0, "", "")
     assert (found.timeout_seconds, found.event_id != "e") == (9.0, True)
     assert [each for each in sent if not each[0].startswith("fleet-")] == [("tenant", b"acme")]
-    assert sent == sending.started_anew("one", record, envelopes.parse(record.headers))
+    assert sent == sending.start_headers("one", record, envelopes.parse(record.headers))
 
 
 def test_offsets_cut_every_partition_or_only_those_that_are_named() -> None:

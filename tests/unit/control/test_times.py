@@ -45,7 +45,7 @@ def test_a_date_and_time_is_utc_unless_it_says_otherwise(text: str, hour: int) -
 @pytest.mark.parametrize("text", ["", "yesterday", "5", "2w", "2026-13-01", "99999999d", "-2h"])
 def test_anything_else_is_refused_with_the_forms_there_are(text: str) -> None:
     """In a sentence of ours."""
-    with pytest.raises(times.NoMoment, match=r"is no moment .*2h, 1d12h"):
+    with pytest.raises(times.InvalidTime, match=r"is not a valid time .*2h, 1d12h"):
         times.moment(text, NOW)
 
 

@@ -12,6 +12,7 @@ ROOMS = (
     "api",
     "client",
     "config",
+    "control",
     "drawing",
     "kafka",
     "llm",
