@@ -30,6 +30,10 @@ class BrokerClock:
         """Return the broker's time in unix milliseconds; while it is not `known`, one that was."""
         return self.at_ms(self._monotonic())
 
+    def now(self) -> float:
+        """Return the moment of the monotonic clock, in seconds."""
+        return self._monotonic()
+
     def at_ms(self, moment: float) -> float:
         """Return what the broker's time was at a *moment* of the monotonic clock, in seconds."""
         return self._began_ms + moment * 1000

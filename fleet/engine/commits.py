@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from fleet.engine.ledger import Ledger
 from fleet.engine.log import Log, Receipt, RecordsRefused
-from fleet.engine.transitions.transitions import Draft
+from fleet.engine.transitions.draft import Draft
 
 #: Longest pause between the end of one commit and the next while work keeps coming, in seconds.
 GATHER_SECONDS = 0.025

@@ -28,7 +28,7 @@ class Kind(enum.Enum):
     """How long an entry is kept is a matter of its kind."""
 
     COMPLETED = b"c"
-    FROZEN = b"f"
+    AWAITING_RESUME = b"f"
     #: Of a run of which an event came and no start.
     UNSTARTED = b"s"
 
@@ -74,7 +74,7 @@ class Entry(NamedTuple):
             run_id = key[len(state.SEEN) :].decode()
             return cls(Kind.UNSTARTED, Run.decode(value).seen_ms, 0, run_id)
         end = End.decode(value)
-        kind = Kind.FROZEN if end.frozen else Kind.COMPLETED
+        kind = Kind.AWAITING_RESUME if end.resumable else Kind.COMPLETED
         return cls(kind, end.ended_ms, max(0, end.offset), key[len(state.END) :].decode())
 
 

@@ -1,5 +1,5 @@
 """
-What of a task's inputs is done: the frontier of each topic, and the events that are open.
+What of a task's inputs is done: the offsets of each topic, and the events that are open.
 
 An event is open from its delivery until all its steps are done. A step that is done before the
 others of its event leaves a mark in the state, so that only the others run again after a crash.
@@ -9,11 +9,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import NamedTuple
 
-from fleet.engine.budget import Account
+from fleet.engine.admission.budget import Account
 from fleet.engine.ledger import Ledger
 from fleet.engine.offsets import Delivery, Lost, OffsetTracker
+from fleet.engine.reading import Lag, Reading
 from fleet.records import state
 from fleet.records.log import Delivered
 
@@ -30,16 +30,6 @@ class _Open:
     size: int
 
 
-class Lag(NamedTuple):
-    """What of one input partition is not done."""
-
-    records: int
-    #: Age of the oldest, in seconds.
-    seconds: float
-    #: Lowest offset that is not done.
-    tracker: int
-
-
 class Inputs:
     """The input partitions of one task."""
 
@@ -47,16 +37,11 @@ class Inputs:
         self.trackers: dict[str, OffsetTracker] = {}
         #: Events that are open, in bytes.
         self.window = window
-        #: Topics that this version does not read, and in which events wait for one that does.
-        self.unread: frozenset[str] = frozenset()
+        #: How far they were read, and when.
+        self.reading = Reading()
         self._ledger = ledger
         #: By topic and offset; in the order in which they were delivered, and so the oldest first.
         self._open: dict[str, dict[int, _Open]] = defaultdict(dict)
-        #: By topic: every record that was appended before this broker time was delivered.
-        self._seen_ms: dict[str, float] = {}
-        #: By topic: how many records were not delivered yet, and since when that is known, in
-        #: broker time.
-        self._behind: dict[str, tuple[int, float]] = {}
 
     def restore(self, topics: Iterable[str]) -> None:
         """Read the positions from the loaded state."""
@@ -66,12 +51,9 @@ class Inputs:
 
     def deliver(self, record: Delivered) -> Delivery:
         """Note a delivered record; return what it is to this task."""
-        tracker = self.trackers[record.topic]
-        delivery = tracker.deliver(record.offset)
+        delivery = self.trackers[record.topic].deliver(record.offset, record.appended_ms)
         if delivery is not Delivery.KNOWN:
-            self._seen_ms[record.topic] = record.appended_ms
-        if delivery is Delivery.NEW:
-            tracker.last_offset, tracker.last_ms = record.offset, record.appended_ms
+            self.reading.delivered(record.topic, record.appended_ms)
         return delivery
 
     def cut(self, topic: str, begin: int) -> Lost | None:
@@ -92,7 +74,7 @@ class Inputs:
             self._ledger.open.state.delete_all(state.done_prefix(topic, offset))
         return lost
 
-    def begin_anew(self, topic: str, log_id: str, begin: int) -> None:
+    def replace_log(self, topic: str, log_id: str, begin: int) -> None:
         """Read another log, which is *topic* from now on, from its first offset on."""
         self._ledger.open.state.delete_all(b"%b%b\0" % (state.DONE, topic.encode()))
         self.trackers[topic] = OffsetTracker(next=begin, log_id=log_id, dirty=True)
@@ -117,7 +99,7 @@ class Inputs:
             self._ledger.open.state.put(prefix + step.encode(), b"")
             event.marked = True
             # With the mark goes a position that knows the event: only then is it looked for.
-            self.trackers[record.topic].dirty = True
+            self.touch(record.topic)
         else:
             self.close(record)
 
@@ -125,82 +107,52 @@ class Inputs:
         """Note that nothing more is to be done for an open event."""
         event = self._open[record.topic].pop(record.offset)
         self.window.add(-event.size)
-        if event.marked:
-            self._ledger.open.state.delete_all(state.done_prefix(record.topic, record.offset))
-        self.done(record)
+        self.pass_over(record, marked=event.marked)
 
-    def done(self, record: Delivered) -> None:
-        """Note that nothing more is to be done for a record."""
+    def pass_over(self, record: Delivered, *, marked: bool) -> None:
+        """Note that nothing is to be done for a record that was not opened."""
+        if marked:
+            self._ledger.open.state.delete_all(state.done_prefix(record.topic, record.offset))
         self.trackers[record.topic].done(record.offset)
 
-    def reaches(self, topic: str, left: int, now_ms: float) -> None:
-        """Note that *left* records of *topic* are to be delivered, as of *now_ms* in broker time.
-
-        Zero or less: everything was delivered.
-        """
-        if left > 0:
-            self._behind[topic] = left, self._behind.get(topic, (0, now_ms))[1]
-        else:
-            self._seen_ms[topic] = now_ms
-            self._behind.pop(topic, None)
-
-    def forget_times(self) -> None:
-        """Know no more up to when the inputs were read: by a clock that was set back since.
-
-        Else what is appended from now on would count as delivered, by times that come again.
-        """
-        self._seen_ms.clear()
-
-    def loaded(self, topic: str) -> None:
-        """Note that *topic* was read up to its end, however old the last record is."""
-        self._seen_ms.pop(topic, None)
+    def touch(self, topic: str) -> None:
+        """Let the position in *topic* be part of the next commit."""
+        self.trackers[topic].touch()
 
     def lags(self, now_ms: float) -> dict[str, Lag]:
         """Return what is not done of each topic.
 
         What was delivered is older than what was not, so its append times tell the age exactly.
-        Where nothing is open the rest is not older than what was last delivered, and hardly
-        younger; where nothing was, its age counts from when it was seen that there is some.
         """
-        oldest = {
-            topic: self._seen_ms.get(topic, since_ms)
-            for topic, (_, since_ms) in self._behind.items()
-        }
+        oldest = self.reading.oldest_ms()
         for topic, events in self._open.items():
             if events:
                 oldest[topic] = next(iter(events.values())).record.appended_ms
         return {
             topic: Lag(
-                records=tracker.pending + self._behind.get(topic, (0, 0.0))[0],
+                records=tracker.pending + self.reading.behind(topic),
                 seconds=max(0.0, now_ms - oldest.get(topic, now_ms)) / 1000,
-                tracker=tracker.lowest,
+                committable=tracker.lowest,
             )
             for topic, tracker in self.trackers.items()
         }
 
     def have_passed(self, time_ms: float) -> bool:
-        """Whether every record that was appended before *time_ms* was delivered.
-
-        Not while some wait for another version of the workflow.
-        """
-        if self.unread:
-            return False
-        return all(self._seen_ms.get(topic, 0) > time_ms for topic in self.trackers)
+        """Whether every record that was appended before *time_ms* was delivered."""
+        return self.reading.have_passed(time_ms, self.trackers)
 
     def positions(self) -> Mapping[bytes, bytes]:
         """Return the positions that have changed, for the commit that is about to be sealed."""
         positions = {}
         for topic, tracker in self.trackers.items():
             if tracker.dirty:
-                positions[state.position_key(topic)] = tracker.encode()
-                tracker.dirty = False
-                tracker.sealed = tracker.lowest
+                positions[state.position_key(topic)] = tracker.seal()
         return positions
 
     def committed(self) -> None:
         """Note that the sealed positions are in the log."""
         for tracker in self.trackers.values():
-            tracker.committed = max(tracker.committed, tracker.sealed)
+            tracker.settle()
 
 
 def _size(record: Delivered) -> int:

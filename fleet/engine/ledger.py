@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 from fleet.engine.log import Receipt
-from fleet.engine.transitions.transitions import Draft
+from fleet.engine.transitions.draft import Draft
 from fleet.records.state import LargeOverlay, View
 
 

@@ -8,9 +8,11 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from fleet.config import logs
-from fleet.engine.flights import Flight, Outcome
+from fleet.engine.attempts import Outcome
 from fleet.engine.offsets import Lost
+from fleet.engine.transitions.draft import Work
 from fleet.records.dead_letter import DeadLetter
+from fleet.records.lifecycle import StepRecord
 
 _log = logs.get_logger("observing")
 
@@ -18,7 +20,7 @@ _log = logs.get_logger("observing")
 class Observer(Protocol):
     """Hears what a task does, for metrics and logs."""
 
-    def step_finished(self, flight: Flight, outcome: Outcome, finished: float) -> None:
+    def step_finished(self, work: Work, outcome: Outcome, step: StepRecord) -> None:
         """Hear that an attempt ended."""
         ...
 
@@ -49,9 +51,9 @@ class Guarded:
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
 
-    def step_finished(self, flight: Flight, outcome: Outcome, finished: float) -> None:
+    def step_finished(self, work: Work, outcome: Outcome, step: StepRecord) -> None:
         """See `Observer`."""
-        _tell(self._observer.step_finished, flight, outcome, finished)
+        _tell(self._observer.step_finished, work, outcome, step)
 
     def run_started(self) -> None:
         """See `Observer`."""

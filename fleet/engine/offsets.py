@@ -2,11 +2,11 @@
 Which offsets of one input partition are done.
 
 Everything below `next` was delivered; what of it is not done is pending. So the position that a
-commit records is two things, `next` and the pending offsets, and the frontier is the lowest of
-them. Offsets that a `read_committed` reader never sees (transaction markers, aborted records) are
-below `next` and not pending, which is right: there is nothing to do for them.
+commit records is two things, `next` and the pending offsets, and the committable offset is the
+lowest of them. Offsets that a `read_committed` reader never sees (transaction markers, aborted
+records) are below `next` and not pending, which is right: there is nothing to do for them.
 
-This holds only while every record from the frontier on is handed to `deliver`, without a gap. The
+This holds only while every record from that offset on is handed to `deliver`, without a gap. The
 consumer sees to that: whatever it drops, it seeks back for.
 
 Offsets mean something in one log only. So a position names its log by the topic's id, and the last
@@ -48,14 +48,14 @@ class Lost(NamedTuple):
 
 @dataclass(slots=True)
 class OffsetTracker:
-    """The window of one input partition, from the lowest offset that is not done."""
+    """The offsets of one input partition that are not done."""
 
     next: int = 0
     #: Offsets that were delivered and are not done; the value tells whether work has begun here.
     _pending: dict[int, bool] = field(default_factory=dict)
-    #: The frontier as the last commit recorded it.
+    #: The committable offset as the last commit recorded it.
     committed: int = 0
-    #: The frontier as the commit in progress records it.
+    #: The committable offset as the commit in progress records it.
     sealed: int = 0
     #: The position is to be part of the next commit.
     dirty: bool = False
@@ -72,12 +72,17 @@ class OffsetTracker:
     #: What a newer version has written behind what is known here.
     _newer: tuple[Any, ...] = ()
 
-    def deliver(self, offset: int) -> Delivery:
-        """Note a delivered record; return what it is to this task."""
+    def deliver(self, offset: int, appended_ms: int | None = None) -> Delivery:
+        """Note a delivered record; return what it is to this task.
+
+        With its append time, in unix milliseconds, it is noted as the last record of the log.
+        """
         if offset >= self.next:
             self._skip(offset)
             self.next = offset + 1
             self._pending[offset] = True
+            if appended_ms is not None:
+                self.last_offset, self.last_ms = offset, appended_ms
             return Delivery.NEW
         if self._pending.get(offset) is False:
             self._pending[offset] = True
@@ -89,7 +94,7 @@ class OffsetTracker:
         del self._pending[offset]
         self.dirty = True
 
-    def is_pending(self, offset: int) -> bool:
+    def __contains__(self, offset: int) -> bool:
         """Whether a record was delivered and is not done."""
         return offset in self._pending
 
@@ -147,7 +152,7 @@ class OffsetTracker:
 
     @property
     def lowest(self) -> int:
-        """The frontier: the lowest offset that is not done, delivered or not."""
+        """The committable offset: the lowest that is not done, delivered or not."""
         # Offsets are delivered in rising order, and a dictionary keeps the order of insertion.
         return next(iter(self._pending), self.next)
 
@@ -156,8 +161,30 @@ class OffsetTracker:
         """The lowest offset that has to be delivered, for the first time or again."""
         return next((offset for offset, begun in self._pending.items() if not begun), self.next)
 
-    def encode(self) -> bytes:
-        """Return the position record."""
+    def touch(self) -> None:
+        """Let the position be part of the next commit."""
+        self.dirty = True
+
+    def find(self, log_id: str, begin: int | None = None) -> None:
+        """Note the id of the log, if none is known.
+
+        A log that nothing was read of begins at *begin*: what was before is no loss.
+        """
+        if begin is not None:
+            self.next, self.dirty = max(self.next, begin), True
+        if log_id and not self.log_id:
+            self.log_id, self.dirty = log_id, True
+
+    def seal(self) -> bytes:
+        """Return the position record, for the commit that is about to be sealed."""
+        self.dirty, self.sealed = False, self.lowest
+        return self._position().encode()
+
+    def settle(self) -> None:
+        """Note that the sealed position is in the log."""
+        self.committed = max(self.committed, self.sealed)
+
+    def _position(self) -> Position:
         return Position(
             self.next,
             tuple(self._pending),
@@ -166,7 +193,7 @@ class OffsetTracker:
             self.last_ms,
             _span(self._asked, self._gap),
             self._newer,
-        ).encode()
+        )
 
     @classmethod
     def decode(cls, value: bytes) -> Self:
@@ -180,7 +207,7 @@ class OffsetTracker:
 
     @classmethod
     def restored(cls, following: int, pending: Iterable[int]) -> Self:
-        """Return a frontier as a commit left it."""
+        """Return the offsets as a commit left them."""
         tracker = cls(next=following, _pending=dict.fromkeys(sorted(pending), False))
         tracker.committed = tracker.lowest
         return tracker

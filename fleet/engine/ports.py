@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from fleet.engine.flights import StreamWriter
+from fleet.engine.attempts import StreamWriter
 from fleet.engine.ledger import StateStore
 from fleet.engine.log import Log
 from fleet.engine.observing import Observer

@@ -12,11 +12,14 @@ that was not started may have work of its own; it is forgotten when that is done
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol
 
 from fleet.engine import ends_index
+from fleet.engine.admission.gate import Gate
 from fleet.engine.ends_index import Entry, Kind
-from fleet.engine.ledger import Ledger
+from fleet.engine.parts import Parts
+from fleet.engine.transitions import ends
 from fleet.engine.transitions.runs import DAY_MS
 
 #: How often it is looked for what is due where nothing was, in seconds.
@@ -34,53 +37,54 @@ TURN_SECONDS = 0.02
 LOOKS = 15
 
 
-class Owner(Protocol):
-    """Whose runs they are."""
+#: Longer than what happens between two lines of one turn of the loop, in milliseconds.
+_TURN_MS = 100.0
+
+
+class Settings(Protocol):
+    """What the tasks of a step group are told of retention."""
 
     @property
-    def held_back(self) -> bool:
-        """Whether a commit has to get through before more is decided."""
-        ...
-
-    def now_ms(self) -> float:
-        """Return the broker's time, in unix milliseconds."""
+    def dedupe_days(self) -> float:
+        """How long the end of a run is known, in days."""
         ...
 
     @property
-    def knows_time(self) -> bool:
-        """Whether that is more than a guess."""
+    def resume_days(self) -> float:
+        """How long a run that ended without a result can be resumed, in days."""
         ...
 
-    def have_passed(self, time_ms: float) -> bool:
-        """Whether every record that was appended before *time_ms* was delivered."""
+    @property
+    def most_ended(self) -> int:
+        """How many ended runs of each kind are remembered, however young; 0: all of them."""
         ...
 
-    def forget(self, entry: Entry) -> None:
-        """Remove everything that is kept of a run."""
+    @property
+    def reads_at_once(self) -> bool:
+        """Whether what is appended is delivered in the next turn of the loop."""
+        ...
+
+    @property
+    def forgotten(self) -> Callable[[str], object]:
+        """Is called with the id of each ended run that is forgotten."""
         ...
 
 
 class Retention:
     """Forgets the runs of one task."""
 
-    def __init__(
-        self,
-        ledger: Ledger,
-        owner: Owner,
-        dedupe_days: float,
-        resume_days: float,
-        most: int = 0,
-    ) -> None:
-        self._ledger = ledger
-        self._owner = owner
+    def __init__(self, parts: Parts, gate: Gate, settings: Settings) -> None:
+        self._parts = parts
+        self._ledger = parts.ledger
+        self._clock = parts.clock
+        self._gate = gate
+        self._settings = settings
         #: How long entries of each kind are kept, in milliseconds.
         self._kept_ms = {
-            Kind.COMPLETED: dedupe_days * DAY_MS,
-            Kind.FROZEN: max(dedupe_days, resume_days) * DAY_MS,
-            Kind.UNSTARTED: dedupe_days * DAY_MS,
+            Kind.COMPLETED: settings.dedupe_days * DAY_MS,
+            Kind.AWAITING_RESUME: max(settings.dedupe_days, settings.resume_days) * DAY_MS,
+            Kind.UNSTARTED: settings.dedupe_days * DAY_MS,
         }
-        #: How many of each kind are kept, however young they are; 0: all of them.
-        self._most = most
         #: The last key that a look has taken, by kind.
         self._after: dict[Kind, bytes] = {}
         self._looks = 0
@@ -89,9 +93,9 @@ class Retention:
         """Forget until cancelled."""
         await ends_index.complete(self._ledger.store)
         while True:
-            due = await self._due() if self._owner.knows_time else []
+            due = await self._due() if self._clock.known else []
             if due:
-                await self._pass(self._owner.now_ms())
+                await self._pass(self._clock.now_ms())
                 await self._forget(due)
             else:
                 await asyncio.sleep(LOOK_SECONDS)
@@ -106,14 +110,15 @@ class Retention:
 
     def _surplus(self, kind: Kind) -> list[Entry]:
         """Return the oldest, where more are kept than may be."""
-        if not self._most or kind is Kind.UNSTARTED:
+        most = self._settings.most_ended
+        if not most or kind is Kind.UNSTARTED:
             return []
-        keys = self._ledger.store.scan(kind.prefix, kind.prefix, self._most + LOOK_ENTRIES)
-        return [Entry.decode(key) for key, _ in keys[: max(0, len(keys) - self._most)]]
+        keys = self._ledger.store.scan(kind.prefix, kind.prefix, most + LOOK_ENTRIES)
+        return [Entry.decode(key) for key, _ in keys[: max(0, len(keys) - most)]]
 
     async def _due_of(self, kind: Kind) -> list[Entry]:
         due: list[Entry] = []
-        before_ms = self._owner.now_ms() - self._kept_ms[kind]
+        before_ms = self._clock.now_ms() - self._kept_ms[kind]
         while len(due) < LOOK_ENTRIES:
             after = self._after.get(kind, kind.prefix)
             keys = self._ledger.store.scan(kind.prefix, after, TURN_ENTRIES)
@@ -128,16 +133,36 @@ class Retention:
         return due
 
     async def _pass(self, time_ms: float) -> None:
-        while not self._owner.have_passed(time_ms):  # noqa: ASYNC110 - inputs have no event for it
+        while not self._have_passed(time_ms):  # noqa: ASYNC110 - inputs have no event for it
             await asyncio.sleep(READ_SECONDS)
 
     async def _forget(self, due: list[Entry]) -> None:
         for start in range(0, len(due), TURN_ENTRIES):
-            while self._owner.held_back:  # noqa: ASYNC110 - a commit that hangs is no matter of ours
+            while self._gate.held_back:  # noqa: ASYNC110 - a commit that hangs is no matter of ours
                 await asyncio.sleep(READ_SECONDS)
             for entry in due[start : start + TURN_ENTRIES]:
                 value = self._ledger.get(entry.state_key)
                 # Else it was forgotten already, and the id may be in use again.
                 if value is not None and Entry.of(entry.state_key, value) == entry:
-                    self._owner.forget(entry)
+                    self._forget_run(entry)
             await asyncio.sleep(TURN_SECONDS)
+
+    def _have_passed(self, time_ms: float) -> bool:
+        """Whether every record that was appended before *time_ms* was delivered."""
+        if self._settings.reads_at_once:
+            # The loop turns between two calls.
+            return self._clock.now_ms() > time_ms + _TURN_MS
+        return self._parts.inputs.have_passed(time_ms)
+
+    def _forget_run(self, entry: Entry) -> None:
+        """Remove everything that is kept of a run whose time is over."""
+        draft, run_id = self._parts.draft, entry.run_id
+        if entry.kind is Kind.UNSTARTED:
+            if self._parts.attempts.has(run_id):
+                # What its steps give would be kept for ever. A later look comes by again.
+                return
+            ends.forget_unstarted(draft, run_id)
+        else:
+            ends.forget(draft, run_id, resumable=entry.kind is Kind.AWAITING_RESUME)
+            self._settings.forgotten(run_id)
+        self._parts.commits.later()

@@ -13,15 +13,15 @@ from typing import Any
 
 from fleet.config import logs
 from fleet.config.settings import Settings
-from fleet.engine.budget import Budgets
-from fleet.engine.guarded_store import GuardedStore
-from fleet.engine.log_check import InputCheck, LogReplaced, StateLost, forget_state, remains
-from fleet.engine.opening import Opening, Site
-from fleet.engine.other_versions import unread_topics
-from fleet.engine.ownership import OwnershipCheck
+from fleet.engine.admission.budget import Budgets
+from fleet.engine.admission.ownership import OwnershipCheck
+from fleet.engine.admission.slots import Slots
+from fleet.engine.admission.suspects import Quarantine
+from fleet.engine.loading.guarded_store import GuardedStore
+from fleet.engine.loading.log_check import InputCheck, LogReplaced, StateLost, forget_state, remains
+from fleet.engine.loading.opening import Opening, Site
+from fleet.engine.loading.other_versions import unread_topics
 from fleet.engine.ports import Backend, GroupObserver, Loader, TaskLog
-from fleet.engine.slots import Slots
-from fleet.engine.suspects import Quarantine
 from fleet.engine.task import StepGroupSettings, Task
 from fleet.records import state
 from fleet.records.errors import FleetError
@@ -176,16 +176,16 @@ class Engine:
         self._wanted = wanted
         # Another worker may have had a partition since the last assignment.
         self.step_group.ownership.suspect()
-        self._ground(self.tasks.keys() - wanted)
+        self._stop_admitting(self.tasks.keys() - wanted)
 
-    def _ground(self, gone: Iterable[int]) -> None:
+    def _stop_admitting(self, gone: Iterable[int]) -> None:
         """Let nothing begin in partitions that are another worker's now.
 
         At once, not when their tasks are closed: what waits there would begin as soon as the tasks
         that stay know whose they are.
         """
         for partition in gone:
-            self.tasks[partition].flights.stop()
+            self.tasks[partition].attempts.stop()
 
     def revoked(self) -> None:
         """Take no transactional id until the next assignment: a rebalance begins."""
@@ -295,11 +295,11 @@ class Engine:
         self._check_partitions(task)
         check = InputCheck(loader, task, self.settings.accepted_logs)
         await check.run()
-        task.inputs.unread = await unread_topics(loader, task.ledger, self.inputs)
+        task.inputs.reading.leaves_unread(await unread_topics(loader, task.ledger, self.inputs))
         position = task.trackers[self.topics.runs].unseen
-        await loader.read(self.topics.runs, position, task.deliver)
+        await loader.read(self.topics.runs, position, task.intake.deliver)
         await self._tell_time(task)
-        task.inputs.loaded(self.topics.runs)
+        task.inputs.reading.loaded(self.topics.runs)
         return records
 
     async def _tell_time(self, task: Task) -> None:
@@ -309,7 +309,7 @@ class Engine:
         answer was lost the broker does not tell when it was appended: then it is asked again.
         """
         for _ in range(TIME_ASKS):
-            if task.knows_time:
+            if task.clock.known:
                 return
             await task.ask_time()
 

@@ -1,7 +1,7 @@
 """What a step shows, as a record of the stream topic."""
 
 from fleet.engine.transitions import sizes
-from fleet.engine.transitions.transitions import Work
+from fleet.engine.transitions.draft import Work
 from fleet.records.envelope import Envelope
 from fleet.records.events import Event, encoded, type_name
 from fleet.records.log import Outgoing

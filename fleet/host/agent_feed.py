@@ -71,7 +71,7 @@ class AgentFeed:
         Unlike a task, an agent may be done twice, or with a record of an earlier assignment.
         """
         tracker = self._trackers.get(tp)
-        if tracker is not None and tracker.is_pending(offset):
+        if tracker is not None and offset in tracker:
             tracker.done(offset)
 
     def lowest(self, tp: TP) -> int | None:

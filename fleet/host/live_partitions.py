@@ -13,7 +13,7 @@ from typing import Any
 
 from faust.types import TP
 
-from fleet.engine.guarded_store import StoreFailed
+from fleet.engine.loading.guarded_store import StoreFailed
 from fleet.host.engines import Engines
 from fleet.kafka.records import delivered
 
@@ -89,7 +89,7 @@ class LivePartitions:
             return
         try:
             for record in records:
-                task.deliver(delivered(record))
+                task.intake.deliver(delivered(record))
         except StoreFailed:
             # The task is lost with its local state, and knows it: the records come again.
             self._live.discard(tp)
@@ -105,4 +105,4 @@ class LivePartitions:
             # A partition that was revoked meanwhile may have another task now, which has not read
             # so far.
             if task is not None and tp in self._live:
-                task.reaches(tp.topic, position, stable_end, self._log_begins.get(tp, 0))
+                task.intake.reaches(tp.topic, position, stable_end, self._log_begins.get(tp, 0))

@@ -17,7 +17,7 @@ from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from fleet.config import logs
-from fleet.engine.log_check import Found, Known, LogGone, LogReplaced, judge
+from fleet.engine.loading.log_check import Found, Known, LogGone, LogReplaced, judge
 from fleet.host.host import Host
 from fleet.kafka.clients import Clients, stop_reader
 from fleet.kafka.topic_identity import UNKNOWN
@@ -75,7 +75,7 @@ class LogWatch:
             self._host.live.log_begins(tp, each.begin)
             task = self._host.engines.task(tp)
             if task is not None and task is known[tp].task:
-                task.skipped(tp.topic, each.begin)
+                task.intake.skipped(tp.topic, each.begin)
 
     def _known(self) -> Iterator[tuple[TP, Known]]:
         for tp in self._host.assignment.owned():

@@ -25,7 +25,7 @@ from rocksdict import (
 
 from fleet.config import logs
 from fleet.engine import ends_index
-from fleet.engine.guarded_store import StoreFailed
+from fleet.engine.loading.guarded_store import StoreFailed
 from fleet.engine.ports import StateInUse, StateStillOpen
 from fleet.records.errors import FleetError
 

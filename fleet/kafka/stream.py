@@ -3,7 +3,7 @@
 from collections.abc import Awaitable
 
 from fleet.engine.stream_record import stream_record
-from fleet.engine.transitions.transitions import Work
+from fleet.engine.transitions.draft import Work
 from fleet.kafka.clients import Clients
 from fleet.kafka.writer import Writer
 from fleet.records.events import Event

@@ -14,7 +14,7 @@ from itertools import islice
 from fleet.engine import ends_index
 from fleet.engine.log import Receipt
 from fleet.engine.stream_record import stream_record
-from fleet.engine.transitions.transitions import Work
+from fleet.engine.transitions.draft import Work
 from fleet.records.events import Event
 from fleet.records.log import Delivered, Outgoing
 from fleet.records.state import MemoryState

@@ -5,8 +5,8 @@ import weakref
 from collections.abc import Callable
 
 from fleet.config import settings
-from fleet.engine.budget import Budgets
-from fleet.engine.slots import Slots
+from fleet.engine.admission.budget import Budgets
+from fleet.engine.admission.slots import Slots
 from fleet.engine.task import StepGroupSettings, Task
 from fleet.memory.backend import MOST_ENDED, MemoryBroker, MemoryLog, MemoryStore, MemoryStream
 from fleet.observability.metrics import Metrics
@@ -31,7 +31,7 @@ def start(
     task.restore()
     task.clock.observe({topics.runs: broker.now_ms()}, 0)
     for topic in step_group.inputs:
-        broker.subscribe(topic, task.deliver, keep=topic == topics.runs)
+        broker.subscribe(topic, task.intake.deliver, keep=topic == topics.runs)
     task.begin()
     # Weakly: a loop that was closed must not live as long as the workflow.
     loop = weakref.ref(asyncio.get_running_loop())

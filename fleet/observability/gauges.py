@@ -81,9 +81,9 @@ def _steps(engine: "Engine") -> Iterator[_Sample]:
     running = Counter(dict.fromkeys(engine.step_group.graph.step_by_name, 0))
     waiting = 0
     for task in engine.tasks.values():
-        for flight in task.flights:
-            if flight.started:
-                running[flight.work.step.name] += 1
+        for attempt in task.attempts:
+            if attempt.started:
+                running[attempt.work.step.name] += 1
             else:
                 waiting += 1
     yield metrics.STEPS_WAITING, (), waiting
@@ -96,7 +96,7 @@ def _lags(task: "Task") -> Iterator[_Sample]:
         labels = topic, str(task.partition)
         yield metrics.LAG_RECORDS, labels, lag.records
         yield metrics.LAG_SECONDS, labels, lag.seconds
-        yield metrics.COMMITTABLE, labels, lag.tracker
+        yield metrics.COMMITTABLE, labels, lag.committable
 
 
 GAUGES = Gauges()

@@ -15,12 +15,13 @@ from typing import NamedTuple
 from prometheus_client import Counter, Gauge, Histogram
 
 from fleet.config import logs
-from fleet.engine.flights import Flight, Outcome
+from fleet.engine.attempts import Outcome
 from fleet.engine.offsets import Lost
+from fleet.engine.transitions.draft import Work
 from fleet.engine.transitions.outcomes import Raised, Returned
 from fleet.engine.transitions.sizes import RecordTooLarge
 from fleet.records.dead_letter import DeadLetter, Reason
-from fleet.records.lifecycle import Cancelled, Completed, Failed, TimedOut
+from fleet.records.lifecycle import Cancelled, Completed, Failed, StepRecord, TimedOut
 from fleet.records.topics import Topics
 from fleet.workflow.errors import StepTimeoutError
 
@@ -224,24 +225,23 @@ class Metrics:
         self._commit_records = COMMIT_RECORDS.labels(*self.labels)
         self._commit_bytes = COMMIT_BYTES.labels(*self.labels)
 
-    def step_finished(self, flight: Flight, outcome: Outcome, finished: float) -> None:
+    def step_finished(self, work: Work, outcome: Outcome, step: StepRecord) -> None:
         """Observe an attempt."""
-        work = flight.work
-        reason = _reason(outcome)
-        step = self._steps.get((work.step.name, reason)) or self._add(work.step.name, reason)
-        step.duration.observe(finished - flight.started)
-        # A little below 0 while this worker's idea of the broker's clock is young.
-        step.queue_wait.observe(max(0.0, flight.started - work.record.appended_ms / 1000))
-        step.attempts.inc()
+        reason, seconds = _reason(outcome), step.finished - step.started
+        series = self._steps.get((step.step, reason)) or self._add(step.step, reason)
+        series.duration.observe(seconds)
+        # A little below 0 if this worker's idea of the broker's clock is young.
+        series.queue_wait.observe(max(0.0, step.started - work.record.appended_ms / 1000))
+        series.attempts.inc()
         if not _stdlib.isEnabledFor(logging.DEBUG):
             return
         _log.debug(
             "step_finished",
             run_id=work.envelope.run_id,
-            step=work.step.name,
-            attempt=1,
+            step=step.step,
+            attempt=step.attempt,
             outcome=reason,
-            seconds=round(finished - flight.started, 6),
+            seconds=round(seconds, 6),
         )
 
     def _add(self, name: str, reason: str) -> _Step:

@@ -12,8 +12,8 @@ changelog keeps it for as long as runs last.
     e <run id>                    the end of a run
     c <run id> <path>             one value of a run's context
     d <topic> <offset> <step>     a step that is done with an event before its siblings
-    k <run id> <event id> <step>  frozen work of a run that ended without a result
-    w <run id> <event id> <step>  parked work of a run that goes on; done when it has run
+    k <run id> <event id> <step>  suspended work of a run that ended, until its resume
+    w <run id> <event id> <step>  suspended work of a run that goes on; done when it has run
     t <kind> <time> <run id>      when to forget a run; only in local copies, see `ends_index`
     m running                     the process that has the task; deleted when it stops in order
     m nothing                     never there: a delete of it is appended to learn the broker's time
@@ -32,8 +32,8 @@ SEEN = b"s\0"
 END = b"e\0"
 CONTEXT = b"c\0"
 DONE = b"d\0"
-FROZEN = b"k\0"
-PARKED = b"w\0"
+AWAITING_RESUME = b"k\0"
+SUSPENDED = b"w\0"
 RUNNING = b"m\0running"
 NOTHING = b"m\0nothing"
 SUSPECT = b"x\0"
@@ -74,24 +74,24 @@ def done_prefix(topic: str, offset: int) -> bytes:
     return b"%b%b\0%d\0" % (DONE, topic.encode(), offset)
 
 
-def frozen_prefix(run_id: str) -> bytes:
-    """Return the first part of the keys of a run's frozen work."""
-    return b"%b%b\0" % (FROZEN, run_id.encode())
+def awaiting_prefix(run_id: str) -> bytes:
+    """Return the first part of the keys of a run's work that awaits its resume."""
+    return b"%b%b\0" % (AWAITING_RESUME, run_id.encode())
 
 
-def frozen_key(run_id: str, event_id: str, step: str) -> bytes:
-    """Return the key of one frozen step of a run."""
-    return b"%b%b\0%b" % (frozen_prefix(run_id), event_id.encode(), step.encode())
+def awaiting_key(run_id: str, event_id: str, step: str) -> bytes:
+    """Return the key of one step that awaits the resume of its run."""
+    return b"%b%b\0%b" % (awaiting_prefix(run_id), event_id.encode(), step.encode())
 
 
-def parked_prefix(run_id: str) -> bytes:
-    """Return the first part of the keys of a run's parked work."""
-    return b"%b%b\0" % (PARKED, run_id.encode())
+def suspended_prefix(run_id: str) -> bytes:
+    """Return the first part of the keys of a run's suspended work."""
+    return b"%b%b\0" % (SUSPENDED, run_id.encode())
 
 
-def parked_key(run_id: str, event_id: str, step: str) -> bytes:
-    """Return the key of one parked step of a run."""
-    return b"%b%b\0%b" % (parked_prefix(run_id), event_id.encode(), step.encode())
+def suspended_key(run_id: str, event_id: str, step: str) -> bytes:
+    """Return the key of one suspended step of a run."""
+    return b"%b%b\0%b" % (suspended_prefix(run_id), event_id.encode(), step.encode())
 
 
 def suspect_prefix(run_id: str) -> bytes:

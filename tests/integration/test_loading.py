@@ -21,7 +21,7 @@ from fleet import connect
 from fleet.api.step_group import on_kafka
 from fleet.config.settings import Settings
 from fleet.dev.kafka import Broker
-from fleet.engine.guarded_store import StoreFailed
+from fleet.engine.loading.guarded_store import StoreFailed
 from fleet.engine.step_group import Engine
 from fleet.records.envelope import Envelope
 from fleet.records.lifecycle import (

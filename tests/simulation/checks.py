@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from faust.types import TP
 from pydantic_core import from_json
 
-from fleet.engine.guarded_store import StoreFailed
+from fleet.engine.loading.guarded_store import StoreFailed
 from fleet.engine.transitions.runs import End
 from fleet.records import envelope as envelopes
 from fleet.records import lifecycle, state
@@ -192,7 +192,7 @@ class Checks:
         for key in removed:
             run_id = key[len(state.SEEN) :].decode()
             if key.startswith(state.SEEN) and not put & {state.run_key(run_id), key}:
-                kept = state.frozen_prefix(run_id), state.parked_prefix(run_id)
+                kept = state.awaiting_prefix(run_id), state.suspended_prefix(run_id)
                 self._given_up |= {each for each in removed if each.startswith(kept)}
 
     def _check_kept(self, changes: list[Record], before: dict[bytes, bytes]) -> None:
@@ -200,9 +200,9 @@ class Checks:
         put = {change.key for change in changes if change.value is not None}
         gone = {change.key for change in changes if change.value is None}
         for key in gone:
-            if key is None or not key.startswith(state.PARKED) or _OF_RUNS not in key:
+            if key is None or not key.startswith(state.SUSPENDED) or _OF_RUNS not in key:
                 continue
-            run_id = key[len(state.PARKED) :].split(b"\0")[0].decode()
+            run_id = key[len(state.SUSPENDED) :].split(b"\0")[0].decode()
             ends, began = state.end_key(run_id), state.seen_key(run_id)
             if key in before and not (ends in put or ends in before or began in gone):
                 self._world.violate(f"what a newer version wrote of {run_id} is forgotten")
@@ -234,7 +234,7 @@ class Checks:
             # What another record of this commit has changed is not what the request met.
             if refused and end and run and end_key not in changed:
                 ended = End.decode(end)
-                if ended.frozen and ended.epoch + 1 == envelope.epoch:
+                if ended.resumable and ended.epoch + 1 == envelope.epoch:
                     self._world.violate(f"{envelope.run_id} is not resumed: {refused}")
 
     def _steps(self, records: list[Record]) -> dict[str, StepRecord]:
@@ -392,10 +392,10 @@ class Checks:
         kept, gone = self.state[partition], state.end_key(envelope.run_id) in self._forgotten
         # Without a step's name: an event that waits for a version which has a step for it.
         places = [(envelope.run_id, envelope.event_id, name) for name in (step, "")]
-        keys = [key(*each) for each in places for key in (state.frozen_key, state.parked_key)]
-        parked = any(key in kept or key in self._given_up for key in keys)
+        keys = [key(*each) for each in places for key in (state.awaiting_key, state.suspended_key)]
+        suspended = any(key in kept or key in self._given_up for key in keys)
         # Between the request to resume and its answer, work that waits is still where it was.
-        return parked or (gone and end is not None)
+        return suspended or (gone and end is not None)
 
     def _read_runs(self, partition: int) -> None:
         log = self._broker.at(TP(TOPICS.runs, partition))

@@ -10,7 +10,7 @@ from unittest.mock import patch
 
 from faust.types import TP
 
-from fleet.engine import budget
+from fleet.engine.admission import budget
 from fleet.host import lost_tasks
 from fleet.kafka import loading
 from fleet.records.events import type_name
@@ -113,7 +113,7 @@ class History:
                 self.world.violate(f"not all has ended: {self._unfinished()[:MOST_TOLD]}")
         finally:
             for worker in self.workers:
-                worker.ground()
+                worker.stop_admitting()
             self.world.bury()
         return Verdict(
             self.plan,

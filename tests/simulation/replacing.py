@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from faust.types import TP
 from pydantic_core import from_json
 
-from fleet.engine.log_check import LogGone, LogReplaced, LogShrunk, StateLost
+from fleet.engine.loading.log_check import LogGone, LogReplaced, LogShrunk, StateLost
 from fleet.engine.offsets import Lost
 from fleet.records import state
 from fleet.records.events import type_name

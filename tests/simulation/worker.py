@@ -17,7 +17,7 @@ from faust.types import TP
 
 from fleet.config.settings import Settings
 from fleet.engine.ends_index import COMPLETE, INDEX
-from fleet.engine.guarded_store import StoreFailed
+from fleet.engine.loading.guarded_store import StoreFailed
 from fleet.engine.step_group import SILENT_SESSIONS, Engine
 from fleet.host import consumer
 from fleet.host.host import Host
@@ -392,10 +392,10 @@ class Worker:
             if key.startswith(INDEX) and key != COMPLETE
         ]
 
-    def ground(self) -> None:
+    def stop_admitting(self) -> None:
         """Let no step begin any more: the history is over."""
         for task in self.engine.tasks.values():
-            task.flights.stop()
+            task.attempts.stop()
 
     def held_bytes(self) -> int:
         """Return how much of the events it holds that are delivered and not done, in bytes."""

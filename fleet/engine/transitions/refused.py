@@ -19,7 +19,7 @@ from fleet.records.topics import Topics
 from fleet.workflow.errors import WorkflowRuntimeError
 
 if TYPE_CHECKING:
-    from fleet.engine.transitions.transitions import Draft, Work
+    from fleet.engine.transitions.draft import Draft, Work
 
 _ABSENT = b"\0absent"
 
@@ -178,7 +178,7 @@ def _leave_out(draft: "Draft", topics: Topics, refused: Outgoing) -> bool:
     if refused.topic in (topics.history, topics.dead):
         draft.records = [each for each in draft.records if each is not refused]
         return True
-    if refused.topic == topics.state and refused.key.startswith(state.FROZEN):
+    if refused.topic == topics.state and refused.key.startswith(state.AWAITING_RESUME):
         del draft.state.changes[refused.key]
         return True
     return False

@@ -7,15 +7,21 @@ nobody has seen, an end that was decided twice.
 """
 
 import enum
+import hashlib
+import json
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from fleet.records import effective_end
+from pydantic_core import from_json
+
+from fleet.records import effective_end, state
 from fleet.records.effective_end import NO_END, SoFar
 from fleet.records.entry import Entry
-from fleet.records.envelope import MAX_TIMEOUT_SECONDS
+from fleet.records.envelope import MAX_TIMEOUT_SECONDS, Envelope
 from fleet.records.lifecycle import Completed, Known, Lifecycle, Started
+from fleet.records.state import View
 
+_CANONICAL = json.JSONEncoder(sort_keys=True)
 #: Milliseconds in a day.
 DAY_MS = 86_400_000
 
@@ -35,7 +41,7 @@ class Run(Entry):
     #: Broker time of the first record that was seen of it.
     seen_ms: int = 0
     epoch: int = 0
-    #: Events of it may be parked that no step of some version takes.
+    #: Events of it may be suspended that no step of some version takes.
     held: bool = False
 
 
@@ -53,7 +59,7 @@ class End(Entry):
     fingerprint: str = ""
 
     @property
-    def frozen(self) -> bool:
+    def resumable(self) -> bool:
         """Whether the run's state is kept, so that it can be resumed."""
         return self.outcome != Completed.kind
 
@@ -63,14 +69,16 @@ class Admission(enum.Enum):
 
     RUN = "run"
     DROP = "drop"
-    FREEZE = "freeze"
+    SUSPEND = "suspend"
 
 
 @dataclass(frozen=True, slots=True)
 class Repeated:
-    """The start event's run is there already: answer, start nothing."""
+    """The start event's run is known: answer, start nothing."""
 
     answer: Known
+    #: The epoch that the run has come to.
+    epoch: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +92,17 @@ class Begun:
 @dataclass(frozen=True, slots=True)
 class Redelivered:
     """The start event that began the run came again, as after a crash."""
+
+
+StartDecision = Begun | Redelivered | Repeated
+
+
+class Entrance(NamedTuple):
+    """How an event enters its run."""
+
+    admission: Admission
+    #: What a start event decides; None for another event.
+    start: StartDecision | None = None
 
 
 class Place(NamedTuple):
@@ -107,9 +126,31 @@ class Start(NamedTuple):
     appended_ms: int
 
 
-def begin(
-    run: Run | None, end: End | None, start: Start, runs_position: int
-) -> Begun | Redelivered | Repeated:
+def run_of(view: View, run_id: str) -> Run | None:
+    """Return what is kept of a run that did not end, also of one whose start did not come yet."""
+    value = view.get(state.run_key(run_id)) or view.get(state.seen_key(run_id))
+    return Run.decode(value) if value is not None else None
+
+
+def end_of(view: View, run_id: str) -> End | None:
+    """Return a run's end, or None."""
+    value = view.get(state.end_key(run_id))
+    return End.decode(value) if value is not None else None
+
+
+def at_epoch(view: View, envelope: Envelope) -> Envelope:
+    """Return the envelope of an event with the epoch that its run has come to since."""
+    return in_epoch_of(run_of(view, envelope.run_id), envelope)
+
+
+def in_epoch_of(run: Run | None, envelope: Envelope) -> Envelope:
+    """Return the envelope of an event of *run* with the run's epoch, unless its own is later."""
+    if run is None or run.epoch <= envelope.epoch:
+        return envelope
+    return envelope._replace(epoch=run.epoch)
+
+
+def begin(run: Run | None, end: End | None, start: Start, runs_position: int) -> StartDecision:
     """Decide what a start event does.
 
     *runs_position* is the offset up to which the group has read `runs`: an end that it does not
@@ -118,19 +159,20 @@ def begin(
     if end is not None and _began(end, start):
         return Redelivered()
     if end is not None:
-        return Repeated(answer=_answer(start, end.fingerprint, end.offset, runs_position))
+        answer = _answer(start, end.fingerprint, end.offset, runs_position)
+        return Repeated(answer, max(end.epoch, run.epoch if run else 0))
     if run is None or not run.start_event_id:
         return _begun(run, start, runs_position)
     if _began(run, start):
         return Redelivered()
-    return Repeated(answer=_answer(start, run.fingerprint, None, runs_position))
+    return Repeated(_answer(start, run.fingerprint, None, runs_position), run.epoch)
 
 
 def admit(end: End | None, epoch: int) -> Admission:
     """Decide what becomes of an event of *epoch*."""
     if end is None or epoch > end.epoch:
         return Admission.RUN
-    return Admission.FREEZE if end.frozen else Admission.DROP
+    return Admission.SUSPEND if end.resumable else Admission.DROP
 
 
 def conclude(run: Run | None, end: End | None, terminal: Lifecycle, place: Place) -> End | None:
@@ -163,7 +205,7 @@ def refusal(run: Run | None, end: End | None, epoch: int) -> str:
     """Return why a run cannot be resumed as *epoch*, in a sentence; empty where it can."""
     if end is None:
         return _not_ended(run, epoch)
-    if not end.frozen:
+    if not end.resumable:
         return "the run has completed: there is nothing to resume"
     if run is None or not run.start_event_id:
         return "the run ended before it began: run it anew with another run id"
@@ -227,3 +269,12 @@ def _answer(start: Start, fingerprint: str, end_offset: int | None, runs_positio
         # A run that was cancelled before anybody saw it start has no fingerprint to compare.
         conflict=bool(fingerprint) and fingerprint != start.fingerprint,
     )
+
+
+def fingerprint(value: bytes | None) -> str:
+    """Return a digest of a start event, the same for any order of its fields."""
+    try:
+        plain = _CANONICAL.encode(from_json(value or b"")).encode()
+    except ValueError:
+        plain = value or b""
+    return hashlib.blake2b(plain, digest_size=16).hexdigest()

@@ -3,12 +3,12 @@
 from typing import Any
 
 from fleet.engine import ends_index
+from fleet.engine.admission.slots import Slots
+from fleet.engine.admission.uncommitted import Uncommitted
+from fleet.engine.attempts import Attempts
 from fleet.engine.ends_index import Entry
-from fleet.engine.flights import Flights
 from fleet.engine.retention import Retention
-from fleet.engine.slots import Slots
 from fleet.engine.task import Task
-from fleet.engine.uncommitted import Uncommitted
 from fleet.records import state
 from simulation.mutations.registry import instead_of
 
@@ -72,7 +72,7 @@ async def _forgetting_does_not_keep_up(self: Any, kind: Any) -> Any:
     return due[:20]
 
 
-@instead_of(Flights, "has", near=508)
+@instead_of(Attempts, "has", near=508)
 def _runs_without_a_start_are_forgotten_while_they_work(self: Any, run_id: str) -> bool:
     del self, run_id
     return False

@@ -7,19 +7,21 @@ from unittest.mock import patch
 from aiokafka.errors import KafkaError
 
 from fleet.client.follower import Follower
+from fleet.engine.admission.ownership import OwnershipCheck
+from fleet.engine.attempts import Attempts
 from fleet.engine.commits import Commits, Committed
-from fleet.engine.flights import Flights
 from fleet.engine.inputs import Inputs
+from fleet.engine.intake import Intake
 from fleet.engine.ledger import Ledger
 from fleet.engine.log import Receipt, TaskLost
 from fleet.engine.offsets import Delivery, OffsetTracker
-from fleet.engine.ownership import OwnershipCheck
+from fleet.engine.open_work import OpenWork
 from fleet.engine.retention import Retention
 from fleet.engine.step_group import Engine
 from fleet.engine.task import Task
-from fleet.engine.transitions import parked, runs, transitions
+from fleet.engine.transitions import ends, failures, runs, starts, suspended, suspending
+from fleet.engine.transitions.draft import Draft
 from fleet.engine.transitions.runs import Admission
-from fleet.engine.transitions.transitions import Draft, Transitions
 from fleet.host.live_partitions import LivePartitions
 from fleet.host.lost_tasks import LostTasks
 from fleet.kafka import loading
@@ -262,34 +264,34 @@ def _a_lost_task_goes_on(self: Any, reason: BaseException) -> None:
     del self, reason
 
 
-@instead_of(Flights, "_stop")
-def _steps_are_not_stopped(self: Any, flight: Any) -> None:
-    del self, flight
+@instead_of(Attempts, "_stop")
+def _steps_are_not_stopped(self: Any, attempt: Any) -> None:
+    del self, attempt
 
 
-@instead_of(Flights, "_stop", near=33)
-def _stopped_steps_land(self: Any, flight: Any) -> None:
-    if flight.task is not None:
-        flight.task.cancel()
-    self._remove(flight)
+@instead_of(Attempts, "_stop", near=33)
+def _stopped_steps_finish(self: Any, attempt: Any) -> None:
+    if attempt.task is not None:
+        attempt.task.cancel()
+    self._remove(attempt)
 
 
-@instead_of(Task, "_freeze_or_drop")
+@instead_of(OpenWork, "suspend_or_drop")
 def _steps_of_an_ended_run_are_dropped(self: Any, work: Any) -> None:
-    self._step_done(work)
+    self.close(work)
 
 
-@instead_of(Transitions, "freeze")
-def _nothing_is_frozen(self: Any, draft: Draft, work: Any) -> None:
-    del self, draft, work
+@instead_of(suspending, "suspend")
+def _nothing_is_suspended(*_: Any) -> None:
+    """Nothing is kept."""
 
 
-_context = Flights._context
+_context = Attempts._context
 
 
-@instead_of(Flights, "_context")
-def _a_result_does_not_wait_for_its_stream(self: Any, flight: Any) -> Any:
-    context, flight.written = _context(self, flight), []
+@instead_of(Attempts, "_context")
+def _a_result_does_not_wait_for_its_stream(self: Any, attempt: Any) -> Any:
+    context, attempt.written = _context(self, attempt), []
     return context
 
 
@@ -324,18 +326,15 @@ def _an_ended_run_begins_again(run: Any, end: Any, start: Any, position: int) ->
     return _begin(run, None, start, position)
 
 
-@instead_of(Task, "_admission")
-def _nobody_is_told_that_a_run_is_known(self: Any, record: Any, envelope: Any) -> Admission:
-    before = len(self.ledger.open.records)
-    found = _admission(self, record, envelope)
-    draft = self.ledger.open
-    draft.records[before:] = [
-        each for each in draft.records[before:] if dict(each.headers)["fleet-type"] != b"known"
-    ]
-    return found
+_start = starts._start
 
 
-_admission = Task._admission
+@instead_of(starts, "_start")
+def _nobody_is_told_that_a_run_is_known(
+    draft: Draft, topics: Any, envelope: Any, start: Any
+) -> None:
+    if not isinstance(start, runs.Repeated):
+        _start(draft, topics, envelope, start)
 
 
 @instead_of(runs, "conclude")
@@ -344,14 +343,14 @@ def _a_later_end_counts(run: Any, end: Any, terminal: Any, place: Any) -> Any:
     return _conclude(run, None, terminal, place)
 
 
-@instead_of(Transitions, "_remove")
-def _ended_runs_keep_their_state(self: Any, draft: Draft, run_id: str) -> None:
-    del self, draft, run_id
+@instead_of(ends, "_remove")
+def _ended_runs_keep_their_state(*_: Any) -> None:
+    """Nothing is removed."""
 
 
-@instead_of(Transitions, "_mark_seen")
-def _runs_without_a_start_are_not_kept(self: Any, draft: Draft, record: Any, envelope: Any) -> None:
-    del self, draft, record, envelope
+@instead_of(starts, "_mark_seen")
+def _runs_without_a_start_are_not_kept(*_: Any) -> None:
+    """Nothing is kept."""
 
 
 @instead_of(Inputs, "have_passed", near=51)
@@ -371,49 +370,47 @@ def _ends_are_forgotten_at_once(self: Any, *given: Any) -> None:
 
 # -- resuming -------------------------------------------------------------------------------------
 
-_raised, _taken_up = Transitions.raised, Task._take_up
+_step_failed, _run_suspended = failures.step_failed, Intake.run_suspended
 _refusal, _go_on = runs.refusal, runs.resumed
 
 
 @instead_of(Task, "begin", near=45)
-def _parked_work_is_not_restored(self: Any) -> None:
+def _suspended_work_is_not_restored(self: Any) -> None:
     def items(prefix: bytes) -> Any:
-        return () if prefix == state.PARKED else Ledger.items(self.ledger, prefix)
+        return () if prefix == state.SUSPENDED else Ledger.items(self.ledger, prefix)
 
     with patch.object(self.ledger, "items", items):
         _begin_task(self)
 
 
-@instead_of(Task, "_take_up")
-def _parked_work_is_not_kept_while_it_runs(self: Any, key: bytes, work: Any) -> None:
-    _taken_up(self, key, work)
-    self.ledger.open.state.delete(key)
+@instead_of(Intake, "run_suspended")
+def _suspended_work_is_not_kept_while_it_runs(self: Any, key: bytes, work: Any) -> None:
+    _run_suspended(self, key, work)
+    self._parts.draft.state.delete(key)
 
 
-@instead_of(Transitions, "raised", near=47)
-def _what_failed_is_not_kept(
-    self: Any, draft: Draft, work: Any, *others: Any, **named: Any
-) -> None:
-    _raised(self, draft, work, *others, **named)
+@instead_of(failures, "step_failed", near=47)
+def _what_failed_is_not_kept(draft: Draft, topics: Any, work: Any, failure: Any) -> None:
+    _step_failed(draft, topics, work, failure)
     envelope = work.envelope
-    key = state.frozen_key(envelope.run_id, envelope.event_id, work.step.name)
+    key = state.awaiting_key(envelope.run_id, envelope.event_id, work.step.name)
     draft.state.delete(key)
 
 
-@instead_of(parked, "freeze", near=23)
-def _parked_work_goes_on_when_its_run_ends(changes: Any, run_id: str) -> None:
+@instead_of(suspended, "await_resume", near=23)
+def _suspended_work_goes_on_when_its_run_ends(changes: Any, run_id: str) -> None:
     del changes, run_id
 
 
-@instead_of(transitions, "_with_epoch", near=176)
-def _events_keep_their_epoch(envelope: Any, run: Any) -> Any:
+@instead_of(runs, "in_epoch_of", near=176)
+def _events_keep_their_epoch(run: Any, envelope: Any) -> Any:
     del run
     return envelope
 
 
-@instead_of(Transitions, "_take_late", near=1236)
-def _a_result_that_comes_too_late_is_dropped(self: Any, *_: Any) -> None:
-    del self
+@instead_of(ends, "_take_late", near=1236)
+def _a_result_that_comes_too_late_is_dropped(*_: Any) -> None:
+    """Nothing is kept."""
 
 
 @instead_of(runs, "conclude", near=555)
@@ -434,9 +431,8 @@ def _a_resumed_run_has_no_deadline(run: Any, epoch: int, appended_ms: int) -> An
 # -- time -----------------------------------------------------------------------------------------
 
 
-@instead_of(Transitions, "deadlines", near=32)
-def _deadlines_are_not_restored(self: Any, view: Any) -> list[Any]:
-    del self, view
+@instead_of(ends, "deadlines", near=32)
+def _deadlines_are_not_restored(_view: Any) -> list[Any]:
     return []
 
 

@@ -7,10 +7,9 @@ from unittest.mock import patch
 from faust.assignor.partition_assignor import PartitionAssignor
 
 from fleet.engine import step_group
-from fleet.engine.other_versions import OtherVersions
-from fleet.engine.task import Task
+from fleet.engine.transitions import starts, suspending
+from fleet.engine.transitions.resolve import Resolver
 from fleet.engine.transitions.runs import Run
-from fleet.engine.transitions.transitions import Transitions
 from fleet.host.assignment import Assignment
 from fleet.host.assignor import Assignor
 from fleet.records import state
@@ -33,39 +32,39 @@ def _a_topic_is_assigned_to_those_that_read_it(self: Any, cluster: Any, members:
     return PartitionAssignor._perform_assignment(self, cluster, members)
 
 
-@instead_of(OtherVersions, "take", near=23)
+@instead_of(Resolver, "_is_for_another_version", near=23)
 def _what_another_version_knows_is_given_up(self: Any, record: Any, envelope: Any) -> bool:
     del self, record, envelope
     return False
 
 
-_taken_up = Task._take_up
+_resolve_suspended = Resolver.resolve_suspended
 
 
-@instead_of(Task, "_take_up", near=23)
-def _suspended_work_of_another_version_is_given_up(self: Any, key: Any, work: Any) -> None:
-    with patch.object(self._others, "take", lambda *_: False):
-        _taken_up(self, key, work)
+@instead_of(Resolver, "resolve_suspended", near=23)
+def _suspended_work_of_another_version_is_given_up(self: Any, *given: Any) -> Any:
+    with patch.object(Resolver, "_is_for_another_version", lambda *_: False):
+        return _resolve_suspended(self, *given)
 
 
-@instead_of(Transitions, "hold", near=23)
-def _what_another_version_knows_is_dropped(self: Any, *_: Any, **_named: Any) -> None:
-    del self
+@instead_of(suspending, "hold", near=23)
+def _what_another_version_knows_is_dropped(*_: Any) -> None:
+    """Nothing is kept."""
 
 
-@instead_of(Transitions, "_note_held", near=23)
-def _what_is_held_outlives_its_run(self: Any, *_: Any) -> None:
-    del self
+@instead_of(suspending, "_note_held", near=23)
+def _what_is_held_outlives_its_run(*_: Any) -> None:
+    """Nothing is noted."""
 
 
-@instead_of(Transitions, "_mark_seen", near=138)
-def _what_is_seen_again_is_not_held(self: Any, draft: Any, record: Any, envelope: Any) -> None:
-    _mark_seen(self, draft, record, envelope)
+@instead_of(starts, "_mark_seen", near=138)
+def _what_is_seen_again_is_not_held(draft: Any, record: Any, envelope: Any) -> None:
+    _mark_seen(draft, record, envelope)
     seen = Run(seen_ms=record.appended_ms, epoch=envelope.epoch)
     draft.state.put(state.seen_key(envelope.run_id), seen.encode())
 
 
-_mark_seen = Transitions._mark_seen
+_mark_seen = starts._mark_seen
 
 
 @instead_of(step_group, "unread_topics", near=1379)

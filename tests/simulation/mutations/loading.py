@@ -5,8 +5,8 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from fleet.engine.guarded_store import GuardedStore, StoreFailed
-from fleet.engine.opening import Opening
+from fleet.engine.loading.guarded_store import GuardedStore, StoreFailed
+from fleet.engine.loading.opening import Opening
 from fleet.engine.step_group import Engine
 from fleet.host.progress import Progress
 from fleet.kafka import stopping
@@ -74,10 +74,10 @@ def _tasks_are_opened_and_closed_at_the_same_time(self: Any, *given: Any, **name
 @instead_of(Engine, "_expect", near=1477)
 def _ownership_is_certain_while_it_is_confirmed(self: Any, wanted: Any) -> None:
     self._wanted = wanted
-    self._ground(self.tasks.keys() - wanted)
+    self._stop_admitting(self.tasks.keys() - wanted)
 
 
-@instead_of(Engine, "_ground", near=1977)
+@instead_of(Engine, "_stop_admitting", near=1977)
 def _what_waits_in_partitions_that_are_gone_begins(self: Any, gone: Any) -> None:
     del self, gone
 

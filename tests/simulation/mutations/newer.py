@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from fleet.engine.task import Task
+from fleet.engine.intake import Intake
+from fleet.engine.transitions.suspended import Suspended
 from fleet.records import lifecycle
 from fleet.records.lifecycle import Lifecycle, UnknownKind, UnknownLifecycle
 from simulation.mutations.registry import instead_of
@@ -18,6 +19,12 @@ def _a_newer_versions_record_is_a_dead_letter(kind: str, value: bytes) -> Lifecy
         raise UnknownLifecycle(kind, "unknown kind") from None
 
 
-@instead_of(Task, "_take_up_lifecycle", near=1046)
-def _what_nobody_knows_is_forgotten_at_a_load(self: Any, key: bytes, *_: Any) -> None:
-    self.ledger.open.state.delete(key)
+_run_suspended = Intake.run_suspended
+
+
+@instead_of(Intake, "run_suspended", near=1046)
+def _what_nobody_knows_is_forgotten_at_a_load(self: Any, key: bytes, entry: Suspended) -> None:
+    if entry.topic == self._parts.topics.runs:
+        self._parts.draft.state.delete(key)
+    else:
+        _run_suspended(self, key, entry)

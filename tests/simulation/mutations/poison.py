@@ -3,57 +3,62 @@
 import asyncio
 from typing import Any
 
+from fleet.engine.admission.places import Places
+from fleet.engine.admission.suspects import CrashesWorker, Suspects, _Permit
+from fleet.engine.attempts import Attempt, Attempts, Outcome
 from fleet.engine.commits import Commits
-from fleet.engine.flights import Flight, Flights, Outcome
-from fleet.engine.places import Places
-from fleet.engine.suspects import CrashesWorker, Suspects, _Permit
 from fleet.engine.task import Task
 from fleet.engine.transitions import refused
+from fleet.engine.transitions.draft import Work
 from fleet.engine.transitions.outcomes import Raised
-from fleet.engine.transitions.transitions import Work
+from fleet.engine.transitions.resolve import Rejected, Resolver
+from fleet.engine.transitions.runs import Entrance
 from fleet.records import partitions, state
+from fleet.records.dead_letter import Reason
 from fleet.records.envelope import Envelope
-from fleet.records.events import UndecodableEvent, decoded
+from fleet.records.events import UndecodableEvent
 from fleet.records.log import Delivered
 from simulation.mutations.registry import instead_of
+
+_works = Resolver._works
 
 # -- user code ------------------------------------------------------------------------------------
 
 
-@instead_of(Flights, "_fly", near=37)
-async def _only_what_is_expected_of_a_step_is_caught(self: Any, flight: Flight) -> None:
+@instead_of(Attempts, "_run", near=37)
+async def _only_what_is_expected_of_a_step_is_caught(self: Any, attempt: Attempt) -> None:
     try:
-        outcome: Outcome = await self._result(flight)
+        outcome: Outcome = await self._result(attempt)
     except (Exception, asyncio.CancelledError, SystemExit) as failure:  # noqa: BLE001 - as it was
         outcome = Raised(failure)
-    if not flight.stopped:
-        self._remove(flight)
-        self._owner.landed(flight, outcome)
+    if not attempt.stopped:
+        self._remove(attempt)
+        self._owner.finished(attempt, outcome)
 
 
-@instead_of(Flights, "_fly", near=53)
-async def _a_step_that_cancels_itself_never_lands(self: Any, flight: Flight) -> None:
+@instead_of(Attempts, "_run", near=53)
+async def _a_step_that_cancels_itself_never_finishes(self: Any, attempt: Attempt) -> None:
     result = self._result
 
-    async def attempt() -> Outcome:
+    async def tried() -> Outcome:
         try:
-            found: Outcome = await result(flight)
+            found: Outcome = await result(attempt)
         except asyncio.CancelledError as cancelled:
             task = asyncio.current_task()
             assert task is not None
             if not task.cancelling():
                 return Raised(cancelled)
-            flight.stopped = True
+            attempt.stopped = True
             raise
         return found
 
     try:
-        outcome = await attempt()
+        outcome = await tried()
     except BaseException as failure:  # noqa: BLE001 - as the real one
         outcome = Raised(failure)
-    if not flight.stopped:
-        self._remove(flight)
-        self._owner.landed(flight, outcome)
+    if not attempt.stopped:
+        self._remove(attempt)
+        self._owner.finished(attempt, outcome)
 
 
 @instead_of(Task, "_is_ending", near=33)
@@ -61,18 +66,18 @@ def _a_timeout_of_the_commit_loop_looks_like_the_end(self: Any, _outcome: Outcom
     return any(loop.cancelling() for loop in self._loops)
 
 
-@instead_of(Task, "_decoded", near=697)
+@instead_of(Resolver, "_works", near=697)
 def _validators_raise_what_they_should(
-    self: Any, record: Delivered, envelope: Envelope, steps: Any
-) -> list[Work]:
-    event_type = self.step_group.graph.types[envelope.type]
+    self: Any, record: Delivered, envelope: Envelope, entrance: Entrance
+) -> list[Work] | Rejected:
+    steps = self._steps(envelope)
+    if not steps:
+        return _works(self, record, envelope, entrance)
     try:
-        return [
-            Work(record, envelope, decoded(event_type, record.value or b""), step) for step in steps
-        ]
+        events = self._decoded(record, envelope, len(steps))
     except UndecodableEvent as undecodable:
-        self._reject(record, envelope, "undecodable", undecodable)
-        return []
+        return Rejected(envelope, entrance, Reason.UNDECODABLE, undecodable)
+    return [Work(record, envelope, *pair) for pair in zip(events, steps, strict=True)]
 
 
 # -- what the broker refuses ----------------------------------------------------------------------

@@ -4,9 +4,10 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from fleet.engine import log_check
 from fleet.engine.inputs import Inputs
-from fleet.engine.log_check import Found, InputCheck, Known
+from fleet.engine.intake import Intake
+from fleet.engine.loading import log_check
+from fleet.engine.loading.log_check import Found, InputCheck, Known
 from fleet.engine.offsets import OffsetTracker
 from fleet.engine.step_group import Engine
 from fleet.engine.task import Task
@@ -17,7 +18,7 @@ from fleet.records.errors import FleetError
 from simulation.mutations.registry import instead_of
 
 _judge, _unusable = log_check.judge, loading._unusable
-_begin_anew = Inputs.begin_anew
+_replace_log = Inputs.replace_log
 
 
 @instead_of(log_check, "judge", near=1897)
@@ -65,7 +66,7 @@ def _a_folder_of_another_topic_is_used(store: Any, _log_id: str, end: int) -> st
     return _unusable(store, store.log_id, end)
 
 
-@instead_of(Task, "cut", near=226)
+@instead_of(Intake, "cut", near=226)
 def _what_is_gone_is_waited_for(self: Any, _topic: str, _begin: int) -> None:
     del self
 
@@ -75,7 +76,7 @@ _note_log = InputCheck._note
 
 @instead_of(InputCheck, "_note", near=23)
 def _what_was_gone_before_the_group_is_lost(self: Any, topic: str, found: Found) -> None:
-    tracker = self._frontier(topic)
+    tracker = self._tracker(topic)
     before = tracker.next
     _note_log(self, topic, found)
     tracker.next = before
@@ -96,7 +97,7 @@ def _markers_are_taken_for_unread_records(self: Any, _position: int) -> None:
     del self
 
 
-@instead_of(Inputs, "begin_anew", near=740)
+@instead_of(Inputs, "replace_log", near=740)
 def _an_accepted_log_is_read_from_the_old_position(
     self: Any, topic: str, log_id: str, _begin: int
 ) -> None:

@@ -2,22 +2,16 @@
 
 from typing import Any
 
-from fleet.engine.task import Task
-from fleet.engine.transitions.transitions import Work
+from fleet.engine.transitions.resolve import Resolver
 from fleet.records.envelope import Envelope
-from fleet.records.events import decoded
+from fleet.records.events import Event, decoded
 from fleet.records.log import Delivered
-from fleet.workflow.steps import Step
 from simulation.mutations.registry import instead_of
 
 
-@instead_of(Task, "_decoded")
+@instead_of(Resolver, "_decoded")
 def _steps_that_take_one_event_share_it(
-    self: Any, record: Delivered, envelope: Envelope, steps: list[Step]
-) -> list[Work]:
-    try:
-        event = decoded(self.step_group.graph.types[envelope.type], record.value or b"")
-    except BaseException as undecodable:  # noqa: BLE001 - as the engine does it
-        self._reject(record, envelope, "undecodable", undecodable)
-        return []
-    return [Work(record, envelope, event, each) for each in steps]
+    self: Any, record: Delivered, envelope: Envelope, copies: int
+) -> list[Event]:
+    event = decoded(self.wiring.graph.types[envelope.type], record.value or b"")
+    return [event] * copies

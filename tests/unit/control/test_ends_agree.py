@@ -11,8 +11,10 @@ import pytest
 from fleet import StartEvent, StopEvent, WorkflowHandler, step
 from fleet.client.caller import Caller
 from fleet.control.runs.log import Run, RunLog
+from fleet.engine.transitions import ends, lifecycle_records, starts
+from fleet.engine.transitions.draft import Draft, Ended, Wiring
+from fleet.engine.transitions.resolve import Resolver
 from fleet.engine.transitions.runs import End
-from fleet.engine.transitions.transitions import Draft, Ended, Transitions
 from fleet.records import envelope as envelopes
 from fleet.records import lifecycle, state
 from fleet.records.envelope import Envelope
@@ -87,7 +89,7 @@ class Group:
     """The step group's worker: it reads `runs` and start events, and commits now and then."""
 
     def __init__(self, log: Partition) -> None:
-        self._transitions = Transitions(definition.graph(Short), TOPICS)
+        self._resolver = Resolver(Wiring(definition.graph(Short), TOPICS), lambda: 1)
         self._log = log
         self._state = MemoryState()
         self._draft = Draft(Overlay(self._state))
@@ -106,10 +108,11 @@ class Group:
         at = (TOPICS.event("StartEvent"), 0, self._starts, 1_000)
         record = Delivered(*at, sent.key, sent.value, sent.headers)
         envelope = envelopes.parse(sent.headers)
-        self._transitions.start(self._draft, record, envelope, self.position)
+        entrance = self._resolver._entrance(self._draft.state, record, envelope, self.position)
+        starts.enter(self._draft, TOPICS, record, envelope, entrance)
 
     def forget(self) -> None:
-        self._transitions.forget(self._draft, RUN_ID, frozen=True)
+        ends.forget(self._draft, RUN_ID, resumable=True)
         self.ends = []
 
     def read(self) -> None:
@@ -117,7 +120,7 @@ class Group:
         envelope = envelopes.parse(record.headers)
         happening = lifecycle.decode(envelope.type, record.value or b"")
         self.position += 1
-        found = self._transitions.on_lifecycle_record(self._draft, record, envelope, happening)
+        found = lifecycle_records.take(self._draft, TOPICS, record, envelope, happening)
         if isinstance(found, Ended):
             assert self.end is not None
             assert self.end.offset == record.offset

@@ -55,7 +55,7 @@ class Log(log_in_memory.Log):
         return self.reader.reads
 
     def position(self, tracker: OffsetTracker, tp: TopicPartition = START) -> None:
-        self.append(STATE, state.position_key(tp.topic), tracker.encode())
+        self.append(STATE, state.position_key(tp.topic), tracker.seal())
 
 
 class Outside:
@@ -270,7 +270,7 @@ async def test_the_search_gives_up_in_a_state_that_grows_without_positions() -> 
 def test_a_position_record_is_read_as_a_task_writes_it() -> None:
     """The tracker's own encoding, pending offsets included."""
     tracker = OffsetTracker.restored(9, (3, 5))
-    position = Position.decode(tracker.encode())
+    position = Position.decode(tracker.seal())
     assert (position.next, position.lowest) == (tracker.next, tracker.lowest)
     assert position.pending == (3, 5)
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from fleet import Event, StartEvent, StopEvent, step
-from fleet.engine import budget
-from fleet.engine.budget import Budget, Budgets
+from fleet.engine.admission import budget
+from fleet.engine.admission.budget import Budget, Budgets
+from fleet.engine.admission.slots import Slots
 from fleet.engine.log import Receipt
-from fleet.engine.slots import Slots
 from fleet.engine.task import StepGroupSettings, Task
 from fleet.memory.backend import MemoryBroker, MemoryStore, MemoryStream
 from fleet.observability.metrics import Metrics
@@ -104,7 +104,7 @@ class Rig:
             run_id = f"r{task.partition}-{offset}"
             headers = Envelope(run_id=run_id, event_id=run_id, type=type_name(event)).headers()
             key, value = run_id.encode(), encoded(event)
-            task.deliver(Delivered(topic, task.partition, offset, 1, key, value, headers))
+            task.intake.deliver(Delivered(topic, task.partition, offset, 1, key, value, headers))
         return most
 
     async def close(self) -> None:
@@ -178,7 +178,7 @@ async def test_what_is_to_be_committed_is_bounded_in_bytes() -> None:
     topic, task = TOPICS.event("Part"), rig.tasks[0]
     taken = 0
     while task.takes(topic) and taken < 1_000:
-        task.deliver(Delivered(topic, 0, taken, 1, b"k", b"x" * 10_000, []))
+        task.intake.deliver(Delivered(topic, 0, taken, 1, b"k", b"x" * 10_000, []))
         taken += 1
     assert 10 < taken < 25
     await rig.close()
@@ -221,7 +221,7 @@ async def test_a_large_event_that_waits_is_its_bytes(size: int) -> None:
     for text in events:
         rig.deliver(rig.tasks[0], Part(text=text), 1)
     await turns()
-    held = [flight.work.event for flight in rig.tasks[0].flights if not flight.started]
+    held = [attempt.work.event for attempt in rig.tasks[0].attempts if not attempt.started]
     assert all(isinstance(event, Part) is (size == 10) for event in held)
     rig.flow.gate.set()
     while len(rig.flow.texts) < 3:

@@ -4,7 +4,7 @@ import json
 from collections.abc import AsyncIterator
 
 import pytest
-from test_task import JOKES, START, TOPICS, Clock, World, turns
+from task_world import JOKES, START, TOPICS, Clock, World, turns
 
 from fleet.engine import commits, retention
 from fleet.records.envelope import Envelope, Headers
@@ -104,7 +104,7 @@ async def goes_on(world: World) -> None:
         await world.restart()
     assert world.lost == []
     unfinished = sum(each.pending for each in world.task.trackers.values())
-    assert unfinished == len({each.work.record.offset for each in world.task.flights})
+    assert unfinished == len({each.work.record.offset for each in world.task.attempts})
 
 
 @pytest.mark.parametrize("topic", [START, JOKES, TOPICS.inbox])
@@ -201,7 +201,7 @@ async def test_a_long_trace_is_left_out(world: World) -> None:
 async def test_an_entry_with_a_broken_envelope_fails_again_when_it_is_resumed(
     world: World,
 ) -> None:
-    """It is frozen with its run, read again, and stops the task neither time."""
+    """It is suspended with its run, read again, and stops the task neither time."""
     append(world, START, headers(("fleet-timeout-seconds", b"nan")))
     await world.pump()
     world.happen(Resumed(), "r", epoch=1, event_id="request")

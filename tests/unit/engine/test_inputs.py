@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 
 import pytest
-from test_task import Clock, World
+from task_world import Clock, World
 
 from fleet.engine import task
-from fleet.engine.budget import Budget
-from fleet.engine.inputs import Inputs, Lag
+from fleet.engine.admission.budget import Budget
+from fleet.engine.inputs import Inputs
 from fleet.engine.ledger import Ledger
+from fleet.engine.reading import Lag
 from fleet.memory.backend import MemoryStore
 from fleet.records.log import Delivered
 
@@ -47,66 +48,66 @@ def test_an_open_event_is_as_old_as_its_append(inputs: Inputs) -> None:
     """Of several the oldest counts, though others are behind it."""
     for offset, age_ms in enumerate((7_000, 5_000)):
         inputs.open(deliver(inputs, offset, NOW_MS - age_ms), ["tell"], marked=False)
-    inputs.reaches(TOPIC, 3, NOW_MS)
-    assert lag(inputs, NOW_MS) == Lag(records=5, seconds=7, tracker=0)
+    inputs.reading.reaches(TOPIC, 3, NOW_MS)
+    assert lag(inputs, NOW_MS) == Lag(records=5, seconds=7, committable=0)
 
 
 def test_a_worker_that_keeps_up_has_no_growing_lag(inputs: Inputs) -> None:
     """Each look finds records on the way, and by the next one those are done."""
-    inputs.reaches(TOPIC, 0, NOW_MS)
+    inputs.reading.reaches(TOPIC, 0, NOW_MS)
     for second in range(60):
         now_ms = NOW_MS + second * 1_000
-        inputs.done(deliver(inputs, second, now_ms - 100))
-        inputs.reaches(TOPIC, 1, now_ms)
+        inputs.pass_over(deliver(inputs, second, now_ms - 100), marked=False)
+        inputs.reading.reaches(TOPIC, 1, now_ms)
         assert lag(inputs, now_ms).seconds == pytest.approx(0.1)
 
 
 def test_the_rest_of_a_backlog_is_as_old_as_what_was_last_delivered(inputs: Inputs) -> None:
     """A worker that has begun with it knows how old it is, though nothing is open."""
-    inputs.reaches(TOPIC, 1_000, NOW_MS)
-    inputs.done(deliver(inputs, 0, NOW_MS - HOUR_MS))
-    inputs.reaches(TOPIC, 999, NOW_MS + 1_000)
+    inputs.reading.reaches(TOPIC, 1_000, NOW_MS)
+    inputs.pass_over(deliver(inputs, 0, NOW_MS - HOUR_MS), marked=False)
+    inputs.reading.reaches(TOPIC, 999, NOW_MS + 1_000)
     assert lag(inputs, NOW_MS + 1_000).seconds == pytest.approx(3_601)
 
 
 def test_a_backlog_that_nobody_has_begun_with_ages_from_when_it_was_seen(inputs: Inputs) -> None:
     """A task that was loaded just now has no record of it, so no time either."""
     for second in range(3):
-        inputs.reaches(TOPIC, 1_000, NOW_MS + second * 1_000)
-    assert lag(inputs, NOW_MS + 2_000) == Lag(records=1_000, seconds=2, tracker=0)
+        inputs.reading.reaches(TOPIC, 1_000, NOW_MS + second * 1_000)
+    assert lag(inputs, NOW_MS + 2_000) == Lag(records=1_000, seconds=2, committable=0)
 
 
 def test_a_partition_without_work_has_no_lag_however_long_nothing_came(inputs: Inputs) -> None:
     """Also where the last record was old."""
-    inputs.done(deliver(inputs, 0, NOW_MS - HOUR_MS))
-    inputs.reaches(TOPIC, 0, NOW_MS)
-    assert lag(inputs, NOW_MS + HOUR_MS) == Lag(records=0, seconds=0, tracker=1)
+    inputs.pass_over(deliver(inputs, 0, NOW_MS - HOUR_MS), marked=False)
+    inputs.reading.reaches(TOPIC, 0, NOW_MS)
+    assert lag(inputs, NOW_MS + HOUR_MS) == Lag(records=0, seconds=0, committable=1)
 
 
 def test_what_comes_after_a_quiet_hour_is_not_an_hour_old(inputs: Inputs) -> None:
     """Its age counts from the last look that found nothing to do."""
-    inputs.done(deliver(inputs, 0, NOW_MS - HOUR_MS))
-    inputs.reaches(TOPIC, 0, NOW_MS)
-    inputs.reaches(TOPIC, 1, NOW_MS + 1_000)
+    inputs.pass_over(deliver(inputs, 0, NOW_MS - HOUR_MS), marked=False)
+    inputs.reading.reaches(TOPIC, 0, NOW_MS)
+    inputs.reading.reaches(TOPIC, 1, NOW_MS + 1_000)
     assert lag(inputs, NOW_MS + 1_000).seconds == pytest.approx(1)
 
 
 def test_a_task_that_was_loaded_just_now_is_not_as_old_as_what_it_has_read(inputs: Inputs) -> None:
     """Its load has read to the end: what came since is young, whatever was there before."""
-    inputs.done(deliver(inputs, 0, NOW_MS - 24 * HOUR_MS))
-    inputs.loaded(TOPIC)
-    inputs.reaches(TOPIC, 1, NOW_MS)
-    assert lag(inputs, NOW_MS + 1_000) == Lag(records=1, seconds=1, tracker=1)
+    inputs.pass_over(deliver(inputs, 0, NOW_MS - 24 * HOUR_MS), marked=False)
+    inputs.reading.loaded(TOPIC)
+    inputs.reading.reaches(TOPIC, 1, NOW_MS)
+    assert lag(inputs, NOW_MS + 1_000) == Lag(records=1, seconds=1, committable=1)
     assert not inputs.have_passed(NOW_MS - 1)
 
 
 def test_times_of_a_clock_that_was_set_back_tell_nothing(inputs: Inputs) -> None:
     """What is appended from now on has such times again, and was not delivered."""
-    inputs.reaches(TOPIC, 0, NOW_MS + HOUR_MS)
+    inputs.reading.reaches(TOPIC, 0, NOW_MS + HOUR_MS)
     assert inputs.have_passed(NOW_MS)
-    inputs.forget_times()
+    inputs.reading.forget_times()
     assert not inputs.have_passed(NOW_MS)
-    inputs.reaches(TOPIC, 0, NOW_MS + 1)
+    inputs.reading.reaches(TOPIC, 0, NOW_MS + 1)
     assert inputs.have_passed(NOW_MS)
 
 
@@ -138,10 +139,10 @@ async def test_a_task_that_hears_that_the_clock_was_set_back_forgets_them(
     monkeypatch.setattr(task, "BrokerClock", lambda *_: clock)
     world = World(clock)
     for topic in world.step_group.inputs:
-        world.task.reaches(topic, 0, 0)
-    assert world.task.have_passed(clock.ms - 1)
+        world.task.intake.reaches(topic, 0, 0)
+    assert world.task.inputs.have_passed(clock.ms - 1)
     await world.begin()
     await world.task.confirm()
 
-    assert not world.task.have_passed(clock.ms - 1)
+    assert not world.task.inputs.have_passed(clock.ms - 1)
     await world.task.close()

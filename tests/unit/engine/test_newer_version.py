@@ -4,12 +4,12 @@ import json
 from collections.abc import AsyncIterator
 
 import pytest
-from test_task import TOPICS, Clock, World, turns
+from task_world import TOPICS, Clock, World, turns
 
 from fleet.engine import commits, task
 from fleet.engine.offsets import OffsetTracker
-from fleet.engine.transitions.parked import Parked
 from fleet.engine.transitions.runs import Run
+from fleet.engine.transitions.suspended import Suspended
 from fleet.records import lifecycle, state
 from fleet.records.envelope import Envelope
 from fleet.records.lifecycle import Cancelled, Completed, Lifecycle, Resumed
@@ -60,7 +60,7 @@ def happen(world: World, kind: str, run_id: str = "r", event_id: str = "o") -> N
 
 
 def waiting(world: World) -> list[bytes]:
-    return world.kept(state.PARKED)
+    return world.kept(state.SUSPENDED)
 
 
 class TestKinds:
@@ -96,7 +96,7 @@ class TestKinds:
             await world.restart()
             await settled(world)
         assert len(waiting(world)) == 2
-        kept = [Parked.decode(world.state[key]) for key in waiting(world)]
+        kept = [Suspended.decode(world.state[key]) for key in waiting(world)]
         assert {each.value for each in kept} == {b'{"more":[1]}'}
 
         upgrade(monkeypatch)
@@ -126,8 +126,8 @@ class TestKinds:
         world.happen(Cancelled(), "r")
         happen(world, Noted.kind)
         await settled(world)
-        frozen = [key for key in world.kept(state.FROZEN) if b"runs " in key]
-        assert (len(frozen), waiting(world)) == (2, [])
+        resumable = [key for key in world.kept(state.AWAITING_RESUME) if b"runs " in key]
+        assert (len(resumable), waiting(world)) == (2, [])
 
         upgrade(monkeypatch)
         await world.restart()
@@ -169,7 +169,7 @@ class TestKinds:
         await settled(world)
 
         assert world.ended[-1] == Expired.kind
-        assert not world.task.flights.has("r")
+        assert not world.task.attempts.has("r")
 
 
 class TestFields:
@@ -201,10 +201,10 @@ class TestFields:
             "limits": {"a": 1},
         }
 
-    def test_of_parked_work(self) -> None:
+    def test_of_suspended_work(self) -> None:
         """The event behind it is untouched."""
         entry = b'{"topic":"t","headers":[["a",null]],"step":"s","priority":3}\0\x00\xff{'
-        kept = Parked.decode(entry).model_copy(update={"reason": "frozen"})
+        kept = Suspended.decode(entry).model_copy(update={"until": "resume"})
         fields, _, value = kept.encode().partition(b"\0")
         assert (json.loads(fields)["priority"], value) == (3, b"\x00\xff{")
 
@@ -218,10 +218,10 @@ class TestFields:
     def test_of_a_position(self, position: bytes) -> None:
         """Written again with a record more that is done."""
         tracker = OffsetTracker.decode(position)
-        assert json.loads(tracker.encode()) == json.loads(position)
-        tracker.deliver(3)
+        assert json.loads(tracker.seal()) == json.loads(position)
+        tracker.deliver(3, 1700)
         tracker.done(3)
-        assert json.loads(tracker.encode())[7:] == json.loads(position)[7:]
+        assert json.loads(tracker.seal())[7:] == json.loads(position)[7:]
 
     async def test_of_a_headers_list(self, world: World) -> None:
         """A result that came too late is written again with everything around it."""

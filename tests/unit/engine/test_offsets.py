@@ -71,7 +71,7 @@ class TestRestore:
         """Its pending offsets wait to be delivered again, the lowest first."""
         tracker = delivered(0, 2, 4, 5)
         tracker.done(2)
-        restored = OffsetTracker.decode(tracker.encode())
+        restored = OffsetTracker.decode(tracker.seal())
         assert (restored.next, restored.lowest, restored.unseen) == (6, 0, 0)
         assert restored.committed == 0
         assert [restored.deliver(offset) for offset in (0, 2, 4, 5, 6)] == [
@@ -103,7 +103,7 @@ class TestRestore:
         """It is in changelogs: `next`, then the pending offsets."""
         tracker = delivered(1, 2, 5)
         tracker.done(2)
-        assert tracker.encode() == b"[6,[1,5]]"
+        assert tracker.seal() == b"[6,[1,5]]"
 
 
 class Partition:
@@ -113,7 +113,7 @@ class Partition:
         self.chance = chance
         self.offsets = [offset for offset in range(60) if chance.random() < 0.7]
         self.tracker = OffsetTracker()
-        self.committed = self.tracker.encode()
+        self.committed = self.tracker.seal()
         #: What the last commit knows to be done.
         self.done_committed: set[int] = set()
         self.done: set[int] = set()
@@ -144,7 +144,7 @@ class Partition:
 
     def commit(self) -> None:
         """Keep the position record."""
-        self.committed = self.tracker.encode()
+        self.committed = self.tracker.seal()
         self.done_committed = set(self.done)
 
     def crash(self) -> None:
@@ -205,16 +205,14 @@ class TestLosses:
 
     def test_a_gap_that_was_not_judged_outlives_its_worker(self) -> None:
         """It is part of the position, so the next worker judges it."""
-        restored = OffsetTracker.decode(_known(delivered(0, 5)).encode())
+        restored = OffsetTracker.decode(_known(delivered(0, 5)).seal())
         restored.ask()
 
         assert restored.skipped(3) == Lost((), ((1, 3),))
 
     def test_a_position_names_its_log(self) -> None:
         """Also one that nobody has read in yet; records of older versions name none."""
-        restored = OffsetTracker.decode(
-            OffsetTracker(log_id="id", last_offset=4, last_ms=7).encode()
-        )
+        restored = OffsetTracker.decode(OffsetTracker(log_id="id", last_offset=4, last_ms=7).seal())
 
         assert (restored.log_id, restored.last_offset, restored.last_ms) == ("id", 4, 7)
         assert OffsetTracker.decode(b"[5,[3]]") == OffsetTracker.restored(5, [3])

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 import pytest
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, TopicAuthorizationFailedError
-from test_task import JOKES, TOPICS, Clock, Log, World, turns
+from task_world import JOKES, TOPICS, Clock, Log, World, turns
 
 from fleet import StartEvent
 from fleet.engine import commits
@@ -96,7 +96,7 @@ async def test_the_attempt_fails_and_its_neighbours_are_committed(world: World, 
     for run_id in ("good", "fine"):
         await completes(world, run_id)
     await world.restart()
-    assert world.kept(state.FROZEN) == [state.frozen_key("bad", "start bad", "generate")]
+    assert world.kept(state.AWAITING_RESUME) == [state.awaiting_key("bad", "start bad", "generate")]
     assert world.lost == []
 
 

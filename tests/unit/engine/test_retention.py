@@ -1,10 +1,11 @@
 """How long ended runs are remembered."""
 
-from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from fleet.engine.ends_index import Entry
+from fleet.engine.clock import BrokerClock
 from fleet.engine.ledger import Ledger
 from fleet.engine.retention import Retention
 from fleet.engine.transitions.runs import DAY_MS, End
@@ -15,26 +16,15 @@ from fleet.records.lifecycle import Completed, Failed
 ENDED_MS = 9
 
 
-@dataclass
-class Owner:
-    """Whose runs they are; its broker time stands still."""
-
-    time_ms: float
-    held_back: bool = False
-    knows_time: bool = True
-    forgotten: list[Entry] = field(default_factory=list)
-
-    def now_ms(self) -> float:
-        """Return the broker's time."""
-        return self.time_ms
-
-    def have_passed(self, _time_ms: float) -> bool:
-        """Whether everything before that was delivered."""
-        return True
-
-    def forget(self, entry: Entry) -> None:
-        """Remove everything that is kept of a run."""
-        self.forgotten.append(entry)
+def retention(store: MemoryStore, now_ms: float, **limits: float) -> Retention:
+    """Return what forgets the runs of a task whose clock stands still at *now_ms*."""
+    clock = BrokerClock(lambda: 0.0, "runs")
+    clock.observe({"runs": int(now_ms)}, 0)
+    parts: Any = SimpleNamespace(ledger=Ledger(store), clock=clock)
+    gate: Any = SimpleNamespace(held_back=False)
+    days = {"dedupe_days": 1, "resume_days": 7}
+    settings: Any = SimpleNamespace(**days | {"most_ended": 0} | limits)
+    return Retention(parts, gate, settings)
 
 
 async def test_no_more_are_kept_than_may_be() -> None:
@@ -42,9 +32,9 @@ async def test_no_more_are_kept_than_may_be() -> None:
     store = MemoryStore()
     ends = [End(outcome=Completed.kind, offset=each, ended_ms=ENDED_MS + each) for each in range(5)]
     store.write({state.end_key(f"r{end.offset}"): end.encode() for end in ends}, 0)
-    kept = Retention(Ledger(store), Owner(ENDED_MS), 1, 7, most=3)
+    kept = retention(store, ENDED_MS, most_ended=3)
     assert [entry.run_id for entry in await kept._due()] == ["r0", "r1"]
-    everything = Retention(Ledger(store), Owner(ENDED_MS), 1, 7)
+    everything = retention(store, ENDED_MS)
     assert await everything._due() == []
 
 
@@ -53,8 +43,8 @@ async def due(outcome: str, time_ms: float, dedupe_days: float, resume_days: flo
     store = MemoryStore()
     end = End(outcome=outcome, offset=0, ended_ms=ENDED_MS)
     store.write({state.end_key("r"): end.encode()}, 0)
-    retention = Retention(Ledger(store), Owner(time_ms), dedupe_days, resume_days)
-    return bool(await retention._due())
+    limits = {"dedupe_days": dedupe_days, "resume_days": resume_days}
+    return bool(await retention(store, time_ms, **limits)._due())
 
 
 @pytest.mark.parametrize(
@@ -64,7 +54,7 @@ async def due(outcome: str, time_ms: float, dedupe_days: float, resume_days: flo
 async def test_an_ended_run_is_kept_for_its_time_and_no_longer(
     outcome: str, dedupe_days: float, resume_days: float, kept_days: float
 ) -> None:
-    """A frozen one for as long as it can be resumed, and never less than a repeat is known."""
+    """One without a result as long as it can be resumed, and never less than a repeat is known."""
     over_ms = ENDED_MS + kept_days * DAY_MS
     assert not await due(outcome, over_ms - 1, dedupe_days, resume_days)
     assert await due(outcome, over_ms, dedupe_days, resume_days)

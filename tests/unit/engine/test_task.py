@@ -3,413 +3,48 @@
 import asyncio
 import json
 import random
-from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import replace
-from typing import Any
 from unittest.mock import patch
 
 import pytest
+from task_world import (
+    EPOCH_MS,
+    JOKES,
+    START,
+    TOPICS,
+    Clock,
+    JokeEvent,
+    JokeFlow,
+    WiderFlow,
+    World,
+    parsed,
+    turns,
+)
 
-from fleet import Context, Event, StartEvent, StopEvent, step
+from fleet import Context, Event, StopEvent, step
 from fleet.engine import commits, ends_index, retention, task
-from fleet.engine.flights import Flight, Outcome
-from fleet.engine.log import Receipt, TaskLost
-from fleet.engine.offsets import Lost, OffsetTracker
-from fleet.engine.slots import Slots
-from fleet.engine.task import StepGroupSettings, Task
-from fleet.engine.transitions.parked import Parked
+from fleet.engine.finishing import Finishing
+from fleet.engine.log import TaskLost
+from fleet.engine.offsets import OffsetTracker
+from fleet.engine.retention import Retention
+from fleet.engine.transitions import resolve
 from fleet.engine.transitions.runs import DAY_MS, End, Run
-from fleet.engine.transitions.transitions import Work
-from fleet.memory.backend import MemoryStore
-from fleet.records import envelope as envelopes
-from fleet.records import lifecycle, state
+from fleet.engine.transitions.suspended import Suspended
+from fleet.records import state
 from fleet.records.dead_letter import DeadLetter
-from fleet.records.envelope import Envelope, Headers
-from fleet.records.events import encoded, type_name
+from fleet.records.envelope import Envelope
 from fleet.records.lifecycle import (
     Cancelled,
     Completed,
     Failed,
     Known,
-    Lifecycle,
     Resumed,
     Resumption,
     Started,
-    StepRecord,
     TimedOut,
 )
-from fleet.records.log import Delivered, Outgoing
-from fleet.records.topics import Topics
 from fleet.workflow import definition
-from fleet.workflow.definition import Definition
-
-TOPICS = Topics("fleet", "joke", "main")
-START, JOKES = TOPICS.event("StartEvent"), TOPICS.event("JokeEvent")
-#: Broker time of the first record, in unix milliseconds.
-EPOCH_MS = 1_700_000_000_000
-
-
-class JokeEvent(Event):
-    joke: str = ""
-
-
-class Gate:
-    """Where steps wait until the test lets them go."""
-
-    def __init__(self) -> None:
-        self.waiting: dict[str, list[asyncio.Event]] = {}
-        self.entered: list[str] = []
-
-    async def at(self, place: str) -> None:
-        self.entered.append(place)
-        opened = asyncio.Event()
-        self.waiting.setdefault(place, []).append(opened)
-        try:
-            await opened.wait()
-        finally:
-            self._leave(place, opened)
-
-    def open(self, place: str) -> None:
-        """Let go whoever waits at *place*."""
-        for opened in self.waiting[place]:
-            opened.set()
-
-    def _leave(self, place: str, opened: asyncio.Event) -> None:
-        self.waiting[place].remove(opened)
-        if not self.waiting[place]:
-            del self.waiting[place]
-
-
-class JokeFlow(Definition):
-    """Two steps take the joke; one of them ends the run."""
-
-    def __init__(self) -> None:
-        self.gate = Gate()
-        self.mended = False
-
-    @step
-    async def generate(self, ctx: Context, ev: StartEvent) -> JokeEvent:
-        await self.gate.at(f"generate {ctx.run_id}")
-        await ctx.store.set("seen.generate", ctx.run_id)
-        if ev.get("size"):
-            return JokeEvent(joke="x" * ev.get("size"))
-        return JokeEvent(joke=f"about {ev.get('topic')}")
-
-    @step
-    async def critique(self, ctx: Context, ev: JokeEvent) -> StopEvent:
-        await self.gate.at(f"critique {ctx.run_id}")
-        if "bad" in ev.joke and not self.mended:
-            raise LookupError(ev.joke)
-        seen = await ctx.store.get("seen.generate")
-        return StopEvent(result=[ev.joke, seen])
-
-    @step
-    async def count(self, ctx: Context, ev: JokeEvent) -> None:
-        await self.gate.at(f"count {ctx.run_id}")
-
-
-class WiderFlow(JokeFlow):
-    """One more step takes the joke."""
-
-    @step
-    async def extra(self, ctx: Context, ev: JokeEvent) -> None:
-        await self.gate.at(f"extra {ctx.run_id}")
-
-
-class Clock:
-    """Broker time that the test sets."""
-
-    def __init__(self) -> None:
-        self.ms = float(EPOCH_MS)
-        self.known = True
-
-    def now_ms(self) -> float:
-        return self.ms
-
-    def at_ms(self, _moment: float) -> float:
-        return self.ms
-
-    def has_been(self, appended_ms: float) -> None:
-        """Take nothing: the test says what time it is."""
-
-    def observe(self, _times: Mapping[str, int], _seconds: float) -> bool:
-        """Take nothing, and let timers be set anew."""
-        return True
-
-    def not_told(self, _seconds: float) -> bool:
-        """Take nothing."""
-        return False
-
-    def read(self, _appended_ms: float) -> bool:
-        """Take nothing."""
-        return False
-
-
-class Store(MemoryStore):
-    """Counts how often somebody looked for what can be forgotten."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.scans = asyncio.Semaphore(0)
-        self.read = 0
-
-    def scan(self, prefix: bytes, after: bytes, limit: int) -> list[tuple[bytes, bytes]]:
-        self.scans.release()
-        found = super().scan(prefix, after, limit)
-        self.read += len(found)
-        return found
-
-
-class Transaction:
-    """What a task wants to commit."""
-
-    def __init__(self, records: Sequence[Outgoing], changes: Mapping[bytes, bytes | None]) -> None:
-        self.records = list(records)
-        self.changes = dict(changes)
-        self.decided: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-
-class Log:
-    """One incarnation's way to the broker."""
-
-    def __init__(self, world: "World") -> None:
-        self._world = world
-        self.pending: Transaction | None = None
-
-    async def commit(
-        self, records: Sequence[Outgoing], changes: Mapping[bytes, bytes | None]
-    ) -> Receipt:
-        assert self.pending is None, "one transaction at a time"
-        transaction = self.pending = Transaction(records, changes)
-        if not self._world.hold:
-            self.decide()
-        try:
-            await transaction.decided
-        finally:
-            self.pending = None
-        return Receipt(appended_ms=0, state_offset=0)
-
-    async def close(self) -> None:
-        """Nothing is held."""
-
-    def decide(self) -> None:
-        """Let the pending transaction be committed."""
-        assert self.pending is not None
-        self._world.apply(self.pending)
-        self.pending.decided.set_result(None)
-
-    def lose(self) -> None:
-        """Tell the task that somebody else owns its partition."""
-        assert self.pending is not None
-        self.pending.decided.set_exception(TaskLost("t", "fenced"))
-
-
-class World:
-    """A broker with one partition of each topic, and the task that owns it."""
-
-    def __init__(self, clock: Clock) -> None:
-        self.flow = WiderFlow()
-        self.clock = clock
-        self.topics: dict[str, list[Delivered]] = defaultdict(list)
-        self.ends: dict[str, int] = defaultdict(int)
-        self.state: dict[bytes, bytes] = {}
-        self.transactions: list[Transaction] = []
-        self.shown: list[Event] = []
-        self.lost: list[BaseException] = []
-        self.ended: list[str] = []
-        self.buried: list[str] = []
-        #: Whether transactions wait for the test.
-        self.hold = False
-        self.step_group = StepGroupSettings(
-            graph=definition.graph(JokeFlow),
-            topics=TOPICS,
-            workflow=lambda: self.flow,
-            slots=Slots(1_000),
-            stream=self,
-            observer=self,
-            dedupe_days=1,
-            resume_days=7,
-        )
-        self.positions: dict[str, int] = {}
-        self.made: list[Task] = []
-        self.task, self.log, self.store = self._new_task()
-
-    # -- the broker -----------------------------------------------------------------------------
-
-    def append(self, record: Outgoing, appended_ms: int | None = None) -> Delivered:
-        """Append one record."""
-        appended = Delivered(
-            topic=record.topic,
-            partition=0,
-            offset=self.ends[record.topic],
-            appended_ms=appended_ms or round(self.clock.ms),
-            key=record.key,
-            value=record.value,
-            headers=record.headers,
-        )
-        self.ends[record.topic] += 1
-        self.topics[record.topic].append(appended)
-        return appended
-
-    def apply(self, transaction: Transaction) -> None:
-        """Commit a transaction, with a marker at the end of each of its topics."""
-        self.transactions.append(transaction)
-        for record in transaction.records:
-            self.append(record)
-        for topic in {record.topic for record in transaction.records}:
-            self.ends[topic] += 1
-        for key, value in transaction.changes.items():
-            if value is None:
-                self.state.pop(key, None)
-            else:
-                self.state[key] = value
-
-    def start(
-        self, run_id: str, event_id: str = "", timeout: float | None = None, **f: Any
-    ) -> None:
-        """Append a start event."""
-        self.send(
-            StartEvent(**f), run_id, event_id=event_id or f"start {run_id}", timeout_seconds=timeout
-        )
-
-    def send(self, event: Event, run_id: str, topic: str = "", **parts: Any) -> None:
-        """Append an event as somebody outside would."""
-        envelope = Envelope(**{"run_id": run_id, "type": type_name(event), "event_id": "o"} | parts)
-        self.raw(topic or TOPICS.event(type_name(event)), encoded(event), envelope.headers())
-
-    def happen(
-        self, happening: Lifecycle, run_id: str, appended_ms: int | None = None, **parts: Any
-    ) -> None:
-        """Append a record of `runs` as somebody outside would."""
-        envelope = Envelope(**{"run_id": run_id, "event_id": "o", "type": happening.kind} | parts)
-        outgoing = Outgoing(TOPICS.runs, run_id.encode(), happening.encode(), envelope.headers())
-        self.append(outgoing, appended_ms)
-
-    def raw(self, topic: str, value: bytes, headers: Headers) -> None:
-        """Append any bytes."""
-        key = dict(headers).get("fleet-run-id", b"key")
-        self.append(Outgoing(topic, key, value, headers))
-
-    # -- the task -------------------------------------------------------------------------------
-
-    def _new_task(self) -> tuple[Task, Log, Store]:
-        log, store = Log(self), Store()
-        store.write(self.state)
-        made = Task(self.step_group, 0, log, store, lambda _, why: self.lost.append(why))
-        made.restore()
-        self.positions = {topic: each.unseen for topic, each in made.trackers.items()}
-        self.made.append(made)
-        return made, log, store
-
-    async def begin(self) -> None:
-        """Load the task as the engine does: `runs` up to its end first."""
-        self.deliver(TOPICS.runs, 1_000_000)
-        self.task.begin()
-        await turns()
-
-    def deliver(self, topic: str, limit: int = 1) -> int:
-        """Hand on up to *limit* records of *topic*; return how many there were."""
-        following = [each for each in self.topics[topic] if each.offset >= self.positions[topic]]
-        for record in following[:limit]:
-            self.positions[topic] = record.offset + 1
-            self.task.deliver(record)
-        return len(following[:limit])
-
-    async def pump(self) -> None:
-        """Hand on records until there are none, letting commits happen."""
-        while sum(self.deliver(topic, 1_000_000) for topic in self.step_group.inputs):
-            await turns()
-
-    async def open(self, *places: str) -> None:
-        """Let steps go on and everything that follows happen."""
-        for place in places:
-            self.flow.gate.open(place)
-        await turns()
-        await self.pump()
-
-    async def crash(self) -> None:
-        """Lose the process and start the task elsewhere, from what was committed."""
-        await self.task.close()
-        self.flow.gate = Gate()
-        self.task, self.log, self.store = self._new_task()
-
-    async def restart(self) -> None:
-        """Crash, load, and take what there is."""
-        await self.crash()
-        await self.begin()
-        await self.pump()
-
-    # -- what it does ---------------------------------------------------------------------------
-
-    async def write(self, work: Work, attempt_id: str, number: int, event: Event) -> None:
-        """Take a stream write."""
-        self.shown.append(event)
-
-    def step_finished(self, flight: Flight, outcome: Outcome, finished: float) -> None:
-        """Hear that an attempt ended."""
-
-    def run_started(self) -> None:
-        """Hear that a run's start was read."""
-
-    def run_ended(self, outcome: str, seconds: float) -> None:
-        """Hear that a run's effective end was read."""
-        self.ended.append(outcome)
-
-    def dead_letter(self, run_id: str, letter: DeadLetter) -> None:
-        """Hear that a dead letter was appended."""
-        self.buried.append(letter.reason)
-
-    def records_lost(self, topic: str, partition: int, lost: Lost) -> None:
-        """Hear that an input does not have any more what was not done."""
-
-    def committed(self, records: int, size: int, seconds: float) -> None:
-        """Hear that a commit was acknowledged."""
-
-    # -- what is there --------------------------------------------------------------------------
-
-    def happenings(self, run_id: str) -> list[Lifecycle]:
-        """Return a run's lifecycle records."""
-        found = [each for each in self.topics[TOPICS.runs] if each.key == run_id.encode()]
-        return [lifecycle.decode(parsed(each).type, each.value or b"") for each in found]
-
-    def end(self, run_id: str) -> Lifecycle | None:
-        """Return the first terminal record of a run."""
-        return next((each for each in self.happenings(run_id) if each.terminal), None)
-
-    def history(self) -> list[StepRecord]:
-        """Return every step record."""
-        return [StepRecord.decode(each.value or b"") for each in self.topics[TOPICS.history]]
-
-    def letters(self) -> list[DeadLetter]:
-        """Return every dead letter."""
-        notes = [dict(each.headers)["fleet-dead-letter"] for each in self.topics[TOPICS.dead]]
-        return [DeadLetter.model_validate_json(note) for note in notes]
-
-    def indexed(self) -> list[bytes]:
-        """Return the keys of the index of ends, in the local copy."""
-        keys = (key for key, _ in self.store.items(ends_index.INDEX))
-        return [key for key in keys if key != ends_index.COMPLETE]
-
-    def kept(self, prefix: bytes = b"") -> list[bytes]:
-        """Return the committed state's keys, without positions."""
-        found = [key for key in self.state if key.startswith(prefix)]
-        return sorted(key for key in found if not key.startswith(state.POSITION))
-
-    def tracker(self, topic: str) -> OffsetTracker:
-        """Return the committed position in a topic."""
-        return OffsetTracker.decode(self.state[state.position_key(topic)])
-
-
-def parsed(record: Delivered) -> Envelope:
-    """Return a record's envelope."""
-    return envelopes.parse(record.headers)
-
-
-async def turns() -> None:
-    """Let everything happen that waits for nothing but its turn."""
-    for _ in range(30):
-        await asyncio.sleep(0)
 
 
 @pytest.fixture
@@ -688,7 +323,7 @@ class TestCrash:
         def fail(*_: object) -> None:
             raise failure
 
-        monkeypatch.setattr(running.task, "_step_record", fail)
+        monkeypatch.setattr(Finishing, "_record", fail)
         running.start("r", topic="x")
         await running.pump()
         await running.open("generate r")
@@ -748,7 +383,7 @@ class TestStop:
 
 class TestEnd:
     async def test_a_cancel_stops_the_runs_steps_and_keeps_them(self, running: World) -> None:
-        """What was in flight is parked frozen, and its record is done."""
+        """What was in flight is suspended until its run is resumed, and its record is done."""
         running.start("r", topic="x")
         running.start("other", topic="x")
         await running.pump()
@@ -756,28 +391,36 @@ class TestEnd:
         await running.pump()
         assert list(running.flow.gate.waiting) == ["generate other"]
         ((key, value),) = [
-            (key, value) for key, value in running.state.items() if key.startswith(state.FROZEN)
+            (key, value)
+            for key, value in running.state.items()
+            if key.startswith(state.AWAITING_RESUME)
         ]
-        assert key == state.frozen_key("r", "start r", "generate")
-        parked = Parked.decode(value)
-        assert (parked.topic, parked.step, parked.reason) == (START, "generate", "frozen")
+        assert key == state.awaiting_key("r", "start r", "generate")
+        suspended = Suspended.decode(value)
+        assert (suspended.topic, suspended.step, suspended.until) == (
+            START,
+            "generate",
+            "resume",
+        )
         assert running.tracker(START).lowest == 1
         assert running.ended == ["cancelled"]
 
-    async def test_late_events_of_a_frozen_run_are_parked(self, running: World) -> None:
+    async def test_late_events_of_a_run_without_a_result_are_suspended(
+        self, running: World
+    ) -> None:
         """One entry for each step that would take it."""
         running.happen(Cancelled(), "r")
         await running.pump()
         running.send(JokeEvent(), "r", event_id="late", topic=JOKES)
         await running.pump()
         assert running.flow.gate.entered == []
-        assert running.kept(state.FROZEN) == [
-            state.frozen_key("r", "late", name) for name in ("count", "critique")
+        assert running.kept(state.AWAITING_RESUME) == [
+            state.awaiting_key("r", "late", name) for name in ("count", "critique")
         ]
         assert running.tracker(JOKES).pending == 0
 
     async def test_a_completed_run_takes_nothing_more(self, running: World) -> None:
-        """Its steps in flight are stopped, late events are dropped, and nothing is parked."""
+        """Its steps in flight are stopped, late events are dropped, and nothing is suspended."""
         running.start("r", topic="x")
         await running.pump()
         await running.open("generate r")
@@ -861,7 +504,7 @@ class TestResume:
         await running.open("count r")
         await running.restart()
         assert sorted(running.flow.gate.waiting) == ["critique r"]
-        assert len(running.kept(state.PARKED)) == 1
+        assert len(running.kept(state.SUSPENDED)) == 1
 
     async def test_a_request_that_is_read_while_the_task_is_loaded_counts(
         self, running: World
@@ -884,8 +527,8 @@ class TestResume:
             await running.pump()
             await running.open("critique r")
         assert running.ended == ["failed"] * 4
-        assert len(running.kept(state.FROZEN)) == 2
-        assert running.kept(state.PARKED) == []
+        assert len(running.kept(state.AWAITING_RESUME)) == 2
+        assert running.kept(state.SUSPENDED) == []
 
     async def test_late_events_join_the_new_epoch(self, running: World) -> None:
         """What a step has sent before the end counts, however late it is read."""
@@ -931,13 +574,13 @@ class TestResume:
         await running.pump()
         assert running.buried == ["undecodable", "undecodable"]
         assert running.ended == ["failed", "failed"]
-        with patch.object(task, "decoded", lambda *_: JokeEvent(joke="5")):
+        with patch.object(resolve, "decoded", lambda *_: JokeEvent(joke="5")):
             self.resume(running, 2)
             await running.pump()
         assert sorted(running.flow.gate.waiting) == ["count r", "critique r", "generate r"]
-        assert running.kept(state.PARKED) == [
-            *(state.parked_key("r", "e1", name) for name in ("count", "critique")),
-            state.parked_key("r", "start r", "generate"),
+        assert running.kept(state.SUSPENDED) == [
+            *(state.suspended_key("r", "e1", name) for name in ("count", "critique")),
+            state.suspended_key("r", "start r", "generate"),
         ]
 
     async def test_its_time_begins_anew(self, running: World) -> None:
@@ -1072,13 +715,13 @@ class TestRetention:
         """A world that looks for what can be forgotten all the time, with one ended run."""
         for name in ("LOOK_SECONDS", "READ_SECONDS", "TURN_SECONDS"):
             monkeypatch.setattr(retention, name, 0.0005)
-        have_passed = Task.have_passed
+        have_passed = Retention._have_passed
 
-        def asked(self: Task, time_ms: float) -> bool:
+        def asked(self: Retention, time_ms: float) -> bool:
             world.store.scans.release()
             return have_passed(self, time_ms)
 
-        monkeypatch.setattr(Task, "have_passed", asked)
+        monkeypatch.setattr(Retention, "_have_passed", asked)
         await world.begin()
         world.happen(Cancelled(), "r")
         await world.pump()
@@ -1101,7 +744,7 @@ class TestRetention:
         await self.look(world)
         world.clock.ms += 0.5
         for topic in topics:
-            world.task.reaches(topic, world.positions[topic], world.positions[topic])
+            world.task.intake.reaches(topic, world.positions[topic], world.positions[topic])
         await self.look(world)
 
     async def test_an_ended_run_is_forgotten_when_its_time_is_over(self, swept: World) -> None:
@@ -1119,7 +762,7 @@ class TestRetention:
         """A commit that was under way when the end was read may have appended more of the run."""
         swept.clock.ms += 7 * DAY_MS + 1
         for topic in swept.step_group.inputs:
-            swept.task.reaches(topic, swept.positions[topic], swept.positions[topic])
+            swept.task.intake.reaches(topic, swept.positions[topic], swept.positions[topic])
         await self.look(swept)
         assert swept.kept() == [state.end_key("r")]
         await self.pass_time(swept, 1, swept.step_group.inputs)
@@ -1234,17 +877,19 @@ class TestLeftovers:
         assert running.flow.gate.entered == []
         assert running.kept() == [state.end_key("r")]
 
-    async def test_a_step_that_is_done_is_not_frozen(self, running: World) -> None:
+    async def test_a_step_that_is_done_is_not_suspended(self, running: World) -> None:
         """A resumed run would compute again what was committed."""
         await self.half_done(running)
         running.happen(Cancelled(), "r")
         await running.begin()
         await running.pump()
-        (key,) = running.kept(state.FROZEN)
+        (key,) = running.kept(state.AWAITING_RESUME)
         assert key.endswith(b"critique")
         assert running.kept(state.DONE) == []
 
-    async def test_a_start_that_was_in_flight_is_frozen_with_its_run(self, running: World) -> None:
+    async def test_a_start_that_was_in_flight_is_suspended_with_its_run(
+        self, running: World
+    ) -> None:
         """The run was cancelled while nobody owned the partition; it can still be resumed."""
         running.start("r", topic="x")
         await running.pump()
@@ -1252,7 +897,9 @@ class TestLeftovers:
         running.happen(Cancelled(), "r")
         await running.begin()
         await running.pump()
-        assert running.kept(state.FROZEN) == [state.frozen_key("r", "start r", "generate")]
+        assert running.kept(state.AWAITING_RESUME) == [
+            state.awaiting_key("r", "start r", "generate")
+        ]
         assert [type(each) for each in running.happenings("r")] == [Started, Cancelled]
 
     async def deploy(self, world: World, *names: str) -> None:
@@ -1332,7 +979,7 @@ class TestDeadLetters:
         await self.buried(running)
         await running.restart()
         await self.goes_on(running)
-        assert running.kept(state.PARKED) == []
+        assert running.kept(state.SUSPENDED) == []
 
     async def test_a_start_event_that_cannot_be_read(self, running: World) -> None:
         """Its sender waits for `started` or `known` before any end counts."""
@@ -1512,13 +1159,13 @@ class TestAnotherVersion:
         assert running.tracker(TOPICS.inbox).pending == 0
         await running.restart()
         assert running.topics[TOPICS.dead] == []
-        assert len(running.kept(state.PARKED)) == 1
+        assert len(running.kept(state.SUSPENDED)) == 1
 
         await self.deploy(running, LaterFlow)
 
         assert "later r" in running.flow.gate.entered
         await running.open("later r")
-        assert running.kept(state.PARKED) == []
+        assert running.kept(state.SUSPENDED) == []
 
     async def test_an_event_for_a_step_waits_for_a_version_that_has_it(
         self, running: World
@@ -1560,18 +1207,18 @@ class TestAnotherVersion:
             await self.began(running)
         running.send(LaterEvent(), "r", topic=TOPICS.inbox)
         await running.pump()
-        assert len(running.kept(state.PARKED)) == 1
+        assert len(running.kept(state.SUSPENDED)) == 1
 
         running.happen(Cancelled(), "r")
         await running.pump()
 
-        assert running.kept(state.PARKED) == []
-        assert state.frozen_key("r", "o", "") in running.state
+        assert running.kept(state.SUSPENDED) == []
+        assert state.awaiting_key("r", "o", "") in running.state
 
     async def test_ends_are_kept_while_events_wait_for_another_version(
         self, running: World
     ) -> None:
         """Else their run would begin again where they are read."""
-        running.task.inputs.unread = frozenset({"fleet.joke.Later"})
+        running.task.inputs.reading.leaves_unread(frozenset({"fleet.joke.Later"}))
 
         assert not running.task.inputs.have_passed(0)

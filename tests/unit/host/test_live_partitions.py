@@ -6,7 +6,7 @@ from typing import Any
 from aiokafka.structs import ConsumerRecord
 from faust.types import TP
 
-from fleet.engine.guarded_store import StoreFailed
+from fleet.engine.loading.guarded_store import StoreFailed
 from fleet.host.engines import Engines
 from fleet.host.live_partitions import LivePartitions
 
@@ -19,6 +19,8 @@ class Task:
     def __init__(self) -> None:
         self.trackers = {EVENTS.topic: SimpleNamespace(unseen=7)}
         self.taking = self.alive = self.wants = True
+        #: The task takes its records itself here.
+        self.intake = self
         self.broken = False
         self.offsets: list[int] = []
         self.reached: list[tuple[Any, ...]] = []

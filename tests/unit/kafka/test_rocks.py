@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet.engine.guarded_store import GuardedStore, StoreFailed
+from fleet.engine.loading.guarded_store import GuardedStore, StoreFailed
 from fleet.engine.ports import StateInUse, StateStillOpen
 from fleet.kafka import rocks
 from fleet.kafka.rocks import RocksStore

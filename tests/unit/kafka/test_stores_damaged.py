@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet.engine.guarded_store import GuardedStore, StoreFailed
+from fleet.engine.loading.guarded_store import GuardedStore, StoreFailed
 from fleet.kafka.rocks import RocksStore
 
 #: Writes and flushes thrice, writes once more, and ends without a word.
@@ -31,7 +31,7 @@ _FILL = """
 import os, resource, sys
 from pathlib import Path
 from fleet.kafka import rocks
-from fleet.engine.guarded_store import GuardedStore, StoreFailed
+from fleet.engine.loading.guarded_store import GuardedStore, StoreFailed
 
 rocks.FLUSH_CHANGES = 100
 resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))

@@ -84,10 +84,10 @@ async def test_those_without_a_result_too(scene: Scene) -> None:
     await _until_forgotten(scene, MOST)
 
     (task,) = scene.tasks
-    assert {key[: len(state.FROZEN)] for key, _ in task.ledger.items(state.FROZEN)} == {
-        state.FROZEN
-    }
-    assert len(list(task.ledger.items(state.FROZEN))) == MOST
+    assert {
+        key[: len(state.AWAITING_RESUME)] for key, _ in task.ledger.items(state.AWAITING_RESUME)
+    } == {state.AWAITING_RESUME}
+    assert len(list(task.ledger.items(state.AWAITING_RESUME))) == MOST
     assert await scene.kept() == [7, 8, 9, 10, 11]
 
 

@@ -28,7 +28,7 @@ class TestKeys:
         for one, other in itertools.permutations(ids, 2):
             for prefix, key in [
                 (state.context_prefix(one), state.context_prefix(other) + b"path"),
-                (state.frozen_prefix(one), state.frozen_key(other, "event", "step")),
+                (state.awaiting_prefix(one), state.awaiting_key(other, "event", "step")),
             ]:
                 assert not key.startswith(prefix)
 
@@ -41,7 +41,7 @@ class TestKeys:
             state.end_key("a"),
             state.context_prefix("a"),
             state.done_prefix("a", 1),
-            state.frozen_key("a", "b", "c"),
+            state.awaiting_key("a", "b", "c"),
         ]
         assert len({key[:1] for key in keys}) == len(keys)
 
@@ -59,7 +59,7 @@ class TestKeys:
         assert state.end_key("r") == b"e\0r"
         assert state.context_prefix("r") == b"c\0r\0"
         assert state.done_prefix("t", 5) == b"d\0t\x005\0"
-        assert state.frozen_key("r", "e", "s") == b"k\0r\0e\0s"
+        assert state.awaiting_key("r", "e", "s") == b"k\0r\0e\0s"
 
 
 class TestMemoryState:

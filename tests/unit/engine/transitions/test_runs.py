@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 
 from fleet.engine.transitions import runs
-from fleet.engine.transitions.parked import Parked
 from fleet.engine.transitions.runs import (
     Admission,
     Begun,
@@ -16,6 +15,7 @@ from fleet.engine.transitions.runs import (
     Run,
     Start,
 )
+from fleet.engine.transitions.suspended import Suspended
 from fleet.records.lifecycle import (
     Cancelled,
     Completed,
@@ -111,9 +111,9 @@ class TestAdmit:
         assert runs.admit(ended(COMPLETED), 0) is Admission.DROP
 
     @pytest.mark.parametrize("terminal", [FAILED, CANCELLED, TIMED_OUT], ids=repr)
-    def test_events_of_a_run_without_a_result_are_frozen(self, terminal: Lifecycle) -> None:
+    def test_events_of_a_run_without_a_result_are_suspended(self, terminal: Lifecycle) -> None:
         """It may be resumed, and then they are work again."""
-        assert runs.admit(ended(terminal), 0) is Admission.FREEZE
+        assert runs.admit(ended(terminal), 0) is Admission.SUSPEND
 
     @pytest.mark.parametrize("terminal", [COMPLETED, FAILED], ids=repr)
     def test_events_of_a_newer_epoch_run(self, terminal: Lifecycle) -> None:
@@ -156,10 +156,10 @@ class TestConclude:
         end = ended(CANCELLED, run=None)
         assert (end.outcome, end.start_event_id, end.fingerprint) == ("cancelled", "", "")
 
-    def test_only_a_completed_run_is_not_frozen(self) -> None:
+    def test_only_a_completed_run_is_not_resumable(self) -> None:
         """State is kept for whoever resumes the run."""
-        assert not ended(COMPLETED).frozen
-        assert all(ended(each).frozen for each in (FAILED, CANCELLED, TIMED_OUT))
+        assert not ended(COMPLETED).resumable
+        assert all(ended(each).resumable for each in (FAILED, CANCELLED, TIMED_OUT))
 
 
 class TestDeadline:
@@ -193,17 +193,17 @@ class TestEntries:
             RUN,
             Run(),
             ended(CANCELLED),
-            Parked(
+            Suspended(
                 topic="t",
                 headers=(("fleet-run-id", b"\xc3\xbc"), ("x", b"\xff")),
                 value=b"\x00\xff",
                 step="s",
-                parked_ms=5,
+                since_ms=5,
             ),
         ],
         ids=lambda entry: type(entry).__name__,
     )
-    def test_a_state_value_comes_back(self, entry: Run | End | Parked) -> None:
+    def test_a_state_value_comes_back(self, entry: Run | End | Suspended) -> None:
         """Bytes that are no text survive as well."""
         assert type(entry).decode(entry.encode()) == entry
 

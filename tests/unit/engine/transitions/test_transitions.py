@@ -6,11 +6,23 @@ from typing import Any
 import pytest
 
 from fleet import Event, FleetError, StartEvent, StopEvent, step
-from fleet.engine.transitions.outcomes import Raised, Returned, Sent
-from fleet.engine.transitions.parked import Parked
-from fleet.engine.transitions.runs import Admission, End, Run
+from fleet.engine.transitions import (
+    ends,
+    failures,
+    lifecycle_records,
+    results,
+    run_history,
+    runs,
+    starts,
+    suspending,
+)
+from fleet.engine.transitions.draft import Draft, Due, Ended, RunResumed, Wiring, Work
+from fleet.engine.transitions.failures import StepFailed
+from fleet.engine.transitions.outcomes import Returned, Sent
+from fleet.engine.transitions.resolve import Rejected, Resolver
+from fleet.engine.transitions.runs import Admission, End, Entrance, Run
 from fleet.engine.transitions.sizes import MAX_RECORD_BYTES, MAX_VALUE_BYTES, RecordTooLarge
-from fleet.engine.transitions.transitions import Draft, Due, Ended, GoesOn, Transitions, Work
+from fleet.engine.transitions.suspended import Suspended, Until
 from fleet.records import envelope as envelopes
 from fleet.records import lifecycle, state
 from fleet.records.dead_letter import DeadLetter, Reason
@@ -64,13 +76,14 @@ class JokeFlow(Definition):
 
 
 GRAPH = definition.graph(JokeFlow)
+WIRING = Wiring(GRAPH, TOPICS)
 
 
 class Group:
     """A step group without a runtime: one draft, and a log of what it appends."""
 
     def __init__(self) -> None:
-        self.transitions = Transitions(GRAPH, TOPICS)
+        self.resolver = Resolver(WIRING, lambda: 1)
         self.draft = Draft(Overlay(MemoryState()))
         #: Next offset of `runs`.
         self.position = 0
@@ -82,24 +95,39 @@ class Group:
         envelope = Envelope(
             run_id=run_id, event_id=event_id, type="StartEvent", timeout_seconds=timeout
         )
-        record = delivered(envelope, StartEvent(**fields))
-        return self.transitions.start(self.draft, record, envelope, self.position)
+        return self.enter(delivered(envelope, StartEvent(**fields)), envelope)
+
+    def enter(self, record: Delivered, envelope: Envelope) -> Admission:
+        """Let an event enter its run; return what becomes of it."""
+        entrance = self.resolver._entrance(self.draft.state, record, envelope, self.position)
+        starts.enter(self.draft, TOPICS, record, envelope, entrance)
+        return entrance.admission
+
+    def reject(
+        self, record: Delivered, envelope: Envelope | None, reason: Reason, error: BaseException
+    ) -> None:
+        """Take a record that cannot be processed."""
+        entrance = Entrance(Admission.RUN)
+        if envelope is not None:
+            entrance = self.resolver._entrance(self.draft.state, record, envelope, self.position)
+        rejected = Rejected(envelope, entrance, reason, error)
+        failures.rejected(self.draft, TOPICS, record, rejected)
 
     def happens(
         self, happening: Lifecycle, run_id: str = "r", epoch: int = 0, appended_ms: int = 1_000
-    ) -> Ended | Due | GoesOn | None:
+    ) -> Ended | Due | RunResumed | None:
         """Deliver a record of `runs`, at its next offset."""
         envelope = Envelope(run_id=run_id, event_id="x", type=happening.kind, epoch=epoch)
         record = delivered(
             envelope, happening, topic=TOPICS.runs, offset=self.position, appended_ms=appended_ms
         )
         self.position += 1
-        return self.transitions.on_lifecycle_record(self.draft, record, envelope, happening)
+        return lifecycle_records.take(self.draft, TOPICS, record, envelope, happening)
 
     def admits(self, run_id: str = "r", epoch: int = 0) -> Admission:
         """Tell what becomes of another event of a run."""
         envelope = Envelope(run_id=run_id, event_id="e", type="JokeEvent", epoch=epoch)
-        return self.transitions.admit(self.draft.state, envelope)
+        return runs.admit(runs.end_of(self.draft.state, run_id), envelope.epoch)
 
     def written(self, topic: str = TOPICS.runs) -> list[Any]:
         """Return what was appended to *topic*; of `runs`, as lifecycle records."""
@@ -158,7 +186,7 @@ def work(name: str = "critique", event: Event | None = None, **parts: Any) -> Wo
 def failed(error: BaseException = KeyError("x")) -> Failed:  # noqa: B008 - never changed
     """Return the record of a failed step."""
     group = Group()
-    group.transitions.raised(group.draft, work(), Raised(error), attempt=1)
+    failures.step_failed(group.draft, TOPICS, work(), StepFailed(error))
     (record,) = group.written()
     assert isinstance(record, Failed)
     return record
@@ -166,7 +194,7 @@ def failed(error: BaseException = KeyError("x")) -> Failed:  # noqa: B008 - neve
 
 COMPLETED = Completed(step="critique", event_type="StopEvent", event='{"result":1}')
 ENDS: list[Lifecycle] = [COMPLETED, failed(), Cancelled(), TimedOut(timeout_seconds=1)]
-FROZEN = ENDS[1:]
+AWAITING_RESUME = ENDS[1:]
 
 
 @pytest.fixture
@@ -199,8 +227,8 @@ class TestStart:
         """Frozen with a run that can be resumed, dropped with one that is over; nobody asked."""
         group.start("s1")
         group.happens(terminal)
-        frozen = terminal.kind != "completed"
-        assert group.start("s1") is (Admission.FREEZE if frozen else Admission.DROP)
+        resumable = terminal.kind != "completed"
+        assert group.start("s1") is (Admission.SUSPEND if resumable else Admission.DROP)
         assert len(group.written()) == 1
 
     def test_a_repeated_start_is_answered_and_starts_nothing(self, group: Group) -> None:
@@ -233,8 +261,8 @@ class TestStart:
         """What cannot be read is refused elsewhere; it must not stop anything here."""
         envelope = Envelope(run_id="r", event_id="s1", type="StartEvent")
         record = Delivered("t", 0, 0, 1, b"r", b"\xff{", envelope.headers())
-        admission = group.transitions.start(group.draft, record, envelope, 0)
-        assert admission is Admission.RUN
+        record = record._replace(topic=TOPICS.event("StartEvent"))
+        assert group.enter(record, envelope) is Admission.RUN
 
     def test_runs_do_not_know_each_other(self, group: Group) -> None:
         """An id that begins like another's is another run."""
@@ -246,13 +274,13 @@ class TestStart:
         """The run is noticed once, and begins when its start comes."""
         early = work()
         for _ in range(2):
-            group.transitions.attach(group.draft, early.record, early.envelope)
+            group.enter(early.record, early.envelope)
         assert group.run is None
         kept = group.draft.state.get(state.seen_key("r"))
         assert kept is not None
         assert Run.decode(kept) == Run(seen_ms=1_000)
         assert group.start("s1") is Admission.RUN
-        group.transitions.attach(group.draft, early.record, early.envelope)
+        group.enter(early.record, early.envelope)
         assert group.run is not None
         assert group.run.start_event_id == "s1"
         assert group.draft.state.get(state.seen_key("r")) is None
@@ -306,27 +334,27 @@ class TestOrder:
 
 class TestEnd:
     def test_after_completed_nothing_is_kept_but_the_end(self, group: Group) -> None:
-        """Context and parked work of the run go in the commit that reads the end."""
+        """Context and suspended work of the run go in the commit that reads the end."""
         self.fill(group)
         assert group.happens(COMPLETED) == Ended("r", "completed", 0)
         assert group.keys() == [b"c\0other\0a", b"e\0r", b"k\0other\0e\0s"]
         assert group.admits() is Admission.DROP
 
-    @pytest.mark.parametrize("terminal", FROZEN, ids=lambda each: each.kind)
-    def test_without_a_result_the_state_is_frozen(self, group: Group, terminal: Lifecycle) -> None:
+    @pytest.mark.parametrize("terminal", AWAITING_RESUME, ids=lambda each: each.kind)
+    def test_without_a_result_the_state_is_kept(self, group: Group, terminal: Lifecycle) -> None:
         """Everything stays for whoever resumes the run, and later events wait with it."""
         self.fill(group)
         before = group.keys()
         assert group.happens(terminal) == Ended("r", terminal.kind, 0)
         assert group.keys() == sorted([*before, b"e\0r"])
-        assert group.admits() is Admission.FREEZE
+        assert group.admits() is Admission.SUSPEND
 
     @pytest.mark.parametrize("terminal", ENDS, ids=lambda each: each.kind)
     def test_forgetting_removes_the_rest(self, group: Group, terminal: Lifecycle) -> None:
         """Afterwards the id is as good as new, and other runs have lost nothing."""
         self.fill(group)
         group.happens(terminal)
-        group.transitions.forget(group.draft, "r", frozen=terminal.kind != Completed.kind)
+        ends.forget(group.draft, "r", resumable=terminal.kind != Completed.kind)
         assert group.keys() == [b"c\0other\0a", b"k\0other\0e\0s"]
         assert group.start("s9") is Admission.RUN
 
@@ -341,7 +369,7 @@ class TestEnd:
         group.start("s1")
         for run_id in ("r", "other"):
             group.draft.state.put(state.context_prefix(run_id) + b"a", b"1")
-            group.draft.state.put(state.frozen_key(run_id, "e", "s"), b"{}")
+            group.draft.state.put(state.awaiting_key(run_id, "e", "s"), b"{}")
 
 
 class TestDeadline:
@@ -350,16 +378,16 @@ class TestDeadline:
     def test_it_is_set_when_started_is_read(self, group: Group) -> None:
         """Only then the broker's time of the beginning is known."""
         group.start("s1", timeout=2)
-        assert group.transitions.deadlines(group.draft.state) == []
+        assert ends.deadlines(group.draft.state) == []
         assert group.happens(self.STARTED, appended_ms=10_000) == Due("r", 12_000)
-        assert group.transitions.deadlines(group.draft.state) == [Due("r", 12_000)]
+        assert ends.deadlines(group.draft.state) == [Due("r", 12_000)]
 
     def test_it_is_set_once(self, group: Group) -> None:
         """A second `started` neither moves it nor reports it again."""
         group.start("s1", timeout=2)
         group.happens(self.STARTED, appended_ms=10_000)
         assert group.happens(self.STARTED, appended_ms=50_000) is None
-        assert group.transitions.deadlines(group.draft.state) == [Due("r", 12_000)]
+        assert ends.deadlines(group.draft.state) == [Due("r", 12_000)]
 
     def test_an_unknown_or_ended_run_has_none(self, group: Group) -> None:
         """`started` may be read after the end, and by groups that never saw the start."""
@@ -367,28 +395,28 @@ class TestDeadline:
         group.start("s1", timeout=2)
         group.happens(Cancelled())
         assert group.happens(self.STARTED) is None
-        assert group.transitions.deadlines(group.draft.state) == []
+        assert ends.deadlines(group.draft.state) == []
 
     def test_an_ended_runs_deadline_is_over(self, group: Group) -> None:
-        """A frozen run keeps its entry but times out no more."""
+        """A run that can be resumed keeps its entry but times out no more."""
         group.start("s1", timeout=2)
         group.happens(self.STARTED)
         group.happens(Cancelled())
-        assert group.transitions.deadlines(group.draft.state) == []
+        assert ends.deadlines(group.draft.state) == []
 
     def test_a_deadline_that_passes_is_written_with_the_active_steps(self, group: Group) -> None:
         """The record names timeout and steps, sorted, and nothing ends until it is read."""
         group.start("s1", timeout=2)
-        group.transitions.timed_out(group.draft, "r", {"b", "a"})
+        ends.timed_out(group.draft, TOPICS, "r", {"b", "a"})
         assert group.written()[1:] == [TimedOut(timeout_seconds=2, active_steps=("a", "b"))]
         assert group.end is None
 
     def test_nothing_is_written_for_a_run_that_ended_before(self, group: Group) -> None:
         """A result that came in time is the result; an unknown run has no deadline."""
-        group.transitions.timed_out(group.draft, "r", ())
+        ends.timed_out(group.draft, TOPICS, "r", ())
         group.start("s1", timeout=2)
         group.happens(Cancelled())
-        group.transitions.timed_out(group.draft, "r", ())
+        ends.timed_out(group.draft, TOPICS, "r", ())
         assert [type(each) for each in group.written()] == [Started]
 
 
@@ -396,7 +424,7 @@ class TestReturned:
     def returned(self, group: Group, *sent: Sent, **changes: bytes) -> list[Outgoing]:
         prefix = state.context_prefix("r")
         outcome = Returned(tuple(sent), {prefix + k.encode(): v for k, v in changes.items()})
-        group.transitions.returned(group.draft, work(replays=2, epoch=3), outcome)
+        results.returned(group.draft, WIRING, work(replays=2, epoch=3), outcome)
         return group.draft.records
 
     def test_an_event_goes_to_its_topic_with_an_envelope(self, group: Group) -> None:
@@ -446,7 +474,7 @@ class TestReturned:
         prefix = state.context_prefix("r")
         self.returned(group, a=b"1", b=b"2")
         outcome = Returned((), {prefix + b"a": None})
-        group.transitions.returned(group.draft, work(), outcome)
+        results.returned(group.draft, WIRING, work(), outcome)
         assert group.keys() == [prefix + b"b"]
 
     @pytest.mark.parametrize(
@@ -510,7 +538,8 @@ class TestFailures:
 
     def test_a_failed_step_is_a_dead_letter_and_fails_its_run(self, group: Group) -> None:
         """Both say what was raised where; the letter's value is the event, untouched."""
-        group.transitions.raised(group.draft, work(), Raised(KeyError("x")), attempt=2)
+        second = work()._replace(attempt=2)
+        failures.step_failed(group.draft, TOPICS, second, StepFailed(KeyError("x")))
         (happening,) = group.written()
         assert isinstance(happening, Failed)
         assert (happening.step, happening.event_id, happening.attempt) == ("critique", "e1", 2)
@@ -524,16 +553,14 @@ class TestFailures:
     def test_a_rejected_record_fails_its_run(self, group: Group) -> None:
         """A record that cannot be processed is no step's failure, and still the run's."""
         record, envelope = work().record, work().envelope
-        group.transitions.reject(group.draft, record, envelope, Reason.UNDECODABLE, ValueError("x"))
+        group.reject(record, envelope, Reason.UNDECODABLE, ValueError("x"))
         (happening,) = group.written()
         assert (happening.step, happening.attempt, happening.event_id) == ("", 0, "e1")
         assert self.letter(group)[1].reason == "undecodable"
 
     def test_a_rejected_record_of_nobody_fails_nothing(self, group: Group) -> None:
         """Without an envelope there is no run."""
-        group.transitions.reject(
-            group.draft, work().record, None, Reason.BROKEN_ENVELOPE, ValueError()
-        )
+        group.reject(work().record, None, Reason.BROKEN_ENVELOPE, ValueError())
         assert group.written() == []
         assert self.letter(group)[1].reason == "broken_envelope"
 
@@ -541,10 +568,10 @@ class TestFailures:
     def test_a_rejected_record_of_an_ended_run_changes_no_end(
         self, group: Group, terminal: Lifecycle
     ) -> None:
-        """It is buried all the same."""
+        """It is a dead letter all the same."""
         group.happens(terminal)
         record, envelope = work().record, work().envelope
-        group.transitions.reject(group.draft, record, envelope, Reason.UNDECODABLE, ValueError("x"))
+        group.reject(record, envelope, Reason.UNDECODABLE, ValueError("x"))
         assert group.written() == []
         assert self.letter(group)[1].reason == "undecodable"
 
@@ -567,7 +594,7 @@ class TestFailures:
     ) -> None:
         """What does not fit is left out, the note never: it says where the original is."""
         record = Delivered("t", 1, 2, 3, b"r", value, headers)
-        group.transitions.reject(group.draft, record, None, Reason.BROKEN_ENVELOPE, ValueError("x"))
+        group.reject(record, None, Reason.BROKEN_ENVELOPE, ValueError("x"))
         buried, letter = self.letter(group)
         size = len(buried.value or b"") + sum(len(text or b"") for _, text in buried.headers)
         assert size <= MAX_RECORD_BYTES
@@ -575,31 +602,31 @@ class TestFailures:
         assert (letter.topic, letter.partition, letter.offset) == ("t", 1, 2)
 
 
-class TestFreeze:
-    def test_a_frozen_step_keeps_all_that_it_needs(self, group: Group) -> None:
+class TestSuspend:
+    def test_a_suspended_step_keeps_all_that_it_needs(self, group: Group) -> None:
         """Envelope, value, topic and step, under the run's own prefix."""
-        group.transitions.freeze(group.draft, work())
-        ((key, value),) = group.draft.state.items(state.frozen_prefix("r"))
-        assert key == state.frozen_key("r", "e1", "critique")
-        parked = Parked.decode(value)
-        assert envelopes.parse(parked.headers) == work().envelope
-        assert (parked.topic, parked.step, parked.reason) == (
+        suspending.suspend(group.draft, TOPICS, work())
+        ((key, value),) = group.draft.state.items(state.awaiting_prefix("r"))
+        assert key == state.awaiting_key("r", "e1", "critique")
+        suspended = Suspended.decode(value)
+        assert envelopes.parse(suspended.headers) == work().envelope
+        assert (suspended.topic, suspended.step, suspended.until) == (
             "fleet.joke.JokeEvent",
             "critique",
-            "frozen",
+            Until.RESUME,
         )
-        assert decoded(JokeEvent, parked.value) == JokeEvent(joke="x")
+        assert decoded(JokeEvent, suspended.value) == JokeEvent(joke="x")
 
     def test_two_steps_of_one_event_are_kept_apart(self, group: Group) -> None:
         """Each step of an event waits for itself."""
         for name in ("critique", "count", "critique"):
-            group.transitions.freeze(group.draft, work(name))
-        assert len(list(group.draft.state.items(state.FROZEN))) == 2
+            suspending.suspend(group.draft, TOPICS, work(name))
+        assert len(list(group.draft.state.items(state.AWAITING_RESUME))) == 2
 
     def test_what_no_state_entry_holds_is_a_dead_letter(self, group: Group) -> None:
         """An entry that the changelog refuses would stop the partition for good."""
         large = work(event=JokeEvent(joke="x" * 1_050_000))
-        group.transitions.freeze(group.draft, large)
+        suspending.suspend(group.draft, TOPICS, large)
         assert group.keys() == []
         (record,) = group.written(TOPICS.dead)
         letter = DeadLetter.model_validate_json(dict(record.headers)["fleet-dead-letter"])
@@ -621,7 +648,7 @@ class TestHistory:
             finished=3,
             outcome="returned",
         )
-        group.transitions.note(group.draft, work(parent_id="e0", epoch=2), entry)
+        run_history.note(group.draft, TOPICS, work(parent_id="e0", epoch=2), entry)
         (record,) = group.written(TOPICS.history)
         assert record.key == b"r"
         assert StepRecord.decode(record.value) == entry

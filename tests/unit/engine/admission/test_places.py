@@ -2,7 +2,7 @@
 
 import asyncio
 
-from fleet.engine.places import Places
+from fleet.engine.admission.places import Places
 
 
 async def _turns() -> None:

@@ -14,38 +14,20 @@ from fleet.config import logs
 from fleet.engine.ports import Loader
 from fleet.records import state
 from fleet.records.envelope import Envelope
-from fleet.records.log import Delivered
 from fleet.records.position import Position
 from fleet.records.state import View
 from fleet.records.topics import Topics
-from fleet.workflow.graph import Graph
-from fleet.workflow.steps import Step
 
 _log = logs.get_logger("versions")
 
 
 class OtherVersions:
-    """What of one task's events is for another version of its workflow."""
+    """Tells the log which events of one task wait for another version of its workflow."""
 
-    def __init__(self, graph: Graph, topics: Topics) -> None:
-        self._graph = graph
+    def __init__(self, topics: Topics) -> None:
         self._topics = topics
-        #: Types and steps that were spoken of.
+        #: Types and steps that were logged.
         self._said: set[tuple[str, str]] = set()
-
-    def steps(self, envelope: Envelope) -> list[Step]:
-        """Return the steps of this version that take an event."""
-        accepting = self._graph.accepting.get(envelope.type, ())
-        return [step for step in accepting if envelope.step in ("", step.name)]
-
-    def take(self, record: Delivered, envelope: Envelope) -> bool:
-        """Tell whether an event is for another version, for all that this one knows.
-
-        Not one that lies in the topic of another type: nobody has sent it there as we do.
-        """
-        if self.steps(envelope):
-            return False
-        return record.topic in (self._topics.inbox, self._topics.event(envelope.type))
 
     def say(self, envelope: Envelope) -> None:
         """Log that an event waits for another version; once for each type and step."""

@@ -116,7 +116,7 @@ class InputCheck:
         """Raise LogReplaced or LogShrunk; let go of what is gone; note the ids."""
         found = await self._find()
         for topic, each in found.items():
-            tracker = self._frontier(topic)
+            tracker = self._tracker(topic)
             known = Known(tracker.log_id, tracker.next)
             failure = judge(topic, self._task.partition, known, each)
             self._settle(topic, each, failure)
@@ -124,8 +124,8 @@ class InputCheck:
             self._settle(topic, found[topic], failure)
         for topic, each in found.items():
             self._note(topic, each)
-            self._task.skipped(topic, each.begin)
-            self._task.cut(topic, each.begin)
+            self._task.intake.skipped(topic, each.begin)
+            self._task.intake.cut(topic, each.begin)
 
     async def _find(self) -> dict[str, Found]:
         topics = list(self._task.trackers)
@@ -157,7 +157,7 @@ class InputCheck:
         }
 
     def _is_last(self, topic: str, record: Delivered | None) -> bool:
-        last = self._frontier(topic)
+        last = self._tracker(topic)
         there = (record.offset, record.appended_ms) if record is not None else None
         return there == (last.last_offset, last.last_ms)
 
@@ -173,20 +173,17 @@ class InputCheck:
         _log.warning(
             "log_accepted", topic=topic, partition=self._task.partition, log_id=found.log_id
         )
-        self._task.inputs.begin_anew(topic, found.log_id, found.begin)
+        self._task.inputs.replace_log(topic, found.log_id, found.begin)
 
     def _note(self, topic: str, found: Found) -> None:
         """Keep the id, and with it a position, also where no record was read yet.
 
         A topic without a position is new to the group: what was removed before it came is no loss.
         """
-        tracker = self._frontier(topic)
-        if self._task.ledger.get(state.position_key(topic)) is None:
-            tracker.next, tracker.dirty = max(tracker.next, found.begin), True
-        if found.log_id and not tracker.log_id:
-            tracker.log_id, tracker.dirty = found.log_id, True
+        is_new = self._task.ledger.get(state.position_key(topic)) is None
+        self._tracker(topic).find(found.log_id, found.begin if is_new else None)
 
-    def _frontier(self, topic: str) -> OffsetTracker:
+    def _tracker(self, topic: str) -> OffsetTracker:
         return self._task.trackers[topic]
 
 

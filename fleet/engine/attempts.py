@@ -9,14 +9,15 @@ import asyncio
 import secrets
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from fleet.config.current_step import CURRENT_STEP, CurrentStep
-from fleet.engine.slots import Slots
+from fleet.engine.admission.gate import Gate
+from fleet.engine.admission.slots import Slots
+from fleet.engine.clock import BrokerClock
+from fleet.engine.transitions.draft import Work
 from fleet.engine.transitions.outcomes import Raised, Returned, Sent
-from fleet.engine.transitions.transitions import Work
 from fleet.records.events import Event, decoded
 from fleet.records.state import View
 from fleet.workflow.context import Context
@@ -38,31 +39,29 @@ class StreamWriter(Protocol):
         ...
 
 
-class Owner(Protocol):
-    """Whose steps they are."""
+class Settings(Protocol):
+    """What the attempts of all tasks of a step group share."""
 
-    def now(self) -> float:
-        """Return the time of a clock that nobody sets, in seconds."""
-        ...
-
-    def broker_ms(self, moment: float) -> float:
-        """Return what the broker's time was at a moment of that clock, in unix milliseconds."""
+    @property
+    def workflow(self) -> Callable[[], object]:
+        """Gives the object whose methods the steps are."""
         ...
 
     @property
-    def held_back(self) -> bool:
-        """Whether no step may begin before a commit got through."""
+    def slots(self) -> Slots:
+        """How many steps the worker may have in flight."""
         ...
 
-    async def sure(self) -> None:
-        """Return once a step may begin."""
+    @property
+    def stream(self) -> StreamWriter:
+        """Writes what a step shows to its caller."""
         ...
 
-    def permit(self, work: Work) -> AbstractAsyncContextManager[None] | None:
-        """Return what a step has to wait for and to hold while it runs; mostly nothing."""
-        ...
 
-    def landed(self, flight: "Flight", outcome: Outcome) -> None:
+class Owner(Protocol):
+    """The task whose attempts they are."""
+
+    def finished(self, attempt: "Attempt", outcome: Outcome) -> None:
         """Take what an attempt ended with; not called for one that was stopped."""
         ...
 
@@ -72,7 +71,7 @@ class Owner(Protocol):
 
 
 @dataclass(eq=False, slots=True)
-class Flight:
+class Attempt:
     """One step that runs or waits to."""
 
     work: Work
@@ -88,46 +87,47 @@ class Flight:
     written: list[asyncio.Future[None]] = field(default_factory=list)
 
 
-class Flights:
+class Attempts:
     """The steps of one task."""
 
     def __init__(
         self,
-        workflow: Callable[[], object],
-        slots: Slots,
-        stream: StreamWriter,
+        settings: Settings,
         view: View,
+        clock: BrokerClock,
+        gate: Gate,
         owner: Owner,
     ) -> None:
-        self._workflow = workflow
-        self._slots = slots
-        self._stream = stream
+        self._settings = settings
+        self._slots = settings.slots
         self._view = view
+        self._clock = clock
+        self._gate = gate
         self._owner = owner
-        self._by_run: dict[str, dict[int, Flight]] = {}
+        self._by_run: dict[str, dict[int, Attempt]] = {}
         self._running: dict[tuple[str, str], int] = {}
-        self._waiting: dict[tuple[str, str], deque[Flight]] = {}
+        self._waiting: dict[tuple[str, str], deque[Attempt]] = {}
         #: What waits for a slot, in the order in which it came.
-        self._queue: OrderedDict[int, Flight] = OrderedDict()
-        self._grounded = False
+        self._queue: OrderedDict[int, Attempt] = OrderedDict()
+        self._stopping = False
 
     def __len__(self) -> int:
-        return sum(len(flights) for flights in self._by_run.values())
+        return sum(len(attempts) for attempts in self._by_run.values())
 
-    def __iter__(self) -> Iterator[Flight]:
-        for flights in self._by_run.values():
-            yield from flights.values()
+    def __iter__(self) -> Iterator[Attempt]:
+        for attempts in self._by_run.values():
+            yield from attempts.values()
 
     def add(self, work: Work) -> None:
         """Run a step as soon as the limits allow."""
-        flight = Flight(work, queued=self._owner.now())
-        self._by_run.setdefault(work.envelope.run_id, {})[id(flight)] = flight
-        lane = work.envelope.run_id, work.step.name
-        if self._grounded or self._running.get(lane, 0) >= work.step.options.num_workers:
-            self._waiting.setdefault(lane, deque()).append(flight)
-            _shed(flight)
+        attempt = Attempt(work, queued=self._clock.now())
+        self._by_run.setdefault(work.envelope.run_id, {})[id(attempt)] = attempt
+        key = work.envelope.run_id, work.step.name
+        if self._stopping or self._running.get(key, 0) >= work.step.options.num_workers:
+            self._waiting.setdefault(key, deque()).append(attempt)
+            _shed(attempt)
         else:
-            self._line_up(lane, flight)
+            self._line_up(key, attempt)
 
     def has(self, run_id: str) -> bool:
         """Tell whether steps of a run are in flight or wait."""
@@ -135,35 +135,35 @@ class Flights:
 
     def active_steps(self, run_id: str) -> set[str]:
         """Return the names of a run's steps that run now."""
-        flights = self._by_run.get(run_id, {}).values()
-        return {flight.work.step.name for flight in flights if flight.started}
+        attempts = self._by_run.get(run_id, {}).values()
+        return {attempt.work.step.name for attempt in attempts if attempt.started}
 
     def stop_run(self, run_id: str) -> list[Work]:
         """Stop a run's steps and return what they worked on."""
-        flights = list(self._by_run.get(run_id, {}).values())
-        for flight in flights:
-            self._stop(flight)
-        return [flight.work for flight in flights]
+        attempts = list(self._by_run.get(run_id, {}).values())
+        for attempt in attempts:
+            self._stop(attempt)
+        return [attempt.work for attempt in attempts]
 
     @property
     def held_back(self) -> bool:
         """Whether no step may begin before a commit got through."""
-        return self._owner.held_back
+        return self._gate.held_back
 
     def begin_next(self) -> bool:
         """Begin the step that has waited longest for a slot; tell whether there was one."""
         if not self._queue:
             return False
-        _, flight = self._queue.popitem(last=False)
-        self._take_off(flight)
+        _, attempt = self._queue.popitem(last=False)
+        self._start(attempt)
         return True
 
-    def ground(self) -> None:
+    def stop_admitting(self) -> None:
         """Let nothing begin any more; what runs goes on."""
-        self._grounded = True
-        for flight in list(self):
-            if not flight.started:
-                self._stop(flight)
+        self._stopping = True
+        for attempt in list(self):
+            if not attempt.started:
+                self._stop(attempt)
 
     async def wait(self, seconds: float) -> None:
         """Return when the steps that run now have ended, or after *seconds*."""
@@ -173,112 +173,112 @@ class Flights:
 
     def stop(self) -> None:
         """Stop every step."""
-        self._grounded = True
-        for flight in list(self):
-            self._stop(flight)
+        self._stopping = True
+        for attempt in list(self):
+            self._stop(attempt)
 
-    def _line_up(self, lane: tuple[str, str], flight: Flight) -> None:
-        self._running[lane] = self._running.get(lane, 0) + 1
-        self._queue[id(flight)] = flight
+    def _line_up(self, key: tuple[str, str], attempt: Attempt) -> None:
+        self._running[key] = self._running.get(key, 0) + 1
+        self._queue[id(attempt)] = attempt
         self._slots.wait(self)
-        if id(flight) in self._queue:
-            _shed(flight)
+        if id(attempt) in self._queue:
+            _shed(attempt)
 
-    def _take_off(self, flight: Flight) -> None:
-        lane = flight.work.envelope.run_id, flight.work.step.name
-        flight.task = asyncio.create_task(self._fly(flight), name=f"step {lane[1]}")
+    def _start(self, attempt: Attempt) -> None:
+        key = attempt.work.envelope.run_id, attempt.work.step.name
+        attempt.task = asyncio.create_task(self._run(attempt), name=f"step {key[1]}")
         # Not in the coroutine: one that is cancelled before it begins runs none of its own code.
-        flight.task.add_done_callback(lambda task: self._left(lane, task))
+        attempt.task.add_done_callback(lambda task: self._left(key, task))
 
-    def _stop(self, flight: Flight) -> None:
-        flight.stopped = True
+    def _stop(self, attempt: Attempt) -> None:
+        attempt.stopped = True
         # Whoever has the partition now shows events of its own; what is handed over cannot be taken
         # back, but nobody tries on for as long as the broker is away.
-        for each in flight.written:
+        for each in attempt.written:
             each.cancel()
-        if flight.task is not None:
-            flight.task.cancel()
-        elif self._queue.pop(id(flight), None) is not None:
-            self._next_in((flight.work.envelope.run_id, flight.work.step.name))
-        self._remove(flight)
+        if attempt.task is not None:
+            attempt.task.cancel()
+        elif self._queue.pop(id(attempt), None) is not None:
+            self._next_in((attempt.work.envelope.run_id, attempt.work.step.name))
+        self._remove(attempt)
 
-    def _remove(self, flight: Flight) -> None:
-        run_id = flight.work.envelope.run_id
-        flights = self._by_run.get(run_id, {})
-        flights.pop(id(flight), None)
-        if not flights:
+    def _remove(self, attempt: Attempt) -> None:
+        run_id = attempt.work.envelope.run_id
+        attempts = self._by_run.get(run_id, {})
+        attempts.pop(id(attempt), None)
+        if not attempts:
             self._by_run.pop(run_id, None)
 
-    def _left(self, lane: tuple[str, str], task: asyncio.Task[None]) -> None:
-        self._next_in(lane)
+    def _left(self, key: tuple[str, str], task: asyncio.Task[None]) -> None:
+        self._next_in(key)
         self._slots.give_back()
         failure = None if task.cancelled() else task.exception()
         if failure is not None:
             self._owner.broken(failure)
 
-    def _next_in(self, lane: tuple[str, str]) -> None:
-        running = self._running.get(lane, 1) - 1
-        self._running[lane] = running
-        waiting = self._waiting.get(lane)
-        while waiting and not self._grounded:
-            flight = waiting.popleft()
-            if not flight.stopped:
-                self._line_up(lane, flight)
+    def _next_in(self, key: tuple[str, str]) -> None:
+        running = self._running.get(key, 1) - 1
+        self._running[key] = running
+        waiting = self._waiting.get(key)
+        while waiting and not self._stopping:
+            attempt = waiting.popleft()
+            if not attempt.stopped:
+                self._line_up(key, attempt)
                 return
         if not running:
-            self._running.pop(lane, None)
-            self._waiting.pop(lane, None)
+            self._running.pop(key, None)
+            self._waiting.pop(key, None)
 
-    async def _fly(self, flight: Flight) -> None:
+    async def _run(self, attempt: Attempt) -> None:
         outcome: Outcome
         # Here and no deeper: a GeneratorExit goes round whoever is not the task's outermost.
         try:
-            permit = self._owner.permit(flight.work)
+            permit = self._gate.permit(attempt.work)
             if permit is None:
-                outcome = await self._result(flight)
+                outcome = await self._result(attempt)
             else:
                 async with permit:
-                    outcome = await self._result(flight)
+                    outcome = await self._result(attempt)
         except BaseException as failure:
             # A cancellation, too, that we did not ask for: some libraries raise one when a
             # connection breaks, others cancel the task that called them.
-            if not _is_running(flight):
+            if not _is_running(attempt):
                 # Its loop is gone, and Python clears up.
                 raise
             outcome = Raised(failure)
-        if not flight.stopped:
+        if not attempt.stopped:
             # One that was not permitted has not begun.
-            flight.started = flight.started or self._owner.now()
-            self._remove(flight)
-            self._owner.landed(flight, outcome)
+            attempt.started = attempt.started or self._clock.now()
+            self._remove(attempt)
+            self._owner.finished(attempt, outcome)
 
-    async def _result(self, flight: Flight) -> Outcome:
-        await self._owner.sure()
-        CURRENT_STEP.set(CurrentStep(flight.work.step.name, flight.work.envelope.run_id))
-        flight.started = self._owner.now()
-        context = self._context(flight)
-        if flight.decoded_as is not None:
-            _decode(flight, flight.decoded_as)
-        event = await self._returned(flight.work, context)
-        if flight.written:
-            await asyncio.gather(*flight.written)
+    async def _result(self, attempt: Attempt) -> Outcome:
+        await self._gate.until_owned()
+        CURRENT_STEP.set(CurrentStep(attempt.work.step.name, attempt.work.envelope.run_id))
+        attempt.started = self._clock.now()
+        context = self._context(attempt)
+        if attempt.decoded_as is not None:
+            _decode(attempt, attempt.decoded_as)
+        event = await self._returned(attempt.work, context)
+        if attempt.written:
+            await asyncio.gather(*attempt.written)
         sent = [Sent(*each) for each in context.sent]
         if event is not None:
             sent.append(Sent(event))
         return Returned(tuple(sent), context.changes)
 
-    def _context(self, flight: Flight) -> Context:
-        attempt_id, work, written = "", flight.work, flight.written
+    def _context(self, attempt: Attempt) -> Context:
+        attempt_id, work, written = "", attempt.work, attempt.written
 
         def write(event: Event) -> Awaitable[None]:
             nonlocal attempt_id
-            if flight.stopped:
+            if attempt.stopped:
                 # It caught its cancellation and goes on; somebody else may run the step by now.
                 raise asyncio.CancelledError
             # When it began orders attempts: one of an owner before may show something only later.
-            began_ms = round(self._owner.broker_ms(flight.started))
+            began_ms = round(self._clock.at_ms(attempt.started))
             attempt_id = attempt_id or f"{began_ms:x}.{secrets.token_hex(8)}"
-            writing = self._stream.write(work, attempt_id, len(written), event)
+            writing = self._settings.stream.write(work, attempt_id, len(written), event)
             written.append(asyncio.ensure_future(writing))
             # Awaited with the result; a step that failed has its own error to tell.
             written[-1].add_done_callback(lambda each: each.cancelled() or each.exception())
@@ -287,38 +287,38 @@ class Flights:
         context: Context = Context(
             envelope=work.envelope,
             step=work.step.name,
-            attempt=1,
+            attempt=work.attempt,
             state=self._view,
             write_to_stream=write,
         )
         return context
 
     async def _returned(self, work: Work, context: Context) -> Event | None:
-        attempt = work.step.bind(self._workflow(), context, work.event)
+        running = work.step.bind(self._settings.workflow(), context, work.event)
         seconds = work.step.options.timeout_seconds
         event: Event | None = await (
-            attempt if seconds is None else _within(seconds, work.step.name, attempt)
+            running if seconds is None else _within(seconds, work.step.name, running)
         )
         work.step.check_returned(event, has_sent=bool(context.sent))
         return event
 
 
-def _shed(flight: Flight) -> None:
+def _shed(attempt: Attempt) -> None:
     """Keep only the bytes of a large event whose step waits for a slot."""
-    work = flight.work
-    if len(work.record.value or b"") >= LATE_DECODE_BYTES and flight.decoded_as is None:
-        flight.decoded_as = type(work.event)
-        flight.work = work._replace(event=_UNDECODED)
+    work = attempt.work
+    if len(work.record.value or b"") >= LATE_DECODE_BYTES and attempt.decoded_as is None:
+        attempt.decoded_as = type(work.event)
+        attempt.work = work._replace(event=_UNDECODED)
 
 
-def _decode(flight: Flight, event_type: type[Event]) -> None:
-    event = decoded(event_type, flight.work.record.value or b"")
-    flight.work, flight.decoded_as = flight.work._replace(event=event), None
+def _decode(attempt: Attempt, event_type: type[Event]) -> None:
+    event = decoded(event_type, attempt.work.record.value or b"")
+    attempt.work, attempt.decoded_as = attempt.work._replace(event=event), None
 
 
-def _is_running(flight: Flight) -> bool:
+def _is_running(attempt: Attempt) -> bool:
     try:
-        return asyncio.current_task() is flight.task
+        return asyncio.current_task() is attempt.task
     except RuntimeError:
         return False
 

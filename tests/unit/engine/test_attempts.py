@@ -3,15 +3,16 @@
 import asyncio
 import gc
 from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from fleet import Context, Event, StartEvent, StopEvent, WorkflowRuntimeError, step
-from fleet.engine.flights import Flight, Flights, Outcome
-from fleet.engine.slots import Slots
+from fleet.engine.admission.slots import Slots
+from fleet.engine.attempts import Attempt, Attempts, Outcome
+from fleet.engine.transitions.draft import Work
 from fleet.engine.transitions.outcomes import Raised, Returned, Sent
-from fleet.engine.transitions.transitions import Work
 from fleet.records.envelope import Envelope, idempotency_key
 from fleet.records.log import Delivered
 from fleet.records.state import MemoryState, context_prefix
@@ -94,31 +95,40 @@ class Stream:
             raise self.failure
 
 
-class Owner:
-    """Takes what lands."""
-
-    def __init__(self) -> None:
-        self.landings: asyncio.Queue[tuple[Flight, Outcome]] = asyncio.Queue()
-        self.failures: list[BaseException] = []
-        self.refuses: Exception | None = None
-        self.held_back = False
+class Clock:
+    """The loop's time, which is the broker's, too."""
 
     def now(self) -> float:
         return asyncio.get_running_loop().time()
 
-    def broker_ms(self, moment: float) -> float:
+    def at_ms(self, moment: float) -> float:
         return moment * 1000
 
-    async def sure(self) -> None:
-        """A step may begin at any time."""
+
+class OpenGate:
+    """Lets every step start at once, unless it is held back."""
+
+    held_back = False
+
+    async def until_owned(self) -> None:
+        """Nobody else can own the partition."""
 
     def permit(self, work: Work) -> None:
         """A step waits for nothing."""
 
-    def landed(self, flight: Flight, outcome: Outcome) -> None:
+
+class Owner:
+    """Takes what attempts end with."""
+
+    def __init__(self) -> None:
+        self.landings: asyncio.Queue[tuple[Attempt, Outcome]] = asyncio.Queue()
+        self.failures: list[BaseException] = []
+        self.refuses: Exception | None = None
+
+    def finished(self, attempt: Attempt, outcome: Outcome) -> None:
         if self.refuses is not None:
             raise self.refuses
-        self.landings.put_nowait((flight, outcome))
+        self.landings.put_nowait((attempt, outcome))
 
     def broken(self, failure: BaseException) -> None:
         self.failures.append(failure)
@@ -141,7 +151,7 @@ class Owner:
 
 
 class Deck:
-    """Flights with everything around them."""
+    """Attempts with everything around them."""
 
     def __init__(self, slots: int = 100) -> None:
         self.flow = Flow()
@@ -149,14 +159,20 @@ class Deck:
         self.stream = Stream()
         self.state = MemoryState()
         self.slots = Slots(slots)
-        self.flights = Flights(lambda: self.flow, self.slots, self.stream, self.state, self.owner)
+        settings: Any = SimpleNamespace(
+            workflow=lambda: self.flow, slots=self.slots, stream=self.stream
+        )
+        clock: Any = Clock()
+        self.gate = OpenGate()
+        gate: Any = self.gate
+        self.attempts = Attempts(settings, self.state, clock, gate, self.owner)
 
     def add(self, name: str, run_id: str = "r", event_id: str = "e1") -> Work:
         """Add one step for one event."""
         envelope = Envelope(run_id=run_id, event_id=event_id, type="StartEvent")
         record = Delivered("t", 0, 0, 0, run_id.encode(), b"{}", envelope.headers())
         work = Work(record, envelope, StartEvent(), definition.graph(Flow).step_by_name[name])
-        self.flights.add(work)
+        self.attempts.add(work)
         return work
 
     def runs(self, body: Body, name: str = "free", run_id: str = "r") -> Work:
@@ -195,7 +211,7 @@ class TestOutcome:
             ),
             {context_prefix("r") + b"a": b"5"},
         )
-        assert len(deck.flights) == 0
+        assert len(deck.attempts) == 0
 
     async def test_none_is_no_event(self, deck: Deck) -> None:
         """A step that returns None ends its branch."""
@@ -316,7 +332,7 @@ class TestLimits:
         deck.runs(body, run_id="r1")
         await deck.owner.returned()
         assert sorted(deck.flow.gate.inside) == ["r1", "r1", "r2", "r2"]
-        deck.flights.stop()
+        deck.attempts.stop()
 
     async def test_slots_bound_the_worker(self) -> None:
         """No more steps run than there are slots, whatever run they belong to."""
@@ -339,7 +355,7 @@ class TestLimits:
         deck.add("narrow", "other")
         await turns()
         assert deck.flow.gate.inside == ["busy", "busy", "other"]
-        deck.flights.stop()
+        deck.attempts.stop()
 
     async def test_a_failed_attempt_makes_room(self, deck: Deck) -> None:
         """An error ends an attempt like a result does."""
@@ -361,10 +377,10 @@ class TestLimits:
         deck.add("narrow", "r1")
         deck.add("narrow", "r2")
         await turns()
-        assert deck.flights.active_steps("r1") == {"narrow"}
-        assert deck.flights.active_steps("r2") == set()
-        assert deck.flights.active_steps("unknown") == set()
-        deck.flights.stop()
+        assert deck.attempts.active_steps("r1") == {"narrow"}
+        assert deck.attempts.active_steps("r2") == set()
+        assert deck.attempts.active_steps("unknown") == set()
+        deck.attempts.stop()
 
 
 class TestStop:
@@ -373,7 +389,7 @@ class TestStop:
         works = [deck.add("narrow", "r1", f"e{number}") for number in range(4)]
         deck.add("narrow", "r2")
         await turns()
-        assert deck.flights.stop_run("r1") == works
+        assert deck.attempts.stop_run("r1") == works
         await turns()
         assert deck.flow.gate.inside == ["r2"]
         deck.flow.gate.let_go("r2")
@@ -388,13 +404,13 @@ class TestStop:
         deck = Deck(slots=2)
         for _ in range(4):
             deck.add("narrow", "r1")
-        deck.flights.stop_run("r1")
+        deck.attempts.stop_run("r1")
         await turns()
         for _ in range(4):
             deck.add("narrow", "r1")
         await turns()
         assert deck.flow.gate.inside == ["r1", "r1"]
-        deck.flights.stop_run("r1")
+        deck.attempts.stop_run("r1")
         await turns()
         assert deck.slots.free == 2
 
@@ -413,47 +429,47 @@ class TestStop:
 
         deck.runs(body)
         await turns()
-        deck.flights.stop_run("r")
+        deck.attempts.stop_run("r")
         await swallowed.wait()
         await turns()
         assert deck.owner.landings.empty()
-        assert len(deck.flights) == 0
+        assert len(deck.attempts) == 0
 
     async def test_stopping_an_unknown_run_is_fine(self, deck: Deck) -> None:
         """An end may be read of a run that has no step here."""
-        assert deck.flights.stop_run("unknown") == []
+        assert deck.attempts.stop_run("unknown") == []
 
-    async def test_grounded_flights_begin_no_more(self, deck: Deck) -> None:
+    async def test_no_attempt_begins_once_they_stop(self, deck: Deck) -> None:
         """What runs goes on to its end; what waits never begins, nor does what comes."""
         for _ in range(4):
             deck.add("narrow", "r1")
         await turns()
-        deck.flights.ground()
+        deck.attempts.stop_admitting()
         for run_id in ("r1", "r2"):
             deck.add("narrow", run_id)
         assert len(deck.flow.gate.inside) == 2
         deck.flow.gate.let_go("r1")
         deck.flow.gate.let_go("r2")
-        await deck.flights.wait(60)
+        await deck.attempts.wait(60)
         await turns()
         assert deck.owner.landings.qsize() == 2
 
     async def test_waiting_ends_when_the_running_steps_have(self, deck: Deck) -> None:
         """Not when steps that wait for them have, and at once where none runs."""
-        await deck.flights.wait(60)
+        await deck.attempts.wait(60)
         deck.add("narrow", "r")
         await turns()
         deck.flow.gate.let_go("r")
-        await deck.flights.wait(60)
+        await deck.attempts.wait(60)
         assert deck.owner.landings.qsize() == 1
 
     async def test_waiting_gives_up(self, deck: Deck) -> None:
         """A step that goes on is not waited for without end."""
         deck.add("narrow", "r")
         await turns()
-        await deck.flights.wait(0.001)
+        await deck.attempts.wait(0.001)
         assert deck.flow.gate.inside == ["r"]
-        deck.flights.stop()
+        deck.attempts.stop()
 
 
 class TestStream:
@@ -499,7 +515,7 @@ class TestStream:
         deck.runs(body)
         await turns()
         assert (len(deck.stream.written), deck.stream.given_up) == (1, 0)
-        deck.flights.stop()
+        deck.attempts.stop()
         await turns()
         assert deck.stream.given_up == 1
 

@@ -12,10 +12,10 @@ from aiokafka.errors import (
     TransactionalIdAuthorizationFailed,
 )
 
-from fleet.engine import opening as module
-from fleet.engine.guarded_store import GuardedStore, StoreFailed
+from fleet.engine.loading import opening as module
+from fleet.engine.loading.guarded_store import GuardedStore, StoreFailed
+from fleet.engine.loading.opening import Opening, Site
 from fleet.engine.log import TaskLost
-from fleet.engine.opening import Opening, Site
 from fleet.kafka.backend import KafkaBackend
 
 

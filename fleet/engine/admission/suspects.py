@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from fleet.engine.places import Places
+from fleet.engine.admission.places import Places
 from fleet.records import state
 from fleet.workflow.errors import WorkflowRuntimeError
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fleet.engine.ledger import Ledger
-    from fleet.engine.transitions.transitions import Work
+    from fleet.engine.transitions.draft import Work
 
 #: Ends the mark of a process that found one of a process that died.
 _AFTER_DEATH = b" after a death"

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from fleet.engine.ownership import OwnershipCheck
+from fleet.engine.admission.ownership import OwnershipCheck
 
 
 class Clock:

@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 
 import pytest
-from test_task import TOPICS, Clock, World, turns
+from task_world import TOPICS, Clock, World, turns
 
 from fleet.engine import commits, task
-from fleet.engine.suspects import Quarantine
+from fleet.engine.admission.suspects import Quarantine
 from fleet.records import state
 from fleet.records.lifecycle import Completed, Failed
 
@@ -71,7 +71,7 @@ async def test_a_step_that_ends_its_process_is_set_aside(world: World) -> None:
     (letter,) = world.letters()
     assert letter.reason == "crashes_worker"
     assert world.kept(state.SUSPECT) == []
-    assert world.kept(state.FROZEN) == [state.frozen_key("bad", "start bad", "generate")]
+    assert world.kept(state.AWAITING_RESUME) == [state.awaiting_key("bad", "start bad", "generate")]
 
 
 async def test_neighbours_complete_and_are_begun_a_few_times(world: World) -> None:

@@ -6,7 +6,7 @@ Everything that ends meanwhile is lost in a crash and is done again, so it is ca
 no step begins and no record is taken. A step that runs is never held up by it.
 """
 
-from fleet.engine.budget import Budgets
+from fleet.engine.admission.budget import Budgets
 from fleet.engine.ledger import Ledger
 
 

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 
 from fleet.config import logs
-from fleet.engine.guarded_store import GuardedStore, StoreFailed
+from fleet.engine.loading.guarded_store import GuardedStore, StoreFailed
 from fleet.engine.log import TaskLost
 from fleet.engine.ports import Backend, Loader, StateStillOpen, TaskLog
 from fleet.engine.task import Task

@@ -1,0 +1,1 @@
+"""Whether an attempt may start: slots, ownership, what is uncommitted, suspects of a crash."""

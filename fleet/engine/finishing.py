@@ -1,0 +1,87 @@
+"""Attempts finish: what a step returned or raised goes into the draft, with its history."""
+
+from fleet.config import logs
+from fleet.engine.admission.suspects import CrashesWorker
+from fleet.engine.attempts import Attempt, Outcome
+from fleet.engine.log import RecordsRefused
+from fleet.engine.open_work import OpenWork
+from fleet.engine.parts import Parts
+from fleet.engine.transitions import failures, refused, results, run_history
+from fleet.engine.transitions.draft import Draft, Work
+from fleet.engine.transitions.failures import StepFailed
+from fleet.engine.transitions.outcomes import Raised, Returned
+from fleet.engine.transitions.sizes import RecordTooLarge
+from fleet.records.dead_letter import Reason
+from fleet.records.events import type_name
+from fleet.records.lifecycle import StepRecord
+from fleet.records.log import Outgoing
+
+_log = logs.get_logger("task")
+
+#: How many of the events that a step sent its history record names.
+_SENT_NAMES = 100
+
+
+class Finishing:
+    """Takes the attempts of one task that finish."""
+
+    def __init__(self, parts: Parts, open_work: OpenWork) -> None:
+        self._parts = parts
+        self._open_work = open_work
+
+    def finished(self, attempt: Attempt, outcome: Outcome) -> None:
+        """Take what an attempt ended with."""
+        parts, work = self._parts, attempt.work
+        outcome = self._take(work, outcome)
+        step = self._record(attempt, outcome)
+        parts.observer.step_finished(work, outcome, step)
+        run_history.note(parts.draft, parts.topics, work, step)
+        self._open_work.close(work)
+        parts.draft.count_step()
+        parts.commits.now()
+
+    def refused(self, draft: Draft, found: RecordsRefused) -> None:
+        """Let what the broker refuses be the failure of the attempts that made it."""
+        topics = self._parts.topics
+        for culprit in refused.take_out(draft, topics, found.refused, self._left_out):
+            failures.refused(draft, topics, self._parts.ledger, culprit)
+
+    def _take(self, work: Work, outcome: Outcome) -> Outcome:
+        """Bring an outcome into the draft; return it, or the error for which it was refused."""
+        parts = self._parts
+        if isinstance(outcome, Returned):
+            try:
+                results.returned(parts.draft, parts.wiring, work, outcome)
+                return outcome
+            except BaseException as refusal:  # noqa: BLE001 - the boundary: encoding is user code
+                outcome = Raised(refusal)
+        failures.step_failed(parts.draft, parts.topics, work, _failed(outcome.error))
+        return outcome
+
+    def _record(self, attempt: Attempt, outcome: Outcome) -> StepRecord:
+        work, clock = attempt.work, self._parts.clock
+        sent = outcome.sent if isinstance(outcome, Returned) else ()
+        return StepRecord(
+            step=work.step.name,
+            group=self._parts.topics.group,
+            event_id=work.envelope.event_id,
+            event_type=work.envelope.type,
+            attempt=work.attempt,
+            queued=clock.at_ms(attempt.queued) / 1000,
+            started=clock.at_ms(attempt.started) / 1000,
+            finished=clock.now_ms() / 1000,
+            outcome="returned" if isinstance(outcome, Returned) else "raised",
+            sent=tuple(type_name(each.event) for each in sent[:_SENT_NAMES]),
+        )
+
+    def _left_out(self, what: str, record: Outgoing, reason: Exception) -> None:
+        _log.error(what, task=self._parts.name, topic=record.topic, error=repr(reason))
+
+
+def _failed(error: BaseException) -> StepFailed:
+    # Not isinstance, which asks the exception itself.
+    if issubclass(type(error), RecordTooLarge):
+        return StepFailed(error, Reason.TOO_LARGE)
+    if type(error) is CrashesWorker:
+        return StepFailed(error, Reason.CRASHES_WORKER, error.deaths)
+    return StepFailed(error)

@@ -1,0 +1,194 @@
+"""
+Records come in: each is resolved to what it is, and that is applied.
+
+What a record is, `transitions.resolve` decides from the record and the state, without changing
+either. Here that takes effect: in the draft, in the inputs, and on the steps that run.
+"""
+
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
+
+from fleet.engine.loading.other_versions import OtherVersions
+from fleet.engine.offsets import Delivery, Lost
+from fleet.engine.parts import Parts
+from fleet.engine.run_changes import Entry, RunChanges
+from fleet.engine.transitions import failures, starts, suspending
+from fleet.engine.transitions.draft import Work
+from fleet.engine.transitions.resolve import (
+    Deferred,
+    Dropped,
+    Happened,
+    Held,
+    Rejected,
+    Resolution,
+    Resolver,
+    Run,
+)
+from fleet.engine.transitions.suspended import Suspended
+from fleet.records import state
+from fleet.records.log import Delivered
+
+
+class Intake:
+    """Takes the records of one task's inputs, and the suspended work in its state."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        resolver: Resolver,
+        changes: RunChanges,
+        taking: Callable[[], bool],
+    ) -> None:
+        self._parts = parts
+        #: Whether the task is loaded: before that nothing runs.
+        self._taking = taking
+        self._resolver = resolver
+        self._changes = changes
+        self._versions = OtherVersions(parts.topics)
+
+    # -- from the inputs ----------------------------------------------------------------------
+
+    def deliver(self, record: Delivered) -> None:
+        """Take one record; records come in the order of their partition, without gaps."""
+        parts = self._parts
+        parts.clock.has_been(record.appended_ms)
+        delivery = parts.inputs.deliver(record)
+        if delivery is Delivery.KNOWN:
+            return
+        found = self._resolver.resolve(parts.ledger, record, self._runs_position)
+        done = parts.inputs.marked(record) if delivery is Delivery.AGAIN else frozenset[str]()
+        self._apply(record, found, done)
+        parts.commits.later()
+
+    def reaches(self, topic: str, position: int, end: int, begin: int = 0) -> None:
+        """Note how far *topic* is read now, and where it begins and ends: all as offsets.
+
+        Everything below *position* was delivered: nothing that was read is on its way.
+        """
+        parts = self._parts
+        self._note_lost(topic, parts.inputs.passed(topic, position, begin))
+        if parts.inputs.trackers[topic].dirty:
+            parts.commits.later()
+        if parts.clock.known:
+            # By a time that is guessed an age would be what the clock is corrected by.
+            parts.inputs.reading.reaches(topic, end - position, parts.clock.now_ms())
+
+    def cut(self, topic: str, begin: int) -> None:
+        """Let go of what *topic*, which begins at *begin*, does not have any more."""
+        self._note_lost(topic, self._parts.inputs.cut(topic, begin))
+
+    def skipped(self, topic: str, begin: int) -> None:
+        """Note where *topic* begins, which was asked for: what was skipped below that is lost."""
+        tracker = self._parts.inputs.trackers[topic]
+        self._note_lost(topic, tracker.skipped(begin))
+        if tracker.dirty:
+            self._parts.commits.later()
+
+    def _note_lost(self, topic: str, lost: Lost | None) -> None:
+        if lost is not None:
+            self._parts.observer.records_lost(topic, self._parts.partition, lost)
+            self._parts.commits.later()
+
+    @property
+    def _runs_position(self) -> int:
+        return self._parts.inputs.trackers[self._parts.topics.runs].next
+
+    def _apply(self, record: Delivered, found: Resolution, done: AbstractSet[str]) -> None:
+        """Let what a record was resolved to take effect; *done* are its steps that are done."""
+        match found:
+            case Run():
+                self._run(record, found, done)
+                return
+            case Happened(envelope, happening):
+                self._run_resumed(self._changes.take(record, envelope, happening))
+            case Rejected():
+                self._reject(record, found)
+            case Held():
+                self._versions.say(found.envelope)
+                suspending.hold(self._parts.draft, self._parts.topics, record, found)
+            case Deferred(works):
+                for work in works:
+                    if work.step.name not in done:
+                        suspending.suspend(self._parts.draft, self._parts.topics, work)
+            case Dropped():
+                self._drop(record, found)
+        self._parts.inputs.pass_over(record, marked=bool(done))
+
+    def _run(self, record: Delivered, found: Run, done: AbstractSet[str]) -> None:
+        parts = self._parts
+        works = [work for work in found.works if work.step.name not in done]
+        parts.inputs.open(record, (work.step.name for work in works), marked=bool(done))
+        if not works:
+            parts.inputs.close(record)
+            return
+        envelope = starts.enter(parts.draft, parts.topics, record, found.envelope, found.entrance)
+        for work in works:
+            entered = work if envelope is work.envelope else work._replace(envelope=envelope)
+            parts.attempts.add(entered)
+
+    def _reject(self, record: Delivered, found: Rejected) -> None:
+        draft, topics = self._parts.draft, self._parts.topics
+        if found.envelope is not None and found.entrance.start is not None:
+            # A caller takes no end for its own before it has read of a start.
+            starts.enter(draft, topics, record, found.envelope, found.entrance)
+        failures.rejected(draft, topics, record, found)
+        self._parts.commits.now()
+
+    def _drop(self, record: Delivered, found: Dropped) -> None:
+        if found.entrance.start is not None:
+            draft, topics = self._parts.draft, self._parts.topics
+            starts.enter(draft, topics, record, found.envelope, found.entrance)
+            # A caller waits for the answer that this run is known.
+            self._parts.commits.now()
+
+    # -- from the state -----------------------------------------------------------------------
+
+    def restore_suspended(self) -> None:
+        """Run the suspended work that a loaded state has."""
+        for key, value in list(self._parts.ledger.items(state.SUSPENDED)):
+            # What came before it may have ended its run.
+            if self._parts.ledger.get(key) is not None:
+                self.run_suspended(key, Suspended.decode(value))
+
+    def _run_resumed(self, entries: list[Entry]) -> None:
+        # While the task is loaded nothing runs; `restore_suspended` runs these then.
+        if self._taking():
+            for key, entry in entries:
+                self.run_suspended(key, entry)
+
+    def run_suspended(self, key: bytes, entry: Suspended) -> None:
+        """Run suspended work; a result that came too late takes effect."""
+        record, draft = entry.record(self._parts.partition), self._parts.draft
+        found = self._resolver.resolve_suspended(
+            self._parts.ledger, record, entry.step, self._runs_position
+        )
+        match found:
+            case Held():
+                # It stays in the state: the next owner may be of a version that knows it.
+                self._versions.say(found.envelope)
+            case Rejected():
+                # It was rejected before, is so again, and its run fails again.
+                draft.state.delete(key)
+                self._reject(record, found)
+            case Happened(envelope, happening):
+                draft.state.delete(key)
+                self._run_resumed(self._changes.take_late(record, envelope, happening))
+            case Run(_, _, works):
+                self._run_each(key, entry, works)
+            case Dropped() | Deferred():
+                raise AssertionError("suspended work entered its run before")
+
+    def _run_each(self, found_at: bytes, entry: Suspended, works: list[Work]) -> None:
+        """Run the steps of one entry, each from an entry of its own."""
+        draft = self._parts.draft
+        keys = {
+            state.suspended_key(work.envelope.run_id, work.envelope.event_id, work.step.name): work
+            for work in works
+        }
+        if found_at not in keys:
+            draft.state.delete(found_at)
+        for key, work in keys.items():
+            if key != found_at:
+                named = entry.model_copy(update={"step": work.step.name})
+                draft.state.put(key, named.encode())
+            self._parts.attempts.add(work._replace(suspended=key))

@@ -1,0 +1,41 @@
+"""What the parts of one task share."""
+
+from dataclasses import dataclass
+
+from fleet.engine.admission.suspects import Suspects
+from fleet.engine.attempts import Attempts
+from fleet.engine.clock import BrokerClock
+from fleet.engine.commits import Commits
+from fleet.engine.deadlines import Deadlines
+from fleet.engine.inputs import Inputs
+from fleet.engine.ledger import Ledger
+from fleet.engine.observing import Guarded
+from fleet.engine.transitions.draft import Draft, Wiring
+from fleet.records.topics import Topics
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Of one task; each part changes only what is its own."""
+
+    name: str
+    partition: int
+    wiring: Wiring
+    ledger: Ledger
+    clock: BrokerClock
+    inputs: Inputs
+    attempts: Attempts
+    commits: Commits
+    deadlines: Deadlines
+    suspects: Suspects
+    observer: Guarded
+
+    @property
+    def topics(self) -> Topics:
+        """The topics of the step group."""
+        return self.wiring.topics
+
+    @property
+    def draft(self) -> Draft:
+        """What the next commit holds so far."""
+        return self.ledger.open

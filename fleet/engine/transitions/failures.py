@@ -1,0 +1,66 @@
+"""What fails: a step, a record that cannot be processed, a result that the broker refuses."""
+
+from typing import NamedTuple
+
+from fleet.engine.transitions import dead_letters, outcomes, runs, suspending
+from fleet.engine.transitions.draft import Draft, Work
+from fleet.engine.transitions.refused import Culprit
+from fleet.engine.transitions.resolve import Rejected
+from fleet.engine.transitions.runs import Admission
+from fleet.records.dead_letter import Reason
+from fleet.records.lifecycle import Failed
+from fleet.records.log import Delivered
+from fleet.records.state import View
+from fleet.records.topics import Topics
+
+
+class StepFailed(NamedTuple):
+    """Why a step failed for good."""
+
+    error: BaseException
+    reason: Reason = Reason.FAILED
+    #: How often it was tried, if that is not the number of its attempt.
+    attempts: int | None = None
+
+
+def step_failed(draft: Draft, topics: Topics, work: Work, failure: StepFailed) -> None:
+    """Take a step's failure: a dead letter, and the run fails with the original error.
+
+    The step is suspended until the run is resumed.
+    """
+    failed = Failed(
+        step=work.step.name,
+        event_id=work.envelope.event_id,
+        attempt=work.attempt if failure.attempts is None else failure.attempts,
+        failure=outcomes.describe(failure.error),
+    )
+    dead_letters.append(draft, topics, work.record, failure.reason, failed)
+    draft.append_lifecycle(topics, work.envelope, failed)
+    suspending.keep(draft, work.record, work.envelope, work.step.name)
+
+
+def rejected(draft: Draft, topics: Topics, record: Delivered, found: Rejected) -> None:
+    """Take a record that cannot be processed: a dead letter, and its run, if it has one, fails.
+
+    The record is suspended until the run is resumed.
+    """
+    envelope = found.envelope
+    event_id = envelope.event_id if envelope else ""
+    failure = outcomes.describe(found.error)
+    failed = Failed(step="", event_id=event_id, attempt=0, failure=failure)
+    dead_letters.append(draft, topics, record, found.reason, failed)
+    # The sender of a repeated start is told that the run is known: that fails no run.
+    if envelope is None or found.entrance.admission is Admission.DROP:
+        return
+    if found.entrance.admission is Admission.RUN:
+        draft.append_lifecycle(topics, runs.at_epoch(draft.state, envelope), failed)
+    suspending.keep(draft, record, envelope, "")
+
+
+def refused(draft: Draft, topics: Topics, view: View, culprit: Culprit) -> None:
+    """Let an attempt fail whose result the broker refused, in the commit that it was in.
+
+    *view* tells what its run has come to since.
+    """
+    work = culprit.work._replace(envelope=runs.at_epoch(view, culprit.work.envelope))
+    step_failed(draft, topics, work, StepFailed(culprit.error, culprit.reason))

@@ -1,0 +1,25 @@
+"""How a run that ended without a result is resumed, in its next epoch."""
+
+from fleet.engine.transitions import runs, suspended
+from fleet.engine.transitions.draft import Draft, RunResumed
+from fleet.records import state
+from fleet.records.envelope import Envelope
+from fleet.records.lifecycle import Resumption
+from fleet.records.log import Delivered
+from fleet.records.topics import Topics
+
+
+def resume(draft: Draft, topics: Topics, record: Delivered, request: Envelope) -> RunResumed | None:
+    """Take a resume request of `runs`: answer it, and resume the run unless that is refused."""
+    run_id, epoch = request.run_id, request.epoch
+    run, end = runs.run_of(draft.state, run_id), runs.end_of(draft.state, run_id)
+    refused = runs.refusal(run, end, epoch)
+    answer = Resumption(request_id=request.event_id, refused=refused)
+    draft.append_lifecycle(topics, request, answer)
+    if run is None or refused:
+        return None
+    resumed = runs.resumed(run, epoch, record.appended_ms)
+    draft.state.put(state.run_key(run_id), resumed.encode())
+    draft.state.delete(state.end_key(run_id))
+    work = suspended.resume(draft.state, run_id, epoch, record.appended_ms)
+    return RunResumed(run_id, resumed.deadline_ms, work)

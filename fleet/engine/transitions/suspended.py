@@ -1,0 +1,135 @@
+"""
+Suspended work: a step and its event that wait in the state and no longer in a topic.
+
+The event is done in its topic once the entry is committed. The commit of what the step gives
+removes the entry. While its run has ended without a result, an entry waits for the run to be
+resumed, under another prefix: a task that is loaded looks only at what it can run.
+
+A result that came after the end of its run waits in the same way: the resumed run ends with it.
+"""
+
+import enum
+from collections.abc import Iterable
+from typing import Any, Self
+
+from pydantic import ConfigDict, Field
+
+from fleet.records import envelope as envelopes
+from fleet.records import state
+from fleet.records.entry import Entry
+from fleet.records.log import Delivered
+from fleet.records.state import Overlay
+
+
+class Until(enum.StrEnum):
+    """What suspended work waits for."""
+
+    #: An operator resumes its run, which ended without a result.
+    RESUME = "resume"
+    #: Nothing more: its task runs it.
+    NOW = "now"
+    #: A worker whose version of the workflow has a step for it.
+    VERSION = "version"
+
+
+class Suspended(Entry):
+    """A step that is to run for an event, whatever the event's topic has become."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="allow", ser_json_bytes="base64", val_json_bytes="base64"
+    )
+
+    #: The event's topic; `runs` for a result that came too late.
+    topic: str
+    offset: int = -1
+    #: Kafka knows headers without a value.
+    headers: tuple[tuple[str, bytes | None], ...]
+    #: It stands behind the JSON, in which it would be larger than a record may be.
+    value: bytes = Field(b"", exclude=True)
+    #: Empty: every step that accepts the event, as for one that could not be decoded.
+    step: str
+    until: Until = Until.RESUME
+    #: Broker time at which it began to wait, in unix milliseconds.
+    since_ms: int = 0
+
+    def encode(self) -> bytes:
+        """Return the state value: JSON, a NUL, the event's value."""
+        return b"%b\0%b" % (super().encode(), self.value)
+
+    @classmethod
+    def decode(cls, value: bytes) -> Self:
+        """Read a state value."""
+        entry, _, event = value.partition(b"\0")
+        return super().decode(entry).model_copy(update={"value": event})
+
+    def record(self, partition: int) -> Delivered:
+        """Return the event as its topic delivered it, with the epoch that it was given since."""
+        headers = [(name, value) for name, value in self.headers if value is not None]
+        return Delivered(
+            topic=self.topic,
+            partition=partition,
+            offset=self.offset,
+            appended_ms=self.since_ms,
+            key=dict(headers).get("fleet-run-id", b""),
+            value=self.value,
+            headers=headers,
+        )
+
+    def resumed(self, epoch: int, now_ms: int) -> Self:
+        """Return it as work that its task runs, in *epoch*."""
+        headers = tuple(with_epoch(self.headers, epoch))
+        update = {"headers": headers, "until": Until.NOW, "since_ms": now_ms}
+        return self.model_copy(update=update)
+
+
+def until_resume(record: Delivered, step: str) -> bytes:
+    """Return the state value of *step* that waits for a resume; empty: of every step."""
+    return Suspended(
+        topic=record.topic,
+        offset=record.offset,
+        headers=tuple(record.headers),
+        value=record.value or b"",
+        step=step,
+        since_ms=record.appended_ms,
+    ).encode()
+
+
+def for_version(record: Delivered, step: str, epoch: int, until: Until) -> bytes:
+    """Return the state value of an event of *epoch* for which only another version has a step."""
+    entry = Suspended(
+        topic=record.topic,
+        offset=record.offset,
+        headers=tuple(record.headers),
+        value=record.value or b"",
+        step=step,
+    )
+    kept = entry.resumed(epoch, record.appended_ms)
+    return kept.model_copy(update={"until": until}).encode()
+
+
+def resume(changes: Overlay, run_id: str, epoch: int, now_ms: int) -> list[tuple[bytes, Suspended]]:
+    """Let what waited for the resume of a run go on in *epoch*; return it with its keys."""
+    prefix = state.awaiting_prefix(run_id)
+    found = [(key[len(prefix) :], Suspended.decode(value)) for key, value in changes.items(prefix)]
+    changes.delete_all(prefix)
+    resumed = [
+        (state.suspended_prefix(run_id) + key, entry.resumed(epoch, now_ms)) for key, entry in found
+    ]
+    for key, entry in resumed:
+        changes.put(key, entry.encode())
+    return resumed
+
+
+def await_resume(changes: Overlay, run_id: str) -> None:
+    """Let a run's suspended work wait until the run is resumed."""
+    prefix = state.suspended_prefix(run_id)
+    for key, value in list(changes.items(prefix)):
+        entry = Suspended.decode(value).model_copy(update={"until": Until.RESUME})
+        changes.put(state.awaiting_prefix(run_id) + key[len(prefix) :], entry.encode())
+        changes.delete(key)
+
+
+def with_epoch(headers: Iterable[tuple[str, Any]], epoch: int) -> list[tuple[str, Any]]:
+    """Return a record's headers, also those that are unknown here, with another epoch."""
+    kept = [header for header in headers if header[0] != envelopes.EPOCH]
+    return [*kept, (envelopes.EPOCH, b"%d" % epoch)]

@@ -1,0 +1,62 @@
+"""Which work is suspended: of a run that ended without a result, and for another version."""
+
+from fleet.engine.transitions import dead_letters, sizes, starts, suspended
+from fleet.engine.transitions.draft import Draft, Work
+from fleet.engine.transitions.resolve import Held
+from fleet.engine.transitions.runs import Admission, Run
+from fleet.engine.transitions.suspended import Until
+from fleet.records import state
+from fleet.records.envelope import Envelope
+from fleet.records.log import Delivered
+from fleet.records.topics import Topics
+
+
+def suspend(draft: Draft, topics: Topics, work: Work) -> None:
+    """Suspend a step of a run that ended without a result, until the run is resumed."""
+    envelope = work.envelope._replace(step=work.step.name)
+    size = keep(draft, work.record, envelope, work.step.name)
+    if size > sizes.MAX_RECORD_BYTES:
+        error = sizes.RecordTooLarge(f"{envelope.type}, kept for when its run is resumed,", size)
+        dead_letters.append_too_large(draft, topics, work.record, envelope, error)
+
+
+def hold(draft: Draft, topics: Topics, record: Delivered, held: Held) -> None:
+    """Suspend an event until a version of the workflow has a step for it.
+
+    An event of a run that ended waits for the run's resume first.
+    """
+    ended = held.entrance.admission is Admission.SUSPEND
+    until = Until.RESUME if ended else Until.VERSION
+    envelope = starts.enter(draft, topics, record, held.envelope, held.entrance)
+    step = held.place or envelope.step
+    value = suspended.for_version(record, step, envelope.epoch, until)
+    if len(value) > sizes.MAX_RECORD_BYTES:
+        error = sizes.RecordTooLarge(f"{envelope.type}, which no step takes yet,", len(value))
+        unnamed = envelope._replace(step="")
+        dead_letters.append_too_large(draft, topics, record, unnamed, error)
+        return
+    key = state.awaiting_key if until is Until.RESUME else state.suspended_key
+    draft.state.put(key(envelope.run_id, envelope.event_id, step), value)
+    if until is Until.VERSION:
+        _note_held(draft, envelope.run_id)
+
+
+def keep(draft: Draft, record: Delivered, envelope: Envelope, step: str) -> int:
+    """Suspend a step, or every step if it is empty, until its run is resumed.
+
+    Return the entry's size in bytes; one that is larger than a record may be is not kept.
+    """
+    value = suspended.until_resume(record, step)
+    if len(value) <= sizes.MAX_RECORD_BYTES:
+        draft.state.put(state.awaiting_key(envelope.run_id, envelope.event_id, step), value)
+    return len(value)
+
+
+def _note_held(draft: Draft, run_id: str) -> None:
+    """Note at a run that work of it may be suspended for another version."""
+    for key in (state.run_key(run_id), state.seen_key(run_id)):
+        value = draft.state.get(key)
+        if value is not None:
+            held = Run.decode(value).model_copy(update={"held": True})
+            draft.state.put(key, held.encode())
+            return
