@@ -27,7 +27,10 @@ from fleet.records.topics import audit as topic_name
 
 
 class NotAudited(FleetError):
-    """Raised when a command cannot write its audit record. It has changed nothing."""
+    """Raised when a command cannot write its audit record. It has changed nothing.
+
+    What to do: Allow this client to write to the audit topic, then repeat the command.
+    """
 
     def __init__(self, topic: str, reason: BaseException) -> None:
         super().__init__(

@@ -23,7 +23,11 @@ _STREAM_SECONDS = 5.0
 
 
 class RunFailed(FleetError):
-    """Raised when a step of a run failed. It names the step and its error."""
+    """Raised when a step of a run failed. It names the step and its error.
+
+    What to do: Correct the step that the message names, then resume the run with `fleet dead
+    redrive`.
+    """
 
     def __init__(self, run_id: str, error: BaseException) -> None:
         #: The engine's first note on the error says which step raised it; the stack follows.
@@ -32,7 +36,11 @@ class RunFailed(FleetError):
 
 
 class CallRefused(FleetError):
-    """Raised when a run cannot be started with these arguments."""
+    """Raised when a run cannot be started with these arguments.
+
+    What to do: Correct the fields, the run id or the time limit that the message names. Nothing was
+    started.
+    """
 
     exit_code = ExitCode.REFUSED
 

@@ -20,7 +20,10 @@ from fleet.workflow.workflow import Workflow
 
 
 class UnreadableField(FleetError):
-    """Raised when a word is not a field of a start event."""
+    """Raised when a word is not a field of a start event.
+
+    What to do: Write `key=value`, or `key:=JSON`.
+    """
 
     exit_code = ExitCode.REFUSED
 

@@ -17,7 +17,10 @@ FORMS = "2h, 1d12h, 2026-11-22 or 2026-11-22T10:00"
 
 
 class InvalidTime(FleetError):
-    """Raised when a text is not a valid time."""
+    """Raised when a text is not a valid time.
+
+    What to do: Write how long ago (`2h`, `1d12h`) or a time in UTC (`2026-11-22T10:00`).
+    """
 
     exit_code = ExitCode.REFUSED
 

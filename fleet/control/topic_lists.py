@@ -29,7 +29,10 @@ _HOUR_MS = 3_600_000
 
 
 class PartitionsFixed(FleetError):
-    """Raised when the workflow's topics do not have the partition count that you asked for."""
+    """Raised when the workflow's topics do not have the partition count that you asked for.
+
+    What to do: Leave out `--partitions`, or begin under another `FLEET_PREFIX`.
+    """
 
     exit_code = ExitCode.REFUSED
 

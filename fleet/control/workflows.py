@@ -28,7 +28,10 @@ _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
 class UnknownWorkflow(FleetError):
-    """Raised when a name is neither `module:Class` nor an entry point."""
+    """Raised when a name is neither `module:Class` nor an entry point.
+
+    What to do: Write `module:Class`, or a name that the message lists.
+    """
 
     exit_code = ExitCode.REFUSED
 
@@ -42,7 +45,10 @@ class UnknownWorkflow(FleetError):
 
 
 class AmbiguousWorkflow(FleetError):
-    """Raised when several installed packages have a workflow of that name."""
+    """Raised when several installed packages have a workflow of that name.
+
+    What to do: Write `module:Class` instead of the name, or uninstall one of the packages.
+    """
 
     exit_code = ExitCode.REFUSED
 
@@ -54,7 +60,10 @@ class AmbiguousWorkflow(FleetError):
 
 
 class NoSuchModule(FleetError):
-    """Raised when no module has that name."""
+    """Raised when no module has that name.
+
+    What to do: Go to the folder that the module is in, or install its package.
+    """
 
     exit_code = ExitCode.REFUSED
 
@@ -66,7 +75,11 @@ class NoSuchModule(FleetError):
 
 
 class BrokenModule(FleetError):
-    """Raised when the module of a workflow fails to import."""
+    """Raised when the module of a workflow fails to import.
+
+    What to do: Import the module with `python -c 'import MODULE'`, and correct what its traceback
+    shows.
+    """
 
     def __init__(self, module: str, failure: BaseException) -> None:
         super().__init__(
@@ -76,7 +89,10 @@ class BrokenModule(FleetError):
 
 
 class NotAWorkflow(FleetError):
-    """Raised when a name leads to something that is no workflow class."""
+    """Raised when a name leads to something that is no workflow class.
+
+    What to do: Name a workflow class of the module: the message lists those that are there.
+    """
 
     exit_code = ExitCode.REFUSED
 

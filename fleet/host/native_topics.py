@@ -23,7 +23,10 @@ _log = logs.get_logger("native_topics")
 
 
 class NativeTopicsMissing(FleetError):
-    """Raised when topics of agents or tables are not on a broker elsewhere."""
+    """Raised when topics of agents or tables are not on a broker elsewhere.
+
+    What to do: Create the topics with the command that the message shows.
+    """
 
     def __init__(self, wanted: Mapping[str, "NativeTopic"]) -> None:
         shown = "; ".join(each.command(name) for name, each in sorted(wanted.items()))

@@ -29,7 +29,11 @@ ANSWER_SECONDS = 10.0
 
 
 class Stalled(FleetError):
-    """Raised when this worker does not get on although it could."""
+    """Raised when this worker does not get on although it could.
+
+    What to do: Nothing at first: the worker ends and another one continues. If it repeats with a
+    slow broker, raise `FLEET_STALL_SECONDS`; otherwise report it.
+    """
 
     def __init__(self, what: str, seconds: float) -> None:
         super().__init__(

@@ -17,7 +17,10 @@ MISSING_LOOKS = 3
 
 
 class TopicReplaced(WorkflowRuntimeError):
-    """Raised to who awaits a run when a topic of its workflow was deleted and created again."""
+    """Raised to who awaits a run when a topic of its workflow was deleted and created again.
+
+    What to do: Start the run again with a new run id. The worker's log says what was lost.
+    """
 
     def __init__(self, topic: str, before: str, now: str) -> None:
         super().__init__(
@@ -28,7 +31,11 @@ class TopicReplaced(WorkflowRuntimeError):
 
 
 class TopicGone(WorkflowRuntimeError):
-    """Raised to who awaits a run when a topic of its workflow was deleted."""
+    """Raised to who awaits a run when a topic of its workflow was deleted.
+
+    What to do: Create the topic with `fleet topics apply`, and start the run again with a new run
+    id.
+    """
 
     def __init__(self, topic: str) -> None:
         super().__init__(

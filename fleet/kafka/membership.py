@@ -42,7 +42,11 @@ class InstanceTaken(FleetError):
 
 
 class GroupRefused(FleetError):
-    """Raised when the consumer group does not take this worker."""
+    """Raised when the consumer group does not take this worker.
+
+    What to do: Read the reason in the message: a session time outside of what the broker allows, no
+    permission to read the group, or a member that is no worker of Fleet.
+    """
 
     def __init__(self, group: str, failure: BaseException) -> None:
         super().__init__(

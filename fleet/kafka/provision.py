@@ -52,7 +52,10 @@ class TopicsMissing(FleetError):
 
 
 class AuditMissing(FleetError):
-    """Raised when there is no topic for the record that a command leaves."""
+    """Raised when there is no topic for the record that a command leaves.
+
+    What to do: Create the topic with `fleet topics apply WORKFLOW`, then repeat the command.
+    """
 
     exit_code = ExitCode.REFUSED
 
@@ -78,7 +81,10 @@ class TopicNotCreated(FleetError):
 
 
 class TopicsMismatched(FleetError):
-    """Raised when topics of a workflow cannot be used together as they are."""
+    """Raised when topics of a workflow cannot be used together as they are.
+
+    What to do: Change the topics as the message says: it has a command for each finding.
+    """
 
     exit_code = ExitCode.REFUSED
 

@@ -58,7 +58,11 @@ _HOPELESS = (
 
 
 class LogUnreadable(WorkflowRuntimeError):
-    """Raised by `await handler` when this process cannot read the log any more."""
+    """Raised by `await handler` when this process cannot read the log any more.
+
+    What to do: Connect again, and use the same run id: the run itself continues. Check this
+    client's permissions.
+    """
 
     def __init__(self, failure: BaseException) -> None:
         super().__init__(

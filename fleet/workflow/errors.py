@@ -173,7 +173,10 @@ class UnexpectedResult(WorkflowRuntimeError):
 
 
 class NoEvent(WorkflowRuntimeError):
-    """Raised when a step sends something other than an event."""
+    """Raised when a step sends something other than an event.
+
+    What to do: Make an object of a subclass of `Event`, and send that.
+    """
 
     def __init__(self, sent: object, method: str) -> None:
         what = f"the class {sent.__name__}" if isinstance(sent, type) else type(sent).__name__

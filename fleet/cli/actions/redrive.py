@@ -56,7 +56,11 @@ class LettersMissing(FleetError):
 
 
 class NoWorkerAnswered(FleetError):
-    """Raised when no worker has answered requests to resume runs."""
+    """Raised when no worker has answered requests to resume runs.
+
+    What to do: Start a worker: the requests stay in the log, and it answers them. Asking again does
+    no harm.
+    """
 
     exit_code = ExitCode.PARTLY_DONE
 

@@ -37,7 +37,10 @@ _LISTED = 20
 
 
 class NobodyAnswers(FleetError):
-    """Raised when no worker has started run after run."""
+    """Raised when no worker has started run after run.
+
+    What to do: Start a worker, then repeat the command: it continues, and starts nothing twice.
+    """
 
     exit_code = ExitCode.PARTLY_DONE
 

@@ -32,7 +32,11 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class InputRefused(FleetError):
-    """Raised when lines of the input are no start events. Nothing was started."""
+    """Raised when lines of the input are no start events. Nothing was started.
+
+    What to do: Correct the lines that the message lists, and repeat the command. Nothing was
+    started.
+    """
 
     exit_code = ExitCode.REFUSED
 
@@ -48,7 +52,11 @@ class InputRefused(FleetError):
 
 
 class BadLine(FleetError):
-    """Raised when one line is no item."""
+    """Raised when one line is no item.
+
+    What to do: Correct the line that the message names: a JSON object with the start event's
+    fields.
+    """
 
     def __init__(self, number: int, reason: str) -> None:
         super().__init__(f"line {number}: {reason}")

@@ -37,7 +37,10 @@ class OutputTaken(FleetError):
 
 
 class OutputRefused(FleetError):
-    """Raised when a bulk run has not written the file, or cannot write to it."""
+    """Raised when a bulk run has not written the file, or cannot write to it.
+
+    What to do: Name another file with `--output`.
+    """
 
     exit_code = ExitCode.REFUSED
 

@@ -23,7 +23,10 @@ _DAY_SECONDS = 86_400
 
 
 class NoLetterId(FleetError):
-    """Raised when a text is not the id of a dead letter."""
+    """Raised when a text is not the id of a dead letter.
+
+    What to do: Write `PARTITION:OFFSET`, such as `3:17`, as `fleet dead list` shows it.
+    """
 
     exit_code = ExitCode.REFUSED
 

@@ -15,7 +15,10 @@ from fleet.records.log import Delivered
 
 
 class NoSuchLetter(FleetError):
-    """Raised when no dead letter has this id."""
+    """Raised when no dead letter has this id.
+
+    What to do: Look at `fleet dead list`, and name a letter that it shows.
+    """
 
     exit_code = ExitCode.REFUSED
 

@@ -30,7 +30,10 @@ _log = logs.get_logger("exporter")
 
 
 class PortTaken(FleetError):
-    """Raised when the exporter cannot listen at its address and port."""
+    """Raised when the exporter cannot listen at its address and port.
+
+    What to do: Choose another `--port` or `--host`.
+    """
 
     exit_code = ExitCode.REFUSED
 

@@ -41,7 +41,10 @@ class NoSuchEvent(FleetError):
 
 
 class UnknownReplay(FleetError):
-    """Raised when no replay with this id can continue."""
+    """Raised when no replay with this id can continue.
+
+    What to do: Begin the replay from its start, or find the id with `fleet audit list`.
+    """
 
     exit_code = ExitCode.REFUSED
 
@@ -53,7 +56,10 @@ class UnknownReplay(FleetError):
 
 
 class UnreadableCondition(FleetError):
-    """Raised when a text is not a condition on a field."""
+    """Raised when a text is not a condition on a field.
+
+    What to do: Write `field=value`, or `field:=JSON` for exactly that value.
+    """
 
     exit_code = ExitCode.REFUSED
 
@@ -65,7 +71,10 @@ class UnreadableCondition(FleetError):
 
 
 class UnreadablePlace(FleetError):
-    """Raised when a text is not an offset."""
+    """Raised when a text is not an offset.
+
+    What to do: Write `PARTITION:OFFSET`, or `OFFSET` for every partition.
+    """
 
     exit_code = ExitCode.REFUSED
 

@@ -33,7 +33,10 @@ _BATCH = 2_000
 
 
 class NoPartition(FleetError):
-    """Raised when the topic does not have a named partition."""
+    """Raised when the topic does not have a named partition.
+
+    What to do: Name a partition of the topic: the message has their numbers.
+    """
 
     exit_code = ExitCode.REFUSED
 

@@ -75,7 +75,11 @@ class ReplayStopped(FleetError):
 
 
 class ReplayForgotten(FleetError):
-    """Raised when the broker has lost the position of a replay."""
+    """Raised when the broker has lost the position of a replay.
+
+    What to do: Look at `fleet runs list` for the runs of this replay, and begin another one for the
+    rest.
+    """
 
     exit_code = ExitCode.REFUSED
 

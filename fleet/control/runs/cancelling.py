@@ -31,7 +31,10 @@ _PATIENCE_SECONDS = 30.0
 
 
 class NotSeen(FleetError):
-    """Raised when an open transaction holds back the records that the command wrote."""
+    """Raised when an open transaction holds back the records that the command wrote.
+
+    What to do: Look at `fleet runs list` a little later.
+    """
 
     exit_code = ExitCode.PARTLY_DONE
 

@@ -24,7 +24,11 @@ _CLOCKS_MS = 300_000
 
 
 class NoSuchRun(FleetError):
-    """Raised when the log has no record of a run."""
+    """Raised when the log has no record of a run.
+
+    What to do: Check the id with `fleet runs list`. A run is there once a worker has begun it, and
+    as long as the topic keeps it.
+    """
 
     exit_code = ExitCode.REFUSED
 

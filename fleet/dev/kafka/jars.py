@@ -39,7 +39,11 @@ ROOTS = (
 
 
 class JarsUnavailable(FleetError):
-    """Raised when the jars are neither in the cache nor to be had from the network."""
+    """Raised when the jars are neither in the cache nor to be had from the network.
+
+    What to do: Start once with a network; later starts need none. Or copy the cache from another
+    machine, or use a broker that you have.
+    """
 
     permanent = False
 
@@ -65,7 +69,11 @@ class JarMismatch(FleetError):
 
 
 class DownloadMismatch(FleetError):
-    """Raised when a jar comes out of the network other than the lock names it."""
+    """Raised when a jar comes out of the network other than the lock names it.
+
+    What to do: Try again. If it repeats, find the proxy or mirror that answers, or use a broker
+    that you have.
+    """
 
     permanent = False
 

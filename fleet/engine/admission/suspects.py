@@ -35,7 +35,11 @@ _AFTER_DEATH = b" after a death"
 
 
 class CrashesWorker(WorkflowRuntimeError):
-    """Raised for a step that is not run again: its worker died each time."""
+    """Raised for a step that is not run again: its worker died each time.
+
+    What to do: Look in the step for what ends a process: `os._exit`, too much memory, native code.
+    Then resume the run with `fleet dead redrive`.
+    """
 
     def __init__(self, step: str, deaths: int) -> None:
         self.deaths = deaths

@@ -26,7 +26,11 @@ _PLACE = (
 
 
 class StoreFailed(FleetError):
-    """Raised when a task's local state cannot be opened, read or written."""
+    """Raised when a task's local state cannot be opened, read or written.
+
+    What to do: Free space on the disk, or correct the folder's permissions; the message says which.
+    The worker continues by itself.
+    """
 
     permanent = False
 

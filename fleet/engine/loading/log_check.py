@@ -33,7 +33,11 @@ _WAY_OUT = (
 
 
 class LogReplaced(FleetError):
-    """Raised when a topic was deleted and created again under a worker or between two of them."""
+    """Raised when a topic was deleted and created again under a worker or between two of them.
+
+    What to do: Decide whether workers may process the new topic from its beginning. If so, set
+    `FLEET_ACCEPT_LOGS` to its id. docs/operations.md has the whole way.
+    """
 
     def __init__(self, topic: str, before: str, now: str) -> None:
         super().__init__(
@@ -44,7 +48,11 @@ class LogReplaced(FleetError):
 
 
 class LogShrunk(FleetError):
-    """Raised when an input topic does not have what the state has read in it any more."""
+    """Raised when an input topic does not have what the state has read in it any more.
+
+    What to do: Find out what the broker lost. To continue from the beginning of what is there, set
+    `FLEET_ACCEPT_LOGS` to the topic's id. docs/operations.md has the whole way.
+    """
 
     def __init__(self, topic: str, partition: int, evidence: str, log_id: str) -> None:
         super().__init__(
@@ -54,7 +62,11 @@ class LogShrunk(FleetError):
 
 
 class LogGone(FleetError):
-    """Raised when a topic of a running worker is not on the broker any more."""
+    """Raised when a topic of a running worker is not on the broker any more.
+
+    What to do: Create the topic with `fleet topics apply`, and start the worker again: it says how
+    to continue. docs/operations.md has the whole way.
+    """
 
     def __init__(self, topic: str) -> None:
         super().__init__(
@@ -64,7 +76,11 @@ class LogGone(FleetError):
 
 
 class StateLost(FleetError):
-    """Raised when a group has offsets on the broker and no state, so its topic was deleted."""
+    """Raised when a group has offsets on the broker and no state, so its topic was deleted.
+
+    What to do: Decide between beginning open runs again (`FLEET_ACCEPT_LOGS`) and leaving them (a
+    new `FLEET_PREFIX`). docs/operations.md has both ways.
+    """
 
     def __init__(self, topic: str, partition: int, evidence: str, log_id: str) -> None:
         super().__init__(

@@ -1,4 +1,4 @@
-"""Each error says what happened, and has an address where that stands."""
+"""Each error says what happened and what to do, and has an address where that stands."""
 
 import importlib
 import pkgutil
@@ -32,11 +32,17 @@ def paragraphs(error: type[FleetError]) -> list[str]:
     return [" ".join(each.split()) for each in (error.__doc__ or "").strip().split("\n\n")]
 
 
-def test_each_error_says_what_happened() -> None:
+def test_each_error_says_what_happened_and_what_to_do() -> None:
     """In its docstring, from which the reference is made."""
     found = [error for error in public_errors() if error is not FleetError]
     assert len(found) > 100
     assert [e.__name__ for e in found if not paragraphs(e)[0].startswith("Raised ")] == []
+    silent = [
+        error.__name__
+        for error in public_errors()
+        if not any(each.startswith("What to do: ") for each in paragraphs(error))
+    ]
+    assert silent == []
 
 
 def test_no_two_errors_have_one_name() -> None:
