@@ -2,11 +2,9 @@
 
 import importlib.metadata
 import json
-import re
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
 
 import click
 import pytest
@@ -154,19 +152,3 @@ def test_help_waits_for_click_alone() -> None:
     assert "click" in loaded
     assert loaded & HEAVY == set()
     assert not [name for name in modules if name.startswith("fleet.cli.actions")]
-
-
-#: Turns of a translation, as docs and commands have none; a name of our code may.
-BANNED = re.compile(
-    r"\b(somebody|nobody|whoever|anew|of late|for good|so many|is told|(?:go|goes|gone|went) on"
-    r"|for each in)\b",
-    re.IGNORECASE,
-)
-
-
-def test_commands_speak_plain_english() -> None:
-    """In messages, help and comments, and in the package that `fleet init` writes."""
-    room = Path(main.__file__).parent
-    sources = [*room.rglob("*.py"), *room.rglob("*.template")]
-    found = {str(path): BANNED.findall(path.read_text()) for path in sources}
-    assert {path: turns for path, turns in found.items() if turns} == {}

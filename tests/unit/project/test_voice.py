@@ -10,6 +10,7 @@ PACKAGE = ROOT / "fleet"
 #: The list grows; see CONTRIBUTING.md.
 ROOMS = (
     "api",
+    "cli",
     "client",
     "config",
     "control",
