@@ -1,6 +1,7 @@
 """`fleet replay`: start new runs from events in the log, or copy the events elsewhere."""
 
-from datetime import datetime
+from collections.abc import Mapping
+from typing import Any
 
 import click
 
@@ -8,6 +9,8 @@ from fleet.cli.shared import moments, options, types
 
 #: Without a bound, a run that replays its own workflow would never end.
 _MAX_REPLAYS = 5
+#: The options that choose events; one of them must.
+_BOUNDS = ("since", "until", "first", "last", "run_ids", "where", "limit")
 
 
 @click.command()
@@ -60,24 +63,14 @@ _MAX_REPLAYS = 5
 @options.output
 @options.as_json
 @options.broker
-def replay(  # noqa: PLR0913 - click gives each option a parameter
+def replay(
     event: str | None,
     resumed: str | None,
-    rate: float | None,
     reason: str | None,
     form: str,
     *,
     yes: bool,
-    since: datetime | None,
-    until: datetime | None,
-    first: tuple[str, ...],
-    last: tuple[str, ...],
-    run_ids: tuple[str, ...],
-    where: tuple[str, ...],
-    limit: int | None,
-    to_topic: str,
-    context: str,
-    max_replays: int,
+    **chosen: Any,
 ) -> None:
     """Start new runs from events in the log, or copy the events elsewhere.
 
@@ -94,37 +87,31 @@ def replay(  # noqa: PLR0913 - click gives each option a parameter
       4    no broker answers
       130  Ctrl-C: the batch under way is sent; the command that continues is printed
     """  # noqa: D301 - click's mark for lines that stay as they are
+    from fleet.cli.actions import replay as action
+
     if resumed is not None:
         _check_alone(click.get_current_context())
-    elif event is None or reason is None:
+        action.resume(resumed, chosen["rate"], form)
+        return
+    if event is None:
         raise click.UsageError(
             "name the events as WORKFLOW.EVENT, such as joke.StartEvent; or continue a replay with "
             "--resume ID"
-            if event is None
-            else "give a --reason TEXT; the audit topic keeps it"
         )
-    elif not any((since, until, first, last, run_ids, where, limit)):
+    if reason is None:
+        raise click.UsageError("give a --reason TEXT; the audit topic keeps it")
+    _check_chosen(chosen)
+    action.begin(action.wanted(event, **chosen), reason, form, yes=yes)
+
+
+def _check_chosen(chosen: Mapping[str, Any]) -> None:
+    if not any(chosen[name] for name in _BOUNDS):
         raise click.UsageError(
             "say which events: --since, --until, --from, --to, --run, --where or --limit; "
             "--from 0 takes all that the topic keeps"
         )
-    elif to_topic and context:
+    if chosen["to_topic"] and chosen["context"]:
         raise click.UsageError("--to-topic starts no runs, so it takes no --context")
-    from fleet.cli.actions import replay as action
-
-    if resumed is not None:
-        action.resume(resumed, rate, form)
-    elif event is not None and reason is not None:
-        wanted = action.Wanted(
-            event=event,
-            bounds=action.bounds(since, until, first, last, limit),
-            rules=action.Filter(where, run_ids),
-            to_topic=to_topic,
-            context=context,
-            max_replays=max_replays,
-            rate=rate,
-        )
-        action.begin(wanted, reason, form, yes=yes)
 
 
 def _check_alone(context: click.Context) -> None:

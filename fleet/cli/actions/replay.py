@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 import click
 
@@ -21,8 +22,6 @@ from fleet.control.replay.selection import Found
 from fleet.control.replay.sending import ReplayProgress, Sending
 from fleet.control.source import Source
 from fleet.records.errors import ExitCode, FleetError
-
-__all__ = ["Filter", "Wanted", "begin", "bounds", "resume"]
 
 
 class NothingToReplay(FleetError):
@@ -70,21 +69,23 @@ class Wanted:
     rate: float | None
 
 
-def bounds(
+def wanted(  # noqa: PLR0913 - by name, each an option
+    event: str,
+    *,
     since: datetime | None,
     until: datetime | None,
     first: Iterable[str],
     last: Iterable[str],
     limit: int | None,
-) -> Bounds:
-    """Return the stretch of the topic that the options mean; raises UnreadablePlace."""
-    return Bounds(
-        since,
-        until,
-        tuple(place(text, "--from") for text in first),
-        tuple(place(text, "--to") for text in last),
-        limit,
-    )
+    where: tuple[str, ...],
+    run_ids: tuple[str, ...],
+    **options: Any,
+) -> Wanted:
+    """Return what the options mean; raises UnreadablePlace."""
+    starts = tuple(place(text, "--from") for text in first)
+    ends = tuple(place(text, "--to") for text in last)
+    bounds = Bounds(since, until, starts, ends, limit)
+    return Wanted(event=event, bounds=bounds, rules=Filter(where, run_ids), **options)
 
 
 def begin(wanted: Wanted, reason: str, form: str, *, yes: bool) -> None:
