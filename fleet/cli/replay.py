@@ -27,7 +27,9 @@ _BOUNDS = ("since", "until", "first", "last", "run_ids", "where", "limit")
 @click.option(
     "--to", "last", multiple=True, metavar="[PARTITION:]OFFSET", help="Up to and with this offset."
 )
-@click.option("--run", "run_ids", multiple=True, metavar="ID", help="Only of this run. Repeatable.")
+@click.option(
+    "--run", "run_ids", multiple=True, metavar="ID", help="Only events of this run. Repeatable."
+)
 @click.option(
     "--where",
     multiple=True,

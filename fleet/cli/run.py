@@ -34,6 +34,7 @@ from fleet.cli.shared import options, types
     show_default=True,
     help="How to print the result; json has the run id, too.",
 )
+@options.as_json
 @click.option(
     "--stream/--no-stream",
     default=True,
@@ -78,8 +79,8 @@ def run(  # noqa: PLR0913 - click gives each option a parameter
 ) -> None:
     """Run WORKFLOW once on its workers, and print the result.
 
-    WORKFLOW is module:Class, if the current directory has the module, or the name of an installed
-    workflow, such as joke.
+    WORKFLOW is module:Class, of a module in the current directory or of an installed package, or
+    the name of an installed workflow, such as joke.
 
     Give the start event's fields as KEY=VALUE. A value is text, or JSON if the field takes no text:
     ids=[1,2]. KEY:=VALUE is always JSON: count:=3.
