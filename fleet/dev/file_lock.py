@@ -10,7 +10,7 @@ from typing import IO
 
 @contextmanager
 def held(path: Path) -> Iterator[None]:
-    """Hold the lock file *path* alone, after waiting for whoever has it."""
+    """Hold the lock file *path* alone, after waiting for its holder."""
     with _acquired(path):
         yield
 

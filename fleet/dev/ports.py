@@ -6,9 +6,9 @@ import socket
 from fleet.records.errors import FleetError
 
 HOST = "127.0.0.1"
-#: Below the range that operating systems take the local ends of connections from. A client that
-#: keeps knocking at a port of that range while nobody listens can connect to itself there, and
-#: then a broker never gets its port back.
+#: Below the range from which operating systems take the local ends of connections. A client that
+#: keeps knocking at a port of that range without a listener can connect to itself there, and then a
+#: broker never gets its port back.
 CHOICE = range(20_000, 32_000)
 TRIES = 100
 

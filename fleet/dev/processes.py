@@ -1,8 +1,8 @@
 """
-Background processes that outlive whoever started them, found again by pid.
+Background processes that outlive the process that started them, found again by pid.
 
-A pid alone says nothing: after a crash or a reboot it may be somebody else's. It counts only
-together with the moment at which its process was started.
+A pid alone says nothing: after a crash or a reboot it may be another process's. It counts only
+together with the time at which its process was started.
 """
 
 import os
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 POLL_SECONDS = 0.02
-#: Through a shell that ends at once, so that the process is nobody's child: it leaves no zombie
+#: Through a shell that ends at once, so that the process has no parent of ours: it leaves no zombie
 #: to a caller that lives on.
 _LAUNCH = 'output=$1; shift; "$@" >"$output" 2>&1 </dev/null & echo $!'
 
@@ -76,7 +76,7 @@ def spawn(command: Sequence[str], *, output: Path, environment: Mapping[str, str
 
 
 def birth(pid: int) -> str:
-    """When the process started; empty where there is none, or only what is left of one."""
+    """When the process started; empty if there is none, or only its remains."""
     return _birth_in_proc(pid) if sys.platform == "linux" else _birth_by_ps(pid)
 
 

@@ -192,14 +192,14 @@ def kill(folder: Path) -> bool:
 
 
 def log_lines(folder: Path, last: int = 100) -> list[str]:
-    """Return the last lines that the broker of *folder* wrote; none where it never ran."""
+    """Return the last lines that the broker of *folder* wrote; none if it never ran."""
     return logs.last(_files(folder), last)
 
 
 def follow_log(folder: Path, last: int = 100) -> Iterator[str]:
     """Yield the *last* lines of the log and then each new one, without end.
 
-    Raises FileNotFoundError where no broker ever ran.
+    Raises FileNotFoundError if no broker ever ran.
     """
     return logs.follow(_files(folder).server_log, last)
 

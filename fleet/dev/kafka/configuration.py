@@ -35,9 +35,9 @@ share.coordinator.state.topic.num.partitions=1
 
 # A consumer group of one machine need not wait for members that may still come.
 group.initial.rebalance.delay.ms=0
-# Transactions of a killed producer are aborted soon after their timeout.
+# Abort the transactions of a killed producer soon after their timeout.
 transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
-# After a kill -9 the node waits for its own old session to end before it registers anew. Much
+# After a kill -9 the node waits for its own old session to end before it registers again. Much
 # shorter, and a machine that is busy for a moment would lose its only broker.
 broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500

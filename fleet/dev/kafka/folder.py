@@ -72,7 +72,7 @@ class Folder:
 
     @property
     def cluster_id(self) -> str | None:
-        """Which cluster the data is of; none where it is not formatted, for this comes last."""
+        """The cluster that the data belongs to; None if it is not formatted: this comes last."""
         file = self.data / "meta.properties"
         found = _CLUSTER.search(file.read_text()) if file.exists() else None
         return found["id"] if found else None

@@ -64,7 +64,7 @@ class JarMismatch(FleetError):
     def __init__(self, jar: Path, mismatch: str) -> None:
         super().__init__(
             f"{jar} is not the jar that Fleet was released with: {mismatch}. Nothing of it was "
-            "run; delete that file and start again to download it anew"
+            "run; delete that file and start again to download it"
         )
 
 
@@ -170,7 +170,7 @@ def _fill(lock: Lock, cache: Path, progress: Callable[[str], object]) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with file_lock.held(cache / "lock"), tempfile.TemporaryDirectory(dir=cache) as staging:
-            # Asked again: whoever had the lock before us may have filled the same cache.
+            # Asked again: the lock's last holder may have filled the same cache.
             missing = _missing(lock, folder)
             for done, (jar, path) in enumerate(_downloaded(missing, Path(staging), cache), 1):
                 if mismatch := _mismatch(jar, path):
@@ -225,7 +225,7 @@ def _root(failure: BaseException) -> str:
 
 
 def resolve(version: str) -> Lock:
-    """Resolve the jars of Kafka *version* anew, download them all and note their sha256."""
+    """Resolve the jars of Kafka *version*, download them all and note their sha256."""
     with tempfile.TemporaryDirectory() as folder:
         maven = _maven(Path(folder))
         roots = [maven.create_dependency(root.format(version=version)) for root in ROOTS]

@@ -40,14 +40,14 @@ def warmed(kafka: Distribution, cache: Path, progress: Callable[[str], object]) 
 
 
 def _record_once(kafka: Distribution, record: Path, progress: Callable[[str], object]) -> None:
-    # Asked again: whoever had the lock before us may have made it.
+    # Asked again: the lock's last holder may have made it.
     if record.exists():
         return
     progress("Preparing faster starts (once, some 10 s)")
     try:
         _train(kafka, record)
-    # Where this Java cannot do it, an empty record says so, and nobody tries again at each start.
-    # Why a node does not come up, the real start will tell.
+    # If this Java cannot do it, an empty record says so, and later starts do not try again. If the
+    # node does not come up, the real start will say why.
     except (FleetError, FileNotFoundError):
         record.touch()
 

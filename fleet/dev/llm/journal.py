@@ -1,9 +1,9 @@
 """
-When each call came and when it was answered, for whoever has to tell which came first.
+When each call came and when it was answered, for tests that need to know which came first.
 
-The counts say how often something was asked. That a call began after something else had happened,
-and which of several callers made it, takes its time and the caller's own name (OpenAI's `user`).
-It grows with every call, so it is kept only where `Behaviour.journal` asks for it.
+The counts only say how often something was asked. The journal has the time and the caller's own
+name (OpenAI's `user`), so it shows whether a call began after something else, and whose it was. It
+grows with every call, so it is kept only if `Behaviour.journal` asks for it.
 """
 
 import time
@@ -54,5 +54,5 @@ class Journal:
 
     def report(self, after: int) -> Json:
         """Return the entries from the one at *after* on, and how many there are."""
-        later = [each._asdict() for each in self._entries[after:]]
+        later = [entry._asdict() for entry in self._entries[after:]]
         return {"scripted": True, "entries": later, "next": len(self._entries)}

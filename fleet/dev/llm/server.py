@@ -81,7 +81,7 @@ class ScriptedLLM:
         await self.stop()
 
     async def start(self, port: int = 0, host: str = HOST) -> None:
-        """Listen on *port* (0: any free one); raise PortUnavailable where that cannot be.
+        """Listen on *port* (0: any free one); raise PortUnavailable if that fails.
 
         Another *host* than this machine alone is for containers that have a network to themselves.
         """
@@ -209,7 +209,7 @@ async def _label(_: web.Request, response: web.StreamResponse) -> None:
 
 
 async def _object(request: web.Request) -> dict[str, Any]:
-    """Read a body of JSON; raise HTTPBadRequest where it is no object."""
+    """Read a body of JSON; raise HTTPBadRequest if it is no object."""
     try:
         body = await request.json()
     except ValueError as failure:
@@ -240,8 +240,8 @@ def _too_many(fault: Fault) -> web.Response:
 
 async def _hang(request: web.Request) -> web.StreamResponse:
     """Answer nothing until the caller gives up or the server stops."""
-    # aiohttp tells nobody that a connection is lost unless it may cancel every handler, and the
-    # handlers that answer have to run on.
+    # aiohttp reports a lost connection only if it may cancel every handler, and the handlers that
+    # answer have to run on.
     while request.transport is not None:  # noqa: ASYNC110 - see above
         await asyncio.sleep(HANG_CHECK_SECONDS)
     return web.Response()

@@ -14,6 +14,7 @@ ROOMS = (
     "client",
     "config",
     "control",
+    "dev",
     "drawing",
     "kafka",
     "llm",
@@ -22,8 +23,11 @@ ROOMS = (
     "records",
     "workflow",
 )
+#: Jokes and critiques of the scripted model: speech, and no words about the code.
+SPEECH = PACKAGE / "dev" / "llm" / "answers.py"
 SOURCES = sorted(
-    [PACKAGE / "__init__.py", *(file for room in ROOMS for file in (PACKAGE / room).rglob("*.py"))]
+    {PACKAGE / "__init__.py", *(file for room in ROOMS for file in (PACKAGE / room).rglob("*.py"))}
+    - {SPEECH}
 )
 #: What people read outside of the package.
 AROUND = sorted(
