@@ -58,7 +58,7 @@ class Log:
 
 
 class Consumer:
-    """It fetches whenever it is polled, and fetches ahead of nobody."""
+    """It fetches when it is polled, and not ahead."""
 
     def __init__(self, log: Log) -> None:
         self._log = log

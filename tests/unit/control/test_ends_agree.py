@@ -47,7 +47,7 @@ class Short(Definition):
 
 
 def terminal(kind: str, mark: str) -> Lifecycle:
-    """Return a terminal record; whoever hears this end can tell its *mark*."""
+    """Return a terminal record; a caller that hears this end hears its *mark*."""
     failure = Failure(module="builtins", type="LookupError", message=mark, args=(mark,))
     stop = encoded(StopEvent(result=mark)).decode()
     return {
@@ -204,7 +204,7 @@ async def turns() -> None:
 
 
 class History:
-    """Random records of one run, from everybody that writes some."""
+    """Random records of one run, from all that write some: callers, steps, operators, the group."""
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
@@ -276,7 +276,7 @@ class History:
         await self._start()
 
     async def _settle(self) -> None:
-        """Let everybody read everything."""
+        """Let the group and the callers read everything."""
         self.group.commit()
         while self.group.position < len(self.log.records):
             self.group.read()
@@ -341,7 +341,7 @@ async def play(seeds: range) -> Counter[str]:
 
 
 @pytest.mark.parametrize("block", range(4))
-async def test_everybody_sees_the_same_ends(block: int) -> None:
+async def test_all_readers_see_the_same_ends(block: int) -> None:
     """In each of a few hundred histories; what matters happens often in them."""
     seen = await play(range(block * 100, (block + 1) * 100))
     assert min(seen.values()) > 5, seen
