@@ -42,13 +42,13 @@ def _a_clock_that_was_set_back_is_as_late_as_it_may_be(
     return moved
 
 
-@instead_of(BrokerClock, "not_told", near=35)
+@instead_of(BrokerClock, "not_told", near=1805)
 def _a_commit_that_was_not_told_its_time_tells_nothing(self: Any, _seconds: float) -> bool:
     del self
     return False
 
 
-@instead_of(BrokerClock, "read", near=35)
+@instead_of(BrokerClock, "read", near=1805)
 def _what_is_read_tells_no_time(self: Any, _appended_ms: float) -> bool:
     del self
     return False
