@@ -61,7 +61,7 @@ class UnusableContext(FleetError):
 class NotACopy(FleetError):
     """Raised when events cannot be copied to a topic.
 
-    What to do: Name another topic with `--to`, one that belongs to no workflow.
+    What to do: Name a topic with `--to-topic` that exists and is not the workflow's own.
     """
 
     exit_code = ExitCode.REFUSED
