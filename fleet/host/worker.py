@@ -49,7 +49,7 @@ class Worker(faust.Worker):
         try:
             self.loop.run_until_complete(self._check())
         except FleetError as failure:
-            sys.stderr.write(f"Error: {failure}\n")
+            _print(failure)
             raise SystemExit(failure.exit_code) from None
         _ease_garbage_collection()
         try:
@@ -63,7 +63,7 @@ class Worker(faust.Worker):
         """Say last what helps, after all that Faust has to say; return the exit code of a crash."""
         if not isinstance(self.crash_reason, FleetError):
             return 0
-        sys.stderr.write(f"Error: {self.crash_reason}\n")
+        _print(self.crash_reason)
         return self.crash_reason.exit_code
 
     def on_worker_shutdown(self) -> None:
@@ -97,6 +97,11 @@ class Worker(faust.Worker):
         for engine in self.app.host.engines:
             await provision.ensure(engine.topics, engine.step_group.graph, engine.settings)
             _preload(engine.step_group.workflow())
+
+
+def _print(error: FleetError) -> None:
+    """Print an error as commands do: its text, and where the reference describes it."""
+    sys.stderr.write(f"Error: {error}\nSee {error.address}\n")
 
 
 def _preload(workflow: object) -> None:

@@ -210,7 +210,7 @@ async def test_a_worker_that_was_frozen_joins_again(group: Group, instance_id: s
 
 
 async def test_a_consumer_that_dies_quietly_ends_its_worker(group: Group) -> None:
-    """The exit code is 1, the last line says why, and another worker does the runs."""
+    """The exit code is 1, the last lines say why, and another worker does the runs."""
     first = group.worker("quiet_flow", FLEET_STALL_SECONDS="6")
     async with group.connect() as flow:
         await all_at_work(flow, first)
@@ -222,9 +222,10 @@ async def test_a_consumer_that_dies_quietly_ends_its_worker(group: Group) -> Non
 
         second = group.worker()
         assert await running == second.process.pid
-    last = first.output().splitlines()[-1]
-    assert last.startswith("Error: no record of ")
-    assert "although the broker answers; this worker ends" in last
+    told, address = first.output().splitlines()[-2:]
+    assert told.startswith("Error: no record of ")
+    assert "although the broker answers; this worker ends" in told
+    assert address == "See docs/reference.md#stalled"
 
 
 async def test_a_session_that_the_broker_refuses_is_said(group: Group) -> None:
@@ -233,7 +234,7 @@ async def test_a_session_that_the_broker_refuses_is_said(group: Group) -> None:
 
     assert await ended(worker) == 1
 
-    assert "FLEET_SESSION_SECONDS must be within" in worker.output().splitlines()[-1]
+    assert "FLEET_SESSION_SECONDS must be within" in worker.output().splitlines()[-2]
 
 
 async def test_an_outage_of_the_broker_ends_no_worker(tmp_path: Path) -> None:
