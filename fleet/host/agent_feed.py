@@ -74,10 +74,13 @@ class AgentFeed:
         if tracker is not None and offset in tracker:
             tracker.done(offset)
 
-    def lowest(self, tp: TP) -> int | None:
-        """Return the lowest offset that the agents have not acknowledged; None where unknown."""
+    def limited(self, tp: TP, offset: int) -> int | None:
+        """Return *offset*, or the lowest that the agents have not acknowledged if that is lower.
+
+        None if it is not known what they have acknowledged.
+        """
         tracker = self._trackers.get(tp)
-        return None if tracker is None else tracker.lowest
+        return None if tracker is None else min(offset, tracker.lowest)
 
     async def _read(self, settings: Settings, tps: list[TP]) -> None:
         async with TopicReader(Clients(settings), fetch_max_wait_ms=_FETCH_WAIT_MS) as reader:

@@ -10,46 +10,21 @@ import asyncio
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-import faust
-from aiokafka.errors import ConsumerStoppedError, IllegalStateError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from fleet.host.agent_feed import AgentFeed
-from fleet.host.compatibility import IncompatibleHost
-from fleet.host.hooks import hook, uncalled
-from fleet.host.log_watch import LogWatch
-from fleet.host.loop_watch import LoopWatch
+from fleet.host.hook_check import HookCheck
+from fleet.host.hooks import hook
 from fleet.host.lost_tasks import LostTasks
-from fleet.host.native_records import NativeRecords
-from fleet.host.progress import Progress
+from fleet.host.record_loop import RecordLoop
 from fleet.host.thread import ConsumerThread
-from fleet.kafka.membership import InstanceTaken, Refusals
+from fleet.host.watches import Watches
 from fleet.records.errors import FleetError
 
 if TYPE_CHECKING:
     from fleet.host.transport import Transport
 
-#: What Faust has called before it hands us a record.
-BEFORE_RECORDS = (
-    "_new_consumer_thread",
-    "subscribe",
-    "on_partitions_revoked",
-    "on_partitions_assigned",
-    "_drain_messages",
-    "_getmany",
-)
-#: What Faust calls sooner or later when there are tasks and no tables to recover.
-SOONER_OR_LATER = (
-    "perform_seek",
-    "_drain_messages",
-    "_filter_tps_with_pending_acks",
-    "_new_offset",
-)
-#: And that within so many of its commit intervals.
-OVERDUE_COMMITS = 4
-#: How often lost tasks and end offsets are looked at, in seconds.
-WATCH_SECONDS = 2.0
 #: How long a rebalance is held up so that running steps can finish here, in seconds.
 REVOKE_SECONDS = 2.0
 #: How long a fetch leaves out partitions that are not ready for records, in seconds.
@@ -67,17 +42,12 @@ class Consumer(driver.Consumer):
         super().__init__(*args, **kwargs)
         self.host = self.transport.host
         self._lost = LostTasks(self.host, self.loop.time)
-        self._refusals = Refusals(self.app.conf.id, self.loop.time)
         #: The group is being joined again.
         self._joining = False
-        #: The hooks were called that have to be before a record is taken.
-        self._checked = False
-        #: For how many looks a hook has not been called that was to be.
-        self._overdue_looks = 0
-        #: When tasks were told how far they have read, in the loop's time.
-        self._noted = 0.0
         self._feed = AgentFeed(self._to_message, self._hand_to_agents, self._feed_failed)
-        self._native = NativeRecords(self)
+        hooks = HookCheck(self, self._thread.findings, self.commit_interval)
+        self._records = RecordLoop(self, hooks)
+        self.add_dependency(Watches(self, hooks, self._lost))
 
     @hook
     def _new_consumer_thread(self) -> ConsumerThread:
@@ -159,33 +129,12 @@ class Consumer(driver.Consumer):
 
     @hook
     async def _drain_messages(self, fetcher: Any) -> None:
-        # Faust's own loop filters by read offset and knows only its streams.
-        agents = asyncio.create_task(self._native.run(), name="records of agents")
-        try:
-            while not (self.should_stop or fetcher.should_stop or agents.done()):
-                await self._go_live()
-                await asyncio.sleep(0)
-                records, _ = await self._wait_next_records(timeout=1.0)
-                if records and not self._checked:
-                    self._check_hooks()
-                for tp, batch in (records or {}).items():
-                    await self._take(TP(*tp), batch)
-                await self._native.handed_over()
-                await self._note_reached()
-            if agents.done():
-                agents.result()
-        except (ConsumerStoppedError, asyncio.CancelledError):
-            if not self.app.should_stop:
-                raise
-        finally:
-            agents.cancel()
-            await asyncio.gather(agents, return_exceptions=True)
-            self._native.clear()
+        await self._records.run(fetcher)
 
     @hook
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:
         active = active_partitions or set()
-        wanted = {tp for tp in active if self._wants(tp)}
+        wanted = {tp for tp in active if self._records.wants(tp)}
         if len(wanted) < len(active):
             # Somebody may be ready soon.
             timeout = UNREADY_SECONDS
@@ -194,44 +143,10 @@ class Consumer(driver.Consumer):
             return {}
         return await super()._getmany(wanted, timeout)
 
-    def _wants(self, tp: TP) -> bool:
-        if self.host.engines.owns(tp.topic):
-            return self.host.live.takes(tp)
-        if self._native.holds(tp):
-            return False
-        # Faust fetches for tables before it has sought the partitions of agents, and when it has,
-        # it clears the queues of their streams: what they got in between would be lost.
-        return not self.app.rebalancing or self._is_changelog_tp(tp)
-
     async def _hand_to_agents(self, message: Any) -> None:
         while self.app.rebalancing:  # noqa: ASYNC110 - Faust has a flag for it and no event
             await asyncio.sleep(UNREADY_SECONDS)
         await self.callback(message)
-
-    async def _go_live(self) -> None:
-        sure = self.host.live.heartbeat()
-        if not self.flow_active:
-            return
-        if not sure:
-            await self.host.live.confirm()
-        assigned = self.assignment()
-        starting = self.host.live.starting(assigned)
-        if starting:
-            try:
-                await self._thread.seek_wait(starting)
-            except (IllegalStateError, AssertionError, TimeoutError):
-                # Revoked in between; whoever is assigned next seeks again.
-                return
-            self.host.live.begin(starting)
-        self.host.assignment.served(assigned)
-
-    async def _take(self, tp: TP, batch: list[Any]) -> None:
-        if not self.host.engines.owns(tp.topic):
-            self._native.hold(tp, batch)
-            return
-        for start in range(0, len(batch), 100):
-            self.host.live.deliver(tp, batch[start : start + 100])
-            await asyncio.sleep(0)
 
     @hook
     def on_buffer_full(self, tp: TP) -> None:
@@ -293,8 +208,7 @@ class Consumer(driver.Consumer):
         if ours is None or not self.app.topics.acks_enabled_for(tp.topic):
             return ours
         self._hear_acknowledged(tp)
-        theirs = self._feed.lowest(tp)
-        return None if theirs is None else min(ours, theirs)
+        return self._feed.limited(tp, ours)
 
     def _hear_acknowledged(self, tp: TP) -> None:
         # Faust's compiled stream notes what an agent is done with by itself, and does not call
@@ -312,68 +226,7 @@ class Consumer(driver.Consumer):
         if not self.host.engines.owns(tp.topic):
             super().verify_event_path(now, tp)
 
-    # -- watching -----------------------------------------------------------------------------
-
-    def _check_hooks(self) -> None:
-        """Before the first record is taken: raise IncompatibleHost if Faust passed by a hook."""
-        findings = [*uncalled(self, BEFORE_RECORDS), *self._thread.findings()]
-        if findings:
-            raise IncompatibleHost([f"not as it has to be: {each}" for each in findings])
-        self._checked = True
-
-    def _check_overdue(self) -> None:
-        """Raise IncompatibleHost where Faust has called a hook for several commits not once."""
-        due = any(self.host.assignment.owned()) and not self.app.in_recovery
-        overdue = uncalled(self, SOONER_OR_LATER) if due else []
-        self._overdue_looks = self._overdue_looks + 1 if overdue else 0
-        if self._overdue_looks * WATCH_SECONDS > OVERDUE_COMMITS * self.commit_interval:
-            raise IncompatibleHost([f"{each} is not called" for each in overdue])
-
-    @faust.Service.task
-    async def _watch(self) -> None:
-        while not self.should_stop:
-            await self.sleep(WATCH_SECONDS)
-            await self._check_group()
-            if self.flow_active and not self.app.rebalancing:
-                self._check_overdue()
-                await self._lost.reopen()
-
-    async def _check_group(self) -> None:
-        failure = await self._thread.group_failure()
-        if isinstance(failure, InstanceTaken):
-            await self.give_way(failure)
-        else:
-            self._refusals.note(failure)
-
     async def give_way(self, reason: FleetError) -> None:
         """End at once and commit nothing more: what tasks know is not theirs, or not true."""
         await self.host.assignment.assign(())
         await self.crash(reason)
-
-    @faust.Service.task
-    async def _watch_logs(self) -> None:
-        try:
-            await LogWatch(self.host, self.host.engines.first.clients).run()
-        except FleetError as other:
-            await self.give_way(other)
-
-    @faust.Service.task
-    async def _watch_progress(self) -> None:
-        await Progress(self.host, self._thread.position_now, self._is_recovering).run()
-
-    @faust.Service.task
-    async def _watch_loop(self) -> None:
-        # Of all engines the first, where the app carries several: the step's name tells them apart.
-        await LoopWatch(self.host.engines.first.observer.loop_blocked).run()
-
-    def _is_recovering(self) -> bool:
-        # For how long is for whoever has tables of a size to know.
-        return bool(self.app.in_recovery and self.app.tables)
-
-    async def _note_reached(self) -> None:
-        """Tell tasks how far they have read; only while no record is on its way to one."""
-        now = self.loop.time()
-        if now < self._noted + WATCH_SECONDS or not self.flow_active or self.app.rebalancing:
-            return
-        self._noted = now
-        self.host.live.reach(await self._thread.stable_ends(self.host.live))

@@ -32,10 +32,10 @@ from fleet.engine.ends_index import INDEX
 from fleet.engine.log import Receipt, RecordsRefused, TaskLost
 from fleet.engine.step_group import Engine
 from fleet.engine.transitions import sizes
-from fleet.host import consumer, lost_tasks
-from fleet.host.consumer import Consumer
+from fleet.host import lost_tasks, watches
 from fleet.host.engines import Engines
 from fleet.host.lost_tasks import LostTasks
+from fleet.host.record_loop import RecordLoop
 from fleet.kafka import backend, provision, transactional_log
 from fleet.kafka.clients import Clients
 from fleet.kafka.loading import KafkaLoader
@@ -538,11 +538,12 @@ async def test_without_the_seek_offsets_that_lose_a_run_is_seen(
 ) -> None:
     """Where Faust has sought to, what is before the group's offsets is never run."""
 
-    async def from_the_offsets(self: Consumer) -> None:
-        if self.flow_active:
-            self.host.live.begin(self.host.live.starting(self.assignment()))
+    async def from_the_offsets(self: RecordLoop) -> None:
+        if self._consumer.flow_active:
+            live = self._consumer.host.live
+            live.begin(live.starting(self._consumer.assignment()))
 
-    monkeypatch.setattr(Consumer, "_go_live", from_the_offsets)
+    monkeypatch.setattr(RecordLoop, "_go_live", from_the_offsets)
 
     assert await ran_with_offsets_beyond(kafka) == ["late"]
 
@@ -563,7 +564,7 @@ async def _lost(app: FleetApp) -> list[int]:
 
 @pytest.fixture
 def soon_reopened(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(consumer, "WATCH_SECONDS", 1.0)
+    monkeypatch.setattr(watches, "WATCH_SECONDS", 1.0)
     monkeypatch.setattr(lost_tasks, "REOPEN_SECONDS", 0.0)
 
 

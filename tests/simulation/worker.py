@@ -19,7 +19,7 @@ from fleet.config.settings import Settings
 from fleet.engine.ends_index import COMPLETE, INDEX
 from fleet.engine.loading.guarded_store import StoreFailed
 from fleet.engine.step_group import SILENT_SESSIONS, Engine
-from fleet.host import consumer
+from fleet.host import consumer, record_loop, watches
 from fleet.host.host import Host
 from fleet.host.log_watch import LogWatch
 from fleet.host.lost_tasks import LostTasks
@@ -537,7 +537,7 @@ class Worker:
 
     def _note_reached(self) -> None:
         now = self.loop.time()
-        if self._rebalancing or now < self._noted + consumer.WATCH_SECONDS:
+        if self._rebalancing or now < self._noted + record_loop.REACHED_SECONDS:
             return
         self._noted = now
         self.host.live.reach(
@@ -572,7 +572,7 @@ class Worker:
 
     async def _watch(self) -> None:
         while True:
-            await asyncio.sleep(consumer.WATCH_SECONDS)
+            await asyncio.sleep(watches.WATCH_SECONDS)
             if self._rebalancing:
                 continue
             await self._commit_offsets()

@@ -40,7 +40,7 @@ async def test_nothing_is_acknowledged_before_it_is_handed_out(feed: AgentFeed) 
     """The agents are where the group's offset was."""
     feed.acknowledge(EVENTS, 4)
 
-    assert feed.lowest(EVENTS) == 4
+    assert feed.limited(EVENTS, 100) == 4
 
 
 async def test_a_slow_record_holds_the_offset(feed: AgentFeed) -> None:
@@ -48,10 +48,10 @@ async def test_a_slow_record_holds_the_offset(feed: AgentFeed) -> None:
     await hand(feed, 4, 5, 7)
     feed.acknowledge(EVENTS, 5)
     feed.acknowledge(EVENTS, 7)
-    held = feed.lowest(EVENTS)
+    held = feed.limited(EVENTS, 100)
     feed.acknowledge(EVENTS, 4)
 
-    assert (held, feed.lowest(EVENTS)) == (4, 8)
+    assert (held, feed.limited(EVENTS, 100)) == (4, 8)
 
 
 async def test_a_record_may_be_acknowledged_twice(feed: AgentFeed) -> None:
@@ -60,7 +60,7 @@ async def test_a_record_may_be_acknowledged_twice(feed: AgentFeed) -> None:
     feed.acknowledge(EVENTS, 4)
     feed.acknowledge(EVENTS, 4)
 
-    assert feed.lowest(EVENTS) == 5
+    assert feed.limited(EVENTS, 100) == 5
 
 
 async def test_after_a_rebalance_the_agents_offset_is_unknown(feed: AgentFeed) -> None:
@@ -69,4 +69,12 @@ async def test_after_a_rebalance_the_agents_offset_is_unknown(feed: AgentFeed) -
     feed.forget()
     feed.acknowledge(EVENTS, 4)
 
-    assert feed.lowest(EVENTS) is None
+    assert feed.limited(EVENTS, 100) is None
+
+
+async def test_the_group_is_where_the_slower_of_both_is(feed: AgentFeed) -> None:
+    """Tasks and agents go on independently, and neither takes the other past its own work."""
+    await hand(feed, 4, 5, 6)
+    feed.acknowledge(EVENTS, 4)
+
+    assert [feed.limited(EVENTS, tasks) for tasks in (4, 9)] == [4, 5]

@@ -41,11 +41,11 @@ def changelog(app: Any) -> TP:
 async def test_agents_get_nothing_before_their_queues_are_cleared(app: Any) -> None:
     """While tables are recovered, only their changelogs are fetched; agents' topics afterwards."""
     app.rebalancing = True
-    wanted = app.consumer._wants(WORDS), app.consumer._wants(changelog(app))
+    wanted = app.consumer._records.wants(WORDS), app.consumer._records.wants(changelog(app))
     app.rebalancing = False
 
     assert wanted == (False, True)
-    assert app.consumer._wants(WORDS)
+    assert app.consumer._records.wants(WORDS)
 
 
 async def test_a_workflows_events_wait_for_the_agents_queues_too(app: Any) -> None:

@@ -2,7 +2,6 @@
 
 import tomllib
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,17 +10,19 @@ from faust.transport.drivers import aiokafka as driver
 from fleet.api.serving import FleetApp
 from fleet.host import compatibility
 from fleet.host.compatibility import IncompatibleHost, check_host
-from fleet.host.consumer import (
+from fleet.host.consumer import Consumer
+from fleet.host.hook_check import (
     BEFORE_RECORDS,
     OVERDUE_COMMITS,
     SOONER_OR_LATER,
-    WATCH_SECONDS,
-    Consumer,
+    HookCheck,
 )
 from fleet.host.hooks import hook, hooks_of, uncalled
 from fleet.host.transport import OVERRIDING
 
 PYPROJECT = Path(__file__).parents[3] / "pyproject.toml"
+#: How often the consumers here commit.
+COMMIT_SECONDS = 2.0
 OURS = (*OVERRIDING, FleetApp)
 HOOKS = [(owner, name) for owner in OURS for name in hooks_of(owner)]
 CALLED = [(owner, name) for owner, methods in compatibility._METHODS.items() for name in methods]
@@ -141,13 +142,11 @@ def test_a_hook_knows_whether_it_was_called() -> None:
     assert uncalled(second, ("early", "late")) == ["Ours.late"]
 
 
-def consumer(called: tuple[str, ...], *findings: str) -> Consumer:
-    """Return a consumer on which Faust has called these hooks."""
+def check(called: tuple[str, ...], *findings: str) -> HookCheck:
+    """Return the check of a consumer on which Faust has called these hooks."""
     made = Consumer.__new__(Consumer)
     made.__dict__["_called_hooks"] = set(called)
-    made._thread = SimpleNamespace(findings=lambda: findings)  # type: ignore[assignment]
-    made._checked = False
-    return made
+    return HookCheck(made, lambda: findings, COMMIT_SECONDS)
 
 
 @pytest.mark.parametrize("name", BEFORE_RECORDS)
@@ -156,34 +155,44 @@ def test_no_record_is_taken_past_a_hook_that_was_not_called(name: str) -> None:
     called = tuple(each for each in BEFORE_RECORDS if each != name)
 
     with pytest.raises(IncompatibleHost, match=rf"Consumer\.{name}"):
-        consumer(called)._check_hooks()
+        check(called).before_records()
 
 
 def test_no_record_is_taken_from_a_consumer_that_is_set_up_otherwise() -> None:
     """A consumer that would read what is not committed ends the worker."""
     with pytest.raises(IncompatibleHost, match="reads what is not committed"):
-        consumer(BEFORE_RECORDS, "the consumer reads what is not committed")._check_hooks()
+        check(BEFORE_RECORDS, "the consumer reads what is not committed").before_records()
 
 
 def test_records_are_taken_when_every_hook_was_called() -> None:
-    """The check lets a host that does as it should go on."""
-    good = consumer(BEFORE_RECORDS)
+    """The check lets a host that does as it should go on, and is made once."""
+    asked: list[int] = []
+    made = check(BEFORE_RECORDS)
+    made._findings = lambda: asked.append(1) or ()  # type: ignore[func-returns-value]
 
-    good._check_hooks()
+    made.before_records()
+    made.before_records()
 
-    assert good._checked
+    assert asked == [1]
 
 
 @pytest.mark.parametrize("name", SOONER_OR_LATER)
 def test_a_hook_that_is_never_called_ends_the_worker(name: str) -> None:
     """With tasks there, what Faust does for each commit was done within a few of them."""
-    made = consumer(tuple(each for each in SOONER_OR_LATER if each != name))
-    assignment = SimpleNamespace(owned=lambda: iter([("topic", 0)]))
-    made.host = SimpleNamespace(assignment=assignment)  # type: ignore[assignment]
-    made.app = SimpleNamespace(in_recovery=False)
-    made._overdue_looks, made.commit_interval = 0, WATCH_SECONDS
+    made = check(tuple(each for each in SOONER_OR_LATER if each != name))
     for _ in range(OVERDUE_COMMITS):
-        made._check_overdue()
+        made.look(COMMIT_SECONDS, due=True)
 
     with pytest.raises(IncompatibleHost, match=rf"Consumer\.{name} is not called"):
-        made._check_overdue()
+        made.look(COMMIT_SECONDS, due=True)
+
+
+def test_a_hook_is_not_due_without_tasks() -> None:
+    """While tables are recovered Faust commits nothing; afterwards it has its full time again."""
+    made = check(())
+    for _ in range(OVERDUE_COMMITS):
+        made.look(COMMIT_SECONDS, due=True)
+    made.look(COMMIT_SECONDS, due=False)
+
+    for _ in range(OVERDUE_COMMITS):
+        made.look(COMMIT_SECONDS, due=True)

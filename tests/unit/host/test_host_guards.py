@@ -387,10 +387,11 @@ async def handed_at(hosted: Hosted, generation: int) -> list[int]:
     consumer.callback = take
     consumer.app.monitor.track_tp_end_offset = lambda *_: None
     consumer._thread = SimpleNamespace(highwater=lambda _: 0)
-    consumer._native.hold(hosted.native, [Record(*hosted.native, 0), Record(*hosted.native, 1)])
+    queue = consumer._records._agents
+    queue.hold(hosted.native, [Record(*hosted.native, 0), Record(*hosted.native, 1)])
     consumer.app.consumer_generation_id += generation
-    running = asyncio.create_task(consumer._native.run())
-    await consumer._native._held_none.wait()
+    running = asyncio.create_task(queue.run())
+    await queue._held_none.wait()
     running.cancel()
     return taken
 
@@ -410,7 +411,7 @@ async def delivered_after_revoke(hosted: Hosted) -> list[int]:
     tp, host = TP(hosted.app.topics_of_workflow.event("StartEvent"), 0), hosted.app.host
     host.live.begin([tp])
     taking = asyncio.create_task(
-        hosted.consumer._take(tp, [start_record(tp, offset) for offset in range(250)])
+        hosted.consumer._records.take(tp, [start_record(tp, offset) for offset in range(250)])
     )
     await asyncio.sleep(0)
     host.live.clear()
