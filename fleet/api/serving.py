@@ -44,7 +44,7 @@ class FleetApp(faust.App):
     topics_of_workflow: Topics
     #: The workflow that it serves; `app.workflow.topic(JokeEvent)` is for agents.
     workflow: Workflow
-    _claim: folders.Claim | None = None
+    _locked: folders.LockedFolder | None = None
 
     @hook
     def _new_transport(self) -> Transport:
@@ -62,11 +62,11 @@ class FleetApp(faust.App):
         super()._create_directories()
         # Faust names the files of tables by table and partition only: apps and processes that share
         # the folder would open each other's.
-        self._claim = folders.claim(self.conf.tabledir / self.conf.id)
+        self._locked = folders.lock(self.conf.tabledir / self.conf.id)
         with warnings.catch_warnings():
             # Faust warns of every setting that changes late; nothing has used this one yet.
             warnings.simplefilter("ignore")
-            self.conf.tabledir = self._claim.path
+            self.conf.tabledir = self._locked.path
 
 
 def serve(workflow: type[Workflow] | Workflow, *, settings: Settings | None = None) -> FleetApp:
@@ -108,7 +108,7 @@ def app_options(settings: Settings) -> dict[str, Any]:
         "consumer_group_instance_id": settings.instance_id or None,
         "consumer_metadata_max_age_ms": 5_000,
         "stream_wait_empty": False,
-        # `native_topics` creates what is missing, or names it.
+        # `agent_topics` creates what is missing, or names it.
         "topic_allow_declare": False,
         "topic_partitions": settings.partitions,
         "topic_disable_leader": True,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
-from fleet.host.agent_feed import AgentFeed
+from fleet.host.agents.feed import AgentFeed
 from fleet.host.hook_check import HookCheck
 from fleet.host.hooks import hook
 from fleet.host.lost_tasks import LostTasks
@@ -73,7 +73,7 @@ class Consumer(driver.Consumer):
     async def subscribe(self, topics: Iterable[str]) -> None:
         """Subscribe to the workflows' topics, too; all of them are there afterwards."""
         native = set(topics) - self.host.engines.topics
-        await self.transport.native_topics.ensure(native, self.host.engines.settings)
+        await self.transport.agent_topics.ensure(native, self.host.engines.settings)
         # From here on there is no assignment until the next one, so nothing could be committed.
         await self.commit()
         await super().subscribe(native | self.host.engines.topics)
@@ -226,7 +226,7 @@ class Consumer(driver.Consumer):
         if not self.host.engines.owns(tp.topic):
             super().verify_event_path(now, tp)
 
-    async def give_way(self, reason: FleetError) -> None:
+    async def yield_partitions(self, reason: FleetError) -> None:
         """End at once and commit nothing more: what tasks know is not theirs, or not true."""
         await self.host.assignment.assign(())
         await self.crash(reason)

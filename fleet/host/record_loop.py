@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from aiokafka.errors import ConsumerStoppedError, IllegalStateError
 from faust.types import TP
 
+from fleet.host.agents.queue import AgentQueue
 from fleet.host.hook_check import HookCheck
-from fleet.host.native_records import NativeRecords
 
 if TYPE_CHECKING:
     from fleet.host.consumer import Consumer
@@ -31,14 +31,14 @@ class RecordLoop:
         self._consumer = consumer
         self._host = consumer.host
         self._hooks = hooks
-        self._agents = NativeRecords(consumer)
+        self._queue = AgentQueue(consumer)
         #: When tasks last heard how far they have read, in the loop's time.
         self._reached = 0.0
 
     async def run(self, fetcher: Any) -> None:
         """Take records until *fetcher* or its consumer stops, or agents fail."""
         consumer = self._consumer
-        agents = asyncio.create_task(self._agents.run(), name="records of agents")
+        agents = asyncio.create_task(self._queue.run(), name="records of agents")
         try:
             while not (consumer.should_stop or fetcher.should_stop or agents.done()):
                 await self._take_some()
@@ -50,7 +50,7 @@ class RecordLoop:
         finally:
             agents.cancel()
             await asyncio.gather(agents, return_exceptions=True)
-            self._agents.clear()
+            self._queue.clear()
 
     async def _take_some(self) -> None:
         await self._go_live()
@@ -60,7 +60,7 @@ class RecordLoop:
             self._hooks.before_records()
         for tp, batch in (records or {}).items():
             await self.take(TP(*tp), batch)
-        await self._agents.handed_over()
+        await self._queue.handed_over()
         await self._note_reached()
 
     # -- what is fetched ------------------------------------------------------------------------
@@ -69,7 +69,7 @@ class RecordLoop:
         """Whether records of *tp* are to be fetched now."""
         if self._host.engines.owns(tp.topic):
             return self._host.live.takes(tp)
-        if self._agents.holds(tp):
+        if self._queue.holds(tp):
             return False
         # Faust fetches for tables before it has sought the partitions of agents. Then it clears
         # the queues of their streams: records that agents got in between would be lost.
@@ -98,7 +98,7 @@ class RecordLoop:
     async def take(self, tp: TP, batch: list[Any]) -> None:
         """Hand a fetched batch to its task, or to the agents' queue."""
         if not self._host.engines.owns(tp.topic):
-            self._agents.hold(tp, batch)
+            self._queue.hold(tp, batch)
             return
         for start in range(0, len(batch), TURN_RECORDS):
             self._host.live.deliver(tp, batch[start : start + TURN_RECORDS])

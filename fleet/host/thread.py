@@ -84,7 +84,9 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         if self.app.consumer_generation_id and not coordinator.member_id:
             taken = await self._taken()
             if taken is not None:
-                asyncio.run_coroutine_threadsafe(self.consumer.give_way(taken), self.parent_loop)
+                asyncio.run_coroutine_threadsafe(
+                    self.consumer.yield_partitions(taken), self.parent_loop
+                )
                 # This ends aiokafka's coordination: joining again would take the place back.
                 raise asyncio.CancelledError
         await super().on_partitions_revoked(revoked)
@@ -130,7 +132,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         except KafkaError as failure:
             return await self._taken() or failure
         except asyncio.CancelledError:
-            # We have ended it ourselves, to give way.
+            # We have ended it ourselves, to yield our partitions.
             return None
         return None
 

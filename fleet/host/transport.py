@@ -9,12 +9,12 @@ from typing import Any
 from faust.transport import conductor
 from faust.transport.drivers import aiokafka as driver
 
+from fleet.host.agents.topics import AgentTopics
 from fleet.host.assignor import Assignor
 from fleet.host.compatibility import IncompatibleHost, check_host
 from fleet.host.consumer import Consumer
 from fleet.host.hooks import hook
 from fleet.host.host import Host
-from fleet.host.native_topics import NativeTopics
 from fleet.host.thread import ConsumerThread, Subscription
 from fleet.records.errors import FleetError
 
@@ -41,7 +41,7 @@ class Producer(driver.Producer):
 
     @hook
     async def send(self, topic: str, *args: Any, **kwargs: Any) -> Any:
-        """Send as Faust does; see `NativeTopics.ensure` for what is raised."""
+        """Send as Faust does; see `AgentTopics.ensure` for what is raised."""
         await self._ensure_topic(topic)
         return await super().send(topic, *args, **kwargs)
 
@@ -53,8 +53,8 @@ class Producer(driver.Producer):
 
     async def _ensure_topic(self, topic: str) -> None:
         transport = self.transport
-        if not transport.native_topics.knows(topic) and not transport.host.engines.owns(topic):
-            await transport.native_topics.ensure([topic], transport.host.engines.settings)
+        if not transport.agent_topics.knows(topic) and not transport.host.engines.owns(topic):
+            await transport.agent_topics.ensure([topic], transport.host.engines.settings)
 
 
 class Conductor(conductor.Conductor):
@@ -73,7 +73,7 @@ class Transport(driver.Transport):
     def __init__(self, *args: Any, host: Host, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.host = host
-        self.native_topics = NativeTopics(self.app)
+        self.agent_topics = AgentTopics(self.app)
 
 
 def check_transport(app: Any) -> None:

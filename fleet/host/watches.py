@@ -47,7 +47,7 @@ class Watches(faust.Service):
     async def _check_group(self) -> None:
         failure = await self._consumer._thread.group_failure()
         if isinstance(failure, InstanceTaken):
-            await self._consumer.give_way(failure)
+            await self._consumer.yield_partitions(failure)
         else:
             self._refusals.note(failure)
 
@@ -60,7 +60,7 @@ class Watches(faust.Service):
         try:
             await LogWatch(self._host, self._host.engines.first.clients).run()
         except FleetError as other:
-            await self._consumer.give_way(other)
+            await self._consumer.yield_partitions(other)
 
     @faust.Service.task
     async def _watch_progress(self) -> None:

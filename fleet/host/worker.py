@@ -13,7 +13,8 @@ from typing import Any, NoReturn
 
 import faust
 
-from fleet.host import leaving, web_port
+from fleet.host import web_port
+from fleet.host.exit import STOP_SECONDS, exit_if_stuck, exit_within
 from fleet.host.transport import check_transport
 from fleet.kafka import provision
 from fleet.llm import LLM, connections
@@ -34,7 +35,7 @@ class Worker(faust.Worker):
 
     #: A `FleetApp`, which knows its host.
     app: Any
-    _leaving = False
+    _is_exiting = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -56,7 +57,7 @@ class Worker(faust.Worker):
             super().execute_from_commandline()
         except SystemExit as end:
             code = self._explained() or end.code
-            leaving.leave(code)
+            exit_if_stuck(code)
             raise SystemExit(code) from None
 
     def _explained(self) -> int:
@@ -68,18 +69,16 @@ class Worker(faust.Worker):
 
     def on_worker_shutdown(self) -> None:
         """End in time, whatever the reason; Faust calls this before it stops anything."""
-        self._leave_in_time()
+        self._exit_in_time()
         super().on_worker_shutdown()
 
-    def _leave_in_time(self) -> None:
-        if not self._leaving:
-            self._leaving = True
-            leaving.leave_within(
-                self.app.host.engines.settings.drain_seconds + leaving.STOP_SECONDS
-            )
+    def _exit_in_time(self) -> None:
+        if not self._is_exiting:
+            self._is_exiting = True
+            exit_within(self.app.host.engines.settings.drain_seconds + STOP_SECONDS)
 
     async def _stop_on_signal(self, signal: Any) -> None:
-        self._leave_in_time()
+        self._exit_in_time()
         # Before Faust stops anything: from then on it answers a rebalance by closing the consumer,
         # which then leaves its group without a word and holds everybody up for the session timeout.
         await self.app.host.drain()

@@ -50,14 +50,14 @@ class KafkaBackend:
         self._settings = settings
         self._topics = topics
         self._graph = graph
-        self._claim: folders.Claim | None = None
+        self._locked: folders.LockedFolder | None = None
 
     async def open(self, folder: Path) -> int:
-        """Check the topics and claim a folder below *folder*; raises what `provision.ensure` does.
+        """Check the topics and lock a folder below *folder*; raises what `provision.ensure` does.
 
         Return the partition count.
         """
-        self._claim = folders.claim(folder / self._topics.engine_id)
+        self._locked = folders.lock(folder / self._topics.engine_id)
         return await provision.ensure(self._topics, self._graph, self._settings)
 
     def log(self, name: str, partition: int) -> KafkaLog:
@@ -91,10 +91,10 @@ class KafkaBackend:
         return time.monotonic()
 
     def _folder(self, partition: int) -> Path:
-        assert self._claim is not None, "opened before partitions are assigned"
-        return self._claim.path / str(partition)
+        assert self._locked is not None, "opened before partitions are assigned"
+        return self._locked.path / str(partition)
 
     def close(self) -> None:
         """Release the folder."""
-        if self._claim is not None:
-            self._claim.release()
+        if self._locked is not None:
+            self._locked.release()

@@ -1,7 +1,7 @@
 """
 A data folder per process: workers of one step group on one machine share nothing.
 
-Each takes the first folder that no other process holds, so a restarted worker finds its state.
+Each locks the first free folder, so a restarted worker finds its state.
 """
 
 import fcntl
@@ -11,7 +11,7 @@ from typing import IO
 _MOST_WORKERS = 1_000
 
 
-class Claim:
+class LockedFolder:
     """A folder that this process holds until `release`, or until it dies."""
 
     def __init__(self, path: Path, lock: IO[str]) -> None:
@@ -23,15 +23,15 @@ class Claim:
         self._lock.close()
 
 
-def claim(parent: Path) -> Claim:
-    """Take the first free folder `worker-N` below *parent*."""
+def lock(parent: Path) -> LockedFolder:
+    """Lock the first free folder `worker-N` below *parent*."""
     parent.mkdir(parents=True, exist_ok=True)
     for number in range(_MOST_WORKERS):
-        lock = (parent / f"worker-{number}.lock").open("w")
+        file = (parent / f"worker-{number}.lock").open("w")
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            lock.close()
+            file.close()
         else:
-            return Claim(parent / f"worker-{number}", lock)
+            return LockedFolder(parent / f"worker-{number}", file)
     raise AssertionError(f"more than {_MOST_WORKERS} workers hold folders below {parent}")

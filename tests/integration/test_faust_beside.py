@@ -22,7 +22,7 @@ from fleet import StartEvent, connect, serve
 from fleet.client.connection import Connection
 from fleet.config.settings import Settings
 from fleet.dev.kafka import Broker
-from fleet.host.native_topics import NativeTopics, NativeTopicsMissing
+from fleet.host.agents.topics import AgentTopics, AgentTopicsMissing
 from fleet.workflow.errors import WorkflowConfigurationError
 
 pytestmark = pytest.mark.kafka
@@ -352,7 +352,7 @@ async def test_missing_topics_of_agents_are_named_elsewhere(beside: Beside) -> N
     app.topic("some-words", partitions=3)
     elsewhere = Elsewhere(**beside.settings.model_dump())
 
-    with pytest.raises(NativeTopicsMissing, match=r"--topic no-such-topic --partitions 8"):
-        await NativeTopics(app).ensure(["no-such-topic"], elsewhere)
+    with pytest.raises(AgentTopicsMissing, match=r"--topic no-such-topic --partitions 8"):
+        await AgentTopics(app).ensure(["no-such-topic"], elsewhere)
 
     assert not await native.partitions(beside.broker, "no-such-topic")

@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from fleet.cli import main
 from fleet.config import settings as configuration
 from fleet.config.settings import Settings
-from fleet.host import leaving
+from fleet.host.exit import STOP_SECONDS
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "helm" / "fleet"
@@ -228,7 +228,7 @@ def test_a_worker_ends_by_itself_before_it_is_killed(chart: Path, named: str) ->
     drain = re.search(r'FLEET_DRAIN_SECONDS\s+value: "(\d+)"', rendered)
     assert grace
     assert drain
-    assert int(grace[1]) >= int(drain[1]) + leaving.STOP_SECONDS + 5
+    assert int(grace[1]) >= int(drain[1]) + STOP_SECONDS + 5
 
 
 def of_pods(rendered: str) -> set[tuple[str, ...]]:

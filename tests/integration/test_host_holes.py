@@ -452,8 +452,8 @@ async def serving(
     finally:
         await app.stop()
         # It is the process's, which goes on here.
-        assert app._claim is not None
-        app._claim.release()
+        assert app._locked is not None
+        app._locked.release()
 
 
 @contextlib.asynccontextmanager

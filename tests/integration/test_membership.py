@@ -1,4 +1,4 @@
-"""How workers end, come back and give way: real processes in one consumer group."""
+"""How workers end, come back and yield partitions: real processes in one consumer group."""
 
 import asyncio
 import os
@@ -273,5 +273,5 @@ async def test_a_worker_can_be_ended_without_a_broker(tmp_path: Path) -> None:
 
     assert code == 1
     assert worker.output().splitlines()[-1] == (
-        "Error: this worker did not stop within 31 seconds; leaving as it is"
+        "Error: this worker did not stop within 31 seconds; exiting as it is"
     )

@@ -6,7 +6,7 @@ import pytest
 from faust.types import TP
 
 from fleet.config.settings import Settings
-from fleet.host.agent_feed import AgentFeed
+from fleet.host.agents.feed import AgentFeed
 
 EVENTS = TP("fleet.joke.JokeEvent", 0)
 

@@ -387,7 +387,7 @@ async def handed_at(hosted: Hosted, generation: int) -> list[int]:
     consumer.callback = take
     consumer.app.monitor.track_tp_end_offset = lambda *_: None
     consumer._thread = SimpleNamespace(highwater=lambda _: 0)
-    queue = consumer._records._agents
+    queue = consumer._records._queue
     queue.hold(hosted.native, [Record(*hosted.native, 0), Record(*hosted.native, 1)])
     consumer.app.consumer_generation_id += generation
     running = asyncio.create_task(queue.run())

@@ -19,16 +19,16 @@ from fleet.kafka.clients import client_arguments
 from fleet.kafka.provision import Plan, Topic
 from fleet.records.errors import FleetError
 
-_log = logs.get_logger("native_topics")
+_log = logs.get_logger("agent_topics")
 
 
-class NativeTopicsMissing(FleetError):
+class AgentTopicsMissing(FleetError):
     """Raised when topics of agents or tables are not on a broker elsewhere.
 
     What to do: Create the topics with the command that the message shows.
     """
 
-    def __init__(self, wanted: Mapping[str, "NativeTopic"]) -> None:
+    def __init__(self, wanted: Mapping[str, "AgentTopic"]) -> None:
         shown = "; ".join(each.command(name) for name, each in sorted(wanted.items()))
         super().__init__(
             f"the broker has no {', '.join(sorted(wanted))}, which agents or tables of this app "
@@ -36,7 +36,7 @@ class NativeTopicsMissing(FleetError):
         )
 
 
-class NativeTopic:
+class AgentTopic:
     """How a topic of Faust's is to be created."""
 
     def __init__(self, app: Any, channel: Any = None) -> None:
@@ -54,7 +54,7 @@ class NativeTopic:
         return f"kafka-topics --create --topic {name} --partitions {self.partitions}{settings}"
 
 
-class NativeTopics:
+class AgentTopics:
     """The topics of one app that are no workflow's."""
 
     def __init__(self, app: Any) -> None:
@@ -73,7 +73,7 @@ class NativeTopics:
     async def ensure(self, topics: Iterable[str], settings: Settings) -> None:
         """Return when *topics* are there.
 
-        Raises NativeTopicsMissing where they are not and may not be created.
+        Raises AgentTopicsMissing where they are not and may not be created.
         """
         async with self._asking:
             missing = set(topics) - self._known
@@ -83,17 +83,17 @@ class NativeTopics:
                 await self._create({name: self._described(name) for name in missing}, settings)
             self._known.update(topics)
 
-    async def _create(self, missing: Mapping[str, NativeTopic], settings: Settings) -> None:
+    async def _create(self, missing: Mapping[str, AgentTopic], settings: Settings) -> None:
         if not settings.is_local:
-            raise NativeTopicsMissing(missing)
+            raise AgentTopicsMissing(missing)
         for name, each in sorted(missing.items()):
             topic = Topic(name, tuple(each.config.items()))
             await provision.apply(Plan((topic,), {}, each.partitions), settings)
             _log.info("topic_created", topic=name, partitions=each.partitions)
 
-    def _described(self, name: str) -> NativeTopic:
+    def _described(self, name: str) -> AgentTopic:
         channels = (each for each in self._app.topics if name in each.topics)
-        return NativeTopic(self._app, next(channels, None))
+        return AgentTopic(self._app, next(channels, None))
 
 
 async def _existing(settings: Settings) -> set[str]:

@@ -15,7 +15,7 @@ from faust.types import TP
 HAND_OVER_SECONDS = 0.005
 
 
-class NativeRecords:
+class AgentQueue:
     """What was fetched for agents and tables and not handed to them yet."""
 
     def __init__(self, consumer: Any) -> None:

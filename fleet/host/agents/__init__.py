@@ -1,0 +1,1 @@
+"""Faust's own agents and tables, beside the workflows of an app."""
