@@ -1,9 +1,10 @@
 """
 Faust's consumer, with our tasks beside its streams.
 
-Records of workflow topics go from the fetcher to their task, without Faust's streams, buffers,
-acknowledgements and tables. Everything else takes Faust's own way (`faust_records`), and agents
-that read a workflow topic have a reader of their own (`agent_feed`).
+Here is what Faust calls. Records of workflow topics go from the fetcher to their task
+(`record_loop`), without Faust's streams, buffers, acknowledgements and tables. All other records
+take Faust's own way (`agents.queue`), and agents that read a workflow topic have a reader of their
+own (`agents.feed`).
 """
 
 import asyncio
@@ -72,11 +73,11 @@ class Consumer(driver.Consumer):
     @hook
     async def subscribe(self, topics: Iterable[str]) -> None:
         """Subscribe to the workflows' topics, too; all of them are there afterwards."""
-        native = set(topics) - self.host.engines.topics
-        await self.transport.agent_topics.ensure(native, self.host.engines.settings)
+        others = set(topics) - self.host.engines.topics
+        await self.transport.agent_topics.ensure(others, self.host.engines.settings)
         # From here on there is no assignment until the next one, so nothing could be committed.
         await self.commit()
-        await super().subscribe(native | self.host.engines.topics)
+        await super().subscribe(others | self.host.engines.topics)
 
     # -- rebalances ---------------------------------------------------------------------------
 
@@ -202,8 +203,8 @@ class Consumer(driver.Consumer):
     @hook
     def _new_offset(self, tp: TP) -> int | None:
         if not self.host.engines.owns(tp.topic):
-            native: int | None = super()._new_offset(tp)
-            return native
+            theirs: int | None = super()._new_offset(tp)
+            return theirs
         ours = self.host.engines.committed(tp)
         if ours is None or not self.app.topics.acks_enabled_for(tp.topic):
             return ours

@@ -3,7 +3,7 @@ Hooks: methods of Faust's classes that we override and that Faust must call.
 
 An upgrade of Faust that renames one, or calls it no more, would go unnoticed: our method would
 lie there unused while Faust goes its own way with our records. So each is marked, looked for in
-Faust's class at start (`host_check`), and known to have been called before a record is taken.
+Faust's class at start (`compatibility`), and known to have been called before a record is taken.
 """
 
 import functools

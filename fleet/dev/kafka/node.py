@@ -77,7 +77,7 @@ class Distribution:
 
     version: str
     classpath: tuple[Path, ...]
-    #: What makes Java start faster, see `kafka_warmup`.
+    #: What makes Java start faster, see `warmup`.
     options: tuple[str, ...] = ()
 
 
