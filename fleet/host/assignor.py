@@ -1,11 +1,11 @@
 """
-Faust's assignor, for workflows of several versions and for members that come back under their name.
+Faust's assignor, for workflows of several versions and for members that return under their name.
 
 The topics of a workflow are assigned alike, see `workflow_assignment`.
 
-A static member that returns is given what it had, without asking anybody. What it had was assigned
-to its predecessor: to a process with another web port, maybe, and of a version that read fewer
-topics. Faust's assignor takes the first for an impossibility, and nobody notices the second.
+A static member that returns gets its old assignment, without a rebalance. That assignment was made
+for its predecessor: perhaps a process with another web port, and of a version that read fewer
+topics. Faust's assignor fails on the port, and does not notice the topics.
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ from fleet.host.hooks import hook
 
 
 class Assignor(PartitionAssignor):
-    """Faust's assignor, which keeps workflows whole and takes what a predecessor was assigned."""
+    """Faust's assignor, which keeps workflows whole and accepts a predecessor's assignment."""
 
     _predecessor: URL | None = None
 
@@ -36,13 +36,13 @@ class Assignor(PartitionAssignor):
     @hook
     def _perform_assignment(self, cluster: Any, member_metadata: Any) -> Any:
         """Assign partitions to members; all topics of a workflow alike."""
-        subscriptions = {name: each.subscription for name, each in member_metadata.items()}
-        topics = {topic for each in subscriptions.values() for topic in each}
+        subscriptions = {name: told.subscription for name, told in member_metadata.items()}
+        topics = {topic for subscribed in subscriptions.values() for topic in subscribed}
         runs = workflow_assignment.runs_topics(topics)
-        shown = {name: _shown(each, runs) for name, each in member_metadata.items()}
+        shown = {name: _shown(told, runs) for name, told in member_metadata.items()}
         assigned = super()._perform_assignment(cluster, shown)
         return {
-            name: self._narrowed(each, subscriptions, name, runs) for name, each in assigned.items()
+            name: self._narrowed(made, subscriptions, name, runs) for name, made in assigned.items()
         }
 
     def _narrowed(
@@ -52,7 +52,7 @@ class Assignor(PartitionAssignor):
         name: str,
         runs: Mapping[str, str],
     ) -> ConsumerProtocolMemberAssignment:
-        if all(runs.keys() <= set(each) for each in subscriptions.values()):
+        if all(runs.keys() <= set(subscribed) for subscribed in subscriptions.values()):
             return assigned
         found = cast("ClientMetadata", ClientMetadata.loads(self._decompress(assigned.user_data)))
         found.assignment = _narrow(found.assignment, subscriptions[name], runs)
@@ -68,7 +68,7 @@ class Assignor(PartitionAssignor):
 
     @hook
     def on_assignment(self, assignment: Any) -> None:  # type: ignore[override]  # as Faust's
-        """Take an assignment, whichever process of this name it was made for."""
+        """Take an assignment that was made for any process of this name."""
         made_for = ClientMetadata.loads(self._decompress(assignment.user_data))
         self._predecessor = URL(cast("ClientMetadata", made_for).url)
         try:
@@ -79,7 +79,7 @@ class Assignor(PartitionAssignor):
     def lacks(self, topics: AbstractSet[str]) -> bool:
         """Tell whether the group's partitions were assigned without some of *topics*.
 
-        Or to a predecessor that read others.
+        Or for a predecessor that read others.
         """
         held = self._assignment.actives
         if not topics <= self._topic_groups.keys() or not held.keys() <= topics:
@@ -90,7 +90,7 @@ class Assignor(PartitionAssignor):
 def _shown(
     member: ConsumerProtocolMemberMetadata, runs: Mapping[str, str]
 ) -> ConsumerProtocolMemberMetadata:
-    """Return a member's metadata as Faust's assignor is to see them."""
+    """Return a member's metadata as Faust's assignor is to see it."""
     client = cast("ClientMetadata", ClientMetadata.loads(member.user_data))
     held = client.assignment
     client.assignment = ClientAssignment(

@@ -1,11 +1,10 @@
 """
-Whether the installed Faust and aiokafka are the ones that we were made for.
+Whether the installed Faust and aiokafka are the ones that Fleet was made for.
 
-We override and use private names of both. An upgrade that changes one of them must fail loudly and
-before a record is taken; what it would do otherwise is lose or repeat work without a word. So the
-versions are compared, every name is looked for, hooks must take the arguments that Faust gives
-them, and the compiled stream must be there: the other one acknowledges records of an older
-assignment.
+Fleet overrides and uses private names of both. An upgrade that changes one of them would silently
+lose or repeat work, so it must fail loudly, before a record is taken. `check_host` compares the
+versions, looks for every name, and checks that hooks take the arguments that Faust gives them. It
+also requires Faust's compiled stream: the other one acknowledges records of an older assignment.
 """
 
 import dis
@@ -42,7 +41,7 @@ from faust.web.drivers import aiohttp as aiohttp_driver
 from fleet.host.hooks import hooks_of
 from fleet.records.errors import FleetError
 
-#: What was tested; as pinned in pyproject.toml.
+#: The versions that were tested, as pinned in pyproject.toml.
 TESTED_VERSIONS = {
     "faust-streaming": "0.15.3",
     "mode-streaming": "0.7.1",
@@ -50,7 +49,7 @@ TESTED_VERSIONS = {
     "rocksdict": "0.3.29",
 }
 
-#: Attributes, of a class or of its instances, that we read, set or replace.
+#: Attributes of a class or of its instances that Fleet reads, sets or replaces.
 _ATTRIBUTES: Mapping[type, tuple[str, ...]] = {
     faust.App: (
         "_consumer",
@@ -118,7 +117,7 @@ _ATTRIBUTES: Mapping[type, tuple[str, ...]] = {
     ),
 }
 
-#: Methods that we call, with the names of their parameters.
+#: Methods that Fleet calls, with the names of their parameters.
 _METHODS: Mapping[type, Mapping[str, tuple[str, ...]]] = {
     faust.App: {"_new_transport": (), "_create_directories": ()},
     faust.Topic: {"_clone_args": ()},
@@ -177,13 +176,13 @@ class StreamNotCompiled(FleetError):
     def __init__(self) -> None:
         super().__init__(
             "Faust runs without its compiled stream, and the other one acknowledges records that "
-            "it has not processed; unset NO_CYTHON, or install a wheel of faust-streaming or what "
-            "it needs to be compiled"
+            "it has not processed; unset NO_CYTHON, or install a wheel of faust-streaming, or a "
+            "compiler for it"
         )
 
 
 def check_host(overriding: Iterable[type]) -> None:
-    """Raise IncompatibleHost or StreamNotCompiled where the engine cannot rely on the host.
+    """Raise IncompatibleHost or StreamNotCompiled if the engine cannot rely on the host.
 
     *overriding* are the classes that define hooks.
     """
@@ -214,16 +213,16 @@ def _attributes() -> Iterator[str]:
 def _names(owner: type) -> set[str]:
     """Return the attributes of a class and of its instances, which methods set."""
     names: set[str] = set()
-    for each in inspect.getmro(owner):
-        names |= vars(each).keys() | inspect.get_annotations(each).keys()
-        for member in vars(each).values():
+    for kind in inspect.getmro(owner):
+        names |= vars(kind).keys() | inspect.get_annotations(kind).keys()
+        for member in vars(kind).values():
             if isinstance(member, types.FunctionType):
                 names |= _set_in(member)
     return names
 
 
 def _set_in(method: types.FunctionType) -> set[str]:
-    return {each.argval for each in dis.get_instructions(method) if each.opname == "STORE_ATTR"}
+    return {step.argval for step in dis.get_instructions(method) if step.opname == "STORE_ATTR"}
 
 
 def _methods() -> Iterator[str]:
@@ -237,7 +236,7 @@ def _hooks(overriding: Iterable[type]) -> Iterator[str]:
         for name in hooks_of(owner):
             theirs = getattr(super(owner, owner), name, None)
             expected = tuple(inspect.signature(vars(owner)[name]).parameters)[1:]
-            # What ours only passes on may be anything.
+            # Arguments that our method only passes on may be any.
             open_ended = "args" in expected
             yield from _differs(
                 owner.__mro__[1].__name__, name, theirs, expected, open_ended=open_ended
@@ -250,7 +249,7 @@ def _differs(
     if theirs is None or getattr(theirs, "__isabstractmethod__", False):
         yield f"{owner}.{name} is missing"
         return
-    found = tuple(each for each in inspect.signature(theirs).parameters if each != "self")
+    found = tuple(one for one in inspect.signature(theirs).parameters if one != "self")
     if open_ended:
         expected = expected[: expected.index("args")]
         found = found[: len(expected)]

@@ -64,7 +64,7 @@ class Consumer(driver.Consumer):
             await self.host.engines.open(self.app.conf.tabledir)
 
     async def on_stop(self) -> None:
-        """Let running steps finish, commit, then leave."""
+        """Let running steps finish, commit, then leave the group."""
         await self._feed.stop()
         await self.host.drain()
         await super().on_stop()
@@ -72,10 +72,10 @@ class Consumer(driver.Consumer):
 
     @hook
     async def subscribe(self, topics: Iterable[str]) -> None:
-        """Subscribe to the workflows' topics, too; all of them are there afterwards."""
+        """Subscribe to the workflows' topics, too; make sure that all topics exist."""
         others = set(topics) - self.host.engines.topics
         await self.transport.agent_topics.ensure(others, self.host.engines.settings)
-        # From here on there is no assignment until the next one, so nothing could be committed.
+        # From here on there is no assignment until the next one, and nothing can be committed.
         await self.commit()
         await super().subscribe(others | self.host.engines.topics)
 
@@ -83,7 +83,7 @@ class Consumer(driver.Consumer):
 
     @hook
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Commit what can be finished soon; Faust forgets its own acknowledgements in here."""
+        """Commit what can be finished soon, before Faust forgets its own acknowledgements."""
         self.stop_flow()
         self.host.assignment.revoked()
         await self._feed.stop()
@@ -108,12 +108,12 @@ class Consumer(driver.Consumer):
 
     @hook
     async def perform_seek(self) -> None:
-        """Seek to what is committed; agents of workflow topics go on from there, too.
+        """Seek to the committed offsets; agents of workflow topics continue there, too.
 
         Faust calls this last of all, when its tables are recovered.
         """
         await super().perform_seek()
-        # Tasks have been sought to their trackers while tables were recovered: seek them again.
+        # While tables were recovered, partitions were sought to where tasks continue: do it again.
         self.host.live.clear()
         await self._feed.stop()
         positions = {
@@ -137,7 +137,7 @@ class Consumer(driver.Consumer):
         active = active_partitions or set()
         wanted = {tp for tp in active if self._records.wants(tp)}
         if len(wanted) < len(active):
-            # Somebody may be ready soon.
+            # The others may be ready soon.
             timeout = UNREADY_SECONDS
         if not wanted:
             await asyncio.sleep(timeout)
@@ -151,7 +151,7 @@ class Consumer(driver.Consumer):
 
     @hook
     def on_buffer_full(self, tp: TP) -> None:
-        """Fetch no more for agents that have enough; a workflow's task goes on."""
+        """Fetch no more for agents that have enough; tasks of workflows continue."""
         if not self.host.engines.owns(tp.topic):
             super().on_buffer_full(tp)
 
@@ -161,10 +161,10 @@ class Consumer(driver.Consumer):
     async def commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
         """Commit offsets, but not while the group is being joined, and not after a crash.
 
-        The broker answers one request of a connection after the other. A commit that is sent after
-        a join is answered when that is through and the commit's generation is of the past; and
-        aiokafka then takes the new one for invalid, and joins again, and so on without an end.
-        A crash ends the consumer's thread, too, so nobody would answer, and stopping would hang.
+        The broker answers the requests of a connection in order. It answers a commit that is sent
+        during a join when the join is done and the commit's generation has passed. aiokafka then
+        takes the new generation for invalid and joins again, endlessly. A crash also ends the
+        consumer's thread: no commit would be answered, and stopping would hang.
         """
         if self._joining or self.crashed:
             return False
@@ -173,7 +173,7 @@ class Consumer(driver.Consumer):
 
     @hook
     def ack(self, message: Any) -> bool:
-        """Note that the agents are done with a record."""
+        """Note that agents are done with a record."""
         if not self.host.engines.owns(message.topic):
             done: bool = super().ack(message)
             return done
@@ -183,14 +183,14 @@ class Consumer(driver.Consumer):
 
     @hook
     def _clean_unacked_messages(self) -> None:
-        # A stop would wait for these for ever. Streams skip what is of an older generation and do
-        # not acknowledge it; answers to `ask` have a second reader, which reads nothing.
+        # A stop would wait for these for ever. Streams skip records of an older generation without
+        # acknowledging them. Answers to `ask` have a second reader, which reads nothing.
         super()._clean_unacked_messages()
         generation, answers = self.app.consumer_generation_id, self.app._reply_consumer._fetchers
         self._unacked_messages -= {
-            each
-            for each in self._unacked_messages
-            if each.generation_id != generation or each.topic in answers
+            message
+            for message in self._unacked_messages
+            if message.generation_id != generation or message.topic in answers
         }
 
     @hook
@@ -212,9 +212,8 @@ class Consumer(driver.Consumer):
         return self._feed.limited(tp, ours)
 
     def _hear_acknowledged(self, tp: TP) -> None:
-        # Faust's compiled stream notes what an agent is done with by itself, and does not call
-        # `ack`. It also does so for the event that an agent is at when it is cancelled, which is
-        # what stopping does: that event comes again.
+        # Faust's compiled stream notes acknowledgements by itself, without calling `ack`. When the
+        # app stops, it also acknowledges the event of each cancelled agent: that event comes again.
         if self.app.should_stop:
             return
         self._acked_index.pop(tp, None)
@@ -223,11 +222,14 @@ class Consumer(driver.Consumer):
 
     @hook
     def verify_event_path(self, now: float, tp: TP) -> None:
-        """Say nothing about workflow topics: Faust's alarm looks at streams that they have not."""
+        """Skip workflow topics: Faust's alarm looks at streams, which they do not have."""
         if not self.host.engines.owns(tp.topic):
             super().verify_event_path(now, tp)
 
     async def yield_partitions(self, reason: FleetError) -> None:
-        """End at once and commit nothing more: what tasks know is not theirs, or not true."""
+        """Give up all partitions and end, without another commit.
+
+        Another worker owns them, or the logs are not those that the tasks have loaded.
+        """
         await self.host.assignment.assign(())
         await self.crash(reason)

@@ -48,7 +48,7 @@ class Engines:
 
     @property
     def settings(self) -> Settings:
-        """How the app's broker is reached."""
+        """How to reach the app's broker, and more."""
         return self.first.settings
 
     @property
@@ -90,7 +90,7 @@ class Engines:
         await self._within(seconds, (engine.settle(seconds) for engine in self._engines))
 
     async def _within(self, seconds: float, work: Iterable[Coroutine[Any, Any, None]]) -> None:
-        """Do *work*; last commits may take a little longer, and not for ever without a broker."""
+        """Do *work*; without a broker, give up last commits soon after *seconds*."""
         try:
             async with asyncio.timeout(seconds + LAST_COMMIT_SECONDS):
                 await asyncio.gather(*work)

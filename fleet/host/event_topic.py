@@ -1,9 +1,8 @@
 """
 A workflow's events for Faust agents: `flow.topic(JokeEvent)`.
 
-An agent reads them typed, as the steps do; sending writes what the engine needs beside the event:
-envelope, key and partition. It is a Faust topic, so it goes wherever one goes: into `@app.agent`,
-`app.stream` and `sink=[...]`.
+An agent reads them typed, as the steps do. Sending also writes what the engine needs: envelope, key
+and partition. It is a Faust topic, for `@app.agent`, `app.stream` and `sink=[...]`.
 """
 
 import uuid
@@ -36,14 +35,14 @@ class EventSchema(faust.Schema[str, Event]):
         self.event_type = event_type
 
     def loads_key(self, app: Any, message: Any, **_: Any) -> str:
-        """Return the run id; raise KeyDecodeError where the key is none."""
+        """Return the run id; raise KeyDecodeError if the key is none."""
         try:
             return (message.key or b"").decode()
         except ValueError as failure:
             raise KeyDecodeError(str(failure)) from None
 
     def loads_value(self, app: Any, message: Any, **_: Any) -> Event:
-        """Return the event; raise ValueDecodeError where the record is none."""
+        """Return the event; raise ValueDecodeError if the record is none."""
         try:
             envelopes.parse(message.headers)
             return decoded(self.event_type, message.value or b"")
@@ -51,7 +50,7 @@ class EventSchema(faust.Schema[str, Event]):
             raise ValueDecodeError(str(failure)) from None
 
     def dumps_key(self, app: Any, key: Any, *, headers: Any, **_: Any) -> Any:
-        """Return the key as it is: `WorkflowTopic.send` has made it."""
+        """Return the key unchanged: `WorkflowTopic.send` has made it."""
         return key, headers
 
     def dumps_value(self, app: Any, value: Any, *, headers: Any, **_: Any) -> Any:
@@ -66,7 +65,7 @@ class WorkflowTopic(faust.Topic):
         self, app: Any, *, events: "EventTopics", schema: EventSchema, **options: Any
     ) -> None:
         self.events = events
-        # Channels of one value type share what the first of them has decoded.
+        # Channels of one value type share the value that the first of them decodes.
         options["value_type"] = schema.event_type
         super().__init__(app, schema=schema, **options)
 
@@ -92,8 +91,8 @@ class WorkflowTopic(faust.Topic):
         """Send *value* to the run *run_id*; return when the broker has it.
 
         Without a run id, a start event starts a new run (within *timeout* seconds, else the
-        workflow's), and any other event goes to the run of the event that the agent is at. Raises
-        WorkflowConfigurationError where that says no run, or *value* is of another type.
+        workflow's), and any other event goes to the run of the event that the agent handles. Raises
+        WorkflowConfigurationError if there is no such run, or *value* is of another type.
         """
         if type(value) is not self.event_type:
             raise WorkflowConfigurationError(
@@ -109,7 +108,7 @@ class WorkflowTopic(faust.Topic):
         return await self.publish_message(promise, wait=True)
 
     def send_soon(self, **_: Any) -> Any:
-        """Refused: what is only put into a buffer is lost with the process."""
+        """Refused: an event in a buffer is lost with the process."""
         raise WorkflowConfigurationError(f"use `await flow.topic(...).send(...)` for {self}")
 
     def derive_topic(self, **_: Any) -> Any:
@@ -117,11 +116,11 @@ class WorkflowTopic(faust.Topic):
         raise WorkflowConfigurationError(f"{self} cannot be derived from; use `app.topic`")
 
     async def on_key_decode_error(self, exc: Any, message: Any) -> None:
-        """Pass over the record; the workflow has a dead letter for it."""
+        """Skip the record; the workflow has a dead letter for it."""
         self._skipped(exc, message)
 
     async def on_value_decode_error(self, exc: Any, message: Any) -> None:
-        """Pass over the record; the workflow has a dead letter for it."""
+        """Skip the record; the workflow has a dead letter for it."""
         self._skipped(exc, message)
 
     def _skipped(self, exc: Any, message: Any) -> None:
@@ -146,7 +145,7 @@ class EventTopics:
     def topic(self, event_type: type[Event]) -> WorkflowTopic:
         """Return the topic of *event_type*.
 
-        Raises WorkflowConfigurationError where no step takes such events: then there is none.
+        Raises WorkflowConfigurationError if no step accepts such events: then there is no topic.
         """
         accepting = self._engine.step_group.graph.accepting
         name = type_name(event_type)
@@ -163,7 +162,7 @@ class EventTopics:
         )
 
     def envelope(self, event: Event, run_id: str | UUID | None, timeout: float | None) -> Envelope:
-        """Return what is written beside *event*."""
+        """Return the envelope of *event*."""
         name = type_name(event)
         event_id = uuid.uuid4().hex
         if run_id is not None:
@@ -183,12 +182,12 @@ class EventTopics:
         if run_id is None:
             raise WorkflowConfigurationError(
                 f"this {name} needs a run: write send(run_id=..., value=...), or send it while an "
-                "agent is at an event of the run"
+                "agent handles an event of the run"
             )
         return Envelope(run_id=run_id, event_id=event_id, type=name)
 
     async def partitions(self) -> int:
-        """Return how many partitions the workflow's topics have; they are there afterwards."""
+        """Return the partition count of the workflow's topics, which exist afterwards."""
         if not self._partitions:
             engine = self._engine
             self._partitions = engine.partitions or await provision.ensure(
@@ -198,7 +197,7 @@ class EventTopics:
 
 
 def _current_envelope() -> Envelope | None:
-    """Return the envelope of the event that the running agent is at, if it has one."""
+    """Return the envelope of the event that the running agent handles, if it has one."""
     event = current_event()
     if not isinstance(event, FaustEvent):
         return None

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from fleet.host.compatibility import IncompatibleHost
 from fleet.host.hooks import uncalled
 
-#: What Faust has called before it hands us a record.
+#: Faust has called these before it hands us a record.
 BEFORE_RECORDS = (
     "_new_consumer_thread",
     "subscribe",
@@ -19,14 +19,14 @@ BEFORE_RECORDS = (
     "_drain_messages",
     "_getmany",
 )
-#: What Faust calls sooner or later when there are tasks and no tables to recover.
+#: Faust calls these sooner or later if there are tasks and no tables to recover.
 SOONER_OR_LATER = (
     "perform_seek",
     "_drain_messages",
     "_filter_tps_with_pending_acks",
     "_new_offset",
 )
-#: And that within so many of its commit intervals.
+#: It calls them within this number of its commit intervals.
 OVERDUE_COMMITS = 4
 
 

@@ -1,9 +1,9 @@
 """
 Hooks: methods of Faust's classes that we override and that Faust must call.
 
-An upgrade of Faust that renames one, or calls it no more, would go unnoticed: our method would
-lie there unused while Faust goes its own way with our records. So each is marked, looked for in
-Faust's class at start (`compatibility`), and known to have been called before a record is taken.
+After an upgrade Faust may have renamed one, or not call it any more. Our method would lie there
+unused, and Faust would treat our records its own way. So each hook is marked. `compatibility` looks
+for it in Faust's class at start, and `hook_check` makes sure that Faust has called it.
 """
 
 import functools
@@ -16,7 +16,7 @@ _MARK = "_is_hook"
 
 
 def hook(method: _Method) -> _Method:
-    """Mark *method* as one that overrides Faust's of that name, and note each call."""
+    """Mark *method* as one that overrides Faust's method of its name, and note each call."""
     name = method.__name__
 
     @functools.wraps(method)

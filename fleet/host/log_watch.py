@@ -1,10 +1,10 @@
 """
 Whether the logs of a running worker are still those that it has loaded.
 
-A consumer reads by offsets, and Kafka does not say that a topic was deleted and created again: the
-worker would read the new one at offsets of the old one, where it skips what it takes for done. So
-the broker is asked for the topics' ids, first offsets and ends again and again. A worker ends that
-finds others: what it has of the old log is of no use in the new one.
+A consumer reads by offsets, and Kafka does not say that a topic was deleted and created again. The
+worker would read the new topic by the old offsets, and skip records that it takes for done. So it
+regularly asks the broker for the topics' ids, first offsets and ends. If it finds other logs, it
+ends: its state belongs to the old ones.
 """
 
 import asyncio
@@ -22,9 +22,9 @@ from fleet.host.host import Host
 from fleet.kafka.clients import Clients, stop_reader
 from fleet.kafka.topic_identity import UNKNOWN
 
-#: How often the logs are looked at, in seconds: so late is a topic noticed that was created again.
+#: How often the worker asks, in seconds: it notices a replaced topic at most this late.
 LOOK_SECONDS = 5.0
-#: For how many looks a topic may be missing: a broker that comes up may not know it at once.
+#: For how many looks a topic may be missing: a starting broker may not know it at once.
 MISSING_LOOKS = 3
 #: How long the broker may take to answer, in seconds.
 ANSWER_SECONDS = 10.0
@@ -39,7 +39,7 @@ class LogWatch:
         self._host = host
         self._clients = clients
         self._reader: Any = None
-        #: For how many looks each topic was not there.
+        #: For how many looks each topic was missing.
         self._missing: Counter[str] = Counter()
         self._told = False
 
@@ -53,8 +53,8 @@ class LogWatch:
             await self._disconnect()
 
     async def look(self) -> None:
-        """Compare what is known with what the broker has, if it answers."""
-        # Before the broker is asked: later a task may have read further than its answer.
+        """Compare what tasks know with what the broker has, if it answers."""
+        # Before the broker answers: later a task may have read further than that.
         known, states = dict(self._known()), dict(self._states())
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
@@ -68,19 +68,19 @@ class LogWatch:
             now = ids.get(topic, UNKNOWN)
             if log_id and now and log_id != now:
                 raise LogReplaced(topic, log_id, now)
-        for tp, each in found.items():
-            failure = judge(tp.topic, tp.partition, known[tp], each)
+        for tp, log in found.items():
+            failure = judge(tp.topic, tp.partition, known[tp], log)
             if failure is not None:
                 raise failure
-            self._host.live.log_begins(tp, each.begin)
+            self._host.live.log_begins(tp, log.begin)
             task = self._host.engines.task(tp)
             if task is not None and task is known[tp].task:
-                task.intake.skipped(tp.topic, each.begin)
+                task.intake.skipped(tp.topic, log.begin)
 
     def _known(self) -> Iterator[tuple[TP, Known]]:
         for tp in self._host.assignment.owned():
             task = self._host.engines.task(tp)
-            # One that is being loaded compares by itself.
+            # A task that is being loaded compares by itself.
             if task is not None and task.taking:
                 tracker = task.trackers[tp.topic]
                 tracker.ask()
@@ -99,8 +99,8 @@ class LogWatch:
             self._told = True
             _log.warning(
                 "topic_ids_unknown",
-                reason="the broker tells none (Kafka 2.8 and later do): topics that are deleted "
-                "and created again are noticed only where they are shorter or at the next start",
+                reason="the broker tells none (Kafka 2.8 and later do): this worker notices that a "
+                "topic was deleted and created again only if it is shorter, or at the next start",
             )
         return ids
 

@@ -1,8 +1,8 @@
 """
 Whether the event loop turns: a step that blocks it holds up every run of its worker.
 
-A thread looks from outside, because nothing in a loop that stands still can. It says what the loop
-is at when it has not turned for LOOKS looks. Looks are counted and not seconds: a process that was
+A thread looks from outside, because nothing within a blocked loop can look. It names what the loop
+is doing when it has not turned for LOOKS looks. It counts looks and not seconds: a process that was
 frozen has not looked.
 """
 
@@ -23,12 +23,12 @@ from fleet.config.current_step import CURRENT_STEP, CurrentStep
 
 #: How often the loop shows that it turns, and how often the thread looks, in seconds.
 BEAT_SECONDS = 0.25
-#: After so many looks without a turn the loop counts as blocked.
+#: After this number of looks without a turn the loop counts as blocked.
 LOOKS = 4
 
 _log = logs.get_logger("loop_watch")
 
-#: Code in these folders is not what a user would look at first.
+#: A user would not look first at code in these folders.
 _LIBRARIES = (
     *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")),
     str(Path(__file__).parent.parent),
@@ -37,19 +37,19 @@ _LIBRARIES = (
 
 @dataclass(frozen=True)
 class Blocked:
-    """What the event loop was at when it stood still."""
+    """What the event loop was doing when it stood still."""
 
-    #: The step that blocks it; None where it is no step, or not one alone.
+    #: The step that blocks it; None if it is no step, or several.
     step: CurrentStep | None
-    #: Where its code was: file, line and function.
+    #: The place in its code: file, line and function.
     at: str
 
 
 class LoopWatch:
-    """Watches the event loop in which it runs, and says which step blocks it.
+    """Watches the event loop in which it runs, and names the step that blocks it.
 
-    *counted* hears of each time that the loop stood still: the name of the step that blocked it,
-    empty without one, and for how many seconds.
+    After each standstill it calls *counted* with the name of the step that blocked the loop (empty
+    without one) and the seconds.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class LoopWatch:
         self._seen = -1
         self._looks = 0
         self._since = 0.0
-        #: The task that the loop was at when it was first seen to stand still.
+        #: The task that the loop was running at the first look without a turn.
         self._first: object = None
         self._found: Blocked | None = None
 
@@ -87,7 +87,7 @@ class LoopWatch:
         self._beats += 1
 
     def look(self, loop: asyncio.AbstractEventLoop, thread: int) -> None:
-        """Look at *loop*, which runs in *thread*: say so once when it stands still."""
+        """Look at *loop*, which runs in *thread*; report once if it stands still."""
         if self._beats != self._seen:
             self._turned()
             return
@@ -116,7 +116,7 @@ class LoopWatch:
             "event_loop_blocked",
             **_named(found),
             at=found.at,
-            hint="no run of this worker goes on meanwhile; call what blocks by "
+            hint="no run of this worker continues meanwhile; make the blocking call with "
             "`await asyncio.to_thread(...)`, or use its async form",
         )
         self._said(found)
@@ -127,10 +127,10 @@ def _named(found: Blocked) -> dict[str, str]:
 
 
 def _look(loop: asyncio.AbstractEventLoop, thread: int, first: object) -> Blocked:
-    """Return what *loop* is at in *thread*; *first* is the task that it was at before."""
+    """Return what *loop* is doing in *thread*; *first* is the task that it ran before."""
     task = asyncio.current_task(loop)
     frames = list(_frames(sys._current_frames().get(thread)))  # noqa: SLF001 - documented
-    # Where the task is another one the loop does turn, only not to its end: there is too much.
+    # With another task the loop does turn, only not to its end: there is too much work.
     context = _context(task, frames) if task is not None and task is first else None
     return Blocked(context.get(CURRENT_STEP) if context is not None else None, _place(frames))
 
@@ -145,7 +145,7 @@ def _context(task: Any, frames: list[FrameType]) -> Context | None:
     """Return the context in which *task* runs."""
     if sys.version_info >= (3, 12):
         return task.get_context()  # type: ignore[no-any-return]
-    # Python 3.11 does not tell; the callback that the loop is at knows its own.
+    # Python 3.11 does not tell; the callback that the loop runs knows its context.
     for frame in frames:
         handle = frame.f_locals.get("self")
         if isinstance(handle, asyncio.Handle):
@@ -154,7 +154,7 @@ def _context(task: Any, frames: list[FrameType]) -> Context | None:
 
 
 def _place(frames: list[FrameType]) -> str:
-    """Return the innermost place in a user's code, or the innermost of all."""
+    """Return the innermost place in a user's code, or else the innermost of all."""
     own = (frame for frame in frames if not _is_library(frame.f_code.co_filename))
     frame = next(own, frames[0] if frames else None)
     if frame is None:

@@ -1,8 +1,8 @@
 """
-Tasks whose log was lost: they wait for a newer owner to make itself known, then start anew.
+Lost tasks: they wait for a newer owner to make itself known, and then start again.
 
-A task is lost because somebody else owns the partition, which a rebalance tells soon, or because
-the broker gave up on a transaction. Only the second is ours to mend.
+A task is lost because another worker owns the partition, which a rebalance reports soon, or because
+the broker gave up on a transaction. Only the second is ours to fix.
 """
 
 from collections.abc import Callable
@@ -10,12 +10,12 @@ from collections.abc import Callable
 from fleet.engine.step_group import Engine
 from fleet.host.host import Host
 
-#: How long a task whose log was lost waits for a rebalance to take its partition, in seconds.
+#: How long a lost task waits for a rebalance to take its partition, in seconds.
 REOPEN_SECONDS = 15.0
 
 
 class LostTasks:
-    """Since when which tasks of one host are lost."""
+    """The lost tasks of one host, and since when they are lost."""
 
     def __init__(self, host: Host, now: Callable[[], float]) -> None:
         self._host = host
@@ -23,11 +23,11 @@ class LostTasks:
         self._since: dict[tuple[str, int], float] = {}
 
     def replaced(self) -> None:
-        """Note that a rebalance has begun every task anew that was lost."""
+        """Note that a rebalance has started every lost task again."""
         self._since.clear()
 
     async def reopen(self) -> None:
-        """Start those anew that have waited long enough."""
+        """Start tasks again that have waited long enough."""
         for engine in self._host.engines:
             for partition in engine.lost:
                 since = self._since.setdefault((engine.topics.engine_id, partition), self._now())

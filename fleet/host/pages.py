@@ -1,9 +1,9 @@
 """
 Pages of a worker's web server: `/metrics` for Prometheus, `/live` and `/ready` for a supervisor.
 
-`/live` answers as long as the event loop turns. A worker that turns and does not get on ends
-itself (`progress`), so nobody has to find that out from outside. `/ready` says whether the worker
-serves all that it was assigned; a member of the group without a partition is ready.
+`/live` answers as long as the event loop turns. A worker whose loop turns and whose tasks make no
+progress ends itself (`progress`), so no supervisor has to find that out. `/ready` says whether the
+worker serves all that it was assigned. A member of the group without a partition is ready.
 """
 
 from typing import Any
@@ -35,7 +35,7 @@ async def _live(view: View, _request: Request) -> Response:
 
 
 async def _ready(view: View, _request: Request) -> Response:
-    """Serve 200 where all partitions are served, else 503 and the reason."""
+    """Serve 200 if all partitions are served, else 503 and the reason."""
     app: Any = view.app
     reason = app.host.assignment.unready
     if not reason and app.rebalancing:
@@ -48,7 +48,7 @@ def _tasks(host: Host) -> dict[str, dict[str, list[int]]]:
     return {
         engine.topics.engine_id: {
             "loading": sorted(engine.loading),
-            "running": sorted(each for each, task in engine.tasks.items() if task.taking),
+            "running": sorted(number for number, task in engine.tasks.items() if task.taking),
             "lost": sorted(engine.lost),
         }
         for engine in host.engines

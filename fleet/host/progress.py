@@ -1,13 +1,13 @@
 """
-Whether this worker gets on: a consumer that dies quietly must not look alive.
+Whether this worker makes progress: a consumer that dies quietly must not look alive.
 
-Faust and aiokafka have loops that can end, or wait for what never comes, without anybody hearing of
-it. So the ends of the input topics are asked for by a client of its own, and a worker ends that is
-at one position, in one commit, or in one place of what it loads, for FLEET_STALL_SECONDS although
-the broker answers and there is something to do. Its supervisor starts another one. An outage of the
-broker is no such case: there nobody would get on, and the worker resumes by itself.
+Loops of Faust and aiokafka can end silently, or wait for something that never comes. So a client of
+our own asks for the ends of the input topics. A worker ends if it stays at one position, in one
+commit or at one place of a load for FLEET_STALL_SECONDS, although the broker answers and there is
+work. Its supervisor starts another one. An outage of the broker does not count: no worker could
+make progress then, and this one resumes by itself.
 
-Looks are counted and not seconds: a process that was frozen has not looked.
+We count looks and not seconds: a process that was frozen has not looked.
 """
 
 import asyncio
@@ -22,14 +22,14 @@ from fleet.host.host import Host
 from fleet.kafka.clients import Clients, stop_reader
 from fleet.records.errors import FleetError
 
-#: How often we look within FLEET_STALL_SECONDS.
+#: How many looks there are within FLEET_STALL_SECONDS.
 LOOKS = 6
-#: How long the broker may take to tell the ends of topics, in seconds.
+#: How long the broker may take to answer, in seconds.
 ANSWER_SECONDS = 10.0
 
 
 class Stalled(FleetError):
-    """Raised when this worker does not get on although it could.
+    """Raised when this worker makes no progress although it could.
 
     What to do: Nothing at first: the worker ends and another one continues. If it repeats with a
     slow broker, raise `FLEET_STALL_SECONDS`; otherwise report it.
@@ -38,13 +38,13 @@ class Stalled(FleetError):
     def __init__(self, what: str, seconds: float) -> None:
         super().__init__(
             f"{what} for {seconds:.0f} seconds, although the broker answers; this worker ends, so "
-            "that another one can go on. If that happens again, raise FLEET_STALL_SECONDS where "
-            "the broker is only slow, and report it otherwise"
+            "that another one can continue. If that happens again and the broker is only slow, "
+            "raise FLEET_STALL_SECONDS; otherwise report it"
         )
 
 
 class Progress:
-    """Looks again and again whether the tasks of one host get on."""
+    """Looks regularly whether the tasks of one host make progress."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Progress:
         self._position = position
         self._excused = excused
         self._reader: Any = None
-        #: What stands still: where, and for how many looks.
+        #: For each thing that stands still: its place, and for how many looks.
         self._still: dict[str, tuple[object, int]] = {}
 
     async def run(self) -> None:
@@ -79,9 +79,9 @@ class Progress:
             self._still.clear()
             return
         before, self._still = self._still, {}
-        for what, where in (*self._waiting(ends), *self._committing(), *self._loading()):
-            since, looks = before.get(what, (where, -1))
-            self._still[what] = where, looks + 1 if since == where else 0
+        for what, place in (*self._waiting(ends), *self._committing(), *self._loading()):
+            since, looks = before.get(what, (place, -1))
+            self._still[what] = place, looks + 1 if since == place else 0
             if self._still[what][1] >= LOOKS:
                 raise Stalled(what, seconds)
 
@@ -117,7 +117,7 @@ class Progress:
     def _watched(self) -> Iterator[TP]:
         yield from self._host.assignment.owned()
         for engine in self._host.engines:
-            # Without the leader of its changelog a task is not loaded, and nobody is to blame.
+            # Without the leader of its changelog no worker could load a task.
             yield from (TP(engine.topics.state, partition) for partition in engine.openings)
 
     async def _connected(self) -> Any:

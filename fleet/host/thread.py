@@ -1,4 +1,4 @@
-"""Faust's consumer thread, with an aiokafka consumer that is set up as the engine needs it."""
+"""Faust's consumer thread, with an aiokafka consumer set up as the engine needs it."""
 
 import asyncio
 from collections.abc import Iterable, Iterator
@@ -17,35 +17,35 @@ from fleet.kafka import membership
 from fleet.kafka.membership import InstanceTaken
 from fleet.kafka.stopping import end_fetching
 
-#: How long a fetch may wait for data, in milliseconds. aiokafka has one fetch in flight per broker:
-#: a partition that is not part of it gets its data only after the fetch has returned.
+#: How long a fetch may wait for data, in milliseconds. aiokafka has one fetch in flight per broker,
+#: and fetches for other partitions only after it has returned.
 FETCH_WAIT_MS = 20
-#: What is fetched and waits for its task, of all partitions together, in bytes. aiokafka holds one
-#: fetch of each partition, so each gets a part of it, but enough for a batch of small records.
+#: How much of all partitions together is fetched and waits for its task, in bytes. aiokafka holds
+#: one fetch per partition, so a partition gets its share, and at least a batch of small records.
 FETCHED_BYTES = 32 * 1024 * 1024
 LEAST_FETCH_BYTES, MOST_FETCH_BYTES = 64 * 1024, 1024 * 1024
 
 
 class Subscription(SubscriptionState):
-    """aiokafka's, which takes an assignment that was made for a process that read more.
+    """aiokafka's subscription, which accepts an assignment made for a process that read more.
 
-    A static member that comes back is given what its predecessor had. aiokafka takes a topic that
-    it does not read for an impossibility, and coordinates no more.
+    A static member that returns gets its predecessor's assignment. If that has a topic that the
+    member does not read, aiokafka fails and stops coordinating.
     """
 
     @hook
     def assign_from_subscribed(self, assignment: Iterable[TopicPartition]) -> None:
-        """Take what is read of an assignment; `Assignor.lacks` asks for another one."""
+        """Take the topics that this member reads; `Assignor.lacks` asks for the rest."""
         topics = self.topics
         super().assign_from_subscribed({tp for tp in assignment if tp.topic in topics})
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
-    """Faust's consumer thread with a consumer that reads what is committed."""
+    """Faust's consumer thread, with a consumer that reads committed records only."""
 
     app: Any
     consumer: Any
-    #: The topics for which the group was joined once more.
+    #: The topics for which this member has joined the group again.
     _renewed_for: frozenset[str] = frozenset()
 
     @hook
@@ -54,21 +54,21 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         consumer._isolation_level = "read_committed"
         consumer._fetch_max_wait_ms = FETCH_WAIT_MS
         consumer._fetch_max_bytes = FETCHED_BYTES
-        # Without tables Faust falls back to round robin, which takes a run's partitions apart.
+        # Without tables Faust assigns round robin, which spreads a run's partitions over workers.
         self._assignor = self.app.assignor
         consumer._partition_assignment_strategy = [self._assignor]
         consumer._subscription = Subscription(consumer._loop)  # type: ignore[no-untyped-call]
         return consumer
 
     def findings(self) -> Iterator[str]:
-        """Yield what of the running consumer is not as it was set up."""
+        """Yield the settings of the running consumer that are not as they were made."""
         yield from uncalled(self, ("_create_worker_consumer",))
         consumer: Any = self._ensure_consumer()
         yield from uncalled(consumer._subscription, ("assign_from_subscribed",))
         if consumer._fetcher._isolation_level != READ_COMMITTED:
-            yield "the consumer reads what is not committed"
+            yield "the consumer reads records that are not committed"
         if consumer._coordinator._assignors != [self.app.assignor]:
-            yield "the group's partitions are assigned by somebody else"
+            yield "another assignor assigns the group's partitions"
 
     async def on_thread_stop(self) -> None:
         """Stop the consumer so that it ends; see `stopping`."""
@@ -78,9 +78,9 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     @hook
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Before the group is joined again: make sure that nobody else has taken our place."""
+        """Before joining again, make sure that no other process has taken our place."""
         coordinator: Any = self._ensure_consumer()._coordinator
-        # Before the first join there is no generation; later, a member without a name was put out.
+        # Before the first join there is no generation. Later, a member without an id was removed.
         if self.app.consumer_generation_id and not coordinator.member_id:
             taken = await self._taken()
             if taken is not None:
@@ -93,13 +93,13 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     @hook
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
-        """Take what was assigned; ask for more where that was before we read some topic."""
+        """Take what was assigned; join again if it was assigned before we read some topic."""
         await super().on_partitions_assigned(assigned, generation_id)
         consumer: Any = self._ensure_consumer()
         consumer._fetcher._max_partition_fetch_bytes = _fetch_bytes(len(consumer.assignment()))
         topics = consumer.subscription()
         if self._renewed_for != topics and self._is_outdated(topics):
-            # Once: a topic that is not there is in no assignment.
+            # Once: a topic that does not exist is in no assignment.
             self._renewed_for = topics
             consumer._coordinator.request_rejoin()
 
@@ -118,9 +118,9 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         return InstanceTaken(group, instance_id, member.host)
 
     async def group_failure(self) -> BaseException | None:
-        """Return what the group's coordination has failed with since the last time.
+        """Return the error that the group's coordination has met since the last call.
 
-        aiokafka stops coordinating until somebody asks, and Faust never does.
+        aiokafka stops coordinating until a client asks, and Faust never asks.
         """
         failure: BaseException | None = await self.call_thread(self._group_failure)
         return failure
@@ -137,7 +137,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         return None
 
     def position_now(self, tp: TP) -> int | None:
-        """Return where *tp* is read next; None where it is not read."""
+        """Return the offset at which *tp* is read next; None if it is not read."""
         held = self._held(tp)
         return held.position if held is not None and held.has_valid_position else None
 
@@ -160,9 +160,9 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
 
 def _fetch_bytes(partitions: int) -> int:
-    """Return how much of a partition is fetched at once, where so many are assigned, in bytes.
+    """Return how much of a partition is fetched at once if *partitions* are assigned, in bytes.
 
-    A larger batch is fetched as it is.
+    aiokafka fetches a larger batch whole.
     """
     share = FETCHED_BYTES // max(1, partitions)
     return max(LEAST_FETCH_BYTES, min(MOST_FETCH_BYTES, share))

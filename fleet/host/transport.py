@@ -1,7 +1,7 @@
 """
 Faust as the host: its worker and consumer group carry our tasks.
 
-Subclasses of Faust's transport, nothing is patched.
+The classes here are subclasses of Faust's; nothing is patched.
 """
 
 from typing import Any
@@ -19,8 +19,8 @@ from fleet.host.thread import ConsumerThread, Subscription
 from fleet.records.errors import FleetError
 
 #: How long Faust waits for more new topics (of `ask`, of `group_by`) before it subscribes to them.
-#: Its own 45 seconds are meant for agents that restart all the time. `ask` adds its topic twice,
-#: 3 seconds apart, and each subscription is a rebalance.
+#: Its own 45 seconds are for agents that restart all the time. `ask` adds its topic twice, 3
+#: seconds apart, and each subscription is a rebalance.
 RESUBSCRIBE_SECONDS = 4.0
 
 
@@ -35,7 +35,7 @@ class AppUnusable(FleetError):
 
 
 class Producer(driver.Producer):
-    """Faust's producer, for topics that are there."""
+    """Faust's producer, for topics that exist."""
 
     transport: Any
 
@@ -77,13 +77,13 @@ class Transport(driver.Transport):
 
 
 def check_transport(app: Any) -> None:
-    """Raise IncompatibleHost where *app* goes to Kafka by another way than ours."""
+    """Raise IncompatibleHost if *app* reaches Kafka through another transport than ours."""
     if not isinstance(app.transport, Transport):
         raise IncompatibleHost([f"the app has made its transport itself, a {type(app.transport)}"])
 
 
 def check_consumer(app: Any) -> None:
-    """Raise IncompatibleHost if *app*, which has started, consumes by another way than ours."""
+    """Raise IncompatibleHost if *app*, which has started, has another consumer than ours."""
     if not isinstance(app.consumer, Consumer):
         raise IncompatibleHost([f"the app has made its consumer itself, a {type(app.consumer)}"])
 
@@ -93,9 +93,9 @@ OVERRIDING = (Assignor, Subscription, ConsumerThread, Consumer, Producer)
 
 
 def install(app: Any) -> Host:
-    """Put a host under a plain `faust.App`, or return the one that is there.
+    """Put a host under a plain `faust.App`, or return the one that it has.
 
-    Raises AppUnusable where the app has begun to use another transport.
+    Raises AppUnusable if the app has begun to use another transport.
     """
     current = app._transport
     if isinstance(current, Transport):

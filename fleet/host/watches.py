@@ -1,7 +1,7 @@
 """
 What looks after a running consumer: its group, its tasks, its logs, its progress, its loop.
 
-Each is a loop of its own. One that finds a reason to end the worker raises it.
+Each is a loop of its own. A watch that finds a reason to end the worker raises it.
 """
 
 from typing import TYPE_CHECKING

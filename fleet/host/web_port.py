@@ -1,8 +1,8 @@
 """
-Ports of worker processes: several share a host, so one that is taken is chosen anew.
+Ports of worker processes: several share a machine, so a worker whose port is taken chooses another.
 
-The port is listened on from the moment it is chosen: two workers that start together would else
-choose the same one, and the second would end when it serves.
+A worker listens on its port from the moment it chooses it. Otherwise two workers that start
+together would choose the same port, and the second would end when it begins to serve.
 """
 
 import errno
@@ -18,7 +18,7 @@ _log = logs.get_logger("web")
 
 
 def choose_port(app: Any) -> None:
-    """Take the app's web port, or another one where the wanted one is taken."""
+    """Take the app's web port, or a free one if another process has it."""
     conf = app.conf
     if not conf.web_enabled or conf.web_transport.scheme != "tcp":
         return
@@ -32,7 +32,7 @@ def choose_port(app: Any) -> None:
 
 
 def _listen(host: str, port: int) -> socket.socket | None:
-    """Return a socket that listens, or None where somebody else does."""
+    """Return a socket that listens, or None if another process does."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family)
@@ -52,7 +52,7 @@ def _rename(conf: Any, port: int) -> None:
 
 def _serve_on(web: Any, listening: socket.socket, wanted: int) -> None:
     def site() -> SockSite:
-        # Only now: when a port is chosen nobody has said yet where log lines go.
+        # Not when the port is chosen: logging is not set up then.
         if web.app.conf.web_port != wanted:
             _log.warning("web_port_taken", wanted=wanted, chosen=web.app.conf.web_port)
         return SockSite(web._runner, listening, ssl_context=web.app.conf.web_ssl_context)

@@ -1,8 +1,8 @@
 """
-The worker process: what `faust -A module worker` starts for an app of ours.
+The worker process: `faust -A module worker` starts it for an app of ours.
 
-What cannot work is said in one sentence before Faust starts its services, and the exit code is not
-zero.
+A worker that cannot work says so in one sentence before Faust starts its services, and its exit
+code is not zero.
 """
 
 import asyncio
@@ -20,11 +20,10 @@ from fleet.kafka import provision
 from fleet.llm import LLM, connections
 from fleet.records.errors import FleetError
 
-#: Open files that a worker asks for, where the system allows it.
+#: Open files that a worker asks for, if the system allows it.
 _OPEN_FILES = 65_536
-#: After so many new objects the youngest are looked through for cycles. Each event makes some
-#: hundred, nearly all of them without cycles, and Python's own 700 made the collector 15 % of the
-#: work.
+#: The collector looks for cycles after this number of new objects. Each event makes about a
+#: hundred, nearly all without cycles; with Python's own 700 the collector was 15 % of the work.
 _GC_THRESHOLD = 20_000
 #: How long a stopping worker waits for a rebalance that is under way, in seconds.
 _REBALANCE_SECONDS = 10.0
@@ -33,15 +32,15 @@ _REBALANCE_SECONDS = 10.0
 class Worker(faust.Worker):
     """Faust's worker with a check before it starts."""
 
-    #: A `FleetApp`, which knows its host.
+    #: A `FleetApp`, which has a host.
     app: Any
     _is_exiting = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # Faust's command asks for it always, whatever the setting says.
+        # Faust's command always asks for it, whatever the setting says.
         self.redirect_stdouts = self.app.conf.worker_redirect_stdouts
-        # Here and not later: Faust's banner shows the port.
+        # Before Faust's banner, which shows the port.
         web_port.choose_port(self.app)
         _raise_open_files()
 
@@ -61,14 +60,14 @@ class Worker(faust.Worker):
             raise SystemExit(code) from None
 
     def _explained(self) -> int:
-        """Say last what helps, after all that Faust has to say; return the exit code of a crash."""
+        """Print the reason of a crash after all of Faust's lines; return its exit code."""
         if not isinstance(self.crash_reason, FleetError):
             return 0
         _print(self.crash_reason)
         return self.crash_reason.exit_code
 
     def on_worker_shutdown(self) -> None:
-        """End in time, whatever the reason; Faust calls this before it stops anything."""
+        """End in time, for any reason; Faust calls this before it stops anything."""
         self._exit_in_time()
         super().on_worker_shutdown()
 
@@ -79,15 +78,15 @@ class Worker(faust.Worker):
 
     async def _stop_on_signal(self, signal: Any) -> None:
         self._exit_in_time()
-        # Before Faust stops anything: from then on it answers a rebalance by closing the consumer,
-        # which then leaves its group without a word and holds everybody up for the session timeout.
+        # Before Faust stops anything: from then on Faust closes the consumer at a rebalance. That
+        # leaves the group without a word, and the others wait for the session timeout.
         await self.app.host.drain()
         await self._rebalance_over()
         await super()._stop_on_signal(signal)
 
     async def _rebalance_over(self) -> None:
         deadline = self.loop.time() + _REBALANCE_SECONDS
-        # Faust has a flag for it and no event.
+        # Faust has a flag for it, and no event to wait for.
         while self.app.rebalancing and self.loop.time() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
 
@@ -109,14 +108,14 @@ def _preload(workflow: object) -> None:
 
 
 def _ease_garbage_collection() -> None:
-    """Let the collector look at what runs make, less often, and not at the modules."""
+    """Let the collector look less often, at the objects of runs and not at the modules."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(_GC_THRESHOLD)
 
 
 def _raise_open_files() -> None:
-    """Allow as many open files as the system lets us: each LLM call in flight is a socket."""
+    """Allow as many open files as the system permits: each LLM call in flight is a socket."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
     if soft < wanted:

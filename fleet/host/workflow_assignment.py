@@ -1,15 +1,15 @@
 """
-All topics of a workflow are assigned alike, whatever single members subscribe.
+All topics of a workflow are assigned alike, whatever single members subscribe to.
 
 While a deployment adds or removes an event type, some members read a topic that others do not.
-Faust's assignor spreads such a topic among those that read it, apart from the workflow's other
-topics, and then two members have the same partition. So it is shown every member that reads a
-workflow's `runs` as a reader of all the workflow's topics, and what a member does not read is
-taken out of its assignment afterwards. Partition p of each topic goes to the member that has `runs`
-p, or to nobody: the records wait until a member that reads the topic has `runs` p.
+Faust's assignor spreads such a topic among its readers, apart from the workflow's other topics, and
+then two members have the same partition. So we show the assignor every member that reads a
+workflow's `runs` as a reader of all the workflow's topics. Afterwards we take the topics that a
+member does not read out of its assignment. Partition p of each topic goes to the member that has
+`runs` p, or to no member: the records wait until a member that reads the topic has `runs` p.
 
-Which topics belong together is told by their names alone: the leader may be of a version that knows
-fewer of them.
+The names alone tell which topics belong together: the leader may run a version that knows fewer of
+them.
 """
 
 from collections.abc import Iterable, Mapping
@@ -20,7 +20,7 @@ _RUNS, _INBOX = "runs", "inbox"
 
 
 def runs_topics(topics: Iterable[str]) -> dict[str, str]:
-    """Return the topic `runs` of the workflow that each of *topics* belongs to, where it does."""
+    """Return the topic `runs` of the workflow of each of *topics* that belongs to one."""
     every = set(topics)
     stems = {_stem(topic) for topic in every if _is_runs(topic, every)}
     return {topic: f"{stem}.{_RUNS}" for topic in every if (stem := _stem(topic)) in stems}
@@ -36,16 +36,16 @@ def _stem(topic: str) -> str:
 
 
 def widened(subscription: Iterable[str], runs: Mapping[str, str]) -> list[str]:
-    """Return what a member is shown to read: whole workflows, and what belongs to none."""
+    """Return the topics that a member is shown to read: whole workflows, and other topics."""
     subscribed = set(subscription)
     whole = {topic for topic, lead in runs.items() if lead in subscribed}
     return sorted((subscribed - runs.keys()) | whole)
 
 
 def alike(held: Mapping[str, Any], runs: Mapping[str, str]) -> dict[str, Any]:
-    """Return the partitions that a member held, by topic, as though by its `runs` alone.
+    """Return the partitions that a member held, by topic, as if it held them by `runs` alone.
 
-    Faust keeps partitions where they were, and goes by any topic of a workflow.
+    Faust keeps partitions with their member, and looks at any topic of a workflow for that.
     """
     others = {topic: partitions for topic, partitions in held.items() if topic not in runs}
     return others | {topic: held[lead] for topic, lead in runs.items() if held.get(lead)}
@@ -54,7 +54,7 @@ def alike(held: Mapping[str, Any], runs: Mapping[str, str]) -> dict[str, Any]:
 def narrowed(
     assigned: Mapping[str, Any], subscription: Iterable[str], runs: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Return the partitions that a member is assigned, by topic, without what it does not read."""
+    """Return a member's assigned partitions, by topic, without topics that it does not read."""
     unread = runs.keys() - set(subscription)
     return {topic: partitions for topic, partitions in assigned.items() if topic not in unread}
 

@@ -1,10 +1,10 @@
 """
 Records of workflow topics for the agents that read them, beside the tasks.
 
-Agents and tasks go on independently: a slow agent must not hold the workflow, and a task must not
-take the agent past what it has not acknowledged. A consumer has one position in a partition, so the
-agents have a reader of their own, in no group. It starts where the group's offset is: that is kept
-at the lower of the task's frontier and the agents' own.
+Agents and tasks proceed independently: a slow agent must not hold the workflow, and a task must not
+take the agent past a record that it has not acknowledged. A consumer has one position in a
+partition, so the agents have a reader of their own, in no group. It starts at the group's offset,
+which is the lower of the task's committable offset and the agents' own.
 """
 
 import asyncio
@@ -39,15 +39,15 @@ class AgentFeed:
         self._message = message
         self._hand = hand
         self._failed = failed
-        #: What was handed to the agents of each partition. Nothing of it is part of a commit: the
-        #: group's offset is its only record.
+        #: Which records of each partition the agents have acknowledged. No commit contains it: the
+        #: group's offset is its only trace.
         self._trackers: dict[TP, OffsetTracker] = {}
         self._readers: list[asyncio.Task[None]] = []
 
     def start(self, settings: Settings, positions: Mapping[TP, int]) -> None:
         """Read each partition from its position on; 0 is the beginning."""
         self._trackers = {tp: OffsetTracker(next=offset) for tp, offset in positions.items()}
-        # One reader for each topic: an agent that does not keep up holds its own topic only.
+        # A reader per topic: an agent that does not keep up holds its own topic only.
         for topic in sorted({tp.topic for tp in positions}):
             several = [tp for tp in positions if tp.topic == topic]
             reading = asyncio.create_task(self._read(settings, several), name=f"feed {topic}")
@@ -55,11 +55,11 @@ class AgentFeed:
             self._readers.append(reading)
 
     def forget(self) -> None:
-        """Forget what was handed out: the partitions may have been somebody else's."""
+        """Forget what was handed out: another worker may have had the partitions."""
         self._trackers = {}
 
     async def stop(self) -> None:
-        """Hand out nothing more; what was handed out may still be acknowledged."""
+        """Hand out no more records; agents may still acknowledge those that they have."""
         readers, self._readers = self._readers, []
         for reader in readers:
             reader.cancel()

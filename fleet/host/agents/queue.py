@@ -1,8 +1,8 @@
 """
 Records of Faust's own agents and tables, on their way from the fetcher to Faust's streams.
 
-They are held here and handed over in a loop of its own, so that an agent that does not keep up
-holds no workflow: while records of a partition are held, no more of it is fetched.
+A loop of its own hands them over, so an agent that does not keep up holds no workflow. While
+records of a partition are held here, no more of it is fetched.
 """
 
 import asyncio
@@ -11,12 +11,12 @@ from typing import Any
 
 from faust.types import TP
 
-#: How long agents may take for a batch before the next fetch goes on without them, in seconds.
+#: How long the next fetch waits for agents to take a batch, in seconds.
 HAND_OVER_SECONDS = 0.005
 
 
 class AgentQueue:
-    """What was fetched for agents and tables and not handed to them yet."""
+    """Records that were fetched for agents and tables and not handed to them yet."""
 
     def __init__(self, consumer: Any) -> None:
         self._consumer = consumer
@@ -35,20 +35,20 @@ class AgentQueue:
         self._held_some.set()
 
     def clear(self) -> None:
-        """Forget what is held; Faust seeks back for it."""
+        """Forget the held records; Faust seeks back to them."""
         self._held.clear()
 
     async def handed_over(self) -> None:
-        """Give agents a moment for what was fetched, so that the next fetch is for them, too."""
+        """Give agents a moment for their batch, so that the next fetch is for them, too."""
         if self._held:
             self._held_none.clear()
-            # Not `wait_for`: it loses a cancellation that comes as soon as it is through.
+            # Not `wait_for`: it loses a cancellation that comes as it ends.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(HAND_OVER_SECONDS):
                     await self._held_none.wait()
 
     async def run(self) -> None:
-        """Hand over what is held, until cancelled."""
+        """Hand over held records until cancelled."""
         while True:
             await self._held_some.wait()
             self._held_some.clear()
@@ -64,8 +64,8 @@ class AgentQueue:
         app.monitor.track_tp_end_offset(tp, consumer.highwater(tp))
         for message in messages:
             if not consumer.flow_active or message.generation_id != app.consumer_generation_id:
-                # Sought back to after the rebalance. With what is older, Faust would take the
-                # records in between for a gap, and gaps for acknowledged.
+                # Faust seeks back to it after the rebalance. If agents got an older record, Faust
+                # would take the records in between for a gap, and a gap for acknowledged.
                 return
             read = consumer._read_offset[tp]
             if read is not None and message.offset < read:

@@ -1,9 +1,9 @@
 """
-The topics of Faust's own agents and tables: there before anything waits for them.
+The topics of Faust's own agents and tables exist before anything waits for them.
 
-Kafka says nothing about a topic that is missing: an agent would wait for ever, a table's recovery
-too. On a broker of this machine what is missing is created, as for workflows; elsewhere somebody
-decides about partitions and replication, and we say what is missing.
+Kafka says nothing about a missing topic: an agent would wait for ever, and so would a table's
+recovery. On a broker of this machine we create missing topics, as for workflows. On any other
+broker its operators decide about partitions and replication, and we name the missing topics.
 """
 
 import asyncio
@@ -29,15 +29,15 @@ class AgentTopicsMissing(FleetError):
     """
 
     def __init__(self, wanted: Mapping[str, "AgentTopic"]) -> None:
-        shown = "; ".join(each.command(name) for name, each in sorted(wanted.items()))
+        shown = "; ".join(topic.command(name) for name, topic in sorted(wanted.items()))
         super().__init__(
             f"the broker has no {', '.join(sorted(wanted))}, which agents or tables of this app "
-            f"use: {shown}. On a broker of this machine they would have been created"
+            f"use: {shown}. On a broker of this machine Fleet creates them"
         )
 
 
 class AgentTopic:
-    """How a topic of Faust's is to be created."""
+    """How to create a topic of Faust's."""
 
     def __init__(self, app: Any, channel: Any = None) -> None:
         self.partitions: int = getattr(channel, "partitions", None) or app.conf.topic_partitions
@@ -49,13 +49,13 @@ class AgentTopic:
         self.config |= {name: str(value) for name, value in getattr(channel, "config", {}).items()}
 
     def command(self, name: str) -> str:
-        """Return what creates it by hand."""
+        """Return the command that creates it."""
         settings = "".join(f" --config {key}={value}" for key, value in self.config.items())
         return f"kafka-topics --create --topic {name} --partitions {self.partitions}{settings}"
 
 
 class AgentTopics:
-    """The topics of one app that are no workflow's."""
+    """The topics of one app that belong to no workflow."""
 
     def __init__(self, app: Any) -> None:
         self._app = app
@@ -63,17 +63,17 @@ class AgentTopics:
         self._asking = asyncio.Lock()
 
     def know(self, topics: Iterable[str]) -> None:
-        """Take *topics* as there: somebody else has seen to them."""
+        """Take *topics* as existing: others have made sure of them."""
         self._known.update(topics)
 
     def knows(self, topic: str) -> bool:
-        """Tell whether *topic* is there for sure."""
+        """Tell whether *topic* is known to exist."""
         return topic in self._known
 
     async def ensure(self, topics: Iterable[str], settings: Settings) -> None:
-        """Return when *topics* are there.
+        """Return when *topics* exist.
 
-        Raises AgentTopicsMissing where they are not and may not be created.
+        Raises AgentTopicsMissing if they do not, on a broker of another machine.
         """
         async with self._asking:
             missing = set(topics) - self._known
@@ -86,18 +86,19 @@ class AgentTopics:
     async def _create(self, missing: Mapping[str, AgentTopic], settings: Settings) -> None:
         if not settings.is_local:
             raise AgentTopicsMissing(missing)
-        for name, each in sorted(missing.items()):
-            topic = Topic(name, tuple(each.config.items()))
-            await provision.apply(Plan((topic,), {}, each.partitions), settings)
-            _log.info("topic_created", topic=name, partitions=each.partitions)
+        for name, wanted in sorted(missing.items()):
+            topic = Topic(name, tuple(wanted.config.items()))
+            await provision.apply(Plan((topic,), {}, wanted.partitions), settings)
+            _log.info("topic_created", topic=name, partitions=wanted.partitions)
 
     def _described(self, name: str) -> AgentTopic:
-        channels = (each for each in self._app.topics if name in each.topics)
+        channels = (channel for channel in self._app.topics if name in channel.topics)
         return AgentTopic(self._app, next(channels, None))
 
 
 async def _existing(settings: Settings) -> set[str]:
-    arguments = {key: each for key, each in client_arguments(settings).items() if each is not None}
+    given = client_arguments(settings)
+    arguments = {key: value for key, value in given.items() if value is not None}
     admin = AIOKafkaAdminClient(**arguments)
     await admin.start()
     try:
