@@ -1,4 +1,4 @@
-"""What stands in on a laptop for a broker and a model."""
+"""Stand-ins on a laptop for a broker and a model."""
 
 from fleet.config import platforms
 

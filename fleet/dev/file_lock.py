@@ -1,4 +1,4 @@
-"""One process at a time: a lock file, held while something is downloaded, started or stopped."""
+"""A lock file: one process at a time downloads, starts or stops something."""
 
 import fcntl
 import os
@@ -10,7 +10,7 @@ from typing import IO
 
 @contextmanager
 def held(path: Path) -> Iterator[None]:
-    """Hold the lock file *path* alone, after waiting for its holder."""
+    """Hold the lock file *path* alone; wait while another process holds it."""
     with _acquired(path):
         yield
 
@@ -21,7 +21,7 @@ def _acquired(path: Path) -> IO[str]:
         fcntl.flock(file, fcntl.LOCK_EX)
         if _is_still(path, file):
             return file
-        # It was removed by a purge while we waited: what we hold now locks nothing.
+        # A purge removed it while we waited: the file that we hold locks nothing.
         file.close()
 
 

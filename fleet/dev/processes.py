@@ -1,8 +1,8 @@
 """
-Background processes that outlive the process that started them, found again by pid.
+Background processes that outlive the command that started them, and are found again by pid.
 
-A pid alone says nothing: after a crash or a reboot it may be another process's. It counts only
-together with the time at which its process was started.
+A pid alone says nothing: after a crash or a reboot another process may have it. It counts only
+together with the start time of its process.
 """
 
 import os
@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 POLL_SECONDS = 0.02
-#: Through a shell that ends at once, so that the process has no parent of ours: it leaves no zombie
-#: to a caller that lives on.
+#: Through a shell that ends at once: the process is not our child, and leaves no zombie to a caller
+#: that lives on.
 _LAUNCH = 'output=$1; shift; "$@" >"$output" 2>&1 </dev/null & echo $!'
 
 
@@ -26,15 +26,15 @@ class Process:
     """A process of this machine, which may have ended."""
 
     pid: int
-    #: When it started, in the operating system's words; empty when it had ended at once.
+    #: When it started, in the operating system's words; empty if it ended at once.
     birth: str
 
     def is_alive(self) -> bool:
-        """Whether it still runs: a pid that was given to another process does not count."""
+        """Whether it still runs; another process with its pid does not count."""
         return bool(self.birth) and birth(self.pid) == self.birth
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal; nothing happens when it has ended."""
+        """Send a signal, unless it has ended."""
         if self.is_alive():
             with suppress(ProcessLookupError):
                 os.kill(self.pid, number)
@@ -49,19 +49,19 @@ class Process:
         return True
 
     def stop(self, seconds: float) -> None:
-        """Ask it to end, and after *seconds* make it."""
+        """Ask it to end, and kill it after *seconds*."""
         self.signal(signal.SIGTERM)
         if not self.wait(seconds):
             self.kill()
 
     def kill(self) -> None:
-        """End it at once, and wait for that."""
+        """End it at once, and wait until it has ended."""
         self.signal(signal.SIGKILL)
         self.wait(seconds=10)
 
 
 def spawn(command: Sequence[str], *, output: Path, environment: Mapping[str, str]) -> Process:
-    """Start *command* in a session of its own, all it says going to the file *output*."""
+    """Start *command* in a session of its own, with all output in the file *output*."""
     launched = subprocess.run(  # noqa: S603 - commands of this package, no user's words
         ["/bin/sh", "-c", _LAUNCH, "sh", str(output), *command],
         env=environment,
@@ -76,7 +76,7 @@ def spawn(command: Sequence[str], *, output: Path, environment: Mapping[str, str
 
 
 def birth(pid: int) -> str:
-    """When the process started; empty if there is none, or only its remains."""
+    """When the process started; empty if there is none, or only a zombie."""
     return _birth_in_proc(pid) if sys.platform == "linux" else _birth_by_ps(pid)
 
 
@@ -88,8 +88,8 @@ def _birth_in_proc(pid: int) -> str:
     except (FileNotFoundError, ProcessLookupError):
         return ""
     threads, started = int(fields[16]), fields[18]
-    # A killed process is a zombie as soon as its first thread is; while others last, so do its
-    # open files, and the port that it listens at.
+    # A killed process is a zombie as soon as its first thread is. While other threads last, its
+    # files stay open, and so does its port.
     return "" if state in "ZX" and threads <= 1 else f"{boot}/{started}"
 
 

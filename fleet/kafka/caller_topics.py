@@ -1,9 +1,9 @@
 """
 Whether the topics of a caller are still those that it began with.
 
-A topic that was deleted and created again has none of the records that its open runs wait for, and
-a consumer reads on at offsets of the old one: nothing would ever come. So a caller compares the
-topics' ids (KIP-516) while it reads. See `fleet.host.log_watch` for the worker's side.
+A topic that was deleted and created again has none of the records that open runs wait for, and a
+consumer continues at the old offsets: nothing would ever come. So a caller compares the topics' ids
+(KIP-516) while it reads. See `fleet.host.log_watch` for the worker's side.
 """
 
 from collections import Counter
@@ -12,12 +12,12 @@ from collections.abc import Iterable, Mapping
 from fleet.kafka.topic_identity import UNKNOWN
 from fleet.workflow.errors import WorkflowRuntimeError
 
-#: For how many looks a topic may be missing: a broker that comes up may not know it at once.
+#: For how many looks a topic may be missing: a starting broker may not know it at once.
 MISSING_LOOKS = 3
 
 
 class TopicReplaced(WorkflowRuntimeError):
-    """Raised to who awaits a run when a topic of its workflow was deleted and created again.
+    """Raised to callers that await a run when its topic was deleted and created again.
 
     What to do: Start the run again with a new run id. The worker's log says what was lost.
     """
@@ -31,7 +31,7 @@ class TopicReplaced(WorkflowRuntimeError):
 
 
 class TopicGone(WorkflowRuntimeError):
-    """Raised to who awaits a run when a topic of its workflow was deleted.
+    """Raised to callers that await a run when a topic of its workflow was deleted.
 
     What to do: Create the topic with `fleet topics apply`, and start the run again with a new run
     id.
@@ -53,7 +53,7 @@ class CallerTopics:
         self._missing: Counter[str] = Counter()
 
     def compare(self, found: Mapping[str, str]) -> WorkflowRuntimeError | None:
-        """Take what the broker has now; return what is wrong with it, once."""
+        """Compare with the ids that the broker has now; return a problem, once."""
         problem: WorkflowRuntimeError | None = None
         for name, now in sorted(found.items()):
             before = self._ids.get(name, UNKNOWN)

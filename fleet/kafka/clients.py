@@ -48,7 +48,7 @@ class BrokerUnreachable(FleetError):
         told = re.sub(r" from \[\(.*\)\]", "", str(reason))
         super().__init__(
             f"no Kafka broker answers at {address} ({told}); start one with `fleet dev up`, or "
-            "say where it is with FLEET_BROKER=kafka://host:port"
+            "give its address with FLEET_BROKER=kafka://host:port"
         )
 
 
@@ -69,7 +69,7 @@ def client_arguments(settings: Settings) -> dict[str, Any]:
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext | None:
-    """Return the TLS context; None if the connection is in the clear."""
+    """Return the TLS context, or None if the connection is not encrypted."""
     if not settings.security_protocol.endswith("SSL"):
         return None
     context = ssl.create_default_context(cafile=settings.security_ca_file)
@@ -103,7 +103,7 @@ class Clients:
         return ThreadedProducer(self._thread, lambda: self.transactional_producer(**options))
 
     def reader(self, **options: Any) -> Any:
-        """Return a consumer that is not started: in no group, of what is committed."""
+        """Return a consumer that is not started: in no group, of committed records only."""
         return KafkaReader(  # type: ignore[no-untyped-call]
             **client_arguments(self._settings),
             isolation_level="read_committed",
@@ -117,7 +117,7 @@ class Clients:
         return await members(reader._client, group)  # noqa: SLF001 - no public way
 
     async def log_ids(self, reader: Any, topics: Iterable[str]) -> Mapping[str, str]:
-        """Return the ids of those topics that are there; see `topic_identity.ask`."""
+        """Return the ids of the topics that exist; see `topic_identity.ask`."""
         return await topic_identity.ask(reader._client, topics)  # noqa: SLF001 - no public way
 
 

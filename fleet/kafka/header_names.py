@@ -1,11 +1,11 @@
 r"""
 Records whose header names are not UTF-8 are read like all others.
 
-aiokafka decodes the names strictly and raises for the whole batch, at each fetch again: one such
-record would stop its partition for ever. Kafka itself takes any bytes. So such a batch is parsed
-once more, by a slower parser that shows these bytes as `\xff`.
+aiokafka decodes the names strictly and raises for the whole batch, at every fetch: one such record
+would stop its partition for ever. Kafka itself takes any bytes. So we parse such a batch again,
+with a slower parser that shows the bytes as `\xff`.
 
-aiokafka takes no other parser: `install` puts ours in for all consumers of the process.
+aiokafka has no setting for another parser: `install` puts ours in for all consumers of the process.
 """
 
 from collections.abc import Iterator
@@ -27,14 +27,14 @@ _WITH_HEADERS = 2
 
 
 def install() -> None:
-    """Let every consumer of this process read such records."""
+    """Make every consumer of this process read such records."""
     module: Any = fetcher
     module.MemoryRecords = KeptRecords
     module.PartitionRecords = ReadRecords
 
 
 class KeptRecords(MemoryRecords):  # type: ignore[misc,valid-type]
-    """What was fetched of one partition, with its bytes."""
+    """The fetched records of one partition, with their bytes."""
 
     def __init__(self, data: bytes) -> None:
         super().__init__(data)
@@ -42,12 +42,12 @@ class KeptRecords(MemoryRecords):  # type: ignore[misc,valid-type]
 
 
 class ReadRecords(PartitionRecords):
-    """The records of one partition; parses again what aiokafka cannot."""
+    """The records of one partition; parses those again that aiokafka cannot."""
 
     def __init__(self, tp: Any, records: KeptRecords, aborted: Any, *rest: Any) -> None:
         super().__init__(tp, records, aborted, *rest)  # type: ignore[no-untyped-call]
         self._data = records.data
-        #: aiokafka uses its own list up as it goes.
+        #: A copy: aiokafka uses its own list up.
         self._aborted = list(self._aborted_transactions)
 
     def _unpack_records(self) -> Iterator[Any]:
@@ -61,7 +61,7 @@ class ReadRecords(PartitionRecords):
                 offset=self.next_fetch_offset,
             )
             since = self.next_fetch_offset
-            # From the beginning, because an abort may be told before.
+            # From the beginning: aborts of earlier records count, too.
             self._records = _LenientRecords(self._data)
             self._aborted_transactions = list(self._aborted)
             self._aborted_producers.clear()
@@ -83,7 +83,7 @@ class _LenientBatch(_DefaultRecordBatchPy):  # type: ignore[misc]
     """Kafka's record format, version 2: https://kafka.apache.org/documentation/#record."""
 
     def _read_msg(self, *_: Any) -> _DefaultRecordPy:
-        # Of a record that the broker has checked: lengths and counts are right.
+        # The broker has checked the record: its lengths and counts are right.
         length, start = decode_varint(self._buffer, self._pos)
         self._pos = start + 1  # attributes: none are in use
         since, offset = self._number(), self._number()

@@ -1,9 +1,9 @@
 """
-Membership in the consumer group: what ends it, and who has our place.
+Membership in the consumer group: what ends it, and which process has our place.
 
-With static membership (FLEET_INSTANCE_ID) a process that joins under a name takes the place of the
-one that had it, and the broker then knows the older one no more. aiokafka would let the older one
-join again and take the place back, for ever. So a process that loses its place asks first.
+With static membership (FLEET_INSTANCE_ID) a process that joins under a name takes the place of its
+last holder, and the broker removes the older one. aiokafka would let the older one join again and
+take the place back, endlessly. So a process that lost its place asks first who has it.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -18,8 +18,8 @@ from fleet.config.settings import Settings
 from fleet.kafka.clients import client_arguments
 from fleet.records.errors import FleetError
 
-#: How long the group may refuse this worker before it gives up, in seconds. A coordinator that
-#: moves or comes up refuses, too.
+#: How long the group may refuse this worker before the worker gives up, in seconds. A coordinator
+#: that moves or starts refuses for a moment, too.
 REFUSED_SECONDS = 20.0
 #: The broker names static members `<instance id>-<UUID>`.
 _UUID_LENGTH = 36
@@ -42,7 +42,7 @@ class InstanceTaken(FleetError):
 
 
 class GroupRefused(FleetError):
-    """Raised when the consumer group does not take this worker.
+    """Raised when the consumer group refuses this worker.
 
     What to do: Read the reason in the message: a session time outside of what the broker allows, no
     permission to read the group, or a member that is no worker of Fleet.
@@ -67,7 +67,7 @@ class Refusals:
         self._since: float | None = None
 
     def note(self, failure: BaseException | None) -> None:
-        """Note what the group said last; raises GroupRefused after REFUSED_SECONDS."""
+        """Note the group's last error, or None; raises GroupRefused after REFUSED_SECONDS."""
         if failure is None:
             self._since = None
             return
@@ -93,10 +93,7 @@ async def offsets(
 
     Raises KafkaError.
     """
-    arguments = {
-        key: given for key, given in client_arguments(settings).items() if given is not None
-    }
-    admin = AIOKafkaAdminClient(**arguments)
+    admin = _admin(settings)
     try:
         await admin.start()
         found: Any = await admin.list_consumer_group_offsets(group)
@@ -109,12 +106,9 @@ async def offsets(
 async def holder(settings: Settings, group: str, instance_id: str) -> Member | None:
     """Return the member that *group* knows as *instance_id*; None without one.
 
-    Also None if the broker does not tell.
+    None also if the broker does not tell.
     """
-    arguments = {
-        key: given for key, given in client_arguments(settings).items() if given is not None
-    }
-    admin = AIOKafkaAdminClient(**arguments)
+    admin = _admin(settings)
     try:
         await admin.start()
         responses: list[Any] = await admin.describe_consumer_groups([group])
@@ -124,8 +118,13 @@ async def holder(settings: Settings, group: str, instance_id: str) -> Member | N
     finally:
         await admin.close()
     members = (member for response in responses for member in _members(response))
-    named = (one for one in members if one.member_id[: -_UUID_LENGTH - 1] == instance_id)
+    named = (member for member in members if member.member_id[: -_UUID_LENGTH - 1] == instance_id)
     return next(named, None)
+
+
+def _admin(settings: Settings) -> AIOKafkaAdminClient:
+    given = client_arguments(settings)
+    return AIOKafkaAdminClient(**{key: value for key, value in given.items() if value is not None})
 
 
 def _members(response: Any) -> Iterator[Member]:

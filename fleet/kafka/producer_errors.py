@@ -1,7 +1,7 @@
 """
-What a broker's answer to a batch says of the log, and which answers are a record's own fault.
+What a broker's answer to a batch tells about the log, and which answers are a record's own fault.
 
-An answer that is not known to mean "not appended" means nothing: the batch may be there.
+Only the answers listed here mean "not appended". After any other one the batch may be in the log.
 """
 
 from collections.abc import Mapping
@@ -32,17 +32,17 @@ from aiokafka.errors import (
 
 
 class InvalidRecord(BrokerResponseError):
-    """aiokafka has no class of this error."""
+    """The broker's validation refused a record; aiokafka has no class for this error."""
 
     errno = 87
     message = "INVALID_RECORD"
     description = "The record has failed the validation on the broker, hence be rejected."
 
 
-#: Errors that aiokafka takes for unknown ones.
+#: Errors that aiokafka does not know.
 _MISSING: Mapping[int, type[KafkaError]] = {87: InvalidRecord, 90: ProducerFenced}
 
-#: Trying again changes nothing: the records are at fault, or who may write to their topic.
+#: Trying again changes nothing: the records are at fault, or the rights to their topic.
 REFUSED = (
     InvalidRecord,
     InvalidTimestampError,
@@ -54,8 +54,8 @@ REFUSED = (
     UnsupportedForMessageFormatError,
 )
 
-#: A leader answers these before it appends. It says that it is not the leader, too, when it has
-#: appended and then lost the partition; so that is not among them.
+#: A leader answers these before it appends. NotLeaderForPartition is not among them: a leader also
+#: answers it if it loses the partition after it has appended.
 NOT_APPENDED = (
     *REFUSED,
     ClusterAuthorizationFailedError,
@@ -71,7 +71,7 @@ NOT_APPENDED = (
 
 
 class BatchesRefused(KafkaError):
-    """Raised when the broker did not append some batches, for sure; by partition, with reasons."""
+    """Raised when the broker has certainly not appended some batches, with their reasons."""
 
     def __init__(self, reasons: Mapping[TopicPartition, Exception]) -> None:
         super().__init__(f"batches refused: {_said(reasons)}")
@@ -84,7 +84,7 @@ class BatchesRefused(KafkaError):
 
 
 class BatchInDoubt(KafkaError):
-    """Raised when the broker may or may not have appended a batch, and will not say."""
+    """Raised when it is unknown whether the broker has appended a batch."""
 
     def __init__(self, reasons: Mapping[TopicPartition, Exception]) -> None:
         super().__init__(f"batches in doubt: {_said(reasons)}")
@@ -96,4 +96,4 @@ def error_of(code: int) -> type[KafkaError]:
 
 
 def _said(reasons: Mapping[TopicPartition, Exception]) -> str:
-    return ", ".join(f"{tp.topic} {tp.partition}: {why!r}" for tp, why in reasons.items())
+    return ", ".join(f"{tp.topic} {tp.partition}: {reason!r}" for tp, reason in reasons.items())

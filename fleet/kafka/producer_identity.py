@@ -1,9 +1,10 @@
 """
 InitProducerId of a producer that has an id already (KIP-360): it takes a new epoch of the same id.
 
-aiokafka knows the request's oldest version only, which fences the holder of the transactional id.
-From version 3 on the request names the producer's id and epoch. The broker refuses it if another
-producer has taken the transactional id since. It then refuses late requests of the old epoch, too.
+aiokafka knows only the request's oldest version, which fences the holder of the transactional id.
+From version 3 on the request names the producer's id and epoch, and the broker refuses it if
+another producer has taken the transactional id since. The broker then also refuses late requests of
+the old epoch.
 """
 
 from typing import Any, ClassVar, NamedTuple
@@ -13,7 +14,7 @@ from aiokafka.protocol.types import CompactString, Int16, Int32, Int64, Schema, 
 
 
 class Identity(NamedTuple):
-    """Who a transactional producer is, in every request; named as aiokafka's requests name it."""
+    """A transactional producer's identity in every request, with the names of aiokafka's fields."""
 
     transactional_id: str
     producer_id: int
@@ -56,6 +57,6 @@ class RenewProducerIdRequest(Request[_Struct]):
         self.transaction_timeout_ms = transaction_timeout_ms
 
     def build(self, request_struct_class: type[_Struct]) -> Any:
-        """Return what is sent."""
+        """Return the request's fields."""
         name, producer_id, epoch = self.identity
         return request_struct_class(name, self.transaction_timeout_ms, producer_id, epoch, {})

@@ -2,9 +2,9 @@
 Transactions on an event loop of their own, in a thread that all logs of a worker share.
 
 A transaction is a few requests, and the broker gives up on it after ten seconds. In the loop of the
-steps every answer waits for its turn: with thousands of steps ready at once, as after a backlog,
-for seconds. The worker would fence itself, and do the same work again for ever. Here an answer
-waits for the interpreter's lock, which is passed on every few milliseconds.
+steps every answer would wait for its turn: for seconds, if thousands of steps are ready at once, as
+after a backlog. The worker would fence itself and repeat the same work for ever. Here an answer
+waits only for the interpreter's lock, which threads pass on every few milliseconds.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class ProducerThread:
-    """A thread with an event loop: it runs until everyone that entered it has left."""
+    """A thread with an event loop, which runs while it has users."""
 
     def __init__(self) -> None:
         self._inside = 0
@@ -26,7 +26,7 @@ class ProducerThread:
         self._end: asyncio.Event | None = None
 
     def enter(self) -> None:
-        """Start it, if it does not run."""
+        """Become a user; the first one starts the thread."""
         self._inside += 1
         if self._inside == 1:
             ready = threading.Event()
@@ -35,7 +35,7 @@ class ProducerThread:
             ready.wait()
 
     def leave(self) -> None:
-        """End it, if all have left."""
+        """Be a user no more; the last one ends the thread."""
         self._inside -= 1
         if not self._inside and self._loop is not None and self._end is not None:
             self._loop.call_soon_threadsafe(self._end.set)
@@ -54,7 +54,7 @@ class ProducerThread:
 
 
 class ThreadedProducer:
-    """A `TransactionalProducer` in a thread: each call goes over there and back once."""
+    """A `TransactionalProducer` in a thread: each call crosses over and back once."""
 
     def __init__(self, thread: ProducerThread, make: Callable[[], TransactionalProducer]) -> None:
         self._thread = thread
@@ -69,7 +69,7 @@ class ThreadedProducer:
         await self._thread.run(self._start())
 
     async def _start(self) -> None:
-        # aiokafka's producer belongs to the loop that it is made in.
+        # aiokafka's producer belongs to the loop in which it is made.
         self._producer = self._make()
         await self._producer.start()
 

@@ -1,8 +1,8 @@
 """
-The topics of a workflow: what there has to be, what there is, and making what is missing.
+The topics of a workflow: which it needs, which exist, and creating those that are missing.
 
 All topics of a workflow have the same partition count, so that a run's records meet in one worker.
-A worker checks before it subscribes, because Kafka says nothing about a topic that is not there.
+A worker checks before it subscribes, because Kafka says nothing about a missing topic.
 
 The audit topic belongs to a prefix, not to a workflow: it has one partition, and no worker needs
 it.
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 _log = logs.get_logger("provision")
 
-#: What each topic must take in one batch, in bytes: the largest record that a step may send, with
-#: what is around it. A record that the broker refuses would hold up its partition for ever.
+#: Each topic must take a batch of this size, in bytes: the largest record that a step may send,
+#: with its envelope. A record that the broker refuses would hold up its partition for ever.
 LEAST_BATCH_BYTES = 1024 * 1024
 
 
@@ -52,7 +52,7 @@ class TopicsMissing(FleetError):
 
 
 class AuditMissing(FleetError):
-    """Raised when there is no topic for the record that a command leaves.
+    """Raised when the audit topic, in which a command leaves a record, does not exist.
 
     What to do: Create the topic with `fleet topics apply WORKFLOW`, then repeat the command.
     """
@@ -81,7 +81,7 @@ class TopicNotCreated(FleetError):
 
 
 class TopicsMismatched(FleetError):
-    """Raised when topics of a workflow cannot be used together as they are.
+    """Raised when topics of a workflow do not fit together.
 
     What to do: Change the topics as the message says: it has a command for each finding.
     """
@@ -94,7 +94,7 @@ class TopicsMismatched(FleetError):
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A topic as it has to be."""
+    """A topic as it must be."""
 
     name: str
     config: tuple[tuple[str, str], ...]
@@ -113,21 +113,21 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What of a workflow's topics is there and what is missing."""
+    """Which of a workflow's topics exist, and which are missing."""
 
     wanted: tuple[Topic, ...]
     found: dict[str, Found]
-    #: Partition count of the topics that are there, or of those that are to be made.
+    #: Partition count of the existing topics, or of those to create.
     partitions: int
 
     @property
     def missing(self) -> list[Topic]:
-        """The topics that are not there."""
+        """The topics that do not exist."""
         return [topic for topic in self.wanted if topic.name not in self.found]
 
     @property
     def has_some(self) -> bool:
-        """Whether topics are there whose number of partitions the missing ones must have."""
+        """Whether topics exist whose partition count the missing ones must have."""
         return bool(_alike(self.wanted, self.found))
 
 
@@ -151,7 +151,7 @@ async def plan(
     """Compare what a step group needs with what the broker has.
 
     *with_audit*: and what the command line needs. Raises BrokerUnreachable, and TopicsMismatched
-    where what is there does not fit together.
+    if existing topics do not fit together.
     """
     needed = wanted(topics, graph, settings)
     if with_audit:
@@ -166,7 +166,7 @@ async def plan(
 
 
 async def apply(made: Plan, settings: Settings) -> None:
-    """Create what a plan misses."""
+    """Create the topics that a plan misses."""
     if not made.missing:
         return
     async with _Admin(settings) as admin:
@@ -178,8 +178,8 @@ async def apply(made: Plan, settings: Settings) -> None:
 async def _wait_for_leaders(made: Plan, settings: Settings) -> None:
     """Return when the leader of each new partition answers for it.
 
-    Each knows a little later that it leads. A client that comes before gets refusals
-    and writes a warning for each partition.
+    A leader knows a little later that it leads. Until then clients get refusals and write a warning
+    for each partition.
     """
     tps = [
         TopicPartition(topic.name, partition)
@@ -189,27 +189,27 @@ async def _wait_for_leaders(made: Plan, settings: Settings) -> None:
     reader = Clients(settings).reader()
     try:
         await reader.start()
-        # Asks again by itself while a leader does not know yet.
+        # The client asks again by itself if a leader does not know yet.
         await reader.end_offsets(tps)
     except (KafkaError, OSError) as failure:
-        # The user of the topics asks again, too.
+        # Later clients of the topics ask again, too.
         _log.warning("topics_not_led", error=repr(failure))
     finally:
         await stop_reader(reader)
 
 
 async def ensure(topics: Topics, graph: "Graph", settings: Settings) -> int:
-    """Return the partition count of a step group's topics, which are there afterwards.
+    """Return the partition count of a step group's topics, which exist afterwards.
 
-    On a broker of this machine it creates missing topics. Elsewhere it raises TopicsMissing: there
-    an operator decides about partitions and replication.
+    On a broker of this machine missing topics are created. On any other broker they raise
+    TopicsMissing: its operators decide about partitions and replication.
     """
     made = await plan(topics, graph, settings)
     if made.missing and not settings.is_local:
         raise TopicsMissing((topic.name for topic in made.missing), topics.workflow)
     if made.missing:
         if made.has_some:
-            # One that was deleted: a worker that knows it finds another id, and says what to do.
+            # If one was deleted, a worker that knows it finds another id, and says what to do.
             _log.warning(
                 "topics_created",
                 topics=[topic.name for topic in made.missing],
@@ -222,16 +222,16 @@ async def ensure(topics: Topics, graph: "Graph", settings: Settings) -> int:
 
 
 async def partitions(name: str, settings: Settings) -> int:
-    """Return how many partitions a topic has, 0 if it is not there; raise BrokerUnreachable."""
+    """Return how many partitions a topic has, 0 if it does not exist; raise BrokerUnreachable."""
     async with _Admin(settings) as admin:
         found = await admin.describe([name])
     return found[name].partitions if found else 0
 
 
 async def ensure_audit(settings: Settings) -> None:
-    """Return when the audit topic is there; it is created on a broker of this machine.
+    """Return when the audit topic exists; on a broker of this machine it is created.
 
-    Raises BrokerUnreachable, and AuditMissing on a broker elsewhere.
+    Raises BrokerUnreachable, and AuditMissing on any other broker.
     """
     needed = audit(settings.prefix)
     async with _Admin(settings) as admin:
@@ -244,7 +244,7 @@ async def ensure_audit(settings: Settings) -> None:
 
 
 def _alike(needed: Iterable[Topic], found: dict[str, Found]) -> list[Topic]:
-    """Return those that are there and must have the same number of partitions."""
+    """Return the existing topics that must have the same number of partitions."""
     return [topic for topic in needed if topic.partitions is None and topic.name in found]
 
 
@@ -281,8 +281,8 @@ def _findings(needed: Iterable[Topic], found: dict[str, Found]) -> Iterable[str]
     ]
     if forgetful:
         yield (
-            f"{', '.join(forgetful)} must keep for a day what is deleted, or a worker with an old "
-            "copy takes it for there: set it with kafka-configs --alter --add-config "
+            f"{', '.join(forgetful)} must keep deleted keys for a day, or a worker with an old "
+            "copy still has them: set it with kafka-configs --alter --add-config "
             f"delete.retention.ms={LEAST_TOMBSTONE_MS}"
         )
     small = [topic.name for topic in found.values() if _most_bytes(topic) < LEAST_BATCH_BYTES]
@@ -307,7 +307,7 @@ def _most_bytes(topic: Found) -> int:
 
 
 class _Admin:
-    """The few calls of the admin client that are needed here."""
+    """Our few calls of the admin client."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -325,8 +325,8 @@ class _Admin:
         await self._client.close()
 
     async def describe(self, names: list[str]) -> dict[str, Found]:
-        """Return those of *names* that are there."""
-        # Of all topics, not by name: asking for one that is missing may create it.
+        """Return the topics of *names* that exist."""
+        # All topics, not by name: asking for a missing one may create it.
         present = {
             topic["topic"]: len(topic["partitions"])
             for topic in await self._client.describe_topics()
@@ -339,13 +339,13 @@ class _Admin:
         }
 
     async def create(self, topics: list[Topic], partitions: int, replication: int) -> None:
-        """Create *topics*; it is fine if another process creates one at the same time."""
+        """Create *topics*; another process may create one of them at the same time."""
         new = [
             NewTopic(
                 topic.name,
                 topic.partitions or partitions,
                 replication,
-                # The client takes the broker's default replication only together with this.
+                # The client takes the broker's default replication only with this argument.
                 replica_assignments={} if replication == -1 else None,
                 topic_configs=dict(topic.config),
             )
@@ -357,7 +357,7 @@ class _Admin:
                 raise TopicNotCreated(name, message[0] if message else for_code(code).__name__)
 
     async def wait_for(self, names: list[str]) -> None:
-        """Return when all of *names* can be used; creating tells only that they will be there."""
+        """Return when all of *names* can be used: a created topic is not there at once."""
         async for attempt in AsyncRetrying(
             wait=wait_fixed(0.05), stop=stop_after_delay(30), reraise=True
         ):

@@ -1,4 +1,4 @@
-"""Records of a Kafka client, as ours."""
+"""From a Kafka client's records to ours."""
 
 from typing import Any
 

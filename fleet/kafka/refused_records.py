@@ -1,8 +1,8 @@
 """
 Which records of a transaction the broker refuses, so that the others can be committed.
 
-The broker refuses whole batches. So a refused batch is halved until one record is refused. A
-partition appends what it takes in order, each record once. If it refuses nothing in the end (the
+The broker refuses whole batches. So a refused batch is halved until a single record is refused. The
+accepted records of a partition are appended in order, each once. If none is refused in the end (the
 batch was too large, its records are not), the transaction can be committed.
 """
 
@@ -31,7 +31,7 @@ def by_topic(records: Sequence[Outgoing]) -> dict[str, list[Outgoing]]:
 
 
 class Search:
-    """Appends in a transaction of its own what the broker takes, and commits it if that is all."""
+    """Appends the accepted records in a new transaction, and commits it if all are accepted."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Search:
         self._culprits: Culprits = []
 
     async def run(self, records: Sequence[Outgoing]) -> tuple[list[Appended], Culprits]:
-        """Return what was appended, and what was refused alone: then nothing is committed.
+        """Return the appended batches, and the refused records: with any, nothing is committed.
 
         Raises what `TransactionalProducer.transact` does.
         """
@@ -57,7 +57,7 @@ class Search:
         try:
             await self._producer.append(dict.fromkeys(tps, ()))
         except BatchesRefused as forbidden:
-            # No batch was looked at: it is the topics.
+            # The broker looked at no batch: the topics are refused.
             self._blame(tps, forbidden)
             return [], self._culprits
         for tp, of_topic in tps.items():
@@ -95,6 +95,6 @@ class Search:
             return
         middle = len(records) // 2
         for half in (records[:middle], records[middle:]):
-            # Half of what fitted into one batch fits into one.
+            # Half of a batch's records fit into one batch.
             for batch, inside in self._packed(half):
                 await self._try(tp, batch, inside)

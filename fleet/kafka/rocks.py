@@ -1,10 +1,10 @@
 """
 A task's state in RocksDB: a local copy of its changelog.
 
-What is here can always be made again from the changelog, so it is written without fsync and with no
-log of its own; the changelog's offset is in the same batch as the changes it stands for. A process
-that dies leaves what was flushed, which is what was there at some earlier offset. With a log of its
-own RocksDB would put the newest changes on top of whatever a damaged list of files has left.
+The copy can always be made again from the changelog. So it is written without fsync and without
+RocksDB's own log, and the changelog's offset is in one batch with the changes up to it. A process
+that dies leaves its last flush, which is the state at some earlier offset. With a log of its own,
+RocksDB would put the newest changes on top of what a damaged list of files has left.
 """
 
 import shutil
@@ -31,22 +31,22 @@ from fleet.records.errors import FleetError
 
 _log = logs.get_logger("rocks")
 
-#: Changelog offset from which loading goes on, when the newest of it was appended, in unix
+#: Changelog offset at which a load continues, when its newest record was appended, in unix
 #: milliseconds, and the id of the changelog's topic. The empty key sorts first and no state has it.
 _OFFSET_KEY = b""
 
 
-#: After this many changes they are written to files, in the background. A process that dies reads
-#: about this many again from the changelog, at most.
+#: After this number of changes RocksDB writes them to files, in the background. A process that dies
+#: reads about as many again from the changelog.
 FLUSH_CHANGES = 5_000
 _UNLOGGED = WriteOptions()
-# A property, whatever its stub says.
+# A property; its stub says a method.
 _UNLOGGED.disable_wal = True  # type: ignore[method-assign,assignment]
 
 _SIZES = ("rocksdb.live-sst-files-size", "rocksdb.cur-size-all-mem-tables")
 
 
-#: What RocksDB says of a folder that another process holds, and of one that this one does.
+#: RocksDB's words for a folder that another process holds, and for one that this process holds.
 _HELD_ELSEWHERE, _HELD_HERE = "While lock file", "lock hold by current process"
 
 
@@ -96,12 +96,12 @@ class RocksStore:
 
     @property
     def state_offset(self) -> int:
-        """Changelog offset from which loading goes on; 0 for a new folder."""
+        """Changelog offset at which a load continues; 0 for a new folder."""
         return self._place()[0]
 
     @property
     def log_id(self) -> str:
-        """The id of the topic that this is a copy of; written with each offset."""
+        """The id of the topic of which this is a copy; written with each offset."""
         return self._place()[2] if self._log_id is None else self._log_id
 
     @log_id.setter
@@ -110,23 +110,23 @@ class RocksStore:
 
     @property
     def appended_ms(self) -> int:
-        """When the newest of it was appended, in unix milliseconds; 0 if that is not known."""
+        """When its newest record was appended, in unix milliseconds; 0 if unknown."""
         return self._place()[1]
 
     @property
     def size(self) -> int:
-        """About how large it is, in bytes: files and what is not in them yet."""
-        return sum(self._db.property_int_value(size) or 0 for size in _SIZES)
+        """About how large it is, in bytes: files and memory."""
+        return sum(self._db.property_int_value(name) or 0 for name in _SIZES)
 
     def reset(self) -> None:
-        """Remove everything: the folder does not belong to the changelog that is there now."""
+        """Remove everything: the folder does not belong to today's changelog."""
         self._db.close()
         remove(self._folder)
         self._open()
         self._log_id = ""
 
     def close(self) -> None:
-        """Release the folder; it is a copy, so one that is broken or gone is no loss."""
+        """Release the folder; a copy that is broken or gone is no loss."""
         try:
             self._db.close()
         except Exception as failure:  # noqa: BLE001 - rocksdict raises bare exceptions
@@ -140,7 +140,7 @@ class RocksStore:
         try:
             if self._db.get(_OFFSET_KEY) is None:
                 self._db.put(ends_index.COMPLETE, b"", _UNLOGGED)
-        except Exception as failure:  # noqa: BLE001 - likewise: it opens, and cannot be read
+        except Exception as failure:  # noqa: BLE001 - as above; it opens, and cannot be read
             self.close()
             raise StoreFailed("get", str(failure)) from None
 
@@ -158,7 +158,7 @@ class RocksStore:
         while entries.valid() and len(found) != limit:
             found.append((entries.key(), entries.value()))
             entries.next()
-        # One that meets a corrupt block ends there, as though nothing followed: this raises.
+        # An iterator that meets a corrupt block ends there, as if nothing followed: this raises.
         entries.status()
         return found
 

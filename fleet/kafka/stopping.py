@@ -2,10 +2,10 @@
 Stopping Kafka's clients so that stopping ends.
 
 aiokafka's fetch loop waits for requests that it has cancelled, and takes a cancellation of its own
-for theirs: a consumer that is stopped right after an assignment waits for that loop for ever. It
-also raises what such a request ended with, and then leaves its connections open. So the loop is
-cancelled until it ends, its requests are awaited before aiokafka does, connections are closed
-whatever happened, and all of it takes a limited time.
+for theirs: a consumer that is stopped right after an assignment waits for that loop for ever. The
+loop also raises the error of such a request, and then leaves its connections open. So we cancel the
+loop until it ends, await its requests before aiokafka does, close the connections in any case, and
+limit the time for all of it.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ _stopping: set["asyncio.Task[None]"] = set()
 
 
 class KafkaReader(AIOKafkaConsumer):
-    """A consumer in no group whose `stop` ends and leaves no connection open."""
+    """A consumer in no group; its `stop` ends and leaves no connection open."""
 
     async def stop(self) -> None:
         """Disconnect."""
@@ -39,7 +39,7 @@ class KafkaReader(AIOKafkaConsumer):
 
 
 async def end_fetching(consumer: Any) -> None:
-    """End the fetch loop of an aiokafka consumer, and every request that it has under way."""
+    """End the fetch loop of an aiokafka consumer, and all its open requests."""
     fetcher = consumer._fetcher  # noqa: SLF001 - there is no public way
     if fetcher is None:
         return
@@ -55,10 +55,10 @@ async def end_fetching(consumer: Any) -> None:
 
 
 async def stop_client(stop: Callable[[], Awaitable[object]]) -> None:
-    """Call *stop* of a client; return when it is through, at the latest after STOP_SECONDS.
+    """Call *stop* of a client; return when it is done, at the latest after STOP_SECONDS.
 
-    It goes on if the caller is cancelled. A client that fails to stop raises nothing: no code needs
-    it any more.
+    It continues if the caller is cancelled. A client that fails to stop raises nothing: its caller
+    has no more use for it.
     """
     stopping = asyncio.create_task(_stop(stop), name="stop client")
     _stopping.add(stopping)
@@ -79,5 +79,5 @@ async def _stop(stop: Callable[[], Awaitable[object]]) -> None:
             await stop()
     except TimeoutError:
         _log.warning("client_not_stopped", reason="no end", seconds=STOP_SECONDS)
-    except Exception as failure:  # noqa: BLE001 - no code needs it any more
+    except Exception as failure:  # noqa: BLE001 - its caller has no more use for it
         _log.warning("client_not_stopped", reason=repr(failure))

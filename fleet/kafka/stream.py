@@ -28,8 +28,8 @@ class KafkaStream:
     def write(self, work: Work, attempt_id: str, number: int, event: Event) -> Awaitable[None]:
         """Append *event* to the run's partition; return when it is acknowledged.
 
-        An attempt's events are appended in their order, and tried for as long as it goes on.
+        An attempt's events are appended in order, and tried for as long as the attempt lasts.
         """
         record = stream_record(self._topics, work, attempt_id, number, event)
-        # Readers know a copy by its number, but not one that comes after what followed it.
+        # Readers know a copy by its number, but not if later events are in between.
         return self._writer.append(record, work.record.partition, repeatable=False)

@@ -1,9 +1,9 @@
 """
 Which log a topic's name stands for now.
 
-Kafka gives a topic an id when it is created (KIP-516), so a topic that was deleted and made again
-under its old name has another one. aiokafka asks for metadata in versions that do not have ids; the
-request is written here, in version 10, which brokers from 2.8 on answer.
+Kafka gives a topic an id when it is created (KIP-516), so a topic that was deleted and created
+again has another id. aiokafka asks for metadata in versions without ids. So the request is written
+here, in version 10, which brokers from 2.8 on answer.
 """
 
 import base64
@@ -24,7 +24,7 @@ from aiokafka.protocol.types import (
     TaggedFields,
 )
 
-#: The id of a topic of which the broker tells none.
+#: The id of a topic if the broker tells none.
 UNKNOWN = ""
 _BYTES = 16
 _NO_ID = bytes(_BYTES)
@@ -103,7 +103,7 @@ class _MetadataRequest(RequestStruct):
 
 
 class MetadataWithIds(Request[_MetadataRequest]):
-    """Asks for topics by name, in the one version that we know."""
+    """Asks for topics by name, in the one version that is written here."""
 
     API_KEY = 3
 
@@ -117,9 +117,9 @@ class MetadataWithIds(Request[_MetadataRequest]):
 
 
 async def ask(client: Any, names: Iterable[str]) -> Mapping[str, str]:
-    """Return the id of each of *names* that is there, UNKNOWN where the broker tells none.
+    """Return the id of each topic of *names*, UNKNOWN if the broker tells none.
 
-    *client* is an `aiokafka.client.AIOKafkaClient`. A topic that is not there is left out. Raises
+    *client* is an `aiokafka.client.AIOKafkaClient`. A topic that does not exist is left out. Raises
     KafkaError.
     """
     wanted = list(names)
@@ -127,7 +127,7 @@ async def ask(client: Any, names: Iterable[str]) -> Mapping[str, str]:
     try:
         response = await client.send(client.get_random_node(), request)
     except (IncompatibleBrokerVersion, NotImplementedError):
-        # Older than Kafka 2.8, or newer than the version that we know.
+        # A broker older than Kafka 2.8, or one that does not answer this version any more.
         return dict.fromkeys(wanted, UNKNOWN)
     return dict(_ids(response))
 

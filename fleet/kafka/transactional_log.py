@@ -1,9 +1,9 @@
 """
 A task's log on Kafka: one transactional producer, one transaction per commit.
 
-Starting the producer fences the last holder of its transactional id and aborts what it left open.
-Every record's acknowledgement is awaited before the transaction is committed: a batch that failed
-would otherwise be missing from a transaction that commits the rest.
+The producer's start fences the last holder of its transactional id and aborts its open transaction.
+We await every record's acknowledgement before we commit: otherwise a batch that failed would be
+missing from a transaction that commits the rest.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,8 +23,8 @@ from fleet.kafka.transactional_producer import FATAL, Appended, Undecided
 from fleet.records.errors import FleetError
 from fleet.records.log import Outgoing
 
-#: After this the broker aborts a transaction by itself, in milliseconds: for so long can a worker
-#: that hangs hold back the readers of its partition.
+#: After this time the broker aborts a transaction by itself, in milliseconds. A worker that hangs
+#: holds back the readers of its partition no longer than this.
 TRANSACTION_TIMEOUT_MS = 10_000
 
 _log = logs.get_logger("transactions")
@@ -50,7 +50,7 @@ class KafkaLog:
         )
 
     async def start(self) -> None:
-        """Take the transactional id: fence a predecessor, abort what it left open."""
+        """Take the transactional id: fence a predecessor, abort its open transaction."""
         await self._producer.start()
 
     async def close(self) -> None:
@@ -66,7 +66,7 @@ class KafkaLog:
         try:
             return await self._transaction(everything)
         except _Aborted:
-            # Not around the first one: it is rare, and keeping count of it costs as much as a step.
+            # Not around the first attempt: aborts are rare, and counting costs as much as a step.
             again = AsyncRetrying(
                 retry=retry_if_exception_type(_Aborted), wait=wait_exponential(0.1, max=5)
             )
@@ -77,7 +77,7 @@ class KafkaLog:
             acknowledged = await self._producer.transact(self._batches(records))
         except BatchesRefused as refused:
             await self._abort(refused)
-            if not refused.is_final or self._is_ours_to_mend(refused):
+            if not refused.is_final or self._is_ours_to_fix(refused):
                 raise _Aborted(f"transaction of {self._name} refused: {refused}") from refused
             return await self._accepted(records)
         except Undecided as unknown:
@@ -87,18 +87,18 @@ class KafkaLog:
             raise _Aborted(f"transaction of {self._name} aborted: {failure!r}") from failure
         return self._receipt(acknowledged)
 
-    def _is_ours_to_mend(self, refused: BatchesRefused) -> bool:
-        """Whether who runs the worker has to do something: no step chose the state's topic."""
+    def _is_ours_to_fix(self, refused: BatchesRefused) -> bool:
+        """Whether the worker's operator has to act: no step chose the state's topic."""
         failure = refused.reasons.get(TopicPartition(self._state_topic, self._partition))
         return isinstance(failure, TopicAuthorizationFailedError)
 
     async def _accepted(self, records: list[Outgoing]) -> Receipt:
-        """Commit the records in smaller batches, where the broker takes each of them then.
+        """Commit the records in smaller batches, if the broker takes each record then.
 
-        Raises RecordsRefused, with those that it does not take, and commits nothing.
+        Otherwise commit nothing, and raise RecordsRefused with the records that it does not take.
         """
         try:
-            # As a whole in the producers' thread: the transaction is open meanwhile.
+            # All of it in the producers' thread: the transaction is open meanwhile.
             acknowledged, culprits = await self._producer.apart(
                 lambda producer: Search(producer, self._partition, self._packed).run(records)
             )
@@ -118,7 +118,7 @@ class KafkaLog:
         }
 
     def _packed(self, records: Sequence[Outgoing]) -> list[Packed]:
-        """Return the batches that hold these records, each with its own."""
+        """Return the batches that hold these records, each with its records."""
         packed: list[Packed] = [(self._producer.create_batch(), [])]
         for record in records:
             if not _added(packed[-1][0], record):
@@ -128,7 +128,7 @@ class KafkaLog:
         return packed
 
     async def _abort(self, failure: KafkaError) -> None:
-        """Abort, or raise TaskLost if that fails: then the outcome is not known."""
+        """Abort, or raise TaskLost if that fails: then the outcome is unknown."""
         if isinstance(failure, FATAL):
             raise TaskLost(self._name, repr(failure)) from failure
         _log.warning("transaction_aborted", task=self._name, error=repr(failure))
@@ -141,15 +141,15 @@ class KafkaLog:
             raise TaskLost(self._name, repr(fatal)) from fatal
 
     def _receipt(self, acknowledged: list[Appended]) -> Receipt:
-        # Of a duplicate the broker may not know where it is; then the last known place will do.
+        # The broker may not know the place of a duplicate; then the last known place will do.
         state = [
-            record.offset
-            for record in acknowledged
-            if record.topic == self._state_topic and record.offset >= 0
+            batch.offset
+            for batch in acknowledged
+            if batch.topic == self._state_topic and batch.offset >= 0
         ]
-        # Not the exact next offset, which the batch's length would give, but one that is in the
-        # log: loading from here reads the last batch again, and applying it twice changes nothing.
-        times = {record.topic: record.timestamp for record in acknowledged if record.timestamp > 0}
+        # The offset of the last batch, not the next one: a load from here reads that batch again,
+        # and applying it twice changes nothing.
+        times = {batch.topic: batch.timestamp for batch in acknowledged if batch.timestamp > 0}
         return Receipt(times.get(self._state_topic, 0), max(state, default=0), times)
 
 

@@ -2,16 +2,16 @@
 Kafka transactions, each with three requests on one connection.
 
 aiokafka's producer connects, takes the transactional id and knows the brokers. Its sender is made
-for records that trickle in while a transaction is open; of one whose content is known when it
-begins it makes a dozen turns of the loop, and that took twice the CPU and the time (see
-docs/benchmarks.md). So the requests are made here: partitions are added, records are produced,
-the transaction is ended. What may be tried again is, until the broker takes it or the transaction
-has timed out there; what may not is raised as aiokafka's error.
+for records that trickle in while a transaction is open. For a transaction whose content is known
+when it begins, it needs a dozen turns of the loop: twice the CPU and the time (see
+docs/benchmarks.md). So we make the requests here: add the partitions, produce the records, end the
+transaction. A request that may be repeated is, until the broker takes it or the transaction has
+timed out there. Other failures are raised as aiokafka's errors.
 
 A request without an answer may arrive later: a commit, say, in the middle of the next transaction.
-And a batch may be in the log although the broker did not say so: the next one with its numbers
-would be taken for it, and dropped. In both cases the producer is in doubt. It ends the transaction,
-and takes a new epoch before the next one: the broker refuses what comes from the old epoch.
+And a batch may be in the log although the broker did not say so. The broker would take the next
+batch with its numbers for it, and drop that. In both cases the producer is in doubt. It ends the
+transaction and takes a new epoch before the next one: the broker refuses requests of the old epoch.
 """
 
 import asyncio
@@ -46,21 +46,21 @@ from fleet.kafka.producer_errors import NOT_APPENDED, BatchesRefused, BatchInDou
 from fleet.kafka.producer_identity import Identity, RenewProducerIdRequest
 
 #: Between a commit and the next transaction's first record the broker answers "concurrent
-#: transactions" for a moment; then it is asked again, in seconds. Each pause is twice the last one:
-#: while a leader is away its markers are not written, which may take minutes.
+#: transactions" for a moment; we ask again after this pause, in seconds. Each pause is twice the
+#: last one: while a leader is away its markers are not written, which may take minutes.
 CONCURRENT_SECONDS = 0.002
 LONGEST_CONCURRENT_SECONDS = 0.5
-#: How long a request waits that failed for another reason, in seconds.
+#: The pause before a request that failed for another reason is repeated, in seconds.
 RETRY_SECONDS = 0.1
-#: Sequence numbers are signed integers of 32 bits, and begin at 0 again.
+#: Sequence numbers are signed integers of 32 bits, and wrap to 0.
 _SEQUENCES = 2**31
 _ALL_REPLICAS = -1
-#: How long the broker may wait for its replicas, in milliseconds; as aiokafka's own requests.
+#: How long the broker may wait for its replicas, in milliseconds; as in aiokafka's own requests.
 _REPLICATION_MS = 40_000
 _NO_LEADER = -1
 _COORDINATOR = CoordinationType.TRANSACTION
 
-#: The coordinator may take the request later.
+#: After these the coordinator may take the request later.
 _LATER = (
     ConcurrentTransactions,
     CoordinatorLoadInProgressError,
@@ -68,7 +68,7 @@ _LATER = (
     NotCoordinatorError,
     UnknownTopicOrPartitionError,
 )
-#: After these a producer cannot go on: another has a newer epoch, or the broker lost track of it.
+#: After these a producer is finished: another one has a newer epoch, or the broker forgot it.
 FATAL = (
     InvalidProducerEpoch,
     InvalidProducerIdMapping,
@@ -86,9 +86,9 @@ class Appended(NamedTuple):
     """A batch that the broker has acknowledged."""
 
     topic: str
-    #: Of its first record; -1 where the broker does not know any more.
+    #: The offset of its first record; -1 if the broker does not know it any more.
     offset: int
-    #: Append time, in unix milliseconds; -1 where the topic keeps none.
+    #: Append time, in unix milliseconds; -1 if the topic keeps none.
     timestamp: int
 
 
@@ -96,15 +96,15 @@ _Answer = Appended | Exception
 
 
 class Undecided(Exception):
-    """Raised when it is not known whether a transaction was committed; for its `__cause__`."""
+    """Raised when it is unknown whether a transaction was committed; `__cause__` says why."""
 
 
 class _Again(Exception):
-    """Raised when a request is to be made once more."""
+    """Raised to repeat a request."""
 
 
 class _Soon(_Again):
-    """Raised when a request is to be made once more, after the shortest pause."""
+    """Raised to repeat a request after the shortest pause."""
 
 
 class TransactionalProducer:
@@ -112,17 +112,17 @@ class TransactionalProducer:
 
     def __init__(self, producer: AIOKafkaProducer) -> None:
         self._producer: Any = producer
-        #: Since it took another epoch by itself.
+        #: Its identity since it took another epoch by itself.
         self._renewed: Identity | None = None
-        #: Of the next record, by partition. It moves on when a batch was acknowledged.
+        #: The sequence number of the next record, by partition. An acknowledged batch moves it.
         self._sequences: dict[TopicPartition, int] = defaultdict(int)
         #: The coordinator may have an open transaction of ours.
         self._open = False
-        #: A request of this epoch may arrive that we do not wait for, or have arrived unheard.
+        #: A request of this epoch may still arrive, or have arrived without an answer to us.
         self._in_doubt = False
 
     async def start(self) -> None:
-        """Connect and take the transactional id: its last holder is fenced."""
+        """Connect and take the transactional id, which fences its last holder."""
         await self._producer.start()
 
     async def stop(self) -> None:
@@ -134,7 +134,7 @@ class TransactionalProducer:
         return self._producer.create_batch()
 
     async def apart(self, work: Callable[["TransactionalProducer"], Awaitable[T]]) -> T:
-        """Do *work* with this producer where its loop is: here."""
+        """Do *work* with this producer, in its own loop: this one."""
         return await work(self)
 
     async def transact(self, batches: Batches) -> list[Appended]:
@@ -150,18 +150,18 @@ class TransactionalProducer:
         return acknowledged
 
     async def append(self, batches: Batches) -> list[Appended]:
-        """Begin a transaction and append everything to it; return when nothing is under way.
+        """Begin a transaction and append everything to it; return when no request is open.
 
-        Raises BatchesRefused if the broker refuses some of it for what it is, and BatchInDoubt if
-        it may have some of it that it did not acknowledge: an abort ends both. After another error
-        the transaction may only be aborted.
+        Raises BatchesRefused if the broker has not appended some of it, for sure, and BatchInDoubt
+        if it may have some of it that it did not acknowledge. An abort ends both. After another
+        error, too, the only thing to do is to abort.
         """
         await _answered(lambda: self._add(batches))
         return await self.append_more(batches)
 
     async def append_more(self, batches: Batches) -> list[Appended]:
         """Append to the open transaction; see `append`."""
-        # A request holds one batch of a partition, and a partition's have to be in order.
+        # A request holds one batch per partition, and the batches of a partition go in order.
         acknowledged: list[Appended] = []
         try:
             for number in range(max(map(len, batches.values()), default=0)):
@@ -199,7 +199,7 @@ class TransactionalProducer:
             for partition, code in several
         }
         for error in set(errors.values()) - {NoError, OperationNotAttempted}:
-            # Of one partition, and the others are refused with it.
+            # It is about one partition, and the broker refuses the others with it.
             self._open = error in _LATER
             if error is TopicAuthorizationFailedError:
                 raise BatchesRefused({tp: error() for tp in errors if errors[tp] is error})
@@ -213,7 +213,7 @@ class TransactionalProducer:
             self._refuse(error)
 
     async def _renew(self) -> None:
-        """Take a new epoch, with numbers from 0; raises what it is fenced with."""
+        """Take a new epoch, with sequence numbers from 0; raises an error if it is fenced."""
         manager = self._producer._txn_manager  # noqa: SLF001 - as below
         request = RenewProducerIdRequest(self.identity, manager.transaction_timeout_ms)
         response = await self._coordinate(request)
@@ -240,7 +240,7 @@ class TransactionalProducer:
             raise _Again from failure
 
     def _refuse(self, error: type[KafkaError]) -> NoReturn:
-        """Raise what the coordinator answered, or that it is to be asked again."""
+        """Raise the coordinator's error, or _Again to ask again."""
         if error is ConcurrentTransactions:
             raise _Soon
         if error in _LATER:
@@ -249,11 +249,11 @@ class TransactionalProducer:
         raise error
 
     async def _produce(self, batches: Mapping[TopicPartition, Any]) -> list[Appended]:
-        """Append one batch to each partition; return, or raise, when none is under way."""
+        """Append one batch to each partition; return, or raise, when no request is open."""
         left = {tp: self._built(tp, batch) for tp, batch in batches.items()}
         acknowledged: list[Appended] = []
         failures: dict[TopicPartition, Exception] = {}
-        #: The broker may have appended them although it did not say so.
+        #: The broker may have appended these although it did not say so.
         doubtful: set[TopicPartition] = set()
         while left:
             for tp, answer in (await self._send(left)).items():
@@ -283,7 +283,7 @@ class TransactionalProducer:
             if isinstance(failure, FATAL):
                 raise failure
         if doubtful:
-            # With numbers that the broker may know, the next batch would be a duplicate.
+            # The broker may know these numbers: it would take the next batch for a duplicate.
             raise BatchInDoubt(failures)
         raise BatchesRefused(failures)
 
@@ -294,9 +294,9 @@ class TransactionalProducer:
         return built
 
     async def _send(self, built: Mapping[TopicPartition, bytes]) -> dict[TopicPartition, _Answer]:
-        """Produce to all leaders at once; return what each partition's said.
+        """Produce to all leaders at once; return the answer of each partition's leader.
 
-        A partition that has no leader says nothing.
+        Without a leader there is no answer.
         """
         answers: dict[TopicPartition, _Answer] = {}
         by_leader: dict[int, list[TopicPartition]] = defaultdict(list)
@@ -312,8 +312,8 @@ class TransactionalProducer:
         several = await asyncio.gather(
             *(self._send_to(node, {tp: built[tp] for tp in tps}) for node, tps in by_leader.items())
         )
-        for answered in several:
-            answers |= answered
+        for of_leader in several:
+            answers |= of_leader
         return answers
 
     async def _leader(self, tp: TopicPartition) -> int | None:
@@ -341,7 +341,7 @@ class TransactionalProducer:
                 for topic, several in response.topics
                 for partition, code, offset, timestamp, *_ in several
             }
-        except Exception as failure:  # noqa: BLE001 - whatever it is, the batches may be there
+        except Exception as failure:  # noqa: BLE001 - after any error the batches may be there
             return dict.fromkeys(built, failure)
 
     @property
@@ -362,21 +362,21 @@ class TransactionalProducer:
 
 
 def _answer(topic: str, error: type[KafkaError], offset: int, timestamp: int) -> _Answer:
-    # A duplicate is a batch that was appended and whose acknowledgement did not arrive.
+    # A duplicate was appended before, and its acknowledgement did not arrive.
     if error in (NoError, DuplicateSequenceNumber):
         return Appended(topic, offset, timestamp)
     return error()
 
 
 def _is_final(failure: Exception) -> bool:
-    """Tell whether making the request again cannot help."""
+    """Tell whether repeating the request cannot help."""
     return not (
         isinstance(failure, OSError) or (isinstance(failure, KafkaError) and failure.retriable)
     )
 
 
 async def _answered(request: Callable[[], Awaitable[None]]) -> None:
-    """Make a request until there is an answer."""
+    """Repeat a request until there is an answer."""
     soon = CONCURRENT_SECONDS
     while True:
         try:

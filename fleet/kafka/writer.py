@@ -1,10 +1,10 @@
 """
-A producer outside of all transactions: each record is tried until the broker has it.
+A producer outside of all transactions: it tries each record until the broker has it.
 
 aiokafka repeats a batch with its sequence number for as long as it takes, so an outage alone writes
 nothing twice. It gives up before a record is in a batch (no metadata, no room), and after answers
-that leave a hole in the sequence; no later record of that partition would be taken then, so the
-producer is replaced. Records of a partition are handed over in the order in which they were given.
+that leave a hole in the sequence. The broker would then take no later record of that partition, so
+we replace the producer. The records of a partition stay in the order in which they were given.
 """
 
 import asyncio
@@ -29,9 +29,9 @@ from fleet.records.log import Outgoing
 from fleet.workflow.errors import WorkflowRuntimeError
 
 _log = logs.get_logger("writer")
-#: Between two attempts to append a record, in seconds.
+#: The pause between two attempts to append a record, in seconds.
 RETRY_SECONDS = 0.2
-#: Errors of a sound producer that cannot put a record into a batch.
+#: A sound producer may raise these when it cannot put a record into a batch.
 _PASSING = (KafkaTimeoutError, UnknownTopicOrPartitionError)
 #: The broker, or aiokafka in its name, does not take such a record however often it is sent.
 _REFUSALS = (
@@ -76,31 +76,31 @@ class Writer:
 
     def __init__(self, clients: Clients) -> None:
         self._clients = clients
-        #: Held by who hands a record of a topic and partition over.
+        #: Held while a record of a topic and partition is handed over.
         self._turns: dict[tuple[str, int], asyncio.Lock] = {}
         self._producer: Any = None
-        #: No later record of some partition would be taken from it.
+        #: The broker would take no later record of some partition from it.
         self._unsound = False
         self._replacing = asyncio.Lock()
         self._ending: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """Connect; raises what aiokafka does."""
+        """Connect; raises aiokafka's errors."""
         self._producer = self._made()
         await self._producer.start()
 
     async def stop(self) -> None:
-        """Disconnect. What was handed over and not sent is sent first, if that is soon done."""
+        """Disconnect. Records that were handed over are sent first, if that is soon done."""
         if self._producer is not None:
             await stop_client(self._producer.stop)
-        for task in self._ending:
-            task.cancel()
+        for ending in self._ending:
+            ending.cancel()
 
     async def append(self, record: Outgoing, partition: int, *, repeatable: bool) -> None:
         """Append one record; return when the broker has acknowledged it.
 
-        Tries until it is cancelled. Raises RecordRefused, and InDoubt if the broker may have the
-        record and readers would not recognise a second copy: *repeatable* says they would.
+        Tries until it is cancelled. Raises RecordRefused, and, if the record is not *repeatable*,
+        InDoubt when the broker may have it: readers would not recognise a second copy.
         """
         while True:
             acknowledged = await self._handed_over(record, partition)
@@ -120,7 +120,7 @@ class Writer:
     async def _handed_over(self, record: Outgoing, partition: int) -> "asyncio.Future[Any]":
         """Put a record into a batch, after those that were given before; return its future.
 
-        What fails here is not in the log.
+        A record that fails here is not in the log.
         """
         async with self._turns.setdefault((record.topic, partition), asyncio.Lock()):
             while True:
@@ -163,7 +163,7 @@ class Writer:
         return self._clients.producer(enable_idempotence=True, max_batch_size=BATCH_BYTES)
 
     def _end_soon(self, producer: Any) -> None:
-        """Stop a producer when it has sent all its records: their senders wait for that."""
+        """Stop a producer once it has sent all its records: their callers wait for that."""
         task = asyncio.get_running_loop().create_task(producer.stop())
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)

@@ -23,12 +23,12 @@ from fleet.records.errors import ExitCode, FleetError
 DEFAULT_PORT = 9092
 SCHEME = "kafka://"
 
-#: Gets a sentence per stage of a start that takes time.
+#: Gets a sentence for each slow stage of a start.
 Progress = Callable[[str], object]
 
 
 class BrokerPortTaken(FleetError):
-    """Raised when another program listens where the broker should.
+    """Raised when another program listens at the broker's port.
 
     What to do: Choose another port with `--port`, or leave it out: `fleet dev up` then takes a free
     one.
@@ -101,18 +101,18 @@ class Broker:
 class LocalBroker(Broker):
     """A broker that this module started."""
 
-    #: Of its process.
+    #: The pid of its process.
     pid: int
-    #: Where its data is.
+    #: The folder of its data.
     folder: Path
-    #: Of Apache Kafka.
+    #: The version of Apache Kafka.
     version: str
-    #: Unix time.
+    #: When it was started, in unix seconds.
     started: float
 
     @property
     def port(self) -> int:
-        """Where it listens, on the loopback interface."""
+        """The port at which it listens, on the loopback interface."""
         return int(self.bootstrap.rpartition(":")[2])
 
 
@@ -133,15 +133,15 @@ def start(
     heap_mb: int = 512,
     progress: Progress = lambda _: None,
 ) -> LocalBroker:
-    """Start the broker of *folder* and return once it answers; return it where it runs already.
+    """Start the broker of *folder* unless it runs; return it once it answers.
 
-    Without *port* it takes the one that it had before, 9092, or another one, whichever is free
-    first. Raises BrokerPortTaken, OtherPort, FolderUnusable, and what `jars`, `java`, `kafka_node`
-    raise; a broker that does not come up is ended.
+    Without *port* it takes its last port, else 9092, else a free one. Raises BrokerPortTaken,
+    OtherPort, FolderUnusable, and the errors of `jars`, `java` and `node`. A broker that does not
+    come up is ended.
     """
     files = _made(folder)
     with file_lock.held(files.lock):
-        # Again, for while we waited a purge may have removed it.
+        # Again: a purge may have removed it while we waited.
         files.create()
         running = _running(files)
         if running is None:
@@ -168,7 +168,7 @@ def status(folder: Path) -> LocalBroker | None:
 
 
 def stop(folder: Path, *, purge: bool = False) -> bool:
-    """Stop the broker of *folder*; say whether one ran. With *purge* remove its topics and data."""
+    """Stop the broker of *folder*; say whether it ran. With *purge* remove its topics and data."""
     files = _files(folder)
     if not files.lock.exists():
         return False
@@ -184,7 +184,7 @@ def stop(folder: Path, *, purge: bool = False) -> bool:
 
 
 def kill(folder: Path) -> bool:
-    """End the broker of *folder* with SIGKILL, as a crash would; say whether one ran."""
+    """End the broker of *folder* with SIGKILL, like a crash; say whether it ran."""
     state = _running(_files(folder))
     if state:
         state.process.kill()
@@ -269,7 +269,7 @@ def _free_port(files: Folder, wanted: int | None) -> int:
             raise BrokerPortTaken(wanted)
         return wanted
     before = State.read(files)
-    # The port it had comes first: shells and workers may have its address in FLEET_BROKER.
+    # Its last port comes first: shells and workers may have that address in FLEET_BROKER.
     usual = [before.port, DEFAULT_PORT] if before else [DEFAULT_PORT]
     free = (port for port in usual if ports.is_free(port))
     return next(free, None) or ports.choose()
@@ -284,14 +284,14 @@ def _distribution(progress: Progress) -> Distribution:
 
 @dataclass(frozen=True)
 class _Start:
-    """A broker to be."""
+    """The start of a broker."""
 
     files: Folder
     port: int
     heap_mb: int
 
     def run(self, kafka: Distribution, progress: Progress) -> State:
-        """Start it and wait for its answer; leave nothing running when that fails."""
+        """Start it and wait for its answer; leave nothing running if that fails."""
         configuration.write(self.files, self.port, ports.choose(but=self.port))
         if self.files.cluster_id is None:
             progress(f"Preparing {self.files.data}")
@@ -300,7 +300,7 @@ class _Start:
         log_begin = self.files.log_size
         node = kafka_node.launch(self.files, kafka, self.heap_mb)
         try:
-            # Noted before it answers: if we die here, the next command finds what we started.
+            # Before it answers: if we die here, the next command finds the broker.
             state = State(node.pid, node.birth, self.port, kafka.version, time.time())
             state.write(self.files)
             kafka_node.await_answer(self.files, node, self.port, log_begin=log_begin)

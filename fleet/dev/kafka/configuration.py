@@ -1,4 +1,4 @@
-"""How an embedded broker is set up: one node, on this machine alone, ready soon after its start."""
+"""The configuration of an embedded broker: one node, for this machine alone, soon ready."""
 
 from pathlib import Path
 
@@ -37,8 +37,8 @@ share.coordinator.state.topic.num.partitions=1
 group.initial.rebalance.delay.ms=0
 # Abort the transactions of a killed producer soon after their timeout.
 transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
-# After a kill -9 the node waits for its own old session to end before it registers again. Much
-# shorter, and a machine that is busy for a moment would lose its only broker.
+# After a kill -9 the node waits until its own old session ends before it registers again. With a
+# much shorter session, a machine that is busy for a moment would lose its only broker.
 broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500
 # The default takes 128 MB of the heap at the start.
@@ -79,7 +79,7 @@ def write(folder: Folder, port: int, controller_port: int) -> None:
 
 
 def _property(path: Path) -> str:
-    """Write a path as a Java properties file wants it: Latin-1 at most, the rest as UTF-16."""
+    """Write a path for a Java properties file: ASCII, the rest as UTF-16 escapes."""
     units = str(path).encode("utf-16-be")
     codes = [int.from_bytes(units[i : i + 2]) for i in range(0, len(units), 2)]
     return "".join(_unit(code) for code in codes)

@@ -1,5 +1,5 @@
 """
-The files of one embedded broker: where they are, and how they come and go.
+The files of one embedded broker: their places, and how they are made and removed.
 
 Only these names are ever written or removed, so a folder that holds other things keeps them.
 """
@@ -22,12 +22,12 @@ class Folder:
 
     @property
     def data(self) -> Path:
-        """The partitions; Kafka's own."""
+        """Kafka's partitions."""
         return self.path / "data"
 
     @property
     def logs(self) -> Path:
-        """What the broker wrote for people."""
+        """The broker's logs for people."""
         return self.path / "logs"
 
     @property
@@ -37,17 +37,17 @@ class Folder:
 
     @property
     def log_size(self) -> int:
-        """How many bytes the log has."""
+        """The size of the log, in bytes."""
         return self.server_log.stat().st_size if self.server_log.exists() else 0
 
     @property
     def java_log(self) -> Path:
-        """What the Java runtime itself said since the last start; empty as a rule."""
+        """The output of the Java runtime itself since the last start; usually empty."""
         return self.logs / "java.log"
 
     @property
     def temporary(self) -> Path:
-        """Where Java unpacks its native libraries."""
+        """The folder into which Java unpacks its native libraries."""
         return self.path / "tmp"
 
     @property
@@ -62,17 +62,17 @@ class Folder:
 
     @property
     def state_file(self) -> Path:
-        """Who runs it. It stays when the broker stops, so that the next one takes its port."""
+        """The note of the last start; see `State`."""
         return self.path / "broker.json"
 
     @property
     def lock(self) -> Path:
-        """Held while the broker is started or stopped."""
+        """The lock file, held while the broker is started or stopped."""
         return self.path / "lock"
 
     @property
     def cluster_id(self) -> str | None:
-        """The cluster that the data belongs to; None if it is not formatted: this comes last."""
+        """The cluster of the data; None if it is not formatted, which writes the id last."""
         file = self.data / "meta.properties"
         found = _CLUSTER.search(file.read_text()) if file.exists() else None
         return found["id"] if found else None
@@ -89,7 +89,7 @@ class Folder:
         return sorted({partition["topic"] for partition in found if partition})
 
     def purge(self) -> None:
-        """Remove all of it, and the folder when nothing else is in it."""
+        """Remove all of it, and the folder if nothing else is in it."""
         for folder in (self.data, self.logs, self.temporary):
             shutil.rmtree(folder, ignore_errors=True)
         for file in (self.server_properties, self.logging_properties, self.state_file, self.lock):

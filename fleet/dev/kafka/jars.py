@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from jgo.maven import MavenContext
 
 LOCK_FILE = Path(__file__).with_name("kafka.lock.json")
-#: Downloads at once: most jars are small, so the time goes into round trips.
+#: Concurrent downloads: most jars are small, and round trips take the time.
 DOWNLOADS = 8
-#: What a lock is resolved from. `!` keeps jgo from reading them as bills of materials: log4j's
+#: A lock is resolved from these. `!` keeps jgo from reading them as bills of materials: log4j's
 #: would pin kafka-clients to the old version that log4j's own tests use. Without the second one
 #: the broker logs nothing.
 ROOTS = (
@@ -39,7 +39,7 @@ ROOTS = (
 
 
 class JarsUnavailable(FleetError):
-    """Raised when the jars are neither in the cache nor to be had from the network.
+    """Raised when the jars are not in the cache and cannot be downloaded.
 
     What to do: Start once with a network; later starts need none. Or copy the cache from another
     machine, or use a broker that you have.
@@ -69,7 +69,7 @@ class JarMismatch(FleetError):
 
 
 class DownloadMismatch(FleetError):
-    """Raised when a jar comes out of the network other than the lock names it.
+    """Raised when a downloaded jar is not the one that the lock names.
 
     What to do: Try again. If it repeats, find the proxy or mirror that answers, or use a broker
     that you have.
@@ -80,7 +80,7 @@ class DownloadMismatch(FleetError):
     def __init__(self, jar: str, mismatch: str) -> None:
         super().__init__(
             f"{jar} was downloaded and is not the jar that Fleet was released with: {mismatch}. "
-            "It was thrown away; try again, and if this repeats, see which proxy or mirror "
+            "It was removed; try again, and if this repeats, see which proxy or mirror "
             "answers, or use a broker you have: --broker kafka://host:port or FLEET_BROKER"
         )
 
@@ -129,7 +129,7 @@ def locked(path: Path = LOCK_FILE) -> Lock:
 
 
 def cache_folder() -> Path:
-    """Where jars are kept, for all data folders of this user."""
+    """The folder of the jars, for all data folders of this user."""
     cache = os.environ.get("XDG_CACHE_HOME")
     return (Path(cache) if cache else Path.home() / ".cache") / "fleet" / "kafka"
 
@@ -155,7 +155,7 @@ def _missing(lock: Lock, folder: Path) -> list[Jar]:
 
 
 def _mismatch(jar: Jar, path: Path) -> str:
-    """Say how the file differs from the lock; nothing where it does not."""
+    """Say how the file differs from the lock; empty if it does not."""
     found = _sha256(path)
     return "" if found == jar.sha256 else f"its sha256 is {found}, expected {jar.sha256}"
 
@@ -170,7 +170,7 @@ def _fill(lock: Lock, cache: Path, progress: Callable[[str], object]) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with file_lock.held(cache / "lock"), tempfile.TemporaryDirectory(dir=cache) as staging:
-            # Asked again: the lock's last holder may have filled the same cache.
+            # Again: the last holder of the lock may have filled the cache.
             missing = _missing(lock, folder)
             for done, (jar, path) in enumerate(_downloaded(missing, Path(staging), cache), 1):
                 if mismatch := _mismatch(jar, path):
@@ -182,7 +182,7 @@ def _fill(lock: Lock, cache: Path, progress: Callable[[str], object]) -> None:
 
 
 def _downloaded(jars: list[Jar], staging: Path, cache: Path) -> Iterator[tuple[Jar, Path]]:
-    """Download the *jars* side by side, and yield each one when it is there."""
+    """Download the *jars* concurrently; yield each jar when it is there."""
     maven = _maven(staging)
     pool = ThreadPoolExecutor(DOWNLOADS)
     try:
@@ -194,7 +194,7 @@ def _downloaded(jars: list[Jar], staging: Path, cache: Path) -> Iterator[tuple[J
     except (OSError, RuntimeError) as failure:
         raise JarsUnavailable(failure, cache) from failure
     finally:
-        # So that Ctrl-C waits for a few jars and not for all of them.
+        # Ctrl-C then waits for a few jars and not for all of them.
         pool.shutdown(cancel_futures=True)
 
 
@@ -206,8 +206,8 @@ def _maven(folder: Path) -> "MavenContext":
         from jgo.maven import MavenContext  # noqa: PLC0415
     except ImportError as failure:
         raise DevNotInstalled(failure) from failure
-    # Not into ~/.m2: a download that is cut off would stay there as a broken jar. A repository
-    # that jgo's own settings file calls `central` is used as the mirror it is meant to be.
+    # Not into ~/.m2: an interrupted download would stay there as a broken jar. A repository that
+    # jgo's own settings file calls `central` takes the place of Maven Central, as a mirror.
     repositories = {"central": MAVEN_CENTRAL_URL, **GlobalSettings.load().repositories}
     return MavenContext(repo_cache=folder, remote_repos=repositories)
 

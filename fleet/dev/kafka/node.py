@@ -1,7 +1,7 @@
 """
-One node of Apache Kafka as a process: its data formatted, the process launched, its answer awaited.
+One node of Apache Kafka as a process: format its data, launch it, await its answer.
 
-Nothing here knows about users, states and locks; `kafka` does.
+Users, states and locks are the package's business (`fleet.dev.kafka`).
 """
 
 import base64
@@ -18,14 +18,14 @@ from fleet.dev.kafka.folder import Folder
 from fleet.dev.processes import Process
 from fleet.records.errors import ExitCode, FleetError
 
-#: A start takes 1 to 5 s; a machine that does other things at once takes longer.
+#: A start takes 1 to 5 s, and longer on a busy machine.
 START_SECONDS = 90.0
 FORMAT_SECONDS = 60.0
 STOP_SECONDS = 20.0
 
 
 class FormatFailed(FleetError):
-    """Raised when the data folder cannot be made ready for Kafka.
+    """Raised when Kafka cannot format its data folder.
 
     What to do: Remove the folder with `fleet dev down --purge`, or choose another one with
     `--folder`.
@@ -77,12 +77,12 @@ class Distribution:
 
     version: str
     classpath: tuple[Path, ...]
-    #: What makes Java start faster, see `warmup`.
+    #: Options with which Java starts faster, see `warmup`.
     options: tuple[str, ...] = ()
 
 
 def format_data(folder: Folder, kafka: Distribution) -> None:
-    """Make the data folder one of Kafka's, as a cluster of its own. Raises FormatFailed."""
+    """Format the data folder for Kafka, as a cluster of its own. Raises FormatFailed."""
     arguments = ("format", "-t", _cluster_id(), "-c", folder.server_properties)
     command = java.command(
         kafka.classpath,

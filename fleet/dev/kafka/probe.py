@@ -1,9 +1,9 @@
 """
 Which broker answers, asked in Kafka's own protocol.
 
-An open port is not enough: a broker listens before it has taken up its work, and what listens may
-be another one. It names itself and its cluster in the answer to a metadata request once it is
-ready. Plain sockets, so that it works in and out of an event loop.
+An open port is not enough: a broker listens before it is ready, and another broker may listen
+there. A ready broker names itself and its cluster in its answer to a metadata request. The probe
+uses plain sockets, so it works with and without an event loop.
 """
 
 import socket

@@ -14,15 +14,15 @@ from fleet.dev.processes import Process
 
 @dataclass(frozen=True)
 class State:
-    """Which process was started last in a folder."""
+    """The last start in a folder."""
 
     pid: int
     #: As in `Process.birth`.
     birth: str
     port: int
-    #: Of Apache Kafka.
+    #: The version of Apache Kafka.
     version: str
-    #: Unix time.
+    #: When, in unix seconds.
     started: float
 
     @property

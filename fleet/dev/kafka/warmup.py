@@ -1,10 +1,10 @@
 """
 Faster starts, by Java's ahead-of-time cache.
 
-Most of a start is Java loading and compiling Kafka's classes, the same ones each time. One start
-and stop in a temporary folder records them; later ones read the record. Seen on 2 shared cores:
-4.4 s and 4.3 s of CPU without, 1.1 s and 1.8 s with it. It takes some 10 s once per machine and
-Java version, and whatever goes wrong with it costs speed only.
+For most of a start Java loads and compiles Kafka's classes, the same ones each time. One start and
+stop in a temporary folder records them, and later starts read the record. Measured on 2 shared
+cores: 4.4 s and 4.3 s of CPU without it, 1.1 s and 1.8 s with it. Recording takes about 10 s, once
+per machine and Java version. If it fails, starts are slower, and nothing else changes.
 """
 
 import hashlib
@@ -22,14 +22,14 @@ from fleet.dev.kafka.node import Distribution
 from fleet.records.errors import FleetError
 
 HEAP_MB = 256
-#: Java writes the record when the node has stopped, which takes longer than the run itself.
+#: Java writes the record after the node has stopped; that takes longer than the run itself.
 RECORD_SECONDS = 90.0
 
 
 def warmed(kafka: Distribution, cache: Path, progress: Callable[[str], object]) -> Distribution:
     """Return *kafka* with the options of a fast start, recorded into *cache* if need be."""
     record = cache / kafka.version / f"{_key(kafka)}.aot"
-    # No room or no permission in the cache: the real start does without.
+    # Without room or permission in the cache, the real start is a slow one.
     with suppress(OSError):
         if not record.exists():
             with file_lock.held(cache / "lock"):
@@ -40,20 +40,20 @@ def warmed(kafka: Distribution, cache: Path, progress: Callable[[str], object]) 
 
 
 def _record_once(kafka: Distribution, record: Path, progress: Callable[[str], object]) -> None:
-    # Asked again: the lock's last holder may have made it.
+    # Again: the last holder of the lock may have made it.
     if record.exists():
         return
     progress("Preparing faster starts (once, some 10 s)")
     try:
         _train(kafka, record)
-    # If this Java cannot do it, an empty record says so, and later starts do not try again. If the
-    # node does not come up, the real start will say why.
+    # If this Java cannot record, an empty record says so, and later starts do not try again. If the
+    # node does not come up, the real start reports why.
     except (FleetError, FileNotFoundError):
         record.touch()
 
 
 def _key(kafka: Distribution) -> str:
-    """Name what a record depends on: Java, its options, the jars and where they are."""
+    """Hash everything that a record depends on: Java, its options, the jars and their places."""
     parts = (java.version(), *java.OPTIONS, *map(str, kafka.classpath))
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 

@@ -1,9 +1,9 @@
 """
-When each call came and when it was answered, for tests that need to know which came first.
+When each call came and when it was answered, for tests that compare the order of calls.
 
-The counts only say how often something was asked. The journal has the time and the caller's own
-name (OpenAI's `user`), so it shows whether a call began after something else, and whose it was. It
-grows with every call, so it is kept only if `Behaviour.journal` asks for it.
+The counts say how often something was asked. That a call began after something else had happened,
+and which of several callers made it, takes its time and the caller's own name (OpenAI's `user`).
+It grows with every call, so it is kept only if `Behaviour.journal` asks for it.
 """
 
 import time
@@ -49,7 +49,7 @@ class Journal:
         self._entries.append(Entry(call, self._now(), "answered"))
 
     def reset(self) -> None:
-        """Forget everything; numbers go on."""
+        """Forget everything; numbers continue."""
         self._entries.clear()
 
     def report(self, after: int) -> Json:

@@ -118,6 +118,6 @@ def _spawn(port: int, behaviour: Behaviour, log: Path, ready: int) -> subprocess
 
 
 def _first_line(ready: int) -> str:
-    """Wait for the address; nothing comes where the process ended or took too long."""
+    """Wait for the address; return nothing if the process ended or took too long."""
     readable, _, _ = select.select([ready], [], [], START_SECONDS)
     return os.read(ready, 1024).decode().strip() if readable else ""

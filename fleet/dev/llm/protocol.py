@@ -57,7 +57,7 @@ class ChatRequest(BaseModel):
 
     @cached_property
     def prompt(self) -> str:
-        """The last message of the user, or the last of all where the user has none."""
+        """The user's last message, or the last of all if the user has none."""
         users = [message for message in self.messages if message.role == "user"]
         return (users or self.messages)[-1].text
 

@@ -8,7 +8,7 @@ that it will use with a real model. One process carries thousands of calls at on
     GET  /v1/models
     GET  /control               the behaviour; POST the fields of `Behaviour` to change it
     GET  /stats                 the counts; POST /stats/reset forgets them and the journal
-    GET  /journal?after=N       the times of the calls, from the Nth entry on, where they are kept
+    GET  /journal?after=N       the times of the calls, from the Nth entry on, if they are kept
 """
 
 import asyncio
@@ -81,7 +81,7 @@ class ScriptedLLM:
         await self.stop()
 
     async def start(self, port: int = 0, host: str = HOST) -> None:
-        """Listen on *port* (0: any free one); raise PortUnavailable if that fails.
+        """Listen on *port* (0: any free one); raise PortUnavailable if it cannot.
 
         Another *host* than this machine alone is for containers that have a network to themselves.
         """
@@ -240,8 +240,8 @@ def _too_many(fault: Fault) -> web.Response:
 
 async def _hang(request: web.Request) -> web.StreamResponse:
     """Answer nothing until the caller gives up or the server stops."""
-    # aiohttp reports a lost connection only if it may cancel every handler, and the handlers that
-    # answer have to run on.
+    # aiohttp reports no lost connection unless it may cancel every handler, and the
+    # handlers that answer have to run on.
     while request.transport is not None:  # noqa: ASYNC110 - see above
         await asyncio.sleep(HANG_CHECK_SECONDS)
     return web.Response()
