@@ -21,6 +21,7 @@ from fleet.client.connection import Connection
 from fleet.config.settings import Settings
 from fleet.dev.kafka import Broker
 from fleet.kafka.provision import TopicsMismatched
+from fleet.records.errors import ExitCode
 from fleet.workflow.errors import RunConflict
 
 pytestmark = pytest.mark.kafka
@@ -285,7 +286,7 @@ async def test_a_wrong_partition_count_is_said_at_once(fleet: Fleet, kafka_broke
     with pytest.raises(TopicsMismatched, match="same number of partitions"):
         await fleet.connect().__aenter__()
 
-    assert code == 1
+    assert code == ExitCode.REFUSED
     assert "Error: all topics of a workflow must have the same number" in worker.output()
 
 
