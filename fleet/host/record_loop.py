@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 #: How often tasks hear how far they have read, in seconds.
 REACHED_SECONDS = 2.0
-#: So many records of a partition are delivered before other work gets its turn.
+#: After this number of records of a partition, other work gets its turn.
 TURN_RECORDS = 100
 
 

@@ -16,6 +16,7 @@ ROOMS = (
     "control",
     "dev",
     "drawing",
+    "host",
     "kafka",
     "llm",
     "memory",
