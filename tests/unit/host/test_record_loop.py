@@ -27,7 +27,7 @@ class Engine:
             taking=True,
             trackers={EVENTS.topic: tracker},
             takes=lambda _topic: True,
-            reaches=lambda *reached: asked.append(reached),
+            intake=SimpleNamespace(reaches=lambda *reached: asked.append(reached)),
         )
         self.tasks = {0: task}
         self.step_group = SimpleNamespace(ownership=SimpleNamespace(heartbeat=lambda: self.sure))
