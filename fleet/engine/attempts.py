@@ -25,7 +25,7 @@ from fleet.workflow.errors import StepTimeoutError
 
 Outcome = Returned | Raised
 
-#: An event from this size on, in bytes, is decoded again when its step begins, where that has to
+#: An event from this size on, in bytes, is decoded again when its step begins, if that has to
 #: wait for a slot: decoded it may take ten times the memory of its bytes.
 LATE_DECODE_BYTES = 16 * 1024
 _UNDECODED = Event()
@@ -66,7 +66,7 @@ class Owner(Protocol):
         ...
 
     def broken(self, failure: BaseException) -> None:
-        """Hear that the engine itself failed."""
+        """Take that the engine itself failed."""
         ...
 
 
@@ -75,13 +75,13 @@ class Attempt:
     """One step that runs or waits to."""
 
     work: Work
-    #: Of the owner's clock, as `started`, until it has landed.
+    #: A moment of the monotonic clock, as `started`.
     queued: float
     task: asyncio.Task[None] | None = None
     started: float = 0.0
-    #: It was told to stop: whatever it still does has no effect.
+    #: It was stopped: what it still does has no effect.
     stopped: bool = False
-    #: What its event is decoded as when it begins; None where it is.
+    #: What its event is decoded as when it begins; None if it is.
     decoded_as: type[Event] | None = None
     #: What it has shown, until that is acknowledged.
     written: list[asyncio.Future[None]] = field(default_factory=list)
@@ -159,7 +159,7 @@ class Attempts:
         return True
 
     def stop_admitting(self) -> None:
-        """Let nothing begin any more; what runs goes on."""
+        """Let no attempt begin; what runs continues."""
         self._stopping = True
         for attempt in list(self):
             if not attempt.started:
@@ -167,7 +167,7 @@ class Attempts:
 
     async def wait(self, seconds: float) -> None:
         """Return when the steps that run now have ended, or after *seconds*."""
-        running = [each.task for each in self if each.started and each.task is not None]
+        running = [one.task for one in self if one.started and one.task is not None]
         if running:
             await asyncio.wait(running, timeout=seconds)
 
@@ -192,10 +192,10 @@ class Attempts:
 
     def _stop(self, attempt: Attempt) -> None:
         attempt.stopped = True
-        # Whoever has the partition now shows events of its own; what is handed over cannot be taken
-        # back, but nobody tries on for as long as the broker is away.
-        for each in attempt.written:
-            each.cancel()
+        # The partition's next owner shows events of its own. What the producer has cannot be taken
+        # back, but it is not tried again while the broker is away.
+        for writing in attempt.written:
+            writing.cancel()
         if attempt.task is not None:
             attempt.task.cancel()
         elif self._queue.pop(id(attempt), None) is not None:
@@ -231,7 +231,7 @@ class Attempts:
 
     async def _run(self, attempt: Attempt) -> None:
         outcome: Outcome
-        # Here and no deeper: a GeneratorExit goes round whoever is not the task's outermost.
+        # Here and no deeper: a GeneratorExit passes every coroutine but the task's outermost.
         try:
             permit = self._gate.permit(attempt.work)
             if permit is None:
@@ -262,7 +262,7 @@ class Attempts:
         event = await self._returned(attempt.work, context)
         if attempt.written:
             await asyncio.gather(*attempt.written)
-        sent = [Sent(*each) for each in context.sent]
+        sent = [Sent(*event) for event in context.sent]
         if event is not None:
             sent.append(Sent(event))
         return Returned(tuple(sent), context.changes)
@@ -273,7 +273,7 @@ class Attempts:
         def write(event: Event) -> Awaitable[None]:
             nonlocal attempt_id
             if attempt.stopped:
-                # It caught its cancellation and goes on; somebody else may run the step by now.
+                # It caught its cancellation and runs on; another worker may run the step by now.
                 raise asyncio.CancelledError
             # When it began orders attempts: one of an owner before may show something only later.
             began_ms = round(self._clock.at_ms(attempt.started))

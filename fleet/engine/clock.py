@@ -2,8 +2,9 @@
 Broker time on a worker.
 
 Deadlines are counted from the append times of `runs`, so they pass by the clock of the broker that
-leads that partition. A worker measures how time passes with its monotonic clock, which nobody sets,
-and learns from each acknowledged commit what time the broker has. Its wall clock decides nothing.
+leads that partition. A worker measures how time passes with its monotonic clock, which cannot be
+set, and learns from each acknowledged commit what time the broker has. Its wall clock decides
+nothing.
 """
 
 import math
@@ -39,7 +40,7 @@ class BrokerClock:
         return self._began_ms + moment * 1000
 
     def has_been(self, appended_ms: float) -> None:
-        """Take the append time of a record that was read, where nothing better is known."""
+        """Take the append time of a record that was read, while nothing better is known."""
         if not self.known:
             self._began_ms = max(self._began_ms, appended_ms - self._monotonic() * 1000)
 
@@ -57,7 +58,7 @@ class BrokerClock:
         return self._fit(told, now - seconds, now, exact=exact)
 
     def not_told(self, seconds: float) -> bool:
-        """Hear that a commit to *reference* took *seconds*, and that its time was not told.
+        """Note a commit to *reference* that took *seconds* and did not tell its time.
 
         So is the answer about a duplicate whose place the broker has forgotten. What was appended
         is read, too, before the acknowledgement or after it. Return as `observe` does.
@@ -71,7 +72,7 @@ class BrokerClock:
     def read(self, appended_ms: float) -> bool:
         """Take the append time of a record of *reference* that a task wrote and that is read now.
 
-        It counts where a commit has told nothing. Return as `observe` does.
+        It counts if a commit has told nothing. Return as `observe` does.
         """
         self._read_at, self._read_ms = self._monotonic(), appended_ms
         if self._not_told is None:

@@ -2,8 +2,8 @@
 The commit loop of a task: when to commit, and what a commit holds.
 
 One at a time. It starts at once when the last one is long enough ago and gathers while work keeps
-coming, because a transaction costs the same for one step as for hundreds. What nobody waits for
-(positions, records that were only read) rides along or follows a little later.
+coming, because a transaction costs the same for one step as for hundreds. What no caller waits for
+(positions, records that were only read) goes along or follows a little later.
 """
 
 import asyncio
@@ -16,14 +16,14 @@ from fleet.engine.transitions.draft import Draft
 
 #: Longest pause between the end of one commit and the next while work keeps coming, in seconds.
 GATHER_SECONDS = 0.025
-#: How long something that nobody waits for may wait, in seconds.
+#: How long a change that no caller waits for may wait, in seconds.
 LATER_SECONDS = 0.1
 
 
 class Committed(NamedTuple):
     """A commit that was acknowledged."""
 
-    #: Broker time by topic, in unix milliseconds; empty where the log has none.
+    #: Broker time by topic, in unix milliseconds; empty if the log has none.
     times: Mapping[str, int]
     #: With the changes of the state.
     records: int
@@ -77,7 +77,7 @@ class Commits:
             while self._running and not self._idle.is_set():
                 await self._idle.wait()
         finally:
-            # Whoever waits may have had enough: the loop gathers again.
+            # The one that waits may have given up: the loop gathers again.
             self._hurrying -= 1
 
     async def run(self) -> None:
@@ -118,7 +118,7 @@ class Commits:
         began = _now()
         receipt = await self._append(draft)
         self._ended = _now()
-        # As long as the commit took: a lone run is hardly held up, and where the broker or this
+        # As long as the commit took: a lone run is hardly held up, and if the broker or this
         # process is busy, fewer and larger transactions are what helps.
         self._pause = min(GATHER_SECONDS, self._ended - began)
         self._ledger.settle(receipt)

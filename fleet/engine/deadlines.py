@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from fleet.engine.clock import BrokerClock
 
-#: Ended runs that the heap may hold beside those that go on, before it is made anew.
+#: Ended runs that the heap may hold beside those that did not end, before it is built again.
 _SLACK = 1_000
 #: How often the clock is looked at in any case, in seconds.
 LOOK_SECONDS = 60.0
@@ -62,8 +62,8 @@ class Deadlines:
 
     def drop(self, run_id: str) -> None:
         """Forget a run that has ended."""
-        for each in (self._by_run, self._sealed, self._next):
-            each.pop(run_id, None)
+        for watched in (self._by_run, self._sealed, self._next):
+            watched.pop(run_id, None)
         if len(self._heap) > 2 * len(self._by_run) + _SLACK:
             self._heap = [(deadline_ms, run) for run, deadline_ms in self._by_run.items()]
             heapq.heapify(self._heap)

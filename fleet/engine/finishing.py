@@ -71,7 +71,7 @@ class Finishing:
             started=clock.at_ms(attempt.started) / 1000,
             finished=clock.now_ms() / 1000,
             outcome="returned" if isinstance(outcome, Returned) else "raised",
-            sent=tuple(type_name(each.event) for each in sent[:_SENT_NAMES]),
+            sent=tuple(type_name(one.event) for one in sent[:_SENT_NAMES]),
         )
 
     def _left_out(self, what: str, record: Outgoing, reason: Exception) -> None:

@@ -27,8 +27,8 @@ class StateStore(View, Protocol):
     ) -> None:
         """Apply a commit's changes, all or none.
 
-        *state_offset* is the changelog's next offset, 0 where it is as it was; *appended_ms* is
-        when the broker appended them, in unix milliseconds, 0 where that is not known.
+        *state_offset* is the changelog's next offset, 0 if it did not change; *appended_ms* is
+        when the broker appended them, in unix milliseconds, 0 if that is not known.
         """
         ...
 

@@ -49,7 +49,7 @@ class RecordsRefused(FleetError):
 class Receipt:
     """What the log says about a commit."""
 
-    #: The append time of the changes, in unix milliseconds; 0 where it is not known.
+    #: The append time of the changes, in unix milliseconds; 0 if it is not known.
     appended_ms: int
     #: The changelog's offset after the last change.
     state_offset: int
@@ -66,7 +66,7 @@ class Log(Protocol):
         """Append *records* and, to the changelog, *changes*, in one transaction.
 
         Tries again what can be tried again. Raises TaskLost when the outcome is or may be that
-        somebody else owns the partition; nothing may be committed through this log afterwards.
+        another worker owns the partition; nothing may be committed through this log afterwards.
         """
         ...
 

@@ -59,10 +59,10 @@ class OffsetTracker:
     sealed: int = 0
     #: The position is to be part of the next commit.
     dirty: bool = False
-    #: The id of the topic that the offsets are of; empty where the broker tells none.
+    #: The id of the topic that the offsets are of; empty if the broker tells none.
     log_id: str = ""
     #: The last record that was delivered for the first time: its offset and its append time, in
-    #: unix milliseconds. -1: none, or one that nobody has noted.
+    #: unix milliseconds. -1: none, or one that was not noted.
     last_offset: int = -1
     last_ms: int = 0
     #: Offsets that were passed over without a record: from the first up to the second, which is not
@@ -120,8 +120,8 @@ class OffsetTracker:
     def skipped(self, begin: int) -> Lost | None:
         """Return what was skipped before `ask` and is not in a log that begins at *begin*.
 
-        A consumer whose position is not in the log any more goes on where that begins. What it has
-        skipped elsewhere are no records.
+        A consumer whose position is not in the log any more continues where the log begins. What it
+        has skipped elsewhere are no records.
         """
         (first, end), self._asked = self._asked, (0, 0)
         self.dirty = self.dirty or first < end

@@ -55,15 +55,15 @@ class LocalStore(StateStore, Protocol):
 
     @property
     def state_offset(self) -> int:
-        """Changelog offset from which loading goes on; 0 for a new copy."""
+        """Changelog offset at which loading continues; 0 for a new copy."""
         ...
 
     @property
     def appended_ms(self) -> int:
-        """When the newest of it was appended, in unix milliseconds; 0 where that is not known."""
+        """When the newest of it was appended, in unix milliseconds; 0 if that is not known."""
         ...
 
-    #: The id of the topic that it is a copy of, which is kept with each offset; empty where the
+    #: The id of the topic that it is a copy of, which is kept with each offset; empty if the
     #: broker tells none.
     log_id: str
 

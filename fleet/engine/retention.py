@@ -7,7 +7,7 @@ that time (`ends_index`), so a look costs what is due and not what is kept.
 
 None is forgotten before every input was read past the moment at which its entry was seen in the
 committed state. All that the run's steps had sent was in the log by then, so nothing of it comes
-any more. Work of other runs that goes on is no reason to wait: it sends nothing of this one. A run
+any more. Work of other runs is no reason to wait: it sends nothing of this one. A run
 that was not started may have work of its own; it is forgotten when that is done.
 """
 
@@ -22,18 +22,18 @@ from fleet.engine.parts import Parts
 from fleet.engine.transitions import ends
 from fleet.engine.transitions.runs import DAY_MS
 
-#: How often it is looked for what is due where nothing was, in seconds.
+#: Pause between two looks for what is due, if nothing was, in seconds.
 LOOK_SECONDS = 2.0
-#: How often it is looked whether the inputs have been read, in seconds.
+#: Pause between two looks whether the inputs were read, in seconds.
 READ_SECONDS = 1.0
 #: How many entries of a kind one look takes.
 LOOK_ENTRIES = 10_000
 #: How many are read or forgotten in one turn of the loop, and the pause between two, in seconds:
-#: others have the loop, too.
+#: others need the loop, too.
 TURN_ENTRIES = 200
 TURN_SECONDS = 0.02
-#: After so many looks one begins with the oldest again: an end that was read late is among them.
-#: Others go on behind the last one, for RocksDB steps over each key that was deleted before it.
+#: Every look of this number begins with the oldest again: an end that was read late is among them.
+#: The others begin behind the last one, for RocksDB steps over each key that was deleted before it.
 LOOKS = 15
 
 

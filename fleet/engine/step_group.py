@@ -33,7 +33,7 @@ _log = logs.get_logger("engine")
 
 #: The layout of `fleet/records/state.py`.
 STATE_VERSION = b"1"
-#: A process that was silent for so many session timeouts may have lost its partitions. Heartbeats
+#: A process that was silent for this many session timeouts may have lost its partitions. Heartbeats
 #: are a quarter of one apart, and one of them may just have been due.
 SILENT_SESSIONS = 0.5
 #: How long a rebalance waits for tasks that stay to commit, in seconds.
@@ -109,10 +109,10 @@ class Engine:
         self.inputs = frozenset(self.step_group.inputs)
         #: The consumer group, whose offsets tell of a state that was lost; set by who hosts us.
         self.group = topics.engine_id
-        #: The id of the state topic that was loaded; empty where the broker tells none.
+        #: The id of the state topic that was loaded; empty if the broker tells none.
         self.state_log_id = ""
         self.partitions = 0
-        #: Hears what makes it impossible to go on; set by whoever hosts the engine.
+        #: Is called with what ends the engine; the host sets it.
         self.on_failure: Callable[[BaseException], object] = _raise_later
         #: Partitions whose task does not take records yet.
         self.openings: dict[int, Opening] = {}
@@ -161,16 +161,18 @@ class Engine:
 
     async def _assign(self, wanted: frozenset[int]) -> None:
         async with self._changing:
-            await self._confirm(self.tasks[each] for each in sorted(wanted & self.tasks.keys()))
+            await self._confirm(
+                self.tasks[partition] for partition in sorted(wanted & self.tasks.keys())
+            )
             there = self.tasks.keys() | self.openings.keys()
-            gone = {each for each in there if each not in wanted or self._is_dead(each)}
+            gone = {one for one in there if one not in wanted or self._is_dead(one)}
             await self._close_all(gone)
             # Of those that are still wanted: there may have been another rebalance meanwhile.
             new = sorted((wanted & self._wanted) - (there - gone))
             opened = [self._open(partition) for partition in new]
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(ASSIGN_SECONDS):
-                await asyncio.gather(*(each.tried.wait() for each in opened))
+                await asyncio.gather(*(opening.tried.wait() for opening in opened))
 
     def _expect(self, wanted: frozenset[int]) -> None:
         self._wanted = wanted
@@ -198,7 +200,7 @@ class Engine:
     async def _confirm(self, kept: Iterable[Task]) -> None:
         """Let tasks that stay find out whether they still own their partition.
 
-        After a pause (SIGSTOP, a machine that was suspended) somebody else may have had it.
+        After a pause (SIGSTOP, a machine that was suspended) another worker may have had it.
         """
         doubts = self.step_group.ownership.suspicions
         with contextlib.suppress(TimeoutError):
@@ -215,7 +217,7 @@ class Engine:
         await asyncio.gather(*(task.settle(seconds) for task in self.tasks.values()))
 
     async def reopen(self, partition: int) -> None:
-        """Start a task anew whose log was lost, where the partition is still wanted."""
+        """Start a task again whose log was lost, if the partition is still wanted."""
         async with self._changing:
             if partition in self._wanted and self._is_dead(partition):
                 await self._close(partition)
@@ -236,12 +238,16 @@ class Engine:
     @property
     def loading(self) -> dict[int, int]:
         """Partitions that are being loaded, with the offsets that each has before it."""
-        return {partition: each.remaining for partition, each in self.openings.items()}
+        return {partition: opening.remaining for partition, opening in self.openings.items()}
 
     @property
     def troubles(self) -> list[str]:
         """Why partitions are not loaded that have tried in vain, each with its task's name."""
-        return [f"{each.name}: {each.trouble}" for each in self.openings.values() if each.trouble]
+        return [
+            f"{opening.name}: {opening.trouble}"
+            for opening in self.openings.values()
+            if opening.trouble
+        ]
 
     def _is_dead(self, partition: int) -> bool:
         task = self.tasks.get(partition)
@@ -326,7 +332,7 @@ class Engine:
             raise PartitionsChanged(self.topics.engine_id, before, self.partitions)
 
     def _check_state_log(self, log_id: str) -> None:
-        """Raise LogReplaced where an earlier task was loaded from another topic."""
+        """Raise LogReplaced if an earlier task was loaded from another topic."""
         if self.state_log_id and log_id and self.state_log_id != log_id:
             raise LogReplaced(self.topics.state, self.state_log_id, log_id)
         self.state_log_id = log_id
@@ -337,7 +343,7 @@ class Engine:
         return self._backend.clients
 
     async def _check_state(self, task: Task, store: GuardedStore) -> None:
-        """Raise StateLost where there is no state and there was some."""
+        """Raise StateLost if there is no state and there was some."""
         if task.ledger.get(state.META) is not None:
             return
         evidence = await self._lost_state(task)
@@ -357,7 +363,7 @@ class Engine:
         await task.ask_time()
 
     async def _lost_state(self, task: Task) -> str:
-        """Return what tells that there was state; empty where nothing does."""
+        """Return what tells that there was state; empty if nothing does."""
         if remains(task):
             return "what is there is not whole"
         # No offset is committed before there is state.

@@ -62,7 +62,7 @@ class StepGroupSettings:
     dedupe_days: float
     resume_days: float
     budgets: Budgets = field(default_factory=lambda: Budgets.of(settings.WINDOW_BYTES))
-    #: In memory nobody else can own a partition.
+    #: In memory no other process can own a partition.
     ownership: OwnershipCheck = field(
         default_factory=lambda: OwnershipCheck(math.inf, time.monotonic)
     )
@@ -76,7 +76,7 @@ class StepGroupSettings:
     reads_at_once: bool = False
     #: Is called with the id of each ended run that is forgotten.
     forgotten: Callable[[str], object] = lambda _run_id: None
-    #: A local clock that nobody sets, in seconds.
+    #: A local clock that cannot be set, in seconds.
     monotonic: Callable[[], float] = time.monotonic
 
     @property
@@ -210,7 +210,7 @@ class Task:
         await self.settle(seconds)
 
     async def settle(self, seconds: float) -> None:
-        """Let running steps finish within *seconds* and commit, whoever owns the task then."""
+        """Let running steps finish within *seconds* and commit; what waits stays waiting."""
         await self.attempts.wait(seconds)
         self._suspects.unmark()
         await self.commits.finish()
@@ -277,7 +277,7 @@ class Task:
     def _time_out(self, run_id: str) -> None:
         try:
             self._changes.time_out(run_id)
-        except Exception as failure:  # noqa: BLE001 - a timer has nobody else to tell
+        except Exception as failure:  # noqa: BLE001 - a timer has no caller to raise to
             self.broken(failure)
 
     def _seal(self) -> Mapping[bytes, bytes]:

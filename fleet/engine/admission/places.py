@@ -21,11 +21,11 @@ class Places:
         self._open.set()
 
     async def join(self, *, few: bool) -> None:
-        """Run with others, as soon as nobody is alone; with *few* where it may have killed one."""
+        """Run with others, once none runs alone; with *few* if it may have killed one."""
         if few:
             await self._few.acquire()
         try:
-            # Again after the wait: somebody may be alone once more.
+            # Again after the wait: another one may run alone by now.
             while not self._open.is_set():
                 await self._open.wait()
         except BaseException:

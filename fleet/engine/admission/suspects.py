@@ -9,7 +9,7 @@ worker died again is a suspect, and has few others beside it; the last time it r
 runs that was ever counted. A step with FLEET_CRASH_LIMIT such deaths is not run any more: its run
 fails.
 
-Where nobody died, none of this costs anything.
+Without a death none of this costs anything.
 """
 
 import asyncio
@@ -77,7 +77,7 @@ class Suspects:
         self._predecessor_died = False
         #: A process has died since one stopped as it should.
         self._after_death = False
-        #: Our own mark is decided, in the commit that is under way, and in the log; always where
+        #: Our own mark is decided, in the commit that is under way, and in the log; always, if
         #: none is needed.
         self._leaves_mark = self._sealed_mark = self._marked = not quarantine.limit
         self._unsealed: list[asyncio.Future[None]] = []
@@ -90,7 +90,7 @@ class Suspects:
         if not self.quarantine.limit:
             return
         process, _, after_death = (self._ledger.get(state.RUNNING) or b"").partition(b" ")
-        # This very process may have it, whose log was lost: then nobody died. But what was suspect
+        # It may be of this process, whose log was lost: then no process died. But what was suspect
         # when it began still is, and may not have been counted yet.
         self._predecessor_died = process not in (b"", self.quarantine.process)
         self._after_death = self._predecessor_died or bool(after_death)
@@ -122,7 +122,7 @@ class Suspects:
             self._commit()
 
     def unmark(self) -> None:
-        """Remove the mark: whoever comes next knows that this process did not die.
+        """Remove the mark: the next owner then knows that this process did not die.
 
         Until it is left again no step begins.
         """
@@ -133,7 +133,7 @@ class Suspects:
     # -- steps --------------------------------------------------------------------------------
 
     def permit(self, work: "Work") -> AbstractAsyncContextManager[None] | None:
-        """Return what a step has to wait for, and to hold while it runs; None where nothing."""
+        """Return what a step waits for and holds while it runs; None if that is nothing."""
         if self._marked and not self.is_counted(work):
             return None
         return _Permit(self, work)
@@ -155,7 +155,7 @@ class Suspects:
             self._deaths.setdefault(work.envelope.run_id, {})[key] = deaths
             self._ledger.open.state.put(key, b"%d 1" % deaths)
         elif self._leaves_mark:
-            # The commit with the mark may be under way; after an empty one nobody would hear.
+            # The commit with the mark may be under way; after an empty one no waiter would wake up.
             self.mark()
         await self._next_commit()
         while not self._marked:
@@ -196,9 +196,9 @@ class Suspects:
         self._until_ms = min(self._until_ms, now_ms)
         self._marked = self._sealed_mark and self._leaves_mark
         waiting, self._sealed = self._sealed, []
-        for each in waiting:
-            if not each.done():
-                each.set_result(None)
+        for waiter in waiting:
+            if not waiter.done():
+                waiter.set_result(None)
 
 
 class _Permit(AbstractAsyncContextManager[None]):

@@ -1,5 +1,5 @@
 """
-A task's local state, watched: a store that fails is found out at once, whoever touched it.
+A task's local state, watched: a store that fails is noticed at once, by whatever call.
 
 The state is a copy of the changelog, so a store that fails is no loss, but whatever was read of it
 may be wrong: its task has to end before anything is decided by it. A step, a timer, a record and a
@@ -35,9 +35,9 @@ class StoreFailed(FleetError):
     permanent = False
 
     def __init__(self, what: str, reason: str) -> None:
-        #: Whether what is there cannot be read, so that it has to be made anew. Else it is as good
-        #: as it was, and cannot be got at.
-        self.corrupt = not any(each in reason for each in _PLACE)
+        #: Whether what is there cannot be read, so that it has to be built again. Otherwise it
+        #: is unchanged, and cannot be reached.
+        self.corrupt = not any(sign in reason for sign in _PLACE)
         way_out = (
             "it is removed and loaded from its changelog. If that happens again, look at the disk "
             "of FLEET_DATA_DIR"
@@ -96,7 +96,7 @@ class GuardedStore:
 
     @property
     def state_offset(self) -> int:
-        """Changelog offset from which loading goes on."""
+        """Changelog offset at which loading continues."""
         try:
             return self._store.state_offset
         except Exception as failure:
@@ -124,7 +124,7 @@ class GuardedStore:
 
     @property
     def size(self) -> int:
-        """About how large it is, in bytes; 0 where it does not tell."""
+        """About how large it is, in bytes; 0 if it does not tell."""
         try:
             return self._store.size
         except Exception:  # noqa: BLE001 - a scrape must not fail, and ends no task

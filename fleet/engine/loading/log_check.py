@@ -7,7 +7,8 @@ skips records without a word. So a position keeps the topic's id, and the append
 record before it. A task whose logs are others is not begun, and a worker ends that finds out while
 it runs: going on would lose more.
 
-What retention has removed is gone whatever is done. It is said and counted, and the task goes on.
+What retention has removed is gone whatever is done. It is logged and counted, and the task
+continues.
 """
 
 from collections.abc import Iterator, Mapping
@@ -71,7 +72,7 @@ class LogGone(FleetError):
     def __init__(self, topic: str) -> None:
         super().__init__(
             f"{topic} was deleted under this worker: what it had and was not done is lost. Create "
-            "it with `fleet topics apply`; the next worker then says how to go on"
+            "it with `fleet topics apply`; the next worker then says how to continue"
         )
 
 
@@ -131,17 +132,17 @@ class InputCheck:
     async def run(self) -> None:
         """Raise LogReplaced or LogShrunk; let go of what is gone; note the ids."""
         found = await self._find()
-        for topic, each in found.items():
+        for topic, log in found.items():
             tracker = self._tracker(topic)
             known = Known(tracker.log_id, tracker.next)
-            failure = judge(topic, self._task.partition, known, each)
-            self._settle(topic, each, failure)
+            failure = judge(topic, self._task.partition, known, log)
+            self._settle(topic, log, failure)
         for topic, failure in (await self._compare(found)).items():
             self._settle(topic, found[topic], failure)
-        for topic, each in found.items():
-            self._note(topic, each)
-            self._task.intake.skipped(topic, each.begin)
-            self._task.intake.cut(topic, each.begin)
+        for topic, log in found.items():
+            self._note(topic, log)
+            self._task.intake.skipped(topic, log.begin)
+            self._task.intake.cut(topic, log.begin)
 
     async def _find(self) -> dict[str, Found]:
         topics = list(self._task.trackers)
@@ -192,7 +193,7 @@ class InputCheck:
         self._task.inputs.replace_log(topic, found.log_id, found.begin)
 
     def _note(self, topic: str, found: Found) -> None:
-        """Keep the id, and with it a position, also where no record was read yet.
+        """Keep the id, and with it a position, also if no record was read yet.
 
         A topic without a position is new to the group: what was removed before it came is no loss.
         """

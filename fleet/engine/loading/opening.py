@@ -1,7 +1,7 @@
 """
 Opening a task: from the assignment of its partition until it can take records.
 
-First the transactional id is taken, which fences whoever had the partition; then the local state is
+First the transactional id is taken, which fences the previous owner; then the local state is
 opened; then the changelog and `runs` are read. A broker that does not answer and a local state that
 is broken are tried again for as long as the partition is wanted, and said in the log and by
 `/ready`. What trying again cannot change is raised: it ends the worker.
@@ -39,7 +39,7 @@ class Site:
     backend: Backend
     #: Whether a partition is to have a task in this process.
     wanted: Callable[[int], bool]
-    #: Makes the task of a partition, and lets everybody see it.
+    #: Makes the task of a partition, and shows it to the engine.
     task: Callable[[int, TaskLog, GuardedStore], Task]
     #: Reads what a task needs; returns how many records of its state that took.
     load: Callable[[Task, Loader, GuardedStore], Awaitable[int]]
@@ -57,7 +57,7 @@ class Opening:
         self.name = name
         #: How often ownership was in doubt when it began.
         self.doubts = doubts
-        #: Why it does not get on; empty where it does, for all we know.
+        #: Why it makes no progress; empty while it does, as far as is known.
         self.trouble = ""
         #: Records of the state that were read.
         self.records = 0
@@ -78,7 +78,7 @@ class Opening:
 
     @property
     def place(self) -> object:
-        """How far it is, for whoever looks whether it gets on.
+        """How far it is, to tell whether it makes progress.
 
         None while it waits for its id, as for a transaction that hangs, or for its local state:
         there the broker is not to blame.
@@ -86,14 +86,14 @@ class Opening:
         return self._loader.place if self._loader is not None else None
 
     async def run(self) -> Task | None:
-        """Return the task, loaded; None where the partition is not wanted any more."""
+        """Return the task, loaded; None if the partition is not wanted any more."""
         log = await self._take_id()
         if log is None:
             return None
         try:
             return await self._loaded(log)
         except TaskLost as lost:
-            # Somebody has taken the id meanwhile. It is opened again as any lost task is.
+            # Another worker has taken the id meanwhile. The task is opened again as any lost one.
             assert self._task is not None, "a task asks, and no opening"
             self._task.broken(lost)
             return None
@@ -109,8 +109,8 @@ class Opening:
             try:
                 async with asyncio.timeout(TAKE_SECONDS):
                     await log.start()
-                # Whoever has it now, by a rebalance in between, finds its log lost and begins
-                # again; what must not be is that we go on with it.
+                # After a rebalance in between, its owner finds the log lost and begins again. This
+                # worker must not continue with it.
                 taken = self._site.wanted(self.partition)
             except self._passing as failure:
                 self._note(failure)
@@ -156,7 +156,7 @@ class Opening:
         task.broken(failure)
 
     def _note(self, failure: Exception) -> None:
-        """Say what has failed; raise it where trying again cannot help."""
+        """Say what has failed; raise it if trying again cannot help."""
         waited = asyncio.get_running_loop().time() - self._began
         still_open = isinstance(failure, StateStillOpen) and waited > STILL_OPEN_SECONDS
         if isinstance(failure, self._site.backend.refusals) or still_open:
@@ -165,7 +165,7 @@ class Opening:
         _log.warning("task_not_loaded", task=self.name, reason=self.trouble)
 
     def _let_go(self, failure: StoreFailed) -> None:
-        """Close what has failed: it is opened again, or made anew where it is corrupt."""
+        """Close what has failed: it is opened again, or built again if it is corrupt."""
         if failure.corrupt:
             self._discard(str(failure))
         else:
@@ -180,7 +180,7 @@ class Opening:
         _log.warning("state_discarded", task=self.name, reason=reason)
         self._site.discarded("corrupt")
         self._close_store()
-        # Where it cannot be removed it cannot be opened either, which is said then.
+        # What cannot be removed cannot be opened either: that is reported then.
         with contextlib.suppress(OSError):
             self._site.backend.discard(self.partition)
             self._site.spoiled.discard(self.partition)

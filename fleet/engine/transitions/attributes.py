@@ -82,9 +82,9 @@ def _attributes(error: BaseException) -> Iterator[tuple[str, Any]]:
 
 def _members(kind: type[BaseException]) -> Iterator[tuple[str, MemberDescriptorType]]:
     """Yield what is kept outside of `__dict__`: `errno` of an OSError, and `__slots__`."""
-    for each in kind.__mro__:
-        if each is not BaseException and issubclass(each, BaseException):
-            for name, member in vars(each).items():
+    for item in kind.__mro__:
+        if item is not BaseException and issubclass(item, BaseException):
+            for name, member in vars(item).items():
                 if isinstance(member, MemberDescriptorType) and _may_travel(name):
                     yield name, member
 
@@ -129,17 +129,17 @@ def _plain(value: Any, depth: int) -> Any:
 
 
 def _list(value: Any, depth: int) -> Any:
-    items = [_plain(each, depth) for each in value]
-    return _NOTHING if any(each is _NOTHING for each in items) else items
+    items = [_plain(item, depth) for item in value]
+    return _NOTHING if any(item is _NOTHING for item in items) else items
 
 
 def _items(value: dict[Any, Any], depth: int) -> dict[str, Any]:
     found = {
-        key: _plain(each, depth)
-        for key, each in value.items()
+        key: _plain(item, depth)
+        for key, item in value.items()
         if type(key) is str and not _SECRET.search(key)
     }
-    return {_text(key): each for key, each in found.items() if each is not _NOTHING}
+    return {_text(key): item for key, item in found.items() if item is not _NOTHING}
 
 
 def _text(value: str) -> str:

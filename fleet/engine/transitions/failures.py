@@ -15,7 +15,7 @@ from fleet.records.topics import Topics
 
 
 class StepFailed(NamedTuple):
-    """Why a step failed for good."""
+    """Why a step is not tried again."""
 
     error: BaseException
     reason: Reason = Reason.FAILED
@@ -49,7 +49,7 @@ def rejected(draft: Draft, topics: Topics, record: Delivered, found: Rejected) -
     failure = outcomes.describe(found.error)
     failed = Failed(step="", event_id=event_id, attempt=0, failure=failure)
     dead_letters.append(draft, topics, record, found.reason, failed)
-    # The sender of a repeated start is told that the run is known: that fails no run.
+    # The sender of a repeated start learns that the run is known: that fails no run.
     if envelope is None or found.entrance.admission is Admission.DROP:
         return
     if found.entrance.admission is Admission.RUN:

@@ -1,4 +1,4 @@
-"""What a record of `runs` does: only by what is read there does a run end, or go on after it."""
+"""What a record of `runs` does: a run ends, and is resumed, only by what is read there."""
 
 from fleet.engine.transitions import ends, resume
 from fleet.engine.transitions.draft import Draft, Due, Ended, RunResumed

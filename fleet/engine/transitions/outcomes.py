@@ -73,7 +73,7 @@ def describe(error: BaseException) -> Failure:
 
 
 def revive(failed: Failed, run_id: str) -> BaseException:
-    """Return the exception to raise to whoever awaits the run.
+    """Return the exception to raise to the caller that awaits the run.
 
     It is of the original type where this process has imported that type, else a
     WorkflowRuntimeError that names it. Nothing is imported for it: a record must not choose what
@@ -83,7 +83,7 @@ def revive(failed: Failed, run_id: str) -> BaseException:
     where = f"in step {failed.step}" if failed.step else "before a step could run"
     notes = [f"{where} of run {printable.line(run_id)}, attempt {failed.attempt}"]
     if failure.stack:
-        notes.append(f"There it was raised so:\n{failure.stack.rstrip()}")
+        notes.append(f"Original traceback:\n{failure.stack.rstrip()}")
     error = _tried(lambda: _noted(_original(failure), notes), None)
     if error is None:
         text = f": {failure.message}" if failure.message else ""

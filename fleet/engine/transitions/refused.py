@@ -111,9 +111,9 @@ def take_out(
 def _whose(results: Sequence[Result], topics: Topics, refused: Outgoing) -> Result | None:
     if refused.topic == topics.state:
         # The last one that has set it: its value is what was to be written.
-        having = (each for each in reversed(results) if refused.key in each.changes)
+        having = (result for result in reversed(results) if refused.key in result.changes)
         return next(having, None)
-    return next((each for each in results if any(own is refused for own in each.records)), None)
+    return next((one for one in results if any(own is refused for own in one.records)), None)
 
 
 def _remove(draft: "Draft", result: Result) -> None:
@@ -129,15 +129,15 @@ def _remove(draft: "Draft", result: Result) -> None:
 
 def _restore(draft: "Draft", result: Result, key: bytes, later: Sequence[Result]) -> None:
     """Let *key* be in the draft what it would be without the result."""
-    for each in later:
-        if key in each.before:
-            each.before[key] = result.before[key]
+    for following in later:
+        if key in following.before:
+            following.before[key] = result.before[key]
             return
     run_key = state.run_key(result.work.envelope.run_id)
     value, changes = result.changes[key], draft.state.changes
     is_over = value is None and changes.get(run_key, _ABSENT) is None
     if changes[key] is not value or is_over:
-        # Somebody has written over it since, or everything of the run was removed.
+        # It was overwritten since, or everything of the run was removed.
         return
     if result.before[key] is _ABSENT:
         del changes[key]
@@ -160,7 +160,7 @@ def _shorten(draft: "Draft", topics: Topics, refused: Outgoing) -> bool:
         shorter = _without_stack(refused)
     if shorter is None:
         return False
-    draft.records = [shorter if each is refused else each for each in draft.records]
+    draft.records = [shorter if record is refused else record for record in draft.records]
     return True
 
 
@@ -176,7 +176,7 @@ def _without_stack(refused: Outgoing) -> Outgoing | None:
 def _leave_out(draft: "Draft", topics: Topics, refused: Outgoing) -> bool:
     """Leave out what the promise does not need; tell whether it is such a record."""
     if refused.topic in (topics.history, topics.dead):
-        draft.records = [each for each in draft.records if each is not refused]
+        draft.records = [record for record in draft.records if record is not refused]
         return True
     if refused.topic == topics.state and refused.key.startswith(state.AWAITING_RESUME):
         del draft.state.changes[refused.key]

@@ -1,9 +1,9 @@
 """
-Decisions about a run: does it begin, does it go on, has it ended.
+Decisions about a run: does it begin, does it continue, has it ended.
 
 Pure: state and what happened go in, a decision comes out. Records may arrive in any order between
 topics, so each decision stands for every order: an event before its start, a cancel of a run that
-nobody has seen, an end that was decided twice.
+was not seen yet, an end that was decided twice.
 """
 
 import enum
@@ -27,7 +27,7 @@ DAY_MS = 86_400_000
 
 
 class Run(Entry):
-    """What a group keeps of a run that goes on."""
+    """What a group keeps of a run that did not end."""
 
     #: Id of the start event that began it; empty while another event of it came first.
     start_event_id: str = ""
@@ -193,7 +193,7 @@ def conclude(run: Run | None, end: End | None, terminal: Lifecycle, place: Place
 
 
 def with_deadline(run: Run, started: Started, appended_ms: int) -> Run | None:
-    """Return *run* with its deadline, or None where it has one or needs none."""
+    """Return *run* with its deadline, or None if it has one or needs none."""
     if run.deadline_ms or started.timeout_seconds is None:
         return None
     if started.start_event_id != run.start_event_id:
@@ -202,13 +202,13 @@ def with_deadline(run: Run, started: Started, appended_ms: int) -> Run | None:
 
 
 def refusal(run: Run | None, end: End | None, epoch: int) -> str:
-    """Return why a run cannot be resumed as *epoch*, in a sentence; empty where it can."""
+    """Return why a run cannot be resumed as *epoch*, in a sentence; empty if it can."""
     if end is None:
         return _not_ended(run, epoch)
     if not end.resumable:
         return "the run has completed: there is nothing to resume"
     if run is None or not run.start_event_id:
-        return "the run ended before it began: run it anew with another run id"
+        return "the run ended before it began: start it again with another run id"
     if epoch != end.epoch + 1:
         return f"the run's end has epoch {end.epoch} and the request epoch {epoch}: look again"
     return ""
@@ -225,7 +225,7 @@ def _not_ended(run: Run | None, epoch: int) -> str:
 
 
 def resumed(run: Run, epoch: int, appended_ms: int) -> Run:
-    """Return *run* as it goes on from a request that was appended at *appended_ms*."""
+    """Return *run* as it continues after a request that was appended at *appended_ms*."""
     deadline_ms = 0
     if run.timeout_seconds is not None:
         deadline_ms = _due_ms(appended_ms, run.timeout_seconds)
@@ -266,7 +266,7 @@ def _answer(start: Start, fingerprint: str, end_offset: int | None, runs_positio
         start_event_id=start.event_id,
         end_offset=end_offset,
         read_from=runs_position,
-        # A run that was cancelled before anybody saw it start has no fingerprint to compare.
+        # A run that was cancelled before its start was read has no fingerprint to compare.
         conflict=bool(fingerprint) and fingerprint != start.fingerprint,
     )
 

@@ -45,7 +45,7 @@ def size(record: Outgoing) -> int:
 
 
 def checked(record: Outgoing, what: str = "") -> Outgoing:
-    """Return the record; raise RecordTooLarge where it, or its value, is larger than may be."""
+    """Return the record; raise RecordTooLarge if it, or its value, is too large."""
     value = len(record.value or b"")
     if value > MAX_VALUE_BYTES:
         raise RecordTooLarge(what or _told(record), value)
@@ -56,7 +56,7 @@ def checked(record: Outgoing, what: str = "") -> Outgoing:
 
 
 def check_changes(what: str, changes: Mapping[bytes, bytes | None]) -> int:
-    """Return the size of changes of the state; raise RecordTooLarge where one is too large."""
+    """Return the size of changes of the state; raise RecordTooLarge if one is too large."""
     total = 0
     for key, value in changes.items():
         length = len(value or b"")
@@ -67,7 +67,7 @@ def check_changes(what: str, changes: Mapping[bytes, bytes | None]) -> int:
 
 
 def check_result(what: str, records: Iterable[Outgoing], changes_size: int) -> None:
-    """Raise RecordTooLarge where one attempt sends and keeps more than one commit holds."""
+    """Raise RecordTooLarge if one attempt sends and keeps more than one commit holds."""
     total = changes_size + sum(map(size, records))
     if total > MAX_RESULT_BYTES:
         raise RecordTooLarge(what, total, MAX_RESULT_BYTES)

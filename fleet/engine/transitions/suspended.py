@@ -108,7 +108,7 @@ def for_version(record: Delivered, step: str, epoch: int, until: Until) -> bytes
 
 
 def resume(changes: Overlay, run_id: str, epoch: int, now_ms: int) -> list[tuple[bytes, Suspended]]:
-    """Let what waited for the resume of a run go on in *epoch*; return it with its keys."""
+    """Let the work that waited for a resume run in *epoch*; return it with its keys."""
     prefix = state.awaiting_prefix(run_id)
     found = [(key[len(prefix) :], Suspended.decode(value)) for key, value in changes.items(prefix)]
     changes.delete_all(prefix)

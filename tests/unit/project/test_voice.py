@@ -16,6 +16,7 @@ ROOMS = (
     "control",
     "dev",
     "drawing",
+    "engine",
     "host",
     "kafka",
     "llm",
