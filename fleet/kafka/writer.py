@@ -3,7 +3,7 @@ A producer outside of all transactions: it tries each record until the broker ha
 
 aiokafka repeats a batch with its sequence number for as long as it takes, so an outage alone writes
 nothing twice. It gives up before a record is in a batch (no metadata, no room), and after answers
-that leave a hole in the sequence. The broker would then take no later record of that partition, so
+that leave a gap in the sequence. The broker would then take no later record of that partition, so
 we replace the producer. The records of a partition stay in the order in which they were given.
 """
 

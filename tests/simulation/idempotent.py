@@ -2,7 +2,7 @@
 aiokafka's idempotent producer over the simulated broker.
 
 Records of a partition arrive in their order, a batch after the other. A batch that fails for good
-leaves a hole in the sequence: no later one of that partition is taken from this producer.
+leaves a gap in the sequence: no later one of that partition is taken from this producer.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ class IdempotentProducer:
         self._connection = connection
         self._waiting: dict[TP, deque[_Waiting]] = defaultdict(deque)
         self._sending: dict[TP, asyncio.Task[None]] = {}
-        #: Partitions whose sequence has a hole.
+        #: Partitions whose sequence has a gap.
         self._holes: set[TP] = set()
 
     async def start(self) -> None:

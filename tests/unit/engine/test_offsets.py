@@ -35,7 +35,7 @@ class TestDeliver:
         assert tracker.lowest == 0
 
     def test_offsets_that_nobody_sees_are_passed(self) -> None:
-        """Transaction markers and aborted records leave holes, which are done by nature."""
+        """Transaction markers and aborted records leave gaps, in which nothing is to be done."""
         tracker = delivered(3, 7)
         tracker.done(3)
         assert tracker.lowest == 7
@@ -107,7 +107,7 @@ class TestRestore:
 
 
 class Partition:
-    """A log with holes, a task that crashes, and what is known of both."""
+    """A log with gaps, a task that crashes, and what is known of both."""
 
     def __init__(self, chance: random.Random) -> None:
         self.chance = chance

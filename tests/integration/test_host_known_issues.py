@@ -1,9 +1,9 @@
 """
-The holes of our host on a real broker, each with its guard and without it.
+The known issues of our host on a real broker, each with its guard and without it.
 
 A scenario is a function that says what happened. With the guard nothing is lost. Taken out in the
 test, so that the host does what it does by itself, the same scenario shows the loss; so each test
-here can fail. The list of holes, guards and tests is docs/host.md.
+here can fail. The list of issues, guards and tests is docs/host.md.
 """
 
 import asyncio
@@ -76,7 +76,7 @@ class Kafka:
     broker: Broker
     folder: Path
     partitions: int = 1
-    name: str = field(default_factory=lambda: f"hole{uuid4().hex[:8]}")
+    name: str = field(default_factory=lambda: f"issue{uuid4().hex[:8]}")
 
     @property
     def settings(self) -> Settings:
