@@ -70,7 +70,7 @@ class Engines:
         return engine.tasks.get(tp.partition) if engine is not None else None
 
     def committed(self, tp: TP) -> int | None:
-        """Return the frontier of *tp* as it was last committed, or None before."""
+        """Return the committable offset of *tp* as it was last committed, or None before."""
         task = self.task(tp)
         tracker = task.trackers.get(tp.topic) if task is not None else None
         return (tracker.committed or None) if tracker is not None else None
