@@ -8,7 +8,7 @@ The audit topic belongs to a prefix, not to a workflow: it has one partition, an
 it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -248,7 +248,14 @@ def _alike(needed: Iterable[Topic], found: dict[str, Found]) -> list[Topic]:
     return [topic for topic in needed if topic.partitions is None and topic.name in found]
 
 
-def _findings(needed: Iterable[Topic], found: dict[str, Found]) -> Iterable[str]:
+def _findings(needed: tuple[Topic, ...], found: dict[str, Found]) -> Iterator[str]:
+    """Yield a sentence for each way in which existing topics do not fit: what, and what to do."""
+    yield from _partitions_that_differ(needed, found)
+    yield from _settings_that_differ(needed, found)
+    yield from _too_small(needed, found)
+
+
+def _partitions_that_differ(needed: tuple[Topic, ...], found: dict[str, Found]) -> Iterator[str]:
     counts: dict[int, list[str]] = {}
     for topic in _alike(needed, found):
         counts.setdefault(found[topic.name].partitions, []).append(topic.name)
@@ -261,6 +268,9 @@ def _findings(needed: Iterable[Topic], found: dict[str, Found]) -> Iterable[str]
             f"differ ({shown}): use a new FLEET_PREFIX, or delete the topics that are wrong and "
             "empty and run `fleet topics apply`"
         )
+
+
+def _settings_that_differ(needed: tuple[Topic, ...], found: dict[str, Found]) -> Iterator[str]:
     for setting, expected in FIXED:
         wrong = [
             topic.name
@@ -272,6 +282,9 @@ def _findings(needed: Iterable[Topic], found: dict[str, Found]) -> Iterable[str]
                 f"{', '.join(wrong)} must have {setting}={expected}: set it with kafka-configs "
                 f"--alter --add-config {setting}={expected}"
             )
+
+
+def _too_small(needed: tuple[Topic, ...], found: dict[str, Found]) -> Iterator[str]:
     forgetful = [
         topic.name
         for topic in needed
