@@ -4,6 +4,7 @@ what they print is the output that the page shows below them.
 """
 
 import ast
+import builtins
 import contextlib
 import inspect
 import io
@@ -49,6 +50,8 @@ async def follow(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = types.ModuleType("guide")
     monkeypatch.setitem(sys.modules, "guide", module)
     names = vars(module)
+    # From Python 3.12 on, a function made of code does not bring them.
+    names["__builtins__"] = builtins
     printed = ""
     for block in pages.blocks(page):
         if block.language == "python":
