@@ -211,6 +211,9 @@ class Task:
 
     async def settle(self, seconds: float) -> None:
         """Let running steps finish within *seconds* and commit; what waits stays waiting."""
+        if not self._loops:
+            # It did not begin. A mark in its state is of a process that died, and must stay.
+            return
         await self.attempts.wait(seconds)
         self._suspects.unmark()
         await self.commits.finish()

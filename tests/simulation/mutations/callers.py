@@ -26,8 +26,8 @@ async def _a_record_that_is_not_taken_is_not_tried_again(
     return await self._hand_over(record, partition)
 
 
-@instead_of(Writer, "_replace", near=22)
-async def _a_producer_with_a_hole_is_kept(self: Any) -> None:
+@instead_of(Writer, "_replace", near=275)
+async def _a_producer_with_a_gap_is_kept(self: Any) -> None:
     self._unsound = False
     await asyncio.sleep(0)
 
@@ -134,7 +134,7 @@ def _a_result_type_may_raise(workflow: Any, completed: Any) -> Outcome:
 _look_back_soon = Follower._look_back_soon
 
 
-@instead_of(Follower, "_look_back_soon", near=535)
+@instead_of(Follower, "_look_back_soon", near=705)
 def _what_comes_while_looking_back_counts(
     self: Any, waiting: Any, offset: int, *, is_end: bool = False
 ) -> None:

@@ -21,7 +21,7 @@ def _time_passes_by_the_workers_clock(self: Any, _monotonic: Any, reference: str
     _init(self, time.time, reference)
 
 
-@instead_of(BrokerClock, "observe")
+@instead_of(BrokerClock, "observe", near=274)
 def _any_brokers_clock_will_do(self: Any, times: Mapping[str, int], seconds: float) -> bool:
     return _observe(self, {self._reference: max(times.values(), default=0)}, seconds)
 
@@ -59,7 +59,7 @@ def _a_copy_from_the_future_is_young(store: Any, now_ms: int) -> str:
     return _outdated(store, max(now_ms, store.appended_ms))
 
 
-@instead_of(Deadlines, "add", near=777)
+@instead_of(Deadlines, "add", near=1741)
 def _a_deadline_counts_before_its_commit(self: Any, run_id: str, deadline_ms: int) -> None:
     self.restore(run_id, deadline_ms)
 

@@ -172,7 +172,7 @@ def _what_is_being_committed_is_not_seen(self: Any) -> Draft:
     return sealed
 
 
-@instead_of(Ledger, "settle", near=105)
+@instead_of(Ledger, "settle", near=140)
 def _the_local_copy_claims_more_than_it_has(self: Any, receipt: Receipt) -> None:
     self.store.write(self.sealed.state.changes, receipt.state_offset + 3, receipt.appended_ms)
     self.open.state.below = self.store
@@ -202,7 +202,7 @@ async def _the_changelog_is_not_read(self: Any, topic: str, store: Any, _ask: An
     return 0
 
 
-@instead_of(KafkaLoader, "read")
+@instead_of(KafkaLoader, "read", near=32)
 async def _runs_is_not_read_before_the_start(self: Any, topic: str, offset: int, take: Any) -> None:
     del self, topic, offset, take
 
@@ -264,7 +264,7 @@ def _a_lost_task_goes_on(self: Any, reason: BaseException) -> None:
     del self, reason
 
 
-@instead_of(Attempts, "_stop")
+@instead_of(Attempts, "_stop", near=29)
 def _steps_are_not_stopped(self: Any, attempt: Any) -> None:
     del self, attempt
 
@@ -413,7 +413,7 @@ def _a_result_that_comes_too_late_is_dropped(*_: Any) -> None:
     """Nothing is kept."""
 
 
-@instead_of(runs, "conclude", near=555)
+@instead_of(runs, "conclude", near=733)
 def _ends_of_older_epochs_count(run: Any, end: Any, terminal: Any, place: Any) -> Any:
     return _conclude(run and run.model_copy(update={"epoch": 0}), end, terminal, place)
 
@@ -423,7 +423,7 @@ def _a_run_that_goes_on_is_resumed(run: Any, end: Any, epoch: int) -> str:
     return _refusal(run, end, epoch) if end is not None else ""
 
 
-@instead_of(runs, "resumed", near=35)
+@instead_of(runs, "resumed", near=57)
 def _a_resumed_run_has_no_deadline(run: Any, epoch: int, appended_ms: int) -> Any:
     return _go_on(run, epoch, appended_ms).model_copy(update={"deadline_ms": 0})
 
@@ -441,7 +441,7 @@ def _deadlines_are_not_restored(_view: Any) -> list[Any]:
 _take = Follower._follow
 
 
-@instead_of(Follower, "_follow", near=35)
+@instead_of(Follower, "_follow", near=76)
 def _a_caller_takes_any_end(self: Any, waiting: Any, record: Any, envelope: Any) -> None:
     waiting.end_from = min(waiting.end_from, 0)
     _take(self, waiting, record, envelope)

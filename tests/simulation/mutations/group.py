@@ -16,7 +16,7 @@ from fleet.records import state
 from simulation.mutations.registry import instead_of
 
 
-@instead_of(Assignment, "assign", near=24)
+@instead_of(Assignment, "assign", near=48)
 async def _a_partition_is_owned_with_any_of_its_topics(self: Any, assigned: Any) -> None:
     self._live.clear()
     if self._stopping:

@@ -31,7 +31,7 @@ def _a_broker_that_does_not_answer_ends_the_worker(self: Any, failure: Exception
     _note(self, failure)
 
 
-@instead_of(Progress, "_loading", near=319)
+@instead_of(Progress, "_loading", near=607)
 def _nobody_looks_whether_loads_get_on(self: Any) -> tuple[()]:
     del self
     return ()
@@ -71,7 +71,7 @@ def _tasks_are_opened_and_closed_at_the_same_time(self: Any, *given: Any, **name
     self._changing = _Open()
 
 
-@instead_of(Engine, "_expect", near=1477)
+@instead_of(Engine, "_expect", near=1795)
 def _ownership_is_certain_while_it_is_confirmed(self: Any, wanted: Any) -> None:
     self._wanted = wanted
     self._stop_admitting(self.tasks.keys() - wanted)
@@ -93,7 +93,7 @@ def _a_task_that_is_loaded_through_a_rebalance_begins_at_once(
 # -- local state ----------------------------------------------------------------------------------
 
 
-@instead_of(GuardedStore, "_failed", near=168)
+@instead_of(GuardedStore, "_failed", near=581)
 def _a_task_goes_on_whose_state_has_failed(self: Any, what: str, failure: Exception) -> StoreFailed:
     del self
     return StoreFailed(what, str(failure))

@@ -149,6 +149,17 @@ async def _others_run_beside_the_last_chance(self: Any) -> None:
     await self._last.acquire()
 
 
+_settle = Task.settle
+
+
+@instead_of(Task, "settle", near=5153)
+async def _a_task_that_is_loaded_removes_the_mark_of_the_dead(self: Any, seconds: float) -> None:
+    if self._loops:
+        await _settle(self, seconds)
+    else:
+        self._suspects.unmark()
+
+
 _restore = Suspects.restore
 
 

@@ -49,7 +49,7 @@ async def _an_epoch_is_not_ended(self: Any, *, commit: bool) -> None:
     await _end(self, commit=commit)
 
 
-@instead_of(KafkaLog, "_receipt", near=549)
+@instead_of(KafkaLog, "_receipt", near=640)
 def _a_duplicate_moves_the_state_to_nowhere(self: Any, acknowledged: Any) -> Receipt:
     found = _receipt(self, acknowledged)
     last = [each.offset for each in acknowledged if each.topic == self._state_topic]

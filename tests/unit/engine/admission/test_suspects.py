@@ -175,6 +175,20 @@ async def test_a_task_that_is_opened_again_by_its_process_is_no_death(world: Wor
         assert len(world.kept(state.SUSPECT)) == 1
 
 
+async def test_a_task_that_is_settled_before_it_begins_keeps_the_mark(world: World) -> None:
+    """A rebalance may come while a task is loaded: the process that died still has to count."""
+    world.start("bad", topic="x")
+    await settled(world)
+    world.step_group = replace(world.step_group, quarantine=Quarantine(LIMIT))
+    loaded, _, _ = world._new_task()
+    mark = loaded.ledger.get(state.RUNNING)
+
+    await loaded.settle(0)
+
+    assert mark is not None
+    assert loaded.ledger.get(state.RUNNING) == mark
+
+
 async def test_what_comes_later_is_not_counted(world: World) -> None:
     """Only what may have been in flight when the process died waits for a commit."""
     await _another_process(world)
