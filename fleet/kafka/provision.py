@@ -8,6 +8,7 @@ The audit topic belongs to a prefix, not to a workflow: it has one partition, an
 it.
 """
 
+import asyncio
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
@@ -34,6 +35,8 @@ _log = logs.get_logger("provision")
 #: Each topic must take a batch of this size, in bytes: the largest record that a step may send,
 #: with its envelope. A record that the broker refuses would hold up its partition for ever.
 LEAST_BATCH_BYTES = 1024 * 1024
+#: How long to wait for the leaders of new partitions, in seconds.
+_LED_SECONDS = 10.0
 
 
 class TopicsMissing(FleetError):
@@ -189,8 +192,9 @@ async def _wait_for_leaders(made: Plan, settings: Settings) -> None:
     reader = Clients(settings).reader()
     try:
         await reader.start()
-        # The client asks again by itself if a leader does not know yet.
-        await reader.end_offsets(tps)
+        # The client asks again by itself if a leader does not know yet; it would for 40 s.
+        async with asyncio.timeout(_LED_SECONDS):
+            await reader.end_offsets(tps)
     except (KafkaError, OSError) as failure:
         # Later clients of the topics ask again, too.
         _log.warning("topics_not_led", error=repr(failure))

@@ -309,10 +309,17 @@ async def test_a_worker_and_the_exporter_say_the_same(
 ) -> None:
     """For every partition, under the same labels; so one query may ask both."""
     assert stuck.worker is not None
-    outside, inside = exporters(stuck).scrape(), samples(stuck.worker.metrics())
+    worker, exporter = stuck.worker, exporters(stuck)
+    outside, inside = exporter.scrape(), samples(worker.metrics())
 
-    for name in ("fleet_lag_records", "fleet_committable_offset"):
-        assert by_partition(outside[name]) == by_partition(inside[name])
+    async def is_agreed() -> bool:
+        # A worker notes about once a second how far it has read, and commits that a little later.
+        nonlocal outside, inside
+        outside, inside = exporter.scrape(), samples(worker.metrics())
+        names = "fleet_lag_records", "fleet_committable_offset"
+        return all(by_partition(outside[name]) == by_partition(inside[name]) for name in names)
+
+    await until(is_agreed)
     seen, known = (
         by_partition(outside["fleet_lag_seconds"]),
         by_partition(inside["fleet_lag_seconds"]),
