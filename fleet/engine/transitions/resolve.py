@@ -6,6 +6,7 @@ What a record is to its step group: decided here, from the record and the state,
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 from fleet.engine.transitions import runs
@@ -173,8 +174,11 @@ class Resolver:
                 return Entrance(runs.admit(end, epoch), decision)
 
     def _is_start(self, record: Delivered, envelope: Envelope) -> bool:
-        topic = self.wiring.topics.event(type_name(self.wiring.graph.start))
-        return record.topic == topic and not envelope.parent_id
+        return record.topic == self._start_topic and not envelope.parent_id
+
+    @cached_property
+    def _start_topic(self) -> str:
+        return self.wiring.topics.event(type_name(self.wiring.graph.start))
 
     # -- which steps it is for ----------------------------------------------------------------
 
