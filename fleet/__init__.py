@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fleet.records.clear_text import ClearText
     from fleet.records.errors import FleetError
     from fleet.records.events import Event, StartEvent, StopEvent
+    from fleet.workflow.collect import All, Collect, Take
     from fleet.workflow.context import Context
     from fleet.workflow.errors import (
         ContextStateError,
@@ -24,13 +25,15 @@ if TYPE_CHECKING:
         WorkflowTimeoutError,
         WorkflowValidationError,
     )
-    from fleet.workflow.steps import step
+    from fleet.workflow.marking import step
     from fleet.workflow.workflow import Workflow
 
 # The module of each public name, loaded at first use: the command line and a test of events should
 # not wait for Faust and the OpenAI client.
 _HOMES = {
+    "All": "fleet.workflow.collect",
     "ClearText": "fleet.records.clear_text",
+    "Collect": "fleet.workflow.collect",
     "Context": "fleet.workflow.context",
     "ContextStateError": "fleet.workflow.errors",
     "Event": "fleet.records.events",
@@ -38,6 +41,7 @@ _HOMES = {
     "LLM": "fleet.llm",
     "StartEvent": "fleet.records.events",
     "StopEvent": "fleet.records.events",
+    "Take": "fleet.workflow.collect",
     "Workflow": "fleet.workflow.workflow",
     "WorkflowCancelledByUser": "fleet.workflow.errors",
     "WorkflowConfigurationError": "fleet.workflow.errors",
@@ -48,20 +52,23 @@ _HOMES = {
     "connect": "fleet.client.connection",
     "draw_workflow": "fleet.drawing.draw",
     "serve": "fleet.api.serving",
-    "step": "fleet.workflow.steps",
+    "step": "fleet.workflow.marking",
 }
 #: What to write instead of a name that is not here.
 _ABSENT = "fleet.workflow.absent_names"
 
 __all__ = [
     "LLM",
+    "All",
     "ClearText",
+    "Collect",
     "Context",
     "ContextStateError",
     "Event",
     "FleetError",
     "StartEvent",
     "StopEvent",
+    "Take",
     "Workflow",
     "WorkflowCancelledByUser",
     "WorkflowConfigurationError",

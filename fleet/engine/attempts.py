@@ -294,7 +294,8 @@ class Attempts:
         return context
 
     async def _returned(self, work: Work, context: Context) -> Event | None:
-        running = work.step.bind(self._settings.workflow(), context, work.event)
+        arguments = {work.step.slots[0].parameter: work.event}
+        running = work.step.bind(self._settings.workflow(), context, arguments)
         seconds = work.step.options.timeout_seconds
         event: Event | None = await (
             running if seconds is None else _within(seconds, work.step.name, running)

@@ -6,14 +6,11 @@ from collections.abc import Iterable
 
 #: Names that a later version will have, and what to do until then.
 LATER = {
-    "All": "send one event that carries what was collected",
-    "Collect": "send one event that carries what was collected",
     "HumanResponseEvent": "end the run and start another with the answer",
     "InputRequiredEvent": "end the run and start another with the answer",
     "Resource": "make the resource an attribute of the workflow",
     "ResourceConfig": "make the resource an attribute of the workflow",
     "StepFailedEvent": "catch the error in the step itself",
-    "Take": "send one event that carries what was collected",
     "WorkflowCancelledEvent": "catch WorkflowCancelledByUser around `await handler`",
     "WorkflowFailedEvent": "catch the step's own error around `await handler`",
     "WorkflowTimedOutEvent": "catch WorkflowTimeoutError around `await handler`",

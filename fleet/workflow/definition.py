@@ -15,9 +15,14 @@ from pydantic import ValidationError
 from typing_extensions import TypeVar
 
 from fleet.records.events import Event, StartEvent, problems, type_name
-from fleet.workflow import arguments, result_type, start_fields, steps
-from fleet.workflow.errors import WorkflowConfigurationError, WorkflowValidationError
+from fleet.workflow import arguments, marking, result_type, signature, start_fields
+from fleet.workflow.errors import (
+    NotAvailableYet,
+    WorkflowConfigurationError,
+    WorkflowValidationError,
+)
 from fleet.workflow.graph import Graph, build
+from fleet.workflow.steps import Step
 
 #: What Kafka allows in the name of a topic.
 _LEGAL_NAME = re.compile(r"[a-zA-Z0-9_-]+")
@@ -63,7 +68,7 @@ class Definition(Generic[Result_co]):
         _refuse_taken(cls)
         cls.workflow_name = _legal(workflow or _plain_name(cls.__name__), "workflow", cls)
         cls.group_name = _legal(group or DEFAULT_GROUP, "group", cls)
-        cls._fleet_namespace = steps.enclosing_names(depth=1)
+        cls._fleet_namespace = marking.enclosing_names(depth=1)
         cls._fleet_graph = None
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -97,6 +102,7 @@ def graph(workflow: type[Definition]) -> Graph:
         stated = workflow._fleet_result = _result_type(workflow)  # noqa: SLF001
         result = workflow.result_event_type or stated.event_type
         built = build(workflow.__name__, _steps(workflow), workflow.start_event_type, result)
+        _refuse_joins(built)
         if findings := list(stated.findings(built)):
             raise WorkflowValidationError(workflow.__name__, findings)
         typed = stated if stated.values and stated.stated is not Any else None
@@ -155,7 +161,7 @@ def _refuse_taken(cls: type[Definition]) -> None:
     findings = []
     annotated = dict.fromkeys(vars(cls).get("__annotations__", ()))
     for name, member in {**annotated, **vars(cls)}.items():
-        if name in _TAKEN and steps.is_step(member):
+        if name in _TAKEN and marking.is_step(member):
             findings.append(_taken(cls.__name__, "step", name))
         # A plain method of the name is how a subclass overrides, as anywhere in Python.
         elif name in _TAKEN and not isinstance(member, types.FunctionType):
@@ -193,19 +199,29 @@ def _result_type(cls: type[Definition]) -> result_type.ResultType:
     return stated
 
 
-def _steps(cls: type[Definition]) -> list[steps.Step]:
+def _steps(cls: type[Definition]) -> list[Step]:
     """Return the steps of *cls*; raise WorkflowValidationError with what is wrong in any."""
     found, findings = [], []
     for name, (member, namespace) in _members(cls).items():
-        if not steps.is_step(member):
+        if not marking.is_step(member):
             continue
         try:
-            found.append(steps.read(member, name, namespace))
+            found.append(signature.read(member, name, namespace))
         except WorkflowValidationError as wrong:
             findings += wrong.findings
     if findings:
         raise WorkflowValidationError(cls.__name__, findings)
     return found
+
+
+def _refuse_joins(built: Graph) -> None:
+    """Refuse what the engine cannot run yet."""
+    for step in built.steps:
+        if step.is_join:
+            raise NotAvailableYet(f"joining several events (step {step.name})", "take one event")
+        if step.fans_out:
+            instead = "send single events with ctx.send_event"
+            raise NotAvailableYet(f"list[...] as the return type of step {step.name}", instead)
 
 
 def _subclasses(kind: type[Event]) -> Iterator[type[Event]]:

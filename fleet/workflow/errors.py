@@ -162,13 +162,17 @@ class UnexpectedResult(WorkflowRuntimeError):
     What to do: Return an event, or None to end this branch.
     """
 
-    def __init__(self, step: str, returned: object) -> None:
+    def __init__(self, step: str, returned: object, *, in_list: bool = False) -> None:
         kind = type(returned).__name__
         if isinstance(returned, type):
             kind = f"the class {returned.__name__}"
+        what, advice = kind, "return an event, or None to end this branch"
+        if in_list:
+            what, advice = f"a list containing {kind}", "put only events into the list"
+        elif isinstance(returned, list):
+            advice = "annotate it `-> list[E]`, with the type of the events in the list"
         super().__init__(
-            f"Step function {step} returned {kind} instead of an Event instance"
-            "; return an event, or None to end this branch"
+            f"Step function {step} returned {what} instead of an Event instance; {advice}"
         )
 
 
@@ -196,6 +200,21 @@ class OtherReturned(WorkflowRuntimeError):
         super().__init__(
             f"step {step} returned {returned}, and its annotation says {listed}; return what it "
             f"says, or annotate it `-> {listed} | {returned}`"
+        )
+
+
+class BareReturned(OtherReturned):
+    """Raised when a step returns one event, and its annotation has that type in a list only.
+
+    What to do: Return a list with that one event, or add the type to the annotation.
+    """
+
+    def __init__(self, step: str, returned: str, stated: Iterable[str]) -> None:
+        listed = " | ".join(stated)
+        WorkflowRuntimeError.__init__(
+            self,
+            f"step {step} returned a bare {returned}, and its annotation says {listed}; return a "
+            f"list with it to fan out, or annotate the step `-> {listed} | {returned}`",
         )
 
 

@@ -17,6 +17,7 @@ from fleet.records.events import (
     promise,
     type_name,
 )
+from fleet.workflow import levels
 from fleet.workflow.errors import WorkflowValidationError
 from fleet.workflow.steps import Step
 
@@ -39,11 +40,14 @@ class Graph:
 
     @cached_property
     def accepting(self) -> dict[str, tuple[Step, ...]]:
-        """The steps that take an event type, by the type's name."""
-        return {
-            type_name(event): tuple(step for step in self.steps if event in step.accepts)
-            for event in _unique(event for step in self.steps for event in step.accepts)
-        }
+        """The steps that take an event type, by the type's name; no key if there is none."""
+        taking = {type_name(event): self.accepting_type(event) for event in _all_types(self.steps)}
+        return {name: steps for name, steps in taking.items() if steps}
+
+    @cached_property
+    def joins_of(self) -> dict[str, tuple[Step, ...]]:
+        """The `list[E]` joins that close the fan-out of a step, by the step's name."""
+        return levels.joins_of(self.steps)
 
     @cached_property
     def types(self) -> dict[str, type[Event]]:
@@ -54,6 +58,10 @@ class Graph:
     def step_by_name(self) -> dict[str, Step]:
         """The steps by name."""
         return {step.name: step for step in self.steps}
+
+    def accepting_type(self, event_type: type[Event]) -> tuple[Step, ...]:
+        """Return the steps that take an event type, also one that no step names."""
+        return tuple(step for step in self.steps if step.takes(event_type))
 
     def is_result(self, event: Event) -> bool:
         """Tell whether *event* ends the run."""

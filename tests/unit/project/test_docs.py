@@ -19,7 +19,7 @@ from click.testing import CliRunner, Result
 
 import fleet
 from fleet.cli import main
-from fleet.workflow import definition, steps
+from fleet.workflow import definition, marking
 
 ROOT = Path(__file__).parents[3]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -217,7 +217,7 @@ def workflows(names: dict[str, Any]) -> Iterator[type[fleet.Workflow]]:
 
 
 def has_steps(workflow: type[fleet.Workflow]) -> bool:
-    return any(steps.is_step(member) for member in vars(workflow).values())
+    return any(marking.is_step(member) for member in vars(workflow).values())
 
 
 async def execute(block: str, names: dict[str, Any]) -> None:

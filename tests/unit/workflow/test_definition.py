@@ -26,7 +26,6 @@ from fleet import (
 )
 from fleet.workflow import definition
 from fleet.workflow.definition import Definition
-from fleet.workflow.errors import NotAvailableYet
 
 T = TypeVar("T")
 
@@ -264,16 +263,6 @@ class TestGraph:
 
         assert definition.graph(Flow).step_by_name["only"].context_parameter == "ctx"
 
-    def test_a_step_that_joins_is_refused_at_once(self) -> None:
-        """What this version cannot do is an error when the graph is checked, not in a run."""
-
-        class Flow(Definition):
-            @step
-            async def only(self, ev: StartEvent, other: JokeEvent) -> StopEvent: ...
-
-        with pytest.raises(NotAvailableYet):
-            definition.graph(Flow)
-
 
 class TestStartEvent:
     def test_fields_make_the_start_event(self) -> None:
@@ -431,7 +420,10 @@ class TestPublicNames:
         ("name", "said"),
         [
             ("HumanResponseEvent", "it is not available in this version; end the run and start an"),
-            ("Collect", "it is not available in this version; send one event that carries what"),
+            (
+                "catch_error",
+                "it is not available in this version; catch the error in the step itself",
+            ),
             ("retry_policy", "it is not available in this version; let the step itself try again"),
             ("testing", "it is not available in this version; run the workflow in memory"),
             ("Workfow", "did you mean Workflow?"),

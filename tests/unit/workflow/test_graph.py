@@ -8,7 +8,7 @@ import pytest
 from fleet import Event, StartEvent, StopEvent, WorkflowValidationError
 from fleet.workflow import graph
 from fleet.workflow.graph import RESERVED_TYPE_NAMES, Graph
-from fleet.workflow.steps import Options, Step
+from fleet.workflow.steps import Options, Slot, Step
 
 
 class A(Event):
@@ -53,7 +53,8 @@ def _never(*_: object, **__: object) -> Coroutine[Any, Any, Any]:
 
 def step(name: str, accepts: list[type[Event]], returns: list[type[Event]]) -> Step:
     """Return a step as its annotations would describe it."""
-    return Step(name, _never, Options(), "ev", None, tuple(accepts), tuple(returns))
+    slots = (Slot("ev", tuple(accepts)),)
+    return Step(name, _never, Options(), slots, bare=tuple(returns))
 
 
 def build(

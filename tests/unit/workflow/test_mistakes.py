@@ -154,7 +154,11 @@ MISTAKES: list[tuple[str, Callable[[], object], str]] = [
     ("static", static, "step .* is a staticmethod; write it as a method"),
     ("wrapped", wrapped, "step only is wrapped by a decorator that makes a plain function of it"),
     ("plain method", plain_method, "step only must be written with `async def`"),
-    ("-> AsyncIterator", a_generators_annotation, "step many returns one event, not a generator"),
+    (
+        "-> AsyncIterator",
+        a_generators_annotation,
+        "step many returns one event or a list, not a gen",
+    ),
     ("@step(workflow=)", lambda: step(workflow=JokeFlow), "write it as a method of the class"),
     ("connect(Flow())", lambda: connect(JokeFlow()), r"not an instance of it: write connect\(Jok"),  # type: ignore[arg-type]
     ("connect('joke')", lambda: connect("joke"), r"a workflow class, not str: write e.g. connect"),  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ from fleet import (
     step,
 )
 from fleet.records.events import TakenFieldName
-from fleet.workflow.steps import is_step
+from fleet.workflow.marking import is_step
 
 #: What Fleet gives every workflow; nothing else of a workflow is public.
 GIVEN = ["run", "run_sync", "topic", "validate"]

@@ -12,10 +12,13 @@ import pytest
 from pydantic import BaseModel
 
 from fleet import (
+    All,
+    Collect,
     Context,
     Event,
     StartEvent,
     StopEvent,
+    Take,
     Workflow,
     WorkflowConfigurationError,
     WorkflowRuntimeError,
@@ -24,9 +27,10 @@ from fleet import (
 )
 from fleet.records.envelope import Envelope
 from fleet.records.state import MemoryState
-from fleet.workflow import steps
+from fleet.workflow import definition, signature
+from fleet.workflow.collect import Cardinality
 from fleet.workflow.errors import NotAvailableYet
-from fleet.workflow.steps import Options, Step
+from fleet.workflow.steps import Options, Slot, Step
 
 
 class A(Event):
@@ -43,7 +47,7 @@ class Model(BaseModel):
 
 def read(function: Any, **names: Any) -> Step:
     """Return what is read of a marked function under the name `work`."""
-    return steps.read(function, "work", names)
+    return signature.read(function, "work", names)
 
 
 def findings(function: Any) -> str:
@@ -142,7 +146,7 @@ class TestRead:
 
         found = read(work)
         assert (found.name, found.accepts, found.returns) == ("work", (A,), (B,))
-        assert (found.event_parameter, found.context_parameter) == ("ev", None)
+        assert (found.slots, found.context_parameter) == ((Slot("ev", (A,)),), None)
 
     def test_a_union_is_each_of_its_members(self) -> None:
         """`A | B` and `Union[A, B]` mean the same, in parameters and results."""
@@ -191,7 +195,7 @@ class TestRead:
         function = first if context_first else second
         function.__annotations__["return"] = StopEvent
         event = A()
-        bound = read(function).bind("flow", CONTEXT, event)
+        bound = read(function).bind("flow", CONTEXT, {"joke": event})
         assert asyncio.run(bound) == ["flow", CONTEXT, event]
 
 
@@ -252,12 +256,15 @@ class TestRefused:
         assert findings(work) == expected
 
     def test_an_event_that_may_be_none(self) -> None:
-        """None is never delivered, so a step cannot take it."""
+        """None is never delivered: `A | None` takes A, and None alone is no event."""
 
         @step
         async def work(self, ev: A | None) -> B: ...
+        @step
+        async def never(self, ev: None) -> B: ...
 
-        assert findings(work) == "parameter ev of step work may not be None; take an event"
+        assert read(work).accepts == (A,)
+        assert findings(never) == "parameter ev of step work is None; take an event"
 
     @pytest.mark.parametrize("text", ["Missing", "asyncio.Missing", "A |", "A & B"])
     def test_an_annotation_that_cannot_be_resolved(self, text: str) -> None:
@@ -280,38 +287,143 @@ class TestRefused:
         assert findings(work) == expected
 
 
+class TestJoins:
+    def test_several_event_parameters_are_several_slots(self) -> None:
+        """`a: A, b: B` waits for one of each."""
+
+        @step
+        async def work(self, one: A, ctx: Context, two: B) -> StopEvent: ...
+
+        found = read(work)
+        assert (found.slots, found.is_join) == ((Slot("one", (A,)), Slot("two", (B,))), True)
+        assert (found.accepts, found.collect, found.context_parameter) == ((A, B), None, "ctx")
+
+    @pytest.mark.parametrize(
+        ("hint", "types", "collect"),
+        [
+            (list[A], (A,), Collect(All())),
+            (list[A | B], (A, B), Collect(All())),
+            (list[A] | None, (A,), Collect(All())),
+            (Annotated[list[A], Collect()], (A,), Collect(All())),
+            (Annotated[list[A], "text", Collect(Take(2))], (A,), Collect(Take(2))),
+        ],
+        ids=repr,
+    )
+    def test_a_list_of_events_collects(self, hint: Any, types: Any, collect: Collect) -> None:
+        """A list alone waits for all members; `Collect` on it says how many."""
+
+        @step
+        async def work(self, found: hint) -> StopEvent: ...
+
+        taken = read(work)
+        assert (taken.slots, taken.collect) == ((Slot("found", types),), collect)
+        assert taken.is_join
+
+    @pytest.mark.parametrize(
+        ("hint", "fans_out", "bare", "may_end"),
+        [
+            (list[A], (A,), (), False),
+            (list[A | B], (A, B), (), False),
+            (list[A] | B, (A,), (B,), False),
+            (list[A] | A | None, (A,), (A,), True),
+            (list[A] | list[B] | None, (A, B), (), True),
+        ],
+        ids=repr,
+    )
+    def test_a_list_that_is_returned_fans_out(
+        self, hint: Any, fans_out: Any, bare: Any, may_end: bool
+    ) -> None:
+        """What may come in a list and what may come alone are told apart."""
+
+        @step
+        async def work(self, ev: StartEvent) -> hint: ...
+
+        found = read(work)
+        assert (found.fans_out, found.bare, found.may_end) == (fans_out, bare, may_end)
+        assert found.returns == tuple(dict.fromkeys((*fans_out, *bare)))
+        assert not found.is_join
+
+    @pytest.mark.parametrize("wrong", [0, -1, 1.5, True, "3", None], ids=repr)
+    def test_take_counts(self, wrong: Any) -> None:
+        """Anything but an integer greater than 0 is refused, as a ValueError too."""
+        with pytest.raises(ValueError, match=rf"Take\(n\) takes.*{wrong!r}"):
+            Take(wrong)
+
+    @pytest.mark.parametrize("wrong", [2, Take, Cardinality()], ids=repr)
+    def test_collect_takes_a_count(self, wrong: Any) -> None:
+        """Anything but All() and Take(n) is refused."""
+        with pytest.raises(WorkflowConfigurationError, match=r"Collect takes All\(\) or Take"):
+            Collect(wrong)
+
+    def test_what_no_join_can_be(self) -> None:
+        """Each finding names the parameter, the step and a way out."""
+
+        @step
+        async def mixed(self, ev: list[A] | B) -> StopEvent: ...
+        @step
+        async def marked(self, ev: Annotated[A, Collect()]) -> StopEvent: ...
+        @step
+        async def beside(self, ev: list[A], other: B) -> StopEvent: ...
+        @step
+        async def union(self, ev: A | B, other: A) -> StopEvent: ...
+
+        assert "ev of step work is a list or a single event; take one" in findings(mixed)
+        assert "ev of step work has a Collect, which is for lists" in findings(marked)
+        assert "ev of step work is a list beside another event" in findings(beside)
+        assert "ev of step work has several types, and a step that joins" in findings(union)
+
+    def test_the_engine_cannot_run_them_yet(self) -> None:
+        """A workflow with a fan-out or a join is refused when it is used."""
+
+        class Flow(Workflow):
+            @step
+            async def split(self, ev: StartEvent) -> list[A]: ...
+            @step
+            async def join(self, ev: list[A]) -> StopEvent: ...
+
+        with pytest.raises(NotAvailableYet, match="return type of step split"):
+            definition.graph(Flow)
+
+
+class TestReturned:
+    @step
+    async def alone(self, ev: StartEvent) -> A: ...
+    @step
+    async def lists(self, ev: StartEvent) -> list[A | StopEvent] | B: ...
+
+    @pytest.mark.parametrize("good", [[], [A()], [A(), StopEvent()], B()], ids=repr)
+    def test_what_a_fan_out_may_return(self, good: Any) -> None:
+        """A list of what the list may hold, also an empty one, or what may come alone."""
+        read(TestReturned.lists).check_returned(good, has_sent=False)
+
+    @pytest.mark.parametrize(
+        ("wrong", "said"),
+        [
+            (5, "returned int instead of an Event instance; return an event, or None"),
+            ([A(), 5], "returned a list containing int instead of an Event instance; put only"),
+            ([A(), None], "returned a list containing NoneType instead"),
+            ([B()], r"returned list\[B\], and its annotation says list\[A \| StopEvent\] \| B;"),
+            (
+                A(),
+                r"returned a bare A, and .* says list\[A \| StopEvent\] \| B; return a list",
+            ),
+            (None, r"returned None, and its annotation says list\["),
+        ],
+        ids=repr,
+    )
+    def test_what_it_may_not(self, wrong: Any, said: str) -> None:
+        """The step, what it returned, what it says and the way out."""
+        with pytest.raises(WorkflowRuntimeError, match=f"(?i)step .*work {said}"):
+            read(TestReturned.lists).check_returned(wrong, has_sent=False)
+
+    def test_a_list_from_a_step_that_says_none(self) -> None:
+        """The fix is the annotation."""
+        said = r"Step function work returned list instead of an Event instance; annotate it `-> l"
+        with pytest.raises(WorkflowRuntimeError, match=said):
+            read(TestReturned.alone).check_returned([A()], has_sent=False)
+
+
 class TestNotYet:
-    def test_joining_several_events(self) -> None:
-        """Several event parameters would join; this version says that it does not."""
-
-        @step
-        async def work(self, one: A, two: B) -> StopEvent: ...
-
-        with pytest.raises(NotAvailableYet, match=r"joining.*step work.*take one event"):
-            read(work)
-
-    @pytest.mark.parametrize("wrong", [list[A], list[A] | B], ids=repr)
-    def test_lists_of_events(self, wrong: Any) -> None:
-        """`list[E]` as a parameter or a result is refused with the way around."""
-
-        @step
-        async def takes(self, ev: wrong) -> StopEvent: ...
-        @step
-        async def gives(self, ev: A) -> wrong: ...
-
-        for function in (takes, gives):
-            with pytest.raises(NotAvailableYet, match=r"list\[...\] as .* step work.*send_event"):
-                read(function)
-
-    def test_collecting(self) -> None:
-        """Annotated events, as for Collect and Take, are refused."""
-
-        @step
-        async def work(self, ev: Annotated[list[A], "Collect(Take(2))"]) -> StopEvent: ...
-
-        with pytest.raises(NotAvailableYet, match=r"Annotated\[...\] as parameter ev of step work"):
-            read(work)
-
     def test_resources(self) -> None:
         """An injected resource is refused by its own name, with the way around."""
 
