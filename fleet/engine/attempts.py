@@ -16,12 +16,14 @@ from fleet.config.current_step import CURRENT_STEP, CurrentStep
 from fleet.engine.admission.gate import Gate
 from fleet.engine.admission.slots import Slots
 from fleet.engine.clock import BrokerClock
+from fleet.engine.transitions import joins
 from fleet.engine.transitions.draft import Work
 from fleet.engine.transitions.outcomes import Raised, Returned, Sent
 from fleet.records.events import Event, decoded
 from fleet.records.state import View
 from fleet.workflow.context import Context
 from fleet.workflow.errors import StepTimeoutError
+from fleet.workflow.graph import Graph
 
 Outcome = Returned | Raised
 
@@ -41,6 +43,11 @@ class StreamWriter(Protocol):
 
 class Settings(Protocol):
     """What the attempts of all tasks of a step group share."""
+
+    @property
+    def graph(self) -> Graph:
+        """The steps, and the events between them."""
+        ...
 
     @property
     def workflow(self) -> Callable[[], object]:
@@ -259,13 +266,10 @@ class Attempts:
         context = self._context(attempt)
         if attempt.decoded_as is not None:
             _decode(attempt, attempt.decoded_as)
-        event = await self._returned(attempt.work, context)
+        returned = await self._returned(attempt.work, context)
         if attempt.written:
             await asyncio.gather(*attempt.written)
-        sent = [Sent(*event) for event in context.sent]
-        if event is not None:
-            sent.append(Sent(event))
-        return Returned(tuple(sent), context.changes)
+        return _outcome(returned, context)
 
     def _context(self, attempt: Attempt) -> Context:
         attempt_id, work, written = "", attempt.work, attempt.written
@@ -293,15 +297,28 @@ class Attempts:
         )
         return context
 
-    async def _returned(self, work: Work, context: Context) -> Event | None:
-        arguments = {work.step.slots[0].parameter: work.event}
-        running = work.step.bind(self._settings.workflow(), context, arguments)
+    async def _returned(self, work: Work, context: Context) -> Event | list[Event] | None:
+        running = work.step.bind(self._settings.workflow(), context, self._arguments(work))
         seconds = work.step.options.timeout_seconds
-        event: Event | None = await (
+        returned: Event | list[Event] | None = await (
             running if seconds is None else _within(seconds, work.step.name, running)
         )
-        work.step.check_returned(event, has_sent=bool(context.sent))
-        return event
+        work.step.check_returned(returned, has_sent=bool(context.sent))
+        return returned
+
+    def _arguments(self, work: Work) -> dict[str, Any]:
+        """Return what the step takes, by parameter."""
+        if work.envelope.batch:
+            return joins.arguments(self._view, self._settings.graph, work)
+        return {work.step.slots[0].parameter: work.event}
+
+
+def _outcome(returned: Event | list[Event] | None, context: Context) -> Returned:
+    sent = [Sent(*event) for event in context.sent]
+    several = returned if isinstance(returned, list) else [returned]
+    sent += [Sent(event, returned=True) for event in several if event is not None]
+    fans_out = isinstance(returned, list)
+    return Returned(tuple(sent), context.changes, fans_out, context.collected)
 
 
 def _shed(attempt: Attempt) -> None:

@@ -15,6 +15,7 @@ from fleet.records.dead_letter import Reason
 from fleet.records.events import type_name
 from fleet.records.lifecycle import StepRecord
 from fleet.records.log import Outgoing
+from fleet.records.state import View
 
 _log = logs.get_logger("task")
 
@@ -28,10 +29,15 @@ class Finishing:
     def __init__(self, parts: Parts, open_work: OpenWork) -> None:
         self._parts = parts
         self._open_work = open_work
+        #: That of the newest event; see `Envelope.order`.
+        self._order = 0
 
     def finished(self, attempt: Attempt, outcome: Outcome) -> None:
         """Take what an attempt ended with."""
         parts, work = self._parts, attempt.work
+        if isinstance(outcome, Returned) and _is_stale(outcome, parts.ledger):
+            parts.attempts.add(work)
+            return
         outcome = self._take(work, outcome)
         step = self._record(attempt, outcome)
         parts.observer.step_finished(work, outcome, step)
@@ -51,12 +57,19 @@ class Finishing:
         parts = self._parts
         if isinstance(outcome, Returned):
             try:
-                results.returned(parts.draft, parts.wiring, work, outcome)
+                order = self._orders(len(outcome.sent))
+                results.returned(parts.draft, parts.wiring, work, outcome, order)
                 return outcome
             except BaseException as refusal:  # noqa: BLE001 - the boundary: encoding is user code
                 outcome = Raised(refusal)
         failures.step_failed(parts.draft, parts.topics, work, _failed(outcome.error))
         return outcome
+
+    def _orders(self, count: int) -> int:
+        """Return the first of *count* orders, which are larger than all before."""
+        first = max(round(self._parts.clock.now_ms() * 1_000), self._order + 1)
+        self._order = first + count
+        return first
 
     def _record(self, attempt: Attempt, outcome: Outcome) -> StepRecord:
         work, clock = attempt.work, self._parts.clock
@@ -76,6 +89,10 @@ class Finishing:
 
     def _left_out(self, what: str, record: Outgoing, reason: Exception) -> None:
         _log.error(what, task=self._parts.name, topic=record.topic, error=repr(reason))
+
+
+def _is_stale(outcome: Returned, view: View) -> bool:
+    return outcome.collected is not None and outcome.collected.is_stale(view)
 
 
 def _failed(error: BaseException) -> StepFailed:

@@ -5,15 +5,17 @@ What a record is, `transitions.resolve` decides from the record and the state, w
 either. Here that takes effect: in the draft, in the inputs, and on the steps that run.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
 
+from fleet.engine.joining import Joining
 from fleet.engine.loading.other_versions import OtherVersions
 from fleet.engine.offsets import Delivery, Lost
 from fleet.engine.parts import Parts
 from fleet.engine.run_changes import Entry, RunChanges
 from fleet.engine.transitions import failures, starts, suspending
 from fleet.engine.transitions.draft import Work
+from fleet.engine.transitions.joins import Fired
 from fleet.engine.transitions.resolve import (
     Deferred,
     Dropped,
@@ -24,6 +26,7 @@ from fleet.engine.transitions.resolve import (
     Resolver,
     Run,
 )
+from fleet.engine.transitions.scopes import Place
 from fleet.engine.transitions.suspended import Suspended
 from fleet.records import state
 from fleet.records.log import Delivered
@@ -37,6 +40,7 @@ class Intake:
         parts: Parts,
         resolver: Resolver,
         changes: RunChanges,
+        joining: Joining,
         taking: Callable[[], bool],
     ) -> None:
         self._parts = parts
@@ -44,6 +48,7 @@ class Intake:
         self._taking = taking
         self._resolver = resolver
         self._changes = changes
+        self._joining = joining
         self._versions = OtherVersions(parts.topics)
 
     # -- from the inputs ----------------------------------------------------------------------
@@ -124,7 +129,20 @@ class Intake:
         envelope = starts.enter(parts.draft, parts.topics, record, found.envelope, found.entrance)
         for work in works:
             entered = work if envelope is work.envelope else work._replace(envelope=envelope)
-            parts.attempts.add(entered)
+            self._start(entered)
+
+    def _start(self, work: Work) -> None:
+        """Run a step for an event; a join only gets it, until it has fired."""
+        if work.step.is_join and not work.envelope.batch:
+            fired = self._joining.take(work)
+            self._fire([fired] if fired else [])
+        else:
+            self._parts.attempts.add(work)
+
+    def _fire(self, joins: Iterable[Fired]) -> None:
+        for key, entry in joins:
+            self.run_suspended(key, entry)
+            self._parts.commits.now()
 
     def _reject(self, record: Delivered, found: Rejected) -> None:
         draft, topics = self._parts.draft, self._parts.topics
@@ -143,12 +161,17 @@ class Intake:
 
     # -- from the state -----------------------------------------------------------------------
 
+    def fire_joins(self, places: Iterable[Place]) -> None:
+        """Run the joins that fire now that something of these fan-outs is committed."""
+        self._fire(self._joining.due(places))
+
     def restore_suspended(self) -> None:
-        """Run the suspended work that a loaded state has."""
+        """Run the suspended work that a loaded state has, and the joins that fire in it."""
         for key, value in list(self._parts.ledger.items(state.SUSPENDED)):
             # What came before it may have ended its run.
             if self._parts.ledger.get(key) is not None:
                 self.run_suspended(key, Suspended.decode(value))
+        self._fire(self._joining.all_due())
 
     def _run_resumed(self, entries: list[Entry]) -> None:
         # While the task is loaded nothing runs; `restore_suspended` runs these then.
@@ -191,4 +214,4 @@ class Intake:
             if key != found_at:
                 named = entry.model_copy(update={"step": work.step.name})
                 draft.state.put(key, named.encode())
-            self._parts.attempts.add(work._replace(suspended=key))
+            self._start(work._replace(suspended=key))

@@ -28,6 +28,7 @@ from fleet.engine.deadlines import Deadlines
 from fleet.engine.finishing import Finishing
 from fleet.engine.inputs import Inputs
 from fleet.engine.intake import Intake
+from fleet.engine.joining import Joining
 from fleet.engine.ledger import Ledger, StateStore
 from fleet.engine.log import Log, RecordsRefused, TaskLost
 from fleet.engine.observing import Guarded, Observer
@@ -119,7 +120,8 @@ class Task:
         self._changes = RunChanges(parts, open_work, self._time_keeping)
         self._finishing = Finishing(parts, open_work)
         resolver = Resolver(wiring, step_group.partitions)
-        self.intake = Intake(parts, resolver, self._changes, lambda: self._taking)
+        joining = Joining(parts, open_work)
+        self.intake = Intake(parts, resolver, self._changes, joining, lambda: self._taking)
         self._retention = Retention(parts, self.gate, step_group)
         self._loops: list[asyncio.Task[None]] = []
         self._alive = True
@@ -295,6 +297,8 @@ class Task:
         self._suspects.committed(self.clock.now_ms())
         self.inputs.committed()
         self.uncommitted.count()
+        if self._taking and commit.draft.scopes:
+            self.intake.fire_joins(commit.draft.scopes)
         # Also of other tasks: what this one held is theirs now.
         self.step_group.slots.hand_out()
         self._observer.committed(commit.records, commit.size, commit.seconds)

@@ -23,6 +23,8 @@ MAX_ID_BYTES = 255
 MAX_TIMEOUT_SECONDS = 100 * 365.25 * 86_400
 #: Largest epoch and number of replays.
 MAX_COUNT = 2**31 - 1
+#: Largest order of an event: 16 digits, which unix microseconds have until the year 2286.
+MAX_ORDER = 10**16 - 1
 
 
 class BrokenEnvelope(FleetError):
@@ -66,6 +68,13 @@ class Envelope(NamedTuple):
     context: str = ""
     #: W3C trace context.
     traceparent: str = ""
+    #: The fan-out that the event belongs to, the innermost; empty: none whose end a join awaits.
+    scope: str = ""
+    #: Of an event of a fan-out: what orders the members of a join. The broker's time at which its
+    #: step ended, in unix microseconds, made larger than that of any event before.
+    order: int = 0
+    #: Of a join that fires: names the events that it has in the state. Empty for other events.
+    batch: str = ""
 
     def headers(self) -> Headers:
         """Return the Kafka headers, in a fixed order."""
@@ -88,6 +97,18 @@ class Envelope(NamedTuple):
             headers.append(("fleet-context", self.context.encode()))
         if self.traceparent:
             headers.append(("traceparent", self.traceparent.encode()))
+        if self.scope or self.order or self.batch:
+            headers += self._of_fan_outs()
+        return headers
+
+    def _of_fan_outs(self) -> Headers:
+        headers = []
+        if self.scope:
+            headers.append(("fleet-scope", self.scope.encode()))
+        if self.order:
+            headers.append(("fleet-order", b"%d" % self.order))
+        if self.batch:
+            headers.append(("fleet-batch", self.batch.encode()))
         return headers
 
 
@@ -107,11 +128,15 @@ def _name(value: bytes) -> str:
     return _identifier(value) if value else ""
 
 
-def _count(value: bytes) -> int:
+def _count(value: bytes, largest: int = MAX_COUNT) -> int:
     # At most as many digits as the largest: int() also takes signs, spaces and underscores.
-    if not value.isdigit() or len(value) > len(str(MAX_COUNT)) or int(value) > MAX_COUNT:
-        raise ValueError(f"{value[:20]!r} is not a number from 0 to {MAX_COUNT}")
+    if not value.isdigit() or len(value) > len(str(largest)) or int(value) > largest:
+        raise ValueError(f"{value[:20]!r} is not a number from 0 to {largest}")
     return int(value)
+
+
+def _order(value: bytes) -> int:
+    return _count(value, MAX_ORDER)
 
 
 def _seconds(value: bytes) -> float:
@@ -149,6 +174,9 @@ _FIELDS: dict[str, tuple[str, Callable[[bytes], Any]]] = {
     "fleet-timeout-seconds": ("timeout_seconds", _seconds),
     "fleet-context": ("context", _context),
     "traceparent": ("traceparent", _trace),
+    "fleet-scope": ("scope", _name),
+    "fleet-order": ("order", _order),
+    "fleet-batch": ("batch", _name),
 }
 _REQUIRED = ("fleet-run-id", "fleet-event-id", "fleet-type")
 #: Without these the record names no run and no event.
@@ -190,6 +218,21 @@ def child_id(parent_id: str, step: str, index: int) -> str:
     Derived, so that a repeated attempt sends events with the same ids.
     """
     return _digest(parent_id, step, str(index))
+
+
+def scope_id(event_id: str, step: str) -> str:
+    """Return the id of the fan-out that *step* opens for an event."""
+    return _digest("scope", event_id, step)
+
+
+def batch_event_id(batch: str, step: str) -> str:
+    """Return the id of the event that a join is run for, in the place of its members' ids."""
+    return _digest("batch", batch, step)
+
+
+def batch_id(event_ids: Iterable[str]) -> str:
+    """Return the id of some events that a join takes together."""
+    return _digest("members", *event_ids)
 
 
 def idempotency_key(event_id: str, step: str) -> str:

@@ -18,6 +18,11 @@ changelog keeps it for as long as runs last.
     m running                     the process that has the task; deleted when it stops in order
     m nothing                     never there: a delete of it is appended to learn the broker's time
     x <run id> <event id> <step>  deaths of processes with a step, and whether it is begun again
+    o <run id> <scope>            a fan-out that has joins, until all of its work is done
+    i <run id> <scope> <event id> <step>          work of a fan-out that is not done
+    j <run id> <batch> <step> <order> <event id>  an event that a join has; see `transitions.joins`
+    h <run id> <buffer>           what a step collects: how much of each type there is
+    b <run id> <buffer> <number>  an event that a step has collected; see `workflow.collecting`
 """
 
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
@@ -37,6 +42,11 @@ SUSPENDED = b"w\0"
 RUNNING = b"m\0running"
 NOTHING = b"m\0nothing"
 SUSPECT = b"x\0"
+SCOPE = b"o\0"
+ITEM = b"i\0"
+MEMBER = b"j\0"
+BUFFER_HEAD = b"h\0"
+BUFFERED = b"b\0"
 
 #: Up to this many changes are looked through one by one.
 FEW_CHANGES = 32
@@ -102,6 +112,42 @@ def suspect_prefix(run_id: str) -> bytes:
 def suspect_key(run_id: str, event_id: str, step: str) -> bytes:
     """Return the key of one step that may have ended a process."""
     return b"%b%b\0%b" % (suspect_prefix(run_id), event_id.encode(), step.encode())
+
+
+def scope_prefix(run_id: str) -> bytes:
+    """Return the first part of the keys of a run's open fan-outs."""
+    return b"%b%b\0" % (SCOPE, run_id.encode())
+
+
+def scope_key(run_id: str, scope: str) -> bytes:
+    """Return the key of one open fan-out of a run."""
+    return scope_prefix(run_id) + scope.encode()
+
+
+def item_prefix(run_id: str, scope: str = "") -> bytes:
+    """Return the first part of the keys of what is not done of a fan-out; empty: of all."""
+    return b"%b%b\0%b" % (ITEM, run_id.encode(), scope.encode() + b"\0" if scope else b"")
+
+
+def item_key(run_id: str, scope: str, event_id: str, step: str) -> bytes:
+    """Return the key of one step that is to be done with an event of a fan-out."""
+    return b"%b%b\0%b" % (item_prefix(run_id, scope), event_id.encode(), step.encode())
+
+
+def member_prefix(run_id: str, batch: str = "", step: str = "") -> bytes:
+    """Return the first part of the keys of the events that a join has; empty: of all joins."""
+    inner = b"%b\0%b\0" % (batch.encode(), step.encode()) if batch else b""
+    return b"%b%b\0%b" % (MEMBER, run_id.encode(), inner)
+
+
+def head_key(run_id: str, buffer: str = "") -> bytes:
+    """Return the key of what tells how much a buffer has; without one, the prefix of all."""
+    return b"%b%b\0%b" % (BUFFER_HEAD, run_id.encode(), buffer.encode())
+
+
+def buffered_prefix(run_id: str, buffer: str = "") -> bytes:
+    """Return the first part of the keys of the events in a buffer; empty: in all of a run."""
+    return b"%b%b\0%b" % (BUFFERED, run_id.encode(), buffer.encode() + b"\0" if buffer else b"")
 
 
 class View(Protocol):

@@ -6,7 +6,7 @@ all or nothing. Only events written to the stream are visible at once.
 """
 
 import difflib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, NoReturn
 
@@ -15,6 +15,7 @@ from typing_extensions import TypeVar
 from fleet.records.envelope import Envelope, idempotency_key
 from fleet.records.events import Event, StopEvent, encoded
 from fleet.records.state import Overlay, View, context_prefix
+from fleet.workflow.collecting import Buffers, Collected
 from fleet.workflow.errors import NoEvent, NotAvailableYet
 from fleet.workflow.store import Store
 
@@ -23,7 +24,6 @@ Model = TypeVar("Model", default=Any)
 WriteToStream = Callable[[Event], Awaitable[None]]
 
 _LATER = {
-    "collect_events": "send one event that carries what was collected",
     "wait_for_event": "end the run and start another with the answer",
     "memo": "make the expensive call in a step of its own: its result is kept",
     "sleep": "use asyncio.sleep, which starts from the beginning after a crash",
@@ -71,6 +71,27 @@ class Context(Generic[Model]):
     def changes(self) -> dict[bytes, bytes | None]:
         """The values that were set, by state key; None deletes."""
         return self.store.changes() if "store" in self.__dict__ else {}
+
+    @cached_property
+    def _buffers(self) -> Buffers:
+        return Buffers(self._state, self.run_id, self._step)
+
+    @property
+    def collected(self) -> Collected | None:
+        """What was collected; None if that is nothing."""
+        return self._buffers.collected() if "_buffers" in self.__dict__ else None
+
+    def collect_events(
+        self, ev: Event, expected: Sequence[type[Event]], buffer_id: str | None = None
+    ) -> list[Event] | None:
+        """Keep *ev* until all *expected* events are there; return them then, in that order.
+
+        Until then return None. Within a type the order is that of arrival. What is not expected,
+        or is there already, is dropped. *buffer_id* tells several buffers of a step apart. If
+        other attempts of the step change the buffer meanwhile, this one is run again.
+        """
+        _must_be_event(ev, "collect_events")
+        return self._buffers.collect(ev, expected, buffer_id or "default")
 
     def send_event(self, event: Event, step: str | None = None) -> None:
         """Send *event* when the step has succeeded, to all accepting steps or only to *step*.

@@ -14,10 +14,9 @@ from typing import Any, ClassVar, Generic
 from pydantic import ValidationError
 from typing_extensions import TypeVar
 
-from fleet.records.events import Event, StartEvent, fields_of, problems, type_name
+from fleet.records.events import Event, StartEvent, problems, type_name
 from fleet.workflow import arguments, marking, result_type, signature, start_fields
 from fleet.workflow.errors import (
-    NotAvailableYet,
     WorkflowConfigurationError,
     WorkflowValidationError,
 )
@@ -102,7 +101,6 @@ def graph(workflow: type[Definition]) -> Graph:
         stated = workflow._fleet_result = _result_type(workflow)  # noqa: SLF001
         result = workflow.result_event_type or stated.event_type
         built = build(workflow.__name__, _steps(workflow), workflow.start_event_type, result)
-        _refuse_joins(built)
         if findings := list(stated.findings(built)):
             raise WorkflowValidationError(workflow.__name__, findings)
         typed = stated if stated.values and stated.stated is not Any else None
@@ -137,7 +135,7 @@ def start_event(
     start_fields.check_of_the_run(workflow.__name__, start, event, **of_the_run)
     if type(event) is StartEvent and start is not StartEvent and not fields:
         # Fleet's own StartEvent takes any fields; the workflow's says which.
-        return _made(start, fields_of(event), workflow.__name__)
+        return _made(start, dict(event), workflow.__name__)
     if event is None:
         return _made(start, fields, workflow.__name__)
     if fields:
@@ -212,16 +210,6 @@ def _steps(cls: type[Definition]) -> list[Step]:
     if findings:
         raise WorkflowValidationError(cls.__name__, findings)
     return found
-
-
-def _refuse_joins(built: Graph) -> None:
-    """Refuse what the engine cannot run yet."""
-    for step in built.steps:
-        if step.is_join:
-            raise NotAvailableYet(f"joining several events (step {step.name})", "take one event")
-        if step.fans_out:
-            instead = "send single events with ctx.send_event"
-            raise NotAvailableYet(f"list[...] as the return type of step {step.name}", instead)
 
 
 def _subclasses(kind: type[Event]) -> Iterator[type[Event]]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from fleet.engine.transitions.refused import Result
+from fleet.engine.transitions.scopes import Place
 from fleet.engine.transitions.suspended import Suspended
 from fleet.records.dead_letter import DeadLetter
 from fleet.records.envelope import Envelope
@@ -55,6 +56,8 @@ class Draft:
     steps: int = 0
     #: Each dead letter, with the id of its run, or with the key that its record has instead.
     letters: list[tuple[str, DeadLetter]] = field(default_factory=list)
+    #: Fan-outs of which something is done: once it is committed, joins may fire.
+    scopes: set[Place] = field(default_factory=set)
     #: What attempts have returned, in order.
     results: list[Result] = field(default_factory=list)
     #: How many of the records are measured, and their size, in bytes.

@@ -10,6 +10,7 @@ from fleet.engine.transitions import attributes
 from fleet.records import printable
 from fleet.records.events import Event
 from fleet.records.lifecycle import Failed, Failure
+from fleet.workflow.collecting import Collected
 from fleet.workflow.errors import WorkflowRuntimeError
 
 #: Frames of a stack that are kept, the innermost: the cause is at the end.
@@ -37,6 +38,8 @@ class Sent(NamedTuple):
     step: str | None = None
     #: As it was when it was sent; None for one that nothing was done to since.
     value: bytes | None = None
+    #: The step returned it, alone or in a list.
+    returned: bool = False
 
 
 class Returned(NamedTuple):
@@ -46,6 +49,10 @@ class Returned(NamedTuple):
     sent: tuple[Sent, ...]
     #: Changes of the context by state key; None deletes.
     changes: dict[bytes, bytes | None]
+    #: It returned a list.
+    fans_out: bool = False
+    #: What it has collected; see `workflow.collecting`.
+    collected: Collected | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,6 +129,10 @@ def _remove(draft: "Draft", result: Result) -> None:
 
 def _restore(draft: "Draft", result: Result, key: bytes, later: Sequence[Result]) -> None:
     """Let *key* be in the draft what it would be without the result."""
+    if key.startswith(state.BUFFER_HEAD):
+        # It counts events that went with the result: it is counted again when it is read.
+        draft.state.changes[key] = None
+        return
     for following in later:
         if key in following.before:
             following.before[key] = result.before[key]

@@ -74,6 +74,9 @@ class Happened(NamedTuple):
 
 Resolution = Rejected | Dropped | Held | Deferred | Run | Happened
 
+#: In the place of the events of a join that fired.
+_BATCH = Event()
+
 _ADMITTED = Entrance(Admission.RUN)
 
 
@@ -206,6 +209,9 @@ class Resolver:
                 f"{self.wiring.topics.engine_id} accepts; send it to the workflow that takes it"
             )
             return Rejected(envelope, entrance, Reason.UNKNOWN_TYPE, error)
+        if envelope.batch:
+            # Its events are in the state, and are read when the step begins.
+            return [Work(record, envelope, _BATCH, step) for step in steps]
         try:
             events = self._decoded(record, envelope, len(steps))
         except BaseException as undecodable:  # noqa: BLE001 - the boundary: validators are user code

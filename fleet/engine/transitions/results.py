@@ -1,6 +1,6 @@
 """What a step returns: its events, its result, its changes of the context; all of it or nothing."""
 
-from fleet.engine.transitions import refused, sizes
+from fleet.engine.transitions import joins, refused, runs, scopes, sizes
 from fleet.engine.transitions.draft import Draft, Wiring, Work, lifecycle_record
 from fleet.engine.transitions.outcomes import Returned, Sent
 from fleet.engine.transitions.refused import Result
@@ -13,46 +13,99 @@ from fleet.records.state import Overlay
 from fleet.workflow import store
 from fleet.workflow.errors import UnroutableEvent
 from fleet.workflow.graph import Graph
+from fleet.workflow.steps import Step
 
 
-def returned(draft: Draft, wiring: Wiring, work: Work, outcome: Returned) -> None:
-    """Take a step's result; raises WorkflowRuntimeError if it cannot be taken."""
-    run = f"the context of run {work.envelope.run_id}"
-    records = [_routed(wiring, work, index, sent) for index, sent in enumerate(outcome.sent)]
-    changes_size = sizes.check_changes(run, outcome.changes)
-    sizes.check_result(f"what step {work.step.name} sends and keeps", records, changes_size)
-    part = Overlay(draft.state)
-    store.apply(part, outcome.changes, state.context_prefix(work.envelope.run_id))
+def returned(draft: Draft, wiring: Wiring, work: Work, outcome: Returned, order: int) -> None:
+    """Take a step's result; raises WorkflowRuntimeError if it cannot be taken.
+
+    *order* is that of its first event; see `Envelope.order`.
+    """
+    run_id, part = work.envelope.run_id, Overlay(draft.state)
+    scope = scopes.opens(wiring.graph, work) if outcome.fans_out else work.envelope.scope
+    records = []
+    for index, sent in enumerate(outcome.sent):
+        child = _child(work, sent, index, scope)
+        taking = _taking(wiring.graph, sent)
+        if child.scope:
+            scopes.add_items(part, child, taking)
+        if child.scope or any(step.is_join for step in taking):
+            child = child._replace(order=order + index)
+        records.append(_record(wiring, work, sent, child, taking))
+    sizes.check_changes(f"the context of run {run_id}", outcome.changes)
+    if outcome.fans_out and scope:
+        scopes.open_scope(part, wiring.graph, work, scope)
+    _keep(part, work, outcome)
+    sizes.check_result(f"what step {work.step.name} sends and keeps", records, part.written)
     # From here on nothing can be refused, so the draft has all of the result or nothing.
     refused.add(draft, Result(work, records, part.changes))
     draft.state.written += part.written
+    _note(draft, work, outcome, scope)
 
 
-def _routed(wiring: Wiring, work: Work, index: int, sent: Sent) -> Outgoing:
-    """Return the record of the *index*-th event that a step sends."""
-    envelope, name = work.envelope, type_name(sent.event)
-    value = sent.value or encoded(sent.event, wiring.graph.result)
-    event_id = child_id(envelope.event_id, work.step.name, index)
-    if wiring.graph.is_result(sent.event):
-        result = Completed(step=work.step.name, event_type=name, event=value.decode())
-        record = lifecycle_record(wiring.topics, envelope, event_id, result)
-        return sizes.checked(record, name)
-    if not _is_accepted(wiring.graph, sent):
-        raise UnroutableEvent(work.step.name, name, sent.step)
-    child = Envelope(
+def _keep(part: Overlay, work: Work, outcome: Returned) -> None:
+    """Bring into *part* what the attempt changes in the state beside its fan-out."""
+    store.apply(part, outcome.changes, state.context_prefix(work.envelope.run_id))
+    scopes.item_done(part, work.envelope, work.step.name)
+    joins.consume(part, work)
+    for key, value in outcome.collected.changes.items() if outcome.collected else ():
+        if value is None:
+            part.delete(key)
+        else:
+            part.put(key, value)
+
+
+def _note(draft: Draft, work: Work, outcome: Returned, opened: str) -> None:
+    """Note what is to be looked at when the draft is committed."""
+    run_id = work.envelope.run_id
+    scopes.note(draft, run_id, work.envelope.scope)
+    if outcome.fans_out:
+        scopes.note(draft, run_id, opened)
+    if (outcome.fans_out and opened) or outcome.collected:
+        runs.mark_held(draft.state, run_id)
+
+
+# -- its events -----------------------------------------------------------------------------------
+
+
+def _child(work: Work, sent: Sent, index: int, scope: str) -> Envelope:
+    """Return the envelope of the *index*-th event that a step sends.
+
+    Only what it returned is of its fan-out: `ctx.send_event` adds nothing to one.
+    """
+    envelope = work.envelope
+    return Envelope(
         run_id=envelope.run_id,
-        event_id=event_id,
-        type=name,
+        event_id=child_id(envelope.event_id, work.step.name, index),
+        type=type_name(sent.event),
         epoch=envelope.epoch,
         parent_id=envelope.event_id,
         step=sent.step or "",
         replays=envelope.replays,
         traceparent=envelope.traceparent,
+        scope=scope if sent.returned else "",
     )
-    key, topic = envelope.run_id.encode(), wiring.topics.event(name)
-    return sizes.checked(Outgoing(topic, key, value, child.headers()), name)
 
 
-def _is_accepted(graph: Graph, sent: Sent) -> bool:
-    accepting = graph.accepting.get(type_name(sent.event), ())
-    return any(sent.step in (None, step.name) for step in accepting)
+def _taking(graph: Graph, sent: Sent) -> list[Step]:
+    """Return the steps that take an event; a result has none."""
+    if graph.is_result(sent.event):
+        return []
+    # By name first: that is looked up, and the other is searched for.
+    accepting = graph.accepting.get(type_name(sent.event)) or graph.accepting_type(type(sent.event))
+    return [step for step in accepting if sent.step in (None, step.name)]
+
+
+def _record(
+    wiring: Wiring, work: Work, sent: Sent, child: Envelope, taking: list[Step]
+) -> Outgoing:
+    name, topics = child.type, wiring.topics
+    value = sent.value or encoded(sent.event, wiring.graph.result)
+    if wiring.graph.is_result(sent.event):
+        result = Completed(step=work.step.name, event_type=name, event=value.decode())
+        record = lifecycle_record(topics, work.envelope, child.event_id, result)
+        return sizes.checked(record, name)
+    if not taking:
+        raise UnroutableEvent(work.step.name, name, sent.step)
+    key = child.run_id.encode()
+    return sizes.checked(Outgoing(topics.event(name), key, value, child.headers()), name)

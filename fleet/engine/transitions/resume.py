@@ -1,6 +1,6 @@
 """How a run that ended without a result is resumed, in its next epoch."""
 
-from fleet.engine.transitions import runs, suspended
+from fleet.engine.transitions import runs, scopes, suspended
 from fleet.engine.transitions.draft import Draft, RunResumed
 from fleet.records import state
 from fleet.records.envelope import Envelope
@@ -21,5 +21,7 @@ def resume(draft: Draft, topics: Topics, record: Delivered, request: Envelope) -
     resumed = runs.resumed(run, epoch, record.appended_ms)
     draft.state.put(state.run_key(run_id), resumed.encode())
     draft.state.delete(state.end_key(run_id))
+    if run.held:
+        draft.scopes.update(scopes.open_scopes(draft.state, run_id))
     work = suspended.resume(draft.state, run_id, epoch, record.appended_ms)
     return RunResumed(run_id, resumed.deadline_ms, work)

@@ -19,7 +19,7 @@ from fleet.records.effective_end import NO_END, SoFar
 from fleet.records.entry import Entry
 from fleet.records.envelope import MAX_TIMEOUT_SECONDS, Envelope
 from fleet.records.lifecycle import Completed, Known, Lifecycle, Started
-from fleet.records.state import View
+from fleet.records.state import Overlay, View
 
 _CANONICAL = json.JSONEncoder(sort_keys=True)
 #: Milliseconds in a day.
@@ -41,7 +41,7 @@ class Run(Entry):
     #: Broker time of the first record that was seen of it.
     seen_ms: int = 0
     epoch: int = 0
-    #: Events of it may be suspended that no step of some version takes.
+    #: It may have suspended work, fan-outs or joins.
     held: bool = False
 
 
@@ -130,6 +130,17 @@ def run_of(view: View, run_id: str) -> Run | None:
     """Return what is kept of a run that did not end, also of one whose start did not come yet."""
     value = view.get(state.run_key(run_id)) or view.get(state.seen_key(run_id))
     return Run.decode(value) if value is not None else None
+
+
+def mark_held(changes: Overlay, run_id: str) -> None:
+    """Note at a run that it may have suspended work, fan-outs or joins."""
+    for key in (state.run_key(run_id), state.seen_key(run_id)):
+        value = changes.get(key)
+        if value is not None:
+            run = Run.decode(value)
+            if not run.held:
+                changes.put(key, run.model_copy(update={"held": True}).encode())
+            return
 
 
 def end_of(view: View, run_id: str) -> End | None:

@@ -1,9 +1,9 @@
 """Which work is suspended: of a run that ended without a result, and for another version."""
 
-from fleet.engine.transitions import dead_letters, sizes, starts, suspended
+from fleet.engine.transitions import dead_letters, runs, sizes, starts, suspended
 from fleet.engine.transitions.draft import Draft, Work
 from fleet.engine.transitions.resolve import Held
-from fleet.engine.transitions.runs import Admission, Run
+from fleet.engine.transitions.runs import Admission
 from fleet.engine.transitions.suspended import Until
 from fleet.records import state
 from fleet.records.envelope import Envelope
@@ -38,7 +38,7 @@ def hold(draft: Draft, topics: Topics, record: Delivered, held: Held) -> None:
     key = state.awaiting_key if until is Until.RESUME else state.suspended_key
     draft.state.put(key(envelope.run_id, envelope.event_id, step), value)
     if until is Until.VERSION:
-        _note_held(draft, envelope.run_id)
+        runs.mark_held(draft.state, envelope.run_id)
 
 
 def keep(draft: Draft, record: Delivered, envelope: Envelope, step: str) -> int:
@@ -50,13 +50,3 @@ def keep(draft: Draft, record: Delivered, envelope: Envelope, step: str) -> int:
     if len(value) <= sizes.MAX_RECORD_BYTES:
         draft.state.put(state.awaiting_key(envelope.run_id, envelope.event_id, step), value)
     return len(value)
-
-
-def _note_held(draft: Draft, run_id: str) -> None:
-    """Note at a run that work of it may be suspended for another version."""
-    for key in (state.run_key(run_id), state.seen_key(run_id)):
-        value = draft.state.get(key)
-        if value is not None:
-            held = Run.decode(value).model_copy(update={"held": True})
-            draft.state.put(key, held.encode())
-            return

@@ -207,7 +207,7 @@ class TestOutcome:
             (
                 Sent(Part(number=1), None, b'{"number":1}'),
                 Sent(Part(number=2), "narrow", b'{"number":2}'),
-                Sent(StopEvent(result=3)),
+                Sent(StopEvent(result=3), returned=True),
             ),
             {context_prefix("r") + b"a": b"5"},
         )
@@ -268,7 +268,7 @@ class TestOutcome:
             return StopEvent(result=await ctx.store.get("a"))
 
         deck.runs(body)
-        assert (await deck.owner.returned()).sent == (Sent(StopEvent(result=5)),)
+        assert (await deck.owner.returned()).sent == (Sent(StopEvent(result=5), returned=True),)
 
     async def test_an_owner_that_fails_is_told(self, deck: Deck) -> None:
         """A failure of the engine itself must not look like a step that still runs."""
@@ -394,7 +394,7 @@ class TestStop:
         assert deck.flow.gate.inside == ["r2"]
         deck.flow.gate.let_go("r2")
         deck.flow.gate.let_go("r1")
-        assert (await deck.owner.returned()).sent == (Sent(StopEvent(result="r2")),)
+        assert (await deck.owner.returned()).sent == (Sent(StopEvent(result="r2"), returned=True),)
         await turns()
         assert deck.owner.landings.empty()
         assert deck.owner.failures == []

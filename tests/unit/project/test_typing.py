@@ -150,7 +150,7 @@ class Flow(Workflow):
     @step
     async def begin(self, ctx: Context, ev: Begin) -> Joke:
         ctx.sedn_event(Joke(text="a"))  # error
-        ctx.collect_events(ev, [Joke])  # error
+        ctx.colect_events(ev, [Joke])  # error
         number: int = "text"  # error
         ev.topic = "b"  # error
         print(ev.topik)  # error

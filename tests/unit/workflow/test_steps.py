@@ -27,7 +27,7 @@ from fleet import (
 )
 from fleet.records.envelope import Envelope
 from fleet.records.state import MemoryState
-from fleet.workflow import definition, signature
+from fleet.workflow import signature
 from fleet.workflow.collect import Cardinality
 from fleet.workflow.errors import NotAvailableYet
 from fleet.workflow.steps import Options, Slot, Step
@@ -372,18 +372,6 @@ class TestJoins:
         assert "ev of step work is a list beside another event" in findings(beside)
         assert "ev of step work has several types, and a step that joins" in findings(union)
 
-    def test_the_engine_cannot_run_them_yet(self) -> None:
-        """A workflow with a fan-out or a join is refused when it is used."""
-
-        class Flow(Workflow):
-            @step
-            async def split(self, ev: StartEvent) -> list[A]: ...
-            @step
-            async def join(self, ev: list[A]) -> StopEvent: ...
-
-        with pytest.raises(NotAvailableYet, match="return type of step split"):
-            definition.graph(Flow)
-
 
 class TestReturned:
     @step
@@ -442,7 +430,7 @@ class TestNotYet:
         with pytest.raises(NotAvailableYet, match=r"Context\[Model\].*annotate `ctx: Context`"):
             read(work)
 
-    @pytest.mark.parametrize("name", ["collect_events", "wait_for_event", "memo", "sleep"])
+    @pytest.mark.parametrize("name", ["wait_for_event", "memo", "sleep"])
     def test_methods_of_the_context(self, name: str) -> None:
         """Each method of a later version says that it is not there, and what to do instead."""
         with pytest.raises(NotAvailableYet, match=rf"ctx.{name} is not available.*; \w+"):

@@ -45,7 +45,8 @@ async def settled(world: World) -> None:
 
 
 def begun(world: World, run_id: str) -> int:
-    return world.flow.gate.entered.count(f"generate {run_id}")
+    found: int = world.flow.gate.entered.count(f"generate {run_id}")
+    return found
 
 
 async def died(world: World, times: int) -> list[int]:

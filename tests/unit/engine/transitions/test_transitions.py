@@ -424,7 +424,7 @@ class TestReturned:
     def returned(self, group: Group, *sent: Sent, **changes: bytes) -> list[Outgoing]:
         prefix = state.context_prefix("r")
         outcome = Returned(tuple(sent), {prefix + k.encode(): v for k, v in changes.items()})
-        results.returned(group.draft, WIRING, work(replays=2, epoch=3), outcome)
+        results.returned(group.draft, WIRING, work(replays=2, epoch=3), outcome, order=1)
         return group.draft.records
 
     def test_an_event_goes_to_its_topic_with_an_envelope(self, group: Group) -> None:
@@ -474,7 +474,7 @@ class TestReturned:
         prefix = state.context_prefix("r")
         self.returned(group, a=b"1", b=b"2")
         outcome = Returned((), {prefix + b"a": None})
-        results.returned(group.draft, WIRING, work(), outcome)
+        results.returned(group.draft, WIRING, work(), outcome, order=1)
         assert group.keys() == [prefix + b"b"]
 
     @pytest.mark.parametrize(
