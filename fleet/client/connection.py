@@ -35,7 +35,7 @@ class Connection(Generic[Result_co]):
 
     async def __aenter__(self) -> Self:
         logs.calm("aiokafka")
-        graph = definition.graph(self._workflow)
+        graph = definition.graph_in_use(self._workflow)
         partitions = await provision.ensure(self._topics, graph, self._settings)
         self._transport = KafkaTransport(
             self._settings,

@@ -85,7 +85,7 @@ class Engine:
         self.topics = topics
         self.settings = settings
         self.tasks: dict[int, Task] = {}
-        graph = definition.graph(type(workflow))
+        graph = definition.graph_in_use(type(workflow))
         self.observer = observer
         self._backend = backend
         self._stream = backend.stream()

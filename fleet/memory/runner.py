@@ -41,7 +41,7 @@ def start(
 def _step_group(workflow: Definition, topics: Topics, broker: MemoryBroker) -> StepGroupSettings:
     limits = settings.current()
     return StepGroupSettings(
-        graph=definition.graph(type(workflow)),
+        graph=definition.graph_in_use(type(workflow)),
         topics=topics,
         # Weakly: the log closes when the workflow and its handlers are gone.
         workflow=weakref.ref(workflow),

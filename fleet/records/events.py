@@ -9,6 +9,8 @@ A value comes back equal and of its type, or Fleet refuses it when it writes the
 sender still gets the error. Most types promise this and cost nothing; see `field_types`.
 """
 
+import functools
+import re
 import warnings
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
@@ -163,7 +165,14 @@ class StopEvent(Event):
 
 def type_name(event: Event | type[Event]) -> str:
     """Return the name of an event's type in topics and envelopes."""
-    return (event if isinstance(event, type) else type(event)).__name__
+    name = (event if isinstance(event, type) else type(event)).__name__
+    return name if "[" not in name else _of_generic(name)
+
+
+@functools.cache
+def _of_generic(name: str) -> str:
+    """Return `Box_int` for `Box[int]`: a topic's name may have no brackets."""
+    return re.sub(r"\W+", "_", name).strip("_")
 
 
 class StatedResult(Protocol):

@@ -7,7 +7,7 @@ workflow may name event types that are defined after it.
 
 import re
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Generic
 
@@ -15,13 +15,9 @@ from pydantic import ValidationError
 from typing_extensions import TypeVar
 
 from fleet.records.events import Event, StartEvent, problems, type_name
-from fleet.workflow import arguments, marking, result_type, signature, start_fields
-from fleet.workflow.errors import (
-    WorkflowConfigurationError,
-    WorkflowValidationError,
-)
-from fleet.workflow.graph import Graph, build
-from fleet.workflow.steps import Step
+from fleet.workflow import arguments, marking, members, result_type, start_fields
+from fleet.workflow.errors import WorkflowConfigurationError, WorkflowValidationError
+from fleet.workflow.graph import Graph, build, subclasses
 
 #: What Kafka allows in the name of a topic.
 _LEGAL_NAME = re.compile(r"[a-zA-Z0-9_-]+")
@@ -30,7 +26,7 @@ DEFAULT_GROUP = "main"
 
 #: What Fleet gives every workflow: no step and no attribute may have these names.
 _NAMED_IN_BRACKETS = frozenset({"workflow_name", "group_name"})
-_TAKEN = _NAMED_IN_BRACKETS | {"run", "run_sync", "topic", "validate"}
+_TAKEN = _NAMED_IN_BRACKETS | {"run", "run_sync", "topic", "validate", "add_step"}
 
 #: How long a run may take if the workflow has no `timeout=`, in seconds.
 DEFAULT_TIMEOUT_SECONDS = 45.0
@@ -53,7 +49,11 @@ class Definition(Generic[Result_co]):
     #: Name of the step group, as permanent: `class Cats(Workflow, group="main")`.
     group_name: ClassVar[str] = DEFAULT_GROUP
     _fleet_namespace: ClassVar[Mapping[str, Any]] = {}
+    #: Steps that are functions outside of the class, by name.
+    _fleet_added: ClassVar[dict[str, Callable[..., Any]]] = {}
     _fleet_graph: ClassVar[Graph | None] = None
+    #: Whether it runs or is called: then no step is added.
+    _fleet_in_use: ClassVar[bool] = False
     _fleet_result: ClassVar[result_type.ResultType] = result_type.ResultType()
 
     def __init_subclass__(
@@ -68,12 +68,47 @@ class Definition(Generic[Result_co]):
         cls.workflow_name = _legal(workflow or _plain_name(cls.__name__), "workflow", cls)
         cls.group_name = _legal(group or DEFAULT_GROUP, "group", cls)
         cls._fleet_namespace = marking.enclosing_names(depth=1)
+        cls._fleet_added = {}
         cls._fleet_graph = None
+        cls._fleet_in_use = False
+        members.check_own(cls)
+
+    @classmethod
+    def add_step(cls, function: Callable[..., Any], /) -> None:
+        """Add a function outside of the class as a step; `@step(workflow=...)` does so itself.
+
+        Raises WorkflowValidationError if it cannot be one of this workflow, and StepTooLate if the
+        workflow runs or is called in this process already.
+        """
+        name = function.__name__
+        if name in _TAKEN:
+            raise WorkflowValidationError(cls.__name__, [_taken(cls.__name__, "step", name)])
+        members.check_added(cls, function)
+        heirs = [cls, *_below(cls)]
+        for heir in heirs:
+            if heir._fleet_in_use:  # noqa: SLF001 - our own class
+                raise StepTooLate(heir.__name__, name)
+        cls._fleet_added[name] = function
+        for heir in heirs:
+            heir._fleet_graph = None  # noqa: SLF001 - our own class
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in _TAKEN:
             raise WorkflowConfigurationError(_taken(type(self).__name__, "attribute", name))
         super().__setattr__(name, value)
+
+
+class StepTooLate(WorkflowConfigurationError):
+    """Raised when a step is added to a workflow that runs or is called in this process already.
+
+    What to do: Import the module with the step before `serve`, `connect` and the first run.
+    """
+
+    def __init__(self, workflow: str, step: str) -> None:
+        super().__init__(
+            f"{workflow} is in use in this process already, so step {step} comes too late; import "
+            "the module that has it before serve, connect or the first run"
+        )
 
 
 class NoWorkflow(WorkflowConfigurationError):
@@ -100,12 +135,19 @@ def graph(workflow: type[Definition]) -> Graph:
     if workflow._fleet_graph is None:  # noqa: SLF001 - the file that gives it
         stated = workflow._fleet_result = _result_type(workflow)  # noqa: SLF001
         result = workflow.result_event_type or stated.event_type
-        built = build(workflow.__name__, _steps(workflow), workflow.start_event_type, result)
+        built = build(workflow.__name__, members.steps(workflow), workflow.start_event_type, result)
         if findings := list(stated.findings(built)):
             raise WorkflowValidationError(workflow.__name__, findings)
         typed = stated if stated.values and stated.stated is not Any else None
         workflow._fleet_graph = replace(built, result=typed)  # noqa: SLF001
     return workflow._fleet_graph  # noqa: SLF001
+
+
+def graph_in_use(workflow: type[Definition]) -> Graph:
+    """Return the checked graph for who runs it or calls it: from now on, no step is added."""
+    checked = graph(workflow)
+    workflow._fleet_in_use = True  # noqa: SLF001 - the file that gives it
+    return checked
 
 
 def event_type(workflow: type[Definition], name: str) -> type[Event] | None:
@@ -117,7 +159,7 @@ def event_type(workflow: type[Definition], name: str) -> type[Event] | None:
     known = graph(workflow).types.get(name)
     if known is not None:
         return known
-    found = [kind for kind in _subclasses(Event) if type_name(kind) == name]
+    found = [kind for kind in subclasses(Event) if type_name(kind) == name]
     found = [kind for kind in found if not issubclass(kind, result_type.StatedStopEvent)]
     near = [kind for kind in found if kind.__module__ == workflow.__module__]
     return next(reversed(near or found), None)
@@ -197,37 +239,10 @@ def _result_type(cls: type[Definition]) -> result_type.ResultType:
     return stated
 
 
-def _steps(cls: type[Definition]) -> list[Step]:
-    """Return the steps of *cls*; raise WorkflowValidationError with what is wrong in any."""
-    found, findings = [], []
-    for name, (member, namespace) in _members(cls).items():
-        if not marking.is_step(member):
-            continue
-        try:
-            found.append(signature.read(member, name, namespace))
-        except WorkflowValidationError as wrong:
-            findings += wrong.findings
-    if findings:
-        raise WorkflowValidationError(cls.__name__, findings)
-    return found
-
-
-def _subclasses(kind: type[Event]) -> Iterator[type[Event]]:
-    for below in kind.__subclasses__():
-        yield below
-        yield from _subclasses(below)
-
-
-def _members(cls: type[Definition]) -> dict[str, tuple[Any, Mapping[str, Any]]]:
-    """Return the members of *cls* with the local names around their own class.
-
-    In the order of the source, bases first.
-    """
-    members: dict[str, tuple[Any, Mapping[str, Any]]] = {}
-    for klass in reversed(cls.__mro__):
-        namespace = vars(klass).get("_fleet_namespace", cls._fleet_namespace)
-        members |= {name: (member, namespace) for name, member in vars(klass).items()}
-    return members
+def _below(cls: type[Definition]) -> Iterator[type[Definition]]:
+    for heir in cls.__subclasses__():
+        yield heir
+        yield from _below(heir)
 
 
 def _made(start: type[Event], fields: dict[str, Any], workflow: str) -> Event:

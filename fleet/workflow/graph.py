@@ -61,7 +61,26 @@ class Graph:
 
     def accepting_type(self, event_type: type[Event]) -> tuple[Step, ...]:
         """Return the steps that take an event type, also one that no step names."""
+        if event_type in self.results:
+            return tuple(step for step in self.steps if event_type in step.accepts)
         return tuple(step for step in self.steps if step.takes(event_type))
+
+    def type_called(self, name: str) -> type[Event] | None:
+        """Return an event type by its name, also one that no step names but some step takes.
+
+        Of several with one name, the newest.
+        """
+        known = self.types.get(name)
+        if known is None and name not in self._unnamed:
+            bases = [step.accepts for step in self.steps if step.options.accept_event_subclasses]
+            below = [kind for base in bases for one in base for kind in subclasses(one)]
+            self._unnamed.update((name, kind) for kind in below if type_name(kind) == name)
+        return known or self._unnamed.get(name)
+
+    @cached_property
+    def _unnamed(self) -> dict[str, type[Event]]:
+        """Types that were found by `type_called`."""
+        return {}
 
     def is_result(self, event: Event) -> bool:
         """Tell whether *event* ends the run."""
@@ -140,7 +159,6 @@ def _names(graph: Graph) -> Iterator[str]:
             yield (
                 f"{type_name(event)!r} cannot be the name of an event type: it is part of a topic "
                 "name, so use up to 100 letters a to z, digits and '_'"
-                f"{_of_generic(event)}"
             )
         if type_name(event) in RESERVED_TYPE_NAMES:
             yield f"no event type may be called {type_name(event)}; rename it"
@@ -149,11 +167,6 @@ def _names(graph: Graph) -> Iterator[str]:
 def _fields(graph: Graph) -> Iterator[str]:
     for event in _unique([graph.start, *_all_types(graph.steps), *graph.results]):
         yield from promise(event).findings
-
-
-def _of_generic(event: type[Event]) -> str:
-    name, bracket, _ = type_name(event).partition("[")
-    return f"; for example `class My{name}({name}[...])`" if bracket else ""
 
 
 def _result_findings(graph: Graph) -> Iterator[str]:
@@ -169,16 +182,15 @@ def _result_findings(graph: Graph) -> Iterator[str]:
 
 def _unmatched(graph: Graph) -> Iterator[str]:
     produced = {event for step in graph.steps for event in step.returns} | {graph.start}
-    consumed = {event for step in graph.steps for event in step.accepts}
     for step in graph.steps:
         for event in step.accepts:
-            if event not in produced:
+            if not any(step.takes_as(given, event) for given in produced):
                 yield (
                     f"step {step.name} accepts {type_name(event)}, which no step returns; "
                     "add it to the return type of the step that sends it"
                 )
         for event in step.returns:
-            if event not in consumed and event not in graph.results:
+            if event not in graph.results and not graph.accepting_type(event):
                 yield (
                     f"step {step.name} returns {type_name(event)}, which no step accepts; "
                     f"add a step that takes it, or return {_a_result(graph)}"
@@ -188,7 +200,7 @@ def _unmatched(graph: Graph) -> Iterator[str]:
 def _unreachable(graph: Graph) -> Iterator[str]:
     reached = _closure({graph.start}, graph.steps)
     for step in graph.steps:
-        if not reached.intersection(step.accepts):
+        if not any(map(step.takes, reached)):
             accepted = ", ".join(type_name(event) for event in step.accepts)
             yield (
                 f"[reachability] step {step.name} can never run: nothing that follows "
@@ -198,12 +210,14 @@ def _unreachable(graph: Graph) -> Iterator[str]:
 
 def _dead_ends(graph: Graph) -> Iterator[str]:
     ending: set[type[Event]] = set(graph.results)
+    every = _all_types(graph.steps)
     while True:
         more = {
             event
             for step in graph.steps
             if not step.returns or ending.intersection(step.returns)
-            for event in step.accepts
+            for event in every
+            if step.takes(event)
         } - ending
         if not more:
             break
@@ -219,7 +233,7 @@ def _dead_ends(graph: Graph) -> Iterator[str]:
 def _closure(reached: set[type[Event]], steps: tuple[Step, ...]) -> set[type[Event]]:
     while True:
         more = {
-            event for step in steps if reached.intersection(step.accepts) for event in step.returns
+            event for step in steps if any(map(step.takes, reached)) for event in step.returns
         } - reached
         if not more:
             return reached
@@ -228,6 +242,13 @@ def _closure(reached: set[type[Event]], steps: tuple[Step, ...]) -> set[type[Eve
 
 def _a_result(graph: Graph) -> str:
     return type_name(graph.results[0]) if graph.results else "StopEvent"
+
+
+def subclasses(kind: type[Event]) -> Iterator[type[Event]]:
+    """Yield every class below *kind*."""
+    for below in kind.__subclasses__():
+        yield below
+        yield from subclasses(below)
 
 
 def _all_types(steps: tuple[Step, ...]) -> list[type[Event]]:

@@ -9,7 +9,7 @@ import functools
 import inspect
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar, overload
 
 from fleet.workflow.errors import (
@@ -22,45 +22,67 @@ from fleet.workflow.steps import DEFAULT_NUM_WORKERS, Options, StepFunction
 F = TypeVar("F", bound=StepFunction)
 
 _MARK = "__fleet_step__"
+_NAMES = "__fleet_names__"
 
 _LATER = {
     "retry_policy": "let the step itself try again, or leave it out: a failed step ends its run",
-    "skip_graph_checks": "fix what the graph check reports",
-    "accept_event_subclasses": "annotate the union of the types: `ev: Cat | Dog`",
-    "workflow": "write it as a method of the class",
 }
+_KNOWN = ("num_workers", "timeout", "workflow", "accept_event_subclasses")
 
 
 @overload
 def step(function: F, /) -> F: ...
 @overload
 def step(
-    *, num_workers: int = ..., timeout: float | None = ..., **later: Any
+    *,
+    workflow: type | None = ...,
+    num_workers: int = ...,
+    timeout: float | None = ...,
+    accept_event_subclasses: bool = ...,
+    **later: Any,
 ) -> Callable[[F], F]: ...
 def step(
     function: StepFunction | None = None,
     /,
     *,
+    workflow: Any = None,
     num_workers: int = DEFAULT_NUM_WORKERS,
     timeout: float | None = None,
+    accept_event_subclasses: bool = False,
     **later: Any,
 ) -> Any:
     """Make an async method a step: `@step` or `@step(num_workers=8, timeout=30)`.
 
     *num_workers* bounds how many attempts of this step one run has in flight. *timeout*, in
-    seconds, bounds each attempt. Raises WorkflowConfigurationError for anything else.
+    seconds, bounds each attempt. *accept_event_subclasses* gives it subclasses of the types that it
+    names, too. *workflow* is for a function outside of a class, which has no `self`: it becomes a
+    step of that workflow. Raises WorkflowConfigurationError for anything else.
     """
     _refuse(later)
-    options = Options(_checked_num_workers(num_workers), _checked_timeout(timeout))
-    if function is None:
-        return functools.partial(_mark, options=options)
-    return _mark(function, options)
+    options = Options(
+        _checked_num_workers(num_workers),
+        _checked_timeout(timeout),
+        accept_event_subclasses=bool(accept_event_subclasses),
+    )
+    if workflow is None:
+        mark = functools.partial(_mark, options=options)
+    else:
+        _check_workflow(workflow)
+        names = enclosing_names(depth=1)
+        mark = functools.partial(_added, workflow=workflow, options=options, names=names)
+    return mark if function is None else mark(function)
 
 
 def options_of(function: object) -> Options:
     """Return the arguments with which `@step` marked *function*."""
     options: Options = getattr(function, _MARK)
     return options
+
+
+def names_of(function: object) -> dict[str, Any]:
+    """Return the local types around a function that became a step outside of a class."""
+    names: dict[str, Any] = getattr(function, _NAMES, {})
+    return names
 
 
 def is_step(member: object) -> bool:
@@ -76,25 +98,55 @@ def enclosing_names(depth: int) -> dict[str, Any]:
     while frame is not None and frame.f_code.co_name != "<module>":
         # Of its own module only: the same name in another module means something else.
         if frame.f_globals is body.f_globals:
-            found = {name: value for name, value in frame.f_locals.items() if _is_type(value)}
-            names = {**found, **names}
+            names = {**dict(types_among(frame.f_locals)), **names}
         frame = frame.f_back
     return names
 
 
+def types_among(names: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the names that an annotation may use. Other values may be large, and are not kept."""
+    return ((name, value) for name, value in names.items() if _is_type(value))
+
+
 def _is_type(value: object) -> bool:
-    """Tell whether an annotation may name it; other values may be large, and are not kept."""
     plain = isinstance(value, type | types.UnionType | types.ModuleType)
     return plain or type(value).__module__ == "typing"
 
 
 def _mark(function: StepFunction, options: Options) -> StepFunction:
+    _check_async(function)
+    if _is_free(function):
+        finding = (
+            f"step {function.__name__} is a function outside of a class, so no workflow has it; "
+            "write `@step(workflow=JokeFlow)` with its workflow, or make it a method, with `self`"
+        )
+        raise WorkflowValidationError(function.__name__, [finding])
+    setattr(function, _MARK, options)
+    return function
+
+
+def _added(
+    function: StepFunction, workflow: Any, options: Options, names: dict[str, Any]
+) -> StepFunction:
+    _check_async(function)
+    setattr(function, _MARK, options)
+    setattr(function, _NAMES, names)
+    workflow.add_step(function)
+    return function
+
+
+def _check_async(function: StepFunction) -> None:
     if not inspect.iscoroutinefunction(function):
         name = getattr(function, "__name__", repr(function))
         owner = getattr(function, "__qualname__", name).split(".")[-2:][0]
         raise WorkflowValidationError(owner, [f"step {name} {_no_step(function)}"])
-    setattr(function, _MARK, options)
-    return function
+
+
+def _is_free(function: StepFunction) -> bool:
+    """Tell whether *function* is outside of a class, and not written to be put into one."""
+    outer = function.__qualname__.rpartition(".")[0]
+    outside = not outer or outer.endswith("<locals>")
+    return outside and next(iter(inspect.signature(function).parameters), "") != "self"
 
 
 def _no_step(function: object) -> str:
@@ -122,7 +174,16 @@ def _refuse(later: dict[str, Any]) -> None:
         if name in _LATER:
             raise NotAvailableYet(f"@step({name}=...)", _LATER[name])
         raise WorkflowConfigurationError(
-            f"@step takes no argument {name!r}; it takes num_workers and timeout"
+            f"@step takes no argument {name!r}; it takes {', '.join(_KNOWN[:-1])} and {_KNOWN[-1]}"
+        )
+
+
+def _check_workflow(workflow: object) -> None:
+    if not isinstance(workflow, type) or not hasattr(workflow, "add_step"):
+        kind = workflow.__name__ if isinstance(workflow, type) else type(workflow).__name__
+        raise WorkflowConfigurationError(
+            f"@step(workflow=...) takes a workflow class, not {kind}; write e.g. "
+            "`@step(workflow=JokeFlow)`"
         )
 
 

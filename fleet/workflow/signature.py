@@ -29,6 +29,13 @@ _GENERATORS = (
 )
 
 
+class Unresolved(WorkflowValidationError):
+    """Raised when an annotation names a type that is not known, or not known yet.
+
+    What to do: Define or import the type, and not only for type checkers.
+    """
+
+
 @dataclass(frozen=True, slots=True)
 class _Taken:
     """One event parameter, and how it collects if it is a list."""
@@ -37,14 +44,17 @@ class _Taken:
     collect: Collect | None
 
 
-def read(function: object, name: str, namespace: Mapping[str, Any]) -> Step:
+def read(
+    function: object, name: str, namespace: Mapping[str, Any], *, is_free: bool = False
+) -> Step:
     """Read a marked function's annotations; *namespace* resolves names that are strings.
 
-    Raises WorkflowValidationError when they do not describe a step.
+    *is_free* says that it is outside of a class and has no `self`. Raises Unresolved, and
+    another WorkflowValidationError when they do not describe a step.
     """
     marked = typing.cast("StepFunction", function)
     hints = _hints(marked, name, namespace)
-    context, events = _parameters(marked, name, hints)
+    context, events = _parameters(marked, name, hints, skipped=0 if is_free else 1)
     taken = [_taken(parameter, hints[parameter], name) for parameter in events]
     _check_join(taken, name)
     where = f"the return type of step {name}"
@@ -60,6 +70,7 @@ def read(function: object, name: str, namespace: Mapping[str, Any]) -> Step:
         fans_out=_events(_listed(lists), where),
         may_end=types.NoneType in returned,
         collect=taken[0].collect,
+        is_free=is_free,
     )
 
 
@@ -71,16 +82,17 @@ def _hints(function: StepFunction, name: str, namespace: Mapping[str, Any]) -> d
             f"an annotation of step {name} cannot be resolved ({unknown}); define or import it, "
             "not only for type checkers, before you use the workflow"
         )
-        raise WorkflowValidationError(name, [finding]) from None
+        raise Unresolved(name, [finding]) from None
 
 
 def _parameters(
-    function: StepFunction, name: str, hints: dict[str, Any]
+    function: StepFunction, name: str, hints: dict[str, Any], skipped: int
 ) -> tuple[str | None, list[str]]:
     """Return the names of the context's parameter, or None, and of those for events."""
-    parameters = list(inspect.signature(function).parameters.values())[1:]
+    parameters = list(inspect.signature(function).parameters.values())[skipped:]
     contexts = [p.name for p in parameters if _is_context(hints.get(p.name))]
-    events = [p for p in parameters if p.name not in contexts]
+    others = [p for p in parameters if p.name not in contexts]
+    events = [p for p in others if not _is_left_out(p, hints.get(p.name))]
     unannotated = [p.name for p in events if p.name not in hints]
     if unannotated or not events:
         missing = ", ".join(unannotated) or "its event"
@@ -91,6 +103,14 @@ def _parameters(
         finding = f"step {name} takes its event by position only; remove the `/` from its signature"
         raise WorkflowValidationError(name, [finding])
     return (contexts[0] if contexts else None), [p.name for p in events]
+
+
+def _is_left_out(parameter: inspect.Parameter, hint: Any) -> bool:
+    """Tell whether a step can be called without it, and it is for no event."""
+    if parameter.kind in {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}:
+        return True
+    is_plain = typing.get_origin(hint) is not typing.Annotated and not _is_of_events(hint)
+    return is_plain and parameter.default is not inspect.Parameter.empty
 
 
 def _is_context(hint: object) -> bool:
@@ -161,6 +181,8 @@ def _stated_return(hints: dict[str, Any], name: str) -> Any:
 
 def _members(hint: Any) -> list[Any]:
     """Return the members of a union, or the one type."""
+    # Of `type Either = A | B`, which Python has since 3.12.
+    hint = hint.__value__ if type(hint).__name__ == "TypeAliasType" else hint
     if typing.get_origin(hint) not in (typing.Union, types.UnionType):
         return [hint]
     return [inner for member in typing.get_args(hint) for inner in _members(member)]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Concatenate
 
-from fleet.records.events import Event, type_name
+from fleet.records.events import Event, StopEvent, type_name
 from fleet.workflow.collect import Collect
 from fleet.workflow.context import Context
 from fleet.workflow.errors import BareReturned, OtherReturned, UnexpectedResult
@@ -59,6 +59,8 @@ class Step:
     may_end: bool = True
     #: Not None if its one slot is `list[E]`.
     collect: Collect | None = None
+    #: Whether its function is outside of a class, and so takes no workflow.
+    is_free: bool = False
 
     @property
     def accepts(self) -> tuple[type[Event], ...]:
@@ -77,9 +79,15 @@ class Step:
 
     def takes(self, event_type: type[Event]) -> bool:
         """Tell whether an event of exactly this type is for it."""
-        if self.options.accept_event_subclasses:
-            return issubclass(event_type, self.accepts)
-        return event_type in self.accepts
+        return any(self.takes_as(event_type, accepted) for accepted in self.accepts)
+
+    def takes_as(self, event_type: type[Event], accepted: type[Event]) -> bool:
+        """Tell whether an event of exactly this type is an *accepted* to it."""
+        if event_type is accepted:
+            return True
+        # A StopEvent ends the run, also if a step takes every Event.
+        inherits = self.options.accept_event_subclasses and issubclass(event_type, accepted)
+        return inherits and not issubclass(event_type, StopEvent)
 
     def check_returned(self, returned: object, *, has_sent: bool) -> None:
         """Raise if an attempt *returned* something other than the annotation says.
@@ -106,7 +114,8 @@ class Step:
         """
         if self.context_parameter is not None:
             arguments = {**arguments, self.context_parameter: context}
-        return self.function(workflow, **arguments)
+        of_workflow = () if self.is_free else (workflow,)
+        return self.function(*of_workflow, **arguments)
 
     def _check_members(self, returned: list[object]) -> None:
         for member in returned:

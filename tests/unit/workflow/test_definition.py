@@ -231,16 +231,16 @@ class TestGraph:
         assert definition.result_of(Flow, End(text="x")) == End(text="x")
 
     def test_every_finding_of_every_step_is_reported_at_once(self) -> None:
-        """Wrong annotations of two steps are one error, which names the workflow."""
-
-        class Flow(Definition):
-            @step
-            async def one(self, ev: StartEvent): ...  # type: ignore[no-untyped-def]
-            @step
-            async def two(self, ev: str) -> StopEvent: ...
+        """Two wrong steps are one error, which names the workflow, at the class statement."""
 
         with pytest.raises(WorkflowValidationError, match=r"^Flow is not a valid") as caught:
-            definition.graph(Flow)
+
+            class Flow(Definition):
+                @step
+                async def one(self, ev: StartEvent): ...  # type: ignore[no-untyped-def]
+                @step
+                async def two(self, ev: str) -> StopEvent: ...
+
         assert [each.split()[:5] for each in caught.value.findings] == [
             ["step", "one", "does", "not", "say"],
             ["parameter", "ev", "of", "step", "two"],
@@ -394,19 +394,40 @@ class TestEventType:
 
 
 class TestGenericEvents:
-    def test_a_generic_event_needs_a_class_of_its_own(self) -> None:
-        """`Box[int]` has brackets in its name, which no topic may have."""
+    def test_a_generic_event_has_a_name_without_brackets(self) -> None:
+        """`Box[int]` is a type of its own, and a topic's name may have no brackets."""
 
         class Box(Event, Generic[T]):
             content: T
 
         class Flow(Definition):
             @step
-            async def first(self, ev: StartEvent) -> Box[int]: ...
+            async def first(self, ev: StartEvent) -> Box[int] | Box[dict[str, int]]: ...
             @step
             async def last(self, ev: Box[int]) -> StopEvent: ...
+            @step
+            async def other(self, ev: Box[dict[str, int]]) -> None: ...
 
-        with pytest.raises(WorkflowValidationError, match=r"'Box\[int\]' cannot be the name"):
+        graph = definition.graph(Flow)
+        assert set(graph.accepting) == {"StartEvent", "Box_int", "Box_dict_str_int"}
+        assert definition.event_type(Flow, "Box_int") is Box[int]
+
+    def test_two_that_would_share_a_name_are_refused(self) -> None:
+        """A class may be called as `Box[int]` is."""
+
+        class Box(Event, Generic[T]):
+            content: T
+
+        class Box_int(Event):  # noqa: N801 - the name that clashes
+            pass
+
+        class Flow(Definition):
+            @step
+            async def first(self, ev: StartEvent) -> Box[int] | Box_int: ...
+            @step
+            async def last(self, ev: Box[int] | Box_int) -> StopEvent: ...
+
+        with pytest.raises(WorkflowValidationError, match="two event types are called Box_int"):
             definition.graph(Flow)
 
 

@@ -1,11 +1,13 @@
 """The graph: what fits together, and one finding for each thing that does not."""
 
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from fleet import Event, StartEvent, StopEvent, WorkflowValidationError
+from fleet.records.events import type_name
 from fleet.workflow import graph
 from fleet.workflow.graph import RESERVED_TYPE_NAMES, Graph
 from fleet.workflow.steps import Options, Slot, Step
@@ -153,6 +155,54 @@ class TestIsResult:
         assert not built.is_result(A())
 
 
+def taking_subclasses(name: str, accepts: list[type[Event]], returns: list[type[Event]]) -> Step:
+    """Return a step with `accept_event_subclasses`."""
+    return replace(step(name, accepts, returns), options=Options(accept_event_subclasses=True))
+
+
+class Cat(A):
+    """A kind of A."""
+
+
+class TestSubclasses:
+    def test_a_type_is_taken_exactly_unless_the_step_says_otherwise(self) -> None:
+        """Both steps accept A, one of them what inherits from it, too."""
+        exact, any_a = step("exact", [A], [StopEvent]), taking_subclasses("any_a", [A], [])
+        built = build(step("first", [StartEvent], [A, Cat]), exact, any_a)
+        assert built.accepting == {
+            "StartEvent": (built.step_by_name["first"],),
+            "A": (exact, any_a),
+            "Cat": (any_a,),
+        }
+
+    def test_a_type_that_no_step_names_is_found(self) -> None:
+        """A step may return a subclass of what it says: who takes it, and by which name."""
+
+        class Kitten(Cat):
+            """Nowhere in an annotation."""
+
+        built = build(FIRST, taking_subclasses("last", [A], [StopEvent]))
+        assert [taker.name for taker in built.accepting_type(Kitten)] == ["last"]
+        assert "Kitten" not in built.accepting
+        assert built.type_called("Kitten") is Kitten
+        assert built.type_called("StartEvent") is StartEvent
+        assert built.type_called("B") is None
+
+    def test_a_result_ends_the_run_whatever_a_step_takes(self) -> None:
+        """A step that takes every Event takes no StopEvent and no result of the workflow's own."""
+        every = taking_subclasses("every", [Event], [])
+        built = build(FIRST, step("last", [A], [Answer, Judgement]), every, result=Answer)
+        assert [taker.name for taker in built.accepting_type(Answer)] == []
+        assert [taker.name for taker in built.accepting_type(Judgement)] == []
+        assert set(built.accepting) == {"StartEvent", "A", "Event"}
+
+    def test_a_subclass_is_enough_for_the_checks(self) -> None:
+        """What gives a subclass feeds the step, and the step ends the branch of the subclass."""
+        build(step("first", [StartEvent], [Cat]), taking_subclasses("last", [A], [StopEvent]))
+        found = findings(step("first", [StartEvent], [Cat]), step("last", [A], [StopEvent]))
+        assert "step last accepts A, which no step returns" in str(found)
+
+
 class TestInvalid:
     def test_no_steps(self) -> None:
         """A class without steps says how to make one."""
@@ -252,12 +302,12 @@ class TestInvalid:
         found = findings(step("first", [StartEvent], [taken]), step("last", [taken], [StopEvent]))
         assert found == [f"no event type may be called {name}; rename it"]
 
-    @pytest.mark.parametrize("name", ["Café", "Box[int]", "X" * 101])
+    @pytest.mark.parametrize("name", ["Café", "Box[Café]", "X" * 101])
     def test_names_that_no_topic_may_have(self, name: str) -> None:
         """What Kafka refuses in a topic's name is found before there is a topic."""
         odd = type(name, (Event,), {})
         (found,) = findings(step("first", [StartEvent], [odd]), step("last", [odd], [StopEvent]))
-        assert f"{name!r} cannot be the name of an event type" in found
+        assert f"{type_name(odd)!r} cannot be the name of an event type" in found
 
     def test_everything_is_reported_at_once(self) -> None:
         """One run of the check finds all, so that mending is one round."""

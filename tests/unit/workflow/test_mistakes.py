@@ -90,6 +90,10 @@ def generator() -> None:
         yield StopEvent()
 
 
+async def free(ev: StartEvent) -> StopEvent:
+    raise NotImplementedError
+
+
 def static() -> None:
     async def only(ev: StartEvent) -> StopEvent:
         return StopEvent()
@@ -159,7 +163,10 @@ MISTAKES: list[tuple[str, Callable[[], object], str]] = [
         a_generators_annotation,
         "step many returns one event or a list, not a gen",
     ),
-    ("@step(workflow=)", lambda: step(workflow=JokeFlow), "write it as a method of the class"),
+    ("@step(workflow=object)", lambda: step(workflow=JokeFlow()), "workflow class, not JokeFlow"),  # type: ignore[call-overload]
+    ("@step(workflow=Event)", lambda: step(workflow=Event), r"a workflow class, not Event; write"),
+    ("a function", lambda: step(free), r"free is a function outside of a class.*@step\(workflow=J"),
+    ("add_step", lambda: JokeFlow.add_step(free), "free is missing the `@step` decorator; write"),
     ("connect(Flow())", lambda: connect(JokeFlow()), r"not an instance of it: write connect\(Jok"),  # type: ignore[arg-type]
     ("connect('joke')", lambda: connect("joke"), r"a workflow class, not str: write e.g. connect"),  # type: ignore[arg-type]
     ("serve(Event)", lambda: serve(Event), r"serve takes a workflow class, not Event: write e.g."),  # type: ignore[arg-type]

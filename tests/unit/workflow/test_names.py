@@ -17,7 +17,7 @@ from fleet.records.events import TakenFieldName
 from fleet.workflow.marking import is_step
 
 #: What Fleet gives every workflow; nothing else of a workflow is public.
-GIVEN = ["run", "run_sync", "topic", "validate"]
+GIVEN = ["add_step", "run", "run_sync", "topic", "validate"]
 #: Fleet's own ones once, and such as it may come to have.
 FREE = [
     "app",

@@ -109,7 +109,7 @@ class TestMark:
         with pytest.raises(WorkflowConfigurationError, match=f"timeout.*{seconds!r}"):
             step(timeout=seconds)
 
-    @pytest.mark.parametrize("later", ["retry_policy", "skip_graph_checks"])
+    @pytest.mark.parametrize("later", ["retry_policy"])
     def test_what_comes_later_is_refused_clearly(self, later: str) -> None:
         """An option of a later version says that it is not there, and what to do instead."""
         with pytest.raises(NotAvailableYet, match=rf"@step\({later}=...\) is not available"):
@@ -117,7 +117,7 @@ class TestMark:
 
     def test_an_unknown_option_names_the_known_ones(self) -> None:
         """A typo in an option is an error that lists what there is."""
-        with pytest.raises(WorkflowConfigurationError, match=r"'workers'.*num_workers and timeout"):
+        with pytest.raises(WorkflowConfigurationError, match=r"'workers'; it takes num_workers,"):
             step(workers=3)
 
     def test_a_step_is_async(self) -> None:
@@ -281,7 +281,7 @@ class TestRefused:
         """It is the wrong parameter that is named, not a join that nobody asked for."""
 
         @step
-        async def work(self, ev: A, limit: int = 3) -> B: ...
+        async def work(self, ev: A, limit: int) -> B: ...
 
         expected = "parameter limit of step work is int, which is no Event; subclass Event"
         assert findings(work) == expected
@@ -457,11 +457,31 @@ class TestContext:
 
 def test_a_step_whose_event_has_no_name_is_refused() -> None:
     """Fleet gives it by name; at import, and not when a run has begun."""
-
-    class Flow(Workflow):
-        @step
-        async def only(self, ev: StartEvent, /) -> StopEvent:
-            return StopEvent()
-
     with pytest.raises(WorkflowValidationError, match="step only takes its event by position only"):
-        Flow()
+
+        class Flow(Workflow):
+            @step
+            async def only(self, ev: StartEvent, /) -> StopEvent: ...
+
+
+EVENT = B()
+
+
+def test_a_parameter_with_a_default_may_be_of_any_type() -> None:
+    """A run leaves it at its default; a test of the step may give it."""
+
+    @step
+    async def work(
+        self, ev: A, limit: int = 3, unannotated=None, *rest: str, other: B = EVENT, **more: str
+    ) -> B: ...
+
+    assert read(work).slots == (Slot("ev", (A,)), Slot("other", (B,)))
+
+
+def test_annotations_that_say_nothing_to_fleet_are_left_out() -> None:
+    """`Annotated` may hold something for people or for other tools."""
+
+    @step
+    async def work(self, ev: Annotated[A, "what it is about"]) -> Annotated[B, "more"]: ...
+
+    assert (read(work).accepts, read(work).returns) == ((A,), (B,))
