@@ -1,9 +1,11 @@
 """
 Events flow between steps. A record's value is one event, and nothing else.
 
-An event is a frozen pydantic model, because a sent event must not change. Unknown fields are an
-error when you make an event (you find a typo at once), and are ignored when a step reads one (a
-newer producer does not break an older worker).
+An event is a frozen pydantic model, because a sent event must not change. A class that declares
+fields takes those: others are an error when you make an event (you find a typo at once), and are
+ignored when a step reads one (a newer producer does not break an older worker). A class that
+declares none takes any, and so do StartEvent and StopEvent; such *free* fields are also read as
+those of a dictionary.
 
 A value comes back equal and of its type, or Fleet refuses it when it writes the event: then the
 sender still gets the error. Most types promise this and cost nothing; see `field_types`.
@@ -12,6 +14,7 @@ sender still gets the error. Most types promise this and cost nothing; see `fiel
 import functools
 import re
 import warnings
+from collections.abc import Callable, ItemsView, Iterator, KeysView, ValuesView
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
@@ -81,6 +84,26 @@ class TakenFieldName(FleetError):
         )
 
 
+class _Reading:
+    """A method of every event that a free field of the same name hides."""
+
+    def __init__(self, method: Callable[..., Any]) -> None:
+        self._method = method
+        self.__doc__ = method.__doc__
+
+    def __get__(self, event: "Event | None", kind: type) -> Any:
+        free = (event.__pydantic_extra__ or {}) if event is not None else {}
+        name = self._method.__name__
+        return free[name] if name in free else self._method.__get__(event, kind)
+
+
+M = TypeVar("M", bound=Callable[..., Any])
+
+
+def _reading(method: M) -> M:
+    return _Reading(method)  # type: ignore[return-value]  # what it gives is the method
+
+
 @dataclass_transform(
     kw_only_default=True, frozen_default=True, field_specifiers=(Field, PrivateAttr)
 )
@@ -91,22 +114,44 @@ class _EventMeta(ModelMetaclass):
         for field in namespace.get("__annotations__", ()):
             if field.startswith("model_") and hasattr(BaseModel, field):
                 raise TakenFieldName(name, field)
+        if not _says_extra(bases, namespace, options):
+            takes = "forbid" if _has_fields(bases, namespace) else "allow"
+            namespace["model_config"] = {**namespace.get("model_config", {}), "extra": takes}
+        else:
+            namespace["__fleet_says_extra__"] = True
         with warnings.catch_warnings():
             # A field may be called `json` or `get`: Fleet never calls the method of that name.
             warnings.filterwarnings("ignore", "Field name .* shadows an attribute", UserWarning)
             return super().__new__(mcs, name, bases, namespace, **options)
 
 
+def _says_extra(bases: Any, namespace: Any, options: Any) -> bool:
+    """Tell whether an event class, or one above it, says itself whether it takes other fields."""
+    return (
+        "extra" in options
+        or "extra" in namespace.get("model_config", {})
+        or any(getattr(base, "__fleet_says_extra__", False) for base in bases)
+    )
+
+
+def _has_fields(bases: Any, namespace: Any) -> bool:
+    own = namespace.get("__annotations__", {}).items()
+    return any(getattr(base, "__pydantic_fields__", None) for base in bases) or any(
+        not name.startswith("_") and "ClassVar" not in str(kind) for name, kind in own
+    )
+
+
 class Event(BaseModel, metaclass=_EventMeta):
     """Base of all events; subclass it and declare the fields.
 
-    Fields hold values that pydantic can turn into JSON and back; docs/types.md has a table.
+    Fields hold values that pydantic can turn into JSON and back; docs/types.md has a table. A class
+    without fields takes any.
     """
 
     # JSON has no NaN and no infinity, so they are text. Bytes may be no text, so they are base64.
     model_config = ConfigDict(
         frozen=True,
-        extra="forbid",
+        ignored_types=(_Reading,),
         ser_json_inf_nan="strings",
         ser_json_bytes="base64",
         val_json_bytes="base64",
@@ -126,12 +171,56 @@ class Event(BaseModel, metaclass=_EventMeta):
             except ValidationError:
                 raise FrozenEvent(type_name(self), name) from None
 
+        def __setitem__(self, name: str, value: Any) -> None:
+            raise FrozenEvent(type_name(self), name)
+
+        def __delitem__(self, name: str) -> None:
+            raise FrozenEvent(type_name(self), name)
+
+        # Type checkers do not see these: a field of yours may be called `items`.
+
+        @_reading
+        def keys(self) -> KeysView[str]:
+            """Return the names of the free fields."""
+            return _free(self).keys()
+
+        @_reading
+        def values(self) -> ValuesView[Any]:
+            """Return the values of the free fields."""
+            return _free(self).values()
+
+        @_reading
+        def items(self) -> ItemsView[str, Any]:
+            """Return the free fields, as pairs of name and value."""
+            return _free(self).items()
+
+        @_reading
+        def to_dict(self) -> dict[str, Any]:
+            """Return the free fields."""
+            return dict(_free(self))
+
     def get(self, name: str, default: Any = None) -> Any:
-        """Return the field *name*, or *default* if the event has no such field."""
+        """Return the field *name*, declared or free, or *default* if there is none."""
+        try:
+            return self[name]
+        except KeyError:
+            return default
+
+    def __getitem__(self, name: str) -> Any:
         # Not getattr alone: `copy` and `json` are methods of every event.
-        if name in type(self).model_fields:
-            return getattr(self, name)
-        return (self.model_extra or {}).get(name, default)
+        return getattr(self, name) if name in type(self).model_fields else _free(self)[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in type(self).model_fields or name in _free(self)
+
+    def __iter__(self) -> Iterator[str]:  # type: ignore[override]  # pydantic gives pairs
+        return iter(_free(self))
+
+    def __len__(self) -> int:
+        return len(_free(self))
+
+    def __bool__(self) -> bool:
+        return True
 
 
 E = TypeVar("E", bound=Event)
@@ -147,7 +236,16 @@ class StartEvent(Event):
         def __init__(self, **fields: Any) -> None: ...
 
 
-class StopEvent(Event):
+class _StopEventMeta(_EventMeta):
+    """Lets `StopEvent("done")` be `StopEvent(result="done")`."""
+
+    def __call__(cls, *given: Any, **fields: Any) -> Any:  # noqa: N805 - of a metaclass
+        if len(given) == 1 and "result" not in fields:
+            return super().__call__(result=given[0], **fields)
+        return super().__call__(*given, **fields)
+
+
+class StopEvent(Event, metaclass=_StopEventMeta):
     """Ends a run with `result`. A subclass with fields of its own comes back whole and typed."""
 
     model_config = ConfigDict(extra="allow")
@@ -157,10 +255,20 @@ class StopEvent(Event):
 
     if TYPE_CHECKING:
 
-        def __init__(self, *, result: Any = None, **fields: Any) -> None: ...
+        def __init__(self, result: Any = None, **fields: Any) -> None: ...
 
 
 # Functions, not methods: your event may have a field of any of these names.
+
+
+def _free(event: Event) -> dict[str, Any]:
+    return event.__pydantic_extra__ or {}
+
+
+def fields_of(event: Event) -> dict[str, Any]:
+    """Return all fields of an event, declared and free, by name."""
+    declared = {name: getattr(event, name) for name in type(event).model_fields}
+    return {**declared, **_free(event)}
 
 
 def type_name(event: Event | type[Event]) -> str:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Generic
 from pydantic import ValidationError
 from typing_extensions import TypeVar
 
-from fleet.records.events import Event, StartEvent, problems, type_name
+from fleet.records.events import Event, StartEvent, fields_of, problems, type_name
 from fleet.workflow import arguments, marking, members, result_type, start_fields
 from fleet.workflow.errors import WorkflowConfigurationError, WorkflowValidationError
 from fleet.workflow.graph import Graph, build, subclasses
@@ -177,7 +177,7 @@ def start_event(
     start_fields.check_of_the_run(workflow.__name__, start, event, **of_the_run)
     if type(event) is StartEvent and start is not StartEvent and not fields:
         # Fleet's own StartEvent takes any fields; the workflow's says which.
-        return _made(start, dict(event), workflow.__name__)
+        return _made(start, fields_of(event), workflow.__name__)
     if event is None:
         return _made(start, fields, workflow.__name__)
     if fields:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from pydantic import PydanticUserError, ValidationError, create_model
 from pydantic_core import to_json
 
-from fleet.records.events import Event, StopEvent, problems, promise, type_name
+from fleet.records.events import Event, StopEvent, fields_of, problems, promise, type_name
 from fleet.workflow.errors import UnfitResult
 from fleet.workflow.graph import Graph
 
@@ -80,7 +80,7 @@ class ResultType:
         if self._stop_event is None:
             return event
         try:
-            return self._stop_event(**dict(event))
+            return self._stop_event(**fields_of(event))
         except Exception as failure:  # noqa: BLE001 - the boundary: types are the user's code
             raise UnfitResult(str(self), problems(failure)) from None
 

@@ -124,6 +124,96 @@ class TestGet:
         assert StartEvent(**{name: 5}).get(name, "default") == 5
 
 
+class Marker(Event):
+    pass
+
+
+class Listing(Event):
+    items: list[str]
+    keys: int = 0
+
+
+class Kept(Marker):
+    model_config = ConfigDict(extra="allow")
+    number: int
+
+
+class KeptToo(Kept):
+    text: str = ""
+
+
+class TestFreeFields:
+    @pytest.mark.parametrize("kind", [Event, Marker, StartEvent, StopEvent])
+    def test_a_class_without_fields_takes_any(self, kind: type[Event]) -> None:
+        """Free fields are attributes, and are read as those of a dictionary."""
+        event: Any = kind(topic="cats", count=2)
+        assert (event.topic, event["count"]) == ("cats", 2)
+        assert ("topic" in event, "tone" in event, len(event), bool(event)) == (
+            True,
+            False,
+            2,
+            True,
+        )
+        assert list(event) == ["topic", "count"]
+        assert list(event.keys()) == ["topic", "count"]
+        assert list(event.values()) == ["cats", 2]
+        assert event.to_dict() == dict(event.items())
+        assert dict(**event) == {"topic": "cats", "count": 2}
+        assert decoded(kind, encoded(event)) == event
+
+    def test_an_event_without_fields_is_true(self) -> None:
+        """`if event:` asks whether there is an event, as for any object."""
+        assert bool(StartEvent())
+        assert len(StartEvent()) == 0
+
+    def test_iteration_is_over_free_fields_and_reading_over_all(self) -> None:
+        """Declared fields do not count as free, and can be read in each way."""
+        joke, end = Joke(text="a"), StopEvent(result=1, tone="dry")
+        assert (joke["score"], "text" in joke, len(joke), list(joke)) == (1.0, True, 0, [])
+        assert (end["result"], list(end)) == (1, ["tone"])
+
+    def test_what_is_not_there_is_a_key_error(self) -> None:
+        """As a dictionary's; as an attribute it is an AttributeError."""
+        with pytest.raises(KeyError, match="tone"):
+            StartEvent(topic="cats")["tone"]
+        with pytest.raises(AttributeError, match="tone"):
+            StartEvent(topic="cats").tone  # type: ignore[attr-defined]  # noqa: B018
+
+    def test_a_free_field_cannot_be_changed(self) -> None:
+        """Not as an item and not as an attribute: the error names the way out."""
+        event: Any = StartEvent(topic="cats")
+        with pytest.raises(FrozenEvent, match=r"StartEvent.topic cannot be changed"):
+            event["topic"] = "dogs"
+        with pytest.raises(FrozenEvent, match=r"StartEvent.tone cannot be changed"):
+            event["tone"] = "dry"
+        with pytest.raises(FrozenEvent, match=r"StartEvent.topic cannot be changed"):
+            event.topic = "dogs"
+        with pytest.raises(FrozenEvent, match=r"StartEvent.topic cannot be changed"):
+            del event["topic"]
+        assert event.to_dict() == {"topic": "cats"}
+
+    @pytest.mark.parametrize("name", ["keys", "values", "items", "to_dict"])
+    def test_a_field_hides_the_method_of_its_name(self, name: str) -> None:
+        """A field of yours is what its name gives, free or declared."""
+        assert getattr(StartEvent(**{name: ["a"]}), name) == ["a"]
+        assert Listing(items=["a"]).items == ["a"]
+        assert Listing(items=["a"])["keys"] == 0
+
+    def test_a_class_says_itself_whether_it_takes_more(self) -> None:
+        """`extra="allow"` in a class counts for it and for the classes below it."""
+        for kind in (Kept, KeptToo):
+            event: Any = kind(number=1, tone="dry")  # type: ignore[call-arg]
+            assert (event.tone, len(event)) == ("dry", 1)
+        with pytest.raises(ValidationError, match="tone"):
+            type("Strict", (Marker,), {"__annotations__": {"number": int}})(number=1, tone="dry")
+
+    def test_a_stop_event_takes_its_result_by_position(self) -> None:
+        """`StopEvent("done")` is `StopEvent(result="done")`, also of a class below it."""
+        assert StopEvent("done", tone="dry") == StopEvent(result="done", tone="dry")
+        with pytest.raises(TypeError):
+            StopEvent("done", result="done")  # type: ignore[misc]
+
+
 class TestRoundTrip:
     def test_everything_that_pydantic_knows_comes_back(self) -> None:
         """Typed fields come back as the values that they were."""
