@@ -14,7 +14,13 @@ if TYPE_CHECKING:
     from fleet.llm import LLM
     from fleet.records.clear_text import ClearText
     from fleet.records.errors import FleetError
-    from fleet.records.events import Event, StartEvent, StopEvent
+    from fleet.records.events import (
+        Event,
+        InternalDispatchEvent,
+        StartEvent,
+        StopEvent,
+        UnhandledEvent,
+    )
     from fleet.workflow.collect import All, Collect, Take
     from fleet.workflow.context import Context
     from fleet.workflow.errors import (
@@ -38,10 +44,12 @@ _HOMES = {
     "ContextStateError": "fleet.workflow.errors",
     "Event": "fleet.records.events",
     "FleetError": "fleet.records.errors",
+    "InternalDispatchEvent": "fleet.records.events",
     "LLM": "fleet.llm",
     "StartEvent": "fleet.records.events",
     "StopEvent": "fleet.records.events",
     "Take": "fleet.workflow.collect",
+    "UnhandledEvent": "fleet.records.events",
     "Workflow": "fleet.workflow.workflow",
     "WorkflowCancelledByUser": "fleet.workflow.errors",
     "WorkflowConfigurationError": "fleet.workflow.errors",
@@ -66,9 +74,11 @@ __all__ = [
     "ContextStateError",
     "Event",
     "FleetError",
+    "InternalDispatchEvent",
     "StartEvent",
     "StopEvent",
     "Take",
+    "UnhandledEvent",
     "Workflow",
     "WorkflowCancelledByUser",
     "WorkflowConfigurationError",

@@ -18,7 +18,7 @@ from fleet.client.transport import Transport
 from fleet.client.waits import Waits
 from fleet.client.worker_watch import WorkerWatch
 from fleet.records.envelope import Envelope
-from fleet.records.events import Event, encoded, type_name
+from fleet.records.events import Event, encoded, qualified_name, type_name
 from fleet.records.lifecycle import Cancelled
 from fleet.records.log import Delivered, Outgoing
 from fleet.records.topics import Topics
@@ -65,13 +65,19 @@ class Caller:
         return run.handler
 
     def check_event(self, event: Event, step: str | None) -> None:
-        """Raise UnacceptedEvent if no step takes *event*, or *step* does not."""
+        """Raise UnacceptedEvent if *event* is none, or *step* does not take it."""
         call_checks.sent(self._workflow.__name__, definition.graph(self._workflow), event, step)
 
     async def send_event(self, run_id: str, event: Event, step: str | None) -> None:
         """Send *event* to a run from outside a step."""
+        name = type_name(event)
+        accepted = name in definition.graph(self._workflow).accepting
         envelope = Envelope(
-            run_id=run_id, event_id=uuid.uuid4().hex, type=type_name(event), step=step or ""
+            run_id=run_id,
+            event_id=uuid.uuid4().hex,
+            type=name,
+            step=step or "",
+            unaccepted="" if accepted else qualified_name(type(event)),
         )
         record = Outgoing(self._topics.inbox, run_id.encode(), encoded(event), envelope.headers())
         await self._send(run_id, record, repeatable=False)

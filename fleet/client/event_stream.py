@@ -11,7 +11,7 @@ from typing import Self
 from weakref import WeakSet
 
 from fleet.records import printable
-from fleet.records.events import Event
+from fleet.records.events import Event, InternalDispatchEvent
 from fleet.workflow.errors import WorkflowRuntimeError
 
 #: How many events stay for later readers after they were read, at least.
@@ -53,11 +53,11 @@ class EventStream:
         """Whether it has readers."""
         return bool(self._readers)
 
-    def read(self) -> AsyncIterator[Event]:
+    def read(self, *, expose_internal: bool = False) -> AsyncIterator[Event]:
         """Return a reader that sees every event; raise StreamGone if some were dropped."""
         if self._gone:
             raise StreamGone(self._run_id, self._gone)
-        reader = _Reader(self)
+        reader = _Reader(self, expose_internal=expose_internal)
         self._readers.add(reader)
         return reader
 
@@ -97,8 +97,9 @@ class EventStream:
 class _Reader:
     """One `async for` over the stream."""
 
-    def __init__(self, stream: EventStream) -> None:
+    def __init__(self, stream: EventStream, *, expose_internal: bool) -> None:
         self._stream = stream
+        self._expose_internal = expose_internal
         #: How many events it has read.
         self.read = 0
 
@@ -106,6 +107,8 @@ class _Reader:
         return self
 
     async def __anext__(self) -> Event:
-        event = await self._stream.at(self.read)
-        self.read += 1
-        return event
+        while True:
+            event = await self._stream.at(self.read)
+            self.read += 1
+            if self._expose_internal or not isinstance(event, InternalDispatchEvent):
+                return event

@@ -25,7 +25,7 @@ class RunControl(Protocol):
     """How a handler reaches its run."""
 
     def check_event(self, event: Event, step: str | None) -> None:
-        """Raise UnacceptedEvent if no step takes *event*."""
+        """Raise UnacceptedEvent if *event* is none, or *step* does not take it."""
         ...
 
     async def send_event(self, run_id: str, event: Event, step: str | None) -> None:
@@ -118,21 +118,24 @@ class WorkflowHandler(Generic[Result_co]):
         """Call *callback* with this handler when the run has ended."""
         self._result.add_done_callback(lambda _: callback(self))
 
-    @arguments.checked({"expose_internal": "there are no internal events"}, named="stream_events")
-    def stream_events(self) -> AsyncIterator[Event]:
+    @arguments.checked({}, named="stream_events")
+    def stream_events(self, expose_internal: bool = False) -> AsyncIterator[Event]:
         """Iterate over the events that the steps show, from the first to the result event.
 
-        Call it as often as you like: each `async for` sees every event once. Raises StreamGone if
-        the beginning of a very long stream was dropped.
+        With *expose_internal* also over what Fleet shows: an UnhandledEvent for each event that no
+        step accepts. Call it as often as you like: each `async for` sees every event once. Raises
+        StreamGone if the beginning of a very long stream was dropped.
         """
-        return self.stream.read()
+        return self.stream.read(expose_internal=expose_internal)
 
     @arguments.checked({}, named="send_event")
     def send_event(self, event: Event, step: str | None = None) -> "asyncio.Task[None]":
         """Send *event* to the run; await the returned task to know that the log has it.
 
-        If you chose the *run_id*, the event waits until the workers say that the run is this one.
-        Raises UnacceptedEvent at once. The task raises RunConflict, or RunEnded after the end.
+        Without *step* every step that accepts *event* gets it. If none does, an UnhandledEvent
+        on the stream says so. If you chose the *run_id*, the event waits until the workers say that
+        the run is this one. Raises UnacceptedEvent at once if *step* does not take *event*. The
+        task raises RunConflict, or RunEnded after the end.
         """
         self._control.check_event(event, step)
         return self._soon(self._send(event, step))

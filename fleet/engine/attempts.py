@@ -10,6 +10,7 @@ import secrets
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 from fleet.config.current_step import CURRENT_STEP, CurrentStep
@@ -21,7 +22,8 @@ from fleet.engine.transitions.draft import Work
 from fleet.engine.transitions.outcomes import Raised, Returned, Sent
 from fleet.records.events import Event, decoded
 from fleet.records.state import View
-from fleet.workflow.context import Context
+from fleet.workflow import call_checks
+from fleet.workflow.context import Context, Surroundings
 from fleet.workflow.errors import StepTimeoutError
 from fleet.workflow.graph import Graph
 
@@ -293,7 +295,9 @@ class Attempts:
             step=work.step.name,
             attempt=work.attempt,
             state=self._view,
-            write_to_stream=write,
+            surroundings=Surroundings(
+                write, partial(call_checks.target, self._settings.graph, work.step.name)
+            ),
         )
         return context
 

@@ -10,7 +10,9 @@ from fleet.engine.transitions import failures, refused, results, run_history
 from fleet.engine.transitions.draft import Draft, Work
 from fleet.engine.transitions.failures import StepFailed
 from fleet.engine.transitions.outcomes import Raised, Returned
+from fleet.engine.transitions.results import Moment
 from fleet.engine.transitions.sizes import RecordTooLarge
+from fleet.engine.unhandled_log import UnhandledLog
 from fleet.records.dead_letter import Reason
 from fleet.records.events import type_name
 from fleet.records.lifecycle import StepRecord
@@ -31,6 +33,7 @@ class Finishing:
         self._open_work = open_work
         #: That of the newest event; see `Envelope.order`.
         self._order = 0
+        self._unhandled = UnhandledLog(parts.topics)
 
     def finished(self, attempt: Attempt, outcome: Outcome) -> None:
         """Take what an attempt ended with."""
@@ -57,13 +60,19 @@ class Finishing:
         parts = self._parts
         if isinstance(outcome, Returned):
             try:
-                order = self._orders(len(outcome.sent))
-                results.returned(parts.draft, parts.wiring, work, outcome, order)
+                self._bring(work, outcome)
                 return outcome
             except BaseException as refusal:  # noqa: BLE001 - the boundary: encoding is user code
                 outcome = Raised(refusal)
         failures.step_failed(parts.draft, parts.topics, work, _failed(outcome.error))
         return outcome
+
+    def _bring(self, work: Work, outcome: Returned) -> None:
+        parts = self._parts
+        alone = not parts.attempts.has(work.envelope.run_id)
+        moment = Moment(self._orders(len(outcome.sent)), alone)
+        for name in results.returned(parts.draft, parts.wiring, work, outcome, moment):
+            self._unhandled.say(name, work.step.name)
 
     def _orders(self, count: int) -> int:
         """Return the first of *count* orders, which are larger than all before."""

@@ -13,7 +13,7 @@ from fleet.engine.loading.other_versions import OtherVersions
 from fleet.engine.offsets import Delivery, Lost
 from fleet.engine.parts import Parts
 from fleet.engine.run_changes import Entry, RunChanges
-from fleet.engine.transitions import failures, starts, suspending
+from fleet.engine.transitions import failures, starts, suspending, unhandled
 from fleet.engine.transitions.draft import Work
 from fleet.engine.transitions.joins import Fired
 from fleet.engine.transitions.resolve import (
@@ -25,10 +25,13 @@ from fleet.engine.transitions.resolve import (
     Resolution,
     Resolver,
     Run,
+    Unhandled,
 )
 from fleet.engine.transitions.scopes import Place
 from fleet.engine.transitions.suspended import Suspended
+from fleet.engine.unhandled_log import UnhandledLog
 from fleet.records import state
+from fleet.records.envelope import Envelope
 from fleet.records.log import Delivered
 
 
@@ -50,6 +53,7 @@ class Intake:
         self._changes = changes
         self._joining = joining
         self._versions = OtherVersions(parts.topics)
+        self._unhandled = UnhandledLog(parts.topics)
 
     # -- from the inputs ----------------------------------------------------------------------
 
@@ -111,6 +115,8 @@ class Intake:
             case Held():
                 self._versions.say(found.envelope)
                 suspending.hold(self._parts.draft, self._parts.topics, record, found)
+            case Unhandled(envelope):
+                self._show_unhandled(envelope)
             case Deferred(works):
                 for work in works:
                     if work.step.name not in done:
@@ -159,6 +165,13 @@ class Intake:
             # A caller waits for the answer that this run is known.
             self._parts.commits.now()
 
+    def _show_unhandled(self, envelope: Envelope) -> None:
+        parts, full = self._parts, envelope.unaccepted
+        idle = not parts.attempts.has(envelope.run_id)
+        self._unhandled.say(envelope.type, "")
+        parts.draft.records.append(unhandled.record(parts.topics, envelope, full, idle=idle))
+        parts.commits.now()
+
     # -- from the state -----------------------------------------------------------------------
 
     def fire_joins(self, places: Iterable[Place]) -> None:
@@ -198,7 +211,7 @@ class Intake:
                 self._run_resumed(self._changes.take_late(record, envelope, happening))
             case Run(_, _, works):
                 self._run_each(key, entry, works)
-            case Dropped() | Deferred():
+            case Dropped() | Deferred() | Unhandled():
                 raise AssertionError("suspended work entered its run before")
 
     def _run_each(self, found_at: bytes, entry: Suspended, works: list[Work]) -> None:

@@ -75,6 +75,8 @@ class Envelope(NamedTuple):
     order: int = 0
     #: Of a join that fires: names the events that it has in the state. Empty for other events.
     batch: str = ""
+    #: No step of the sender's version accepts it; the type's name with its module.
+    unaccepted: str = ""
 
     def headers(self) -> Headers:
         """Return the Kafka headers, in a fixed order."""
@@ -99,6 +101,8 @@ class Envelope(NamedTuple):
             headers.append(("traceparent", self.traceparent.encode()))
         if self.scope or self.order or self.batch:
             headers += self._of_fan_outs()
+        if self.unaccepted:
+            headers.append(("fleet-unaccepted", self.unaccepted.encode()[-MAX_ID_BYTES:]))
         return headers
 
     def _of_fan_outs(self) -> Headers:
@@ -162,6 +166,10 @@ def _trace(value: bytes) -> str:
     return value.decode() if len(value) <= MAX_ID_BYTES and value.isascii() else ""
 
 
+def _shown(value: bytes) -> str:
+    return value[-MAX_ID_BYTES:].decode(errors="replace")
+
+
 #: By header: the field, and the function that reads it.
 _FIELDS: dict[str, tuple[str, Callable[[bytes], Any]]] = {
     "fleet-run-id": ("run_id", _identifier),
@@ -177,6 +185,7 @@ _FIELDS: dict[str, tuple[str, Callable[[bytes], Any]]] = {
     "fleet-scope": ("scope", _name),
     "fleet-order": ("order", _order),
     "fleet-batch": ("batch", _name),
+    "fleet-unaccepted": ("unaccepted", _shown),
 }
 _REQUIRED = ("fleet-run-id", "fleet-event-id", "fleet-type")
 #: Without these the record names no run and no event.

@@ -258,6 +258,23 @@ class StopEvent(Event, metaclass=_StopEventMeta):
         def __init__(self, result: Any = None, **fields: Any) -> None: ...
 
 
+class InternalDispatchEvent(Event):
+    """What Fleet itself shows of a run: see `stream_events(expose_internal=True)`."""
+
+
+class UnhandledEvent(InternalDispatchEvent):
+    """Shown for an event of a run that no step accepts."""
+
+    #: The name of the event's class.
+    event_type: str
+    #: With its module.
+    qualified_name: str
+    #: The step that it was sent to; None if to all.
+    step_name: str | None = None
+    #: Whether nothing of the run was in progress then.
+    idle: bool = False
+
+
 # Functions, not methods: your event may have a field of any of these names.
 
 
@@ -269,6 +286,11 @@ def fields_of(event: Event) -> dict[str, Any]:
     """Return all fields of an event, declared and free, by name."""
     declared = {name: getattr(event, name) for name in type(event).model_fields}
     return {**declared, **_free(event)}
+
+
+def qualified_name(event_type: type[Event]) -> str:
+    """Return the name of an event's type with its module."""
+    return f"{event_type.__module__}.{event_type.__qualname__}"
 
 
 def type_name(event: Event | type[Event]) -> str:

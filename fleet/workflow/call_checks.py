@@ -5,7 +5,11 @@ from uuid import UUID
 
 from fleet.records import limits
 from fleet.records.events import Event, type_name
-from fleet.workflow.errors import UnacceptedEvent, WorkflowConfigurationError
+from fleet.workflow.errors import (
+    UnacceptedEvent,
+    UnroutableEvent,
+    WorkflowConfigurationError,
+)
 from fleet.workflow.graph import Graph
 
 
@@ -17,23 +21,34 @@ def run_id(given: str | UUID) -> str:
 
 
 def sent(workflow: str, graph: Graph, event: object, step: str | None) -> None:
-    """Raise UnacceptedEvent if no step takes *event* from outside, or *step* does not."""
+    """Raise UnacceptedEvent if *event* is none, or *step* does not take it."""
     if not isinstance(event, Event):
         kind = event.__name__ if isinstance(event, type) else type(event).__name__
         way = f"write {kind}(...)" if isinstance(event, type) else "make it a subclass of Event"
         raise UnacceptedEvent(workflow, f"send_event takes an event, not {kind}", way)
+    wrong = _wrong_target(graph, event, step) if step is not None else None
+    if wrong is not None:
+        raise UnacceptedEvent(workflow, *wrong)
+
+
+def target(graph: Graph, sender: str, event: Event, step: str) -> None:
+    """Raise UnroutableEvent, in the step *sender*, if *step* does not take *event*."""
+    wrong = _wrong_target(graph, event, step)
+    if wrong is not None:
+        raise UnroutableEvent(sender, type_name(event), *wrong)
+
+
+def _wrong_target(graph: Graph, event: Event, step: str) -> tuple[str, str] | None:
+    """Return why *step* does not take *event*, and what to do; None if it does."""
     name = type_name(event)
+    if step not in graph.step_by_name:
+        return f"there is no step {step!r}", f"the steps are {_listed(graph.step_by_name)}"
     accepting = [taker.name for taker in graph.accepting.get(name, ())]
-    if step is not None and step not in graph.step_by_name:
-        there = _listed(graph.step_by_name)
-        raise UnacceptedEvent(workflow, f"it has no step {step!r}", f"its steps are {there}")
-    if not accepting:
-        outside = _listed(graph.accepting)
-        problem = f"no step accepts {name}"
-        raise UnacceptedEvent(workflow, problem, f"annotate a step with it (accepted: {outside})")
-    if step not in (None, *accepting):
-        problem = f"step {step} does not accept {name}"
-        raise UnacceptedEvent(workflow, problem, f"{_listed(accepting)} does")
+    if step in accepting:
+        return None
+    taken = _listed(type_name(kind) for kind in graph.step_by_name[step].accepts)
+    others = f"{name} is for {_listed(accepting)}" if accepting else f"no step accepts {name}"
+    return f"step {step} does not accept {name}", f"{step} accepts {taken}, and {others}"
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -7,6 +7,7 @@ all or nothing. Only events written to the stream are visible at once.
 
 import difflib
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, NoReturn
 
@@ -22,12 +23,23 @@ from fleet.workflow.store import Store
 #: Left out by most, who annotate `ctx: Context`; strict type checkers accept that with a default.
 Model = TypeVar("Model", default=Any)
 WriteToStream = Callable[[Event], Awaitable[None]]
+CheckTarget = Callable[[Event, str], None]
 
 _LATER = {
     "wait_for_event": "end the run and start another with the answer",
     "memo": "make the expensive call in a step of its own: its result is kept",
     "sleep": "use asyncio.sleep, which starts from the beginning after a crash",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a context asks of those that run its attempt."""
+
+    #: Shows an event.
+    write_to_stream: WriteToStream
+    #: Raises if a step does not exist, or does not take an event.
+    check_target: CheckTarget
 
 
 class Context(Generic[Model]):
@@ -40,7 +52,7 @@ class Context(Generic[Model]):
         step: str,
         attempt: int,
         state: View,
-        write_to_stream: WriteToStream,
+        surroundings: Surroundings,
     ) -> None:
         #: The run's id, as its caller knows it.
         self.run_id = envelope.run_id
@@ -51,7 +63,7 @@ class Context(Generic[Model]):
         self._event_id = envelope.event_id
         self._step = step
         self._state = state
-        self._write_to_stream = write_to_stream
+        self._surroundings = surroundings
 
     @property
     def idempotency_key(self) -> str:
@@ -96,10 +108,13 @@ class Context(Generic[Model]):
     def send_event(self, event: Event, step: str | None = None) -> None:
         """Send *event* when the step has succeeded, to all accepting steps or only to *step*.
 
-        Later changes to *event* have no effect. Raises UnencodableEvent if *event* would not come
-        back from JSON as it is.
+        Later changes to *event* have no effect. Raises UnroutableEvent if there is no *step* of
+        that name or it does not take *event*, and UnencodableEvent if *event* would not come back
+        from JSON as it is. If no step accepts *event*, an UnhandledEvent on the stream says so.
         """
         _must_be_event(event, "send_event")
+        if step is not None:
+            self._surroundings.check_target(event, step)
         # The workflow says what a plain StopEvent may hold. Other events are encoded here, so that
         # an error names the user's own line.
         value = None if type(event) is StopEvent else encoded(event)
@@ -111,7 +126,7 @@ class Context(Generic[Model]):
         You need not await it: the step's result is committed only after the write.
         """
         _must_be_event(event, "write_event_to_stream")
-        return self._write_to_stream(event)
+        return self._surroundings.write_to_stream(event)
 
     if not TYPE_CHECKING:
         # With this, type checkers would accept any name.

@@ -229,17 +229,14 @@ class UnacceptedEvent(WorkflowConfigurationError):
 
 
 class UnroutableEvent(WorkflowRuntimeError):
-    """Raised when a step sends an event that no step accepts, or that its target step refuses.
+    """Raised in a step that sends an event to one step, which does not exist or does not take it.
 
-    What to do: Annotate a step with the event's type, or do not send it.
+    What to do: Name a step that takes the event, or leave `step=` out: every step that accepts the
+    event gets it then.
     """
 
-    def __init__(self, step: str, event_type: str, target: str | None = None) -> None:
-        refused = f" to step {target}, which does not accept it" if target else ""
-        super().__init__(
-            f"{step} sent {event_type}{refused or ', which no step accepts'}; "
-            f"annotate {target or 'a step'} with {event_type}, or do not send it"
-        )
+    def __init__(self, step: str, event_type: str, problem: str, instead: str) -> None:
+        super().__init__(f"step {step} sends {event_type}, and {problem}; {instead}")
 
 
 class ContextStateError(FleetError):

@@ -11,9 +11,9 @@ from functools import partial
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID, uuid4
 
-from call_flow import Answer, Token
+from call_flow import Answer, Stray, Token
 
-from fleet import Event, StartEvent, WorkflowHandler
+from fleet import Event, StartEvent, UnhandledEvent, WorkflowHandler
 
 
 class Flow(Protocol):
@@ -41,10 +41,6 @@ class Case(NamedTuple):
     def name(self) -> str:
         """What a report calls it."""
         return self.act.__name__
-
-
-class Unheard(Event):
-    """No step takes it."""
 
 
 CASES: list[Case] = []
@@ -89,6 +85,20 @@ async def numbers(handler: WorkflowHandler[Any]) -> list[Any]:
 WHOLE = [0, 1, 2, "done"]
 
 
+async def unhandled(handler: WorkflowHandler[Any]) -> list[str]:
+    """Return what the stream tells of events that no step accepts."""
+    return [
+        event.qualified_name
+        async for event in handler.stream_events(expose_internal=True)
+        if isinstance(event, UnhandledEvent)
+    ]
+
+
+async def shown(handler: WorkflowHandler[Any]) -> list[str]:
+    """Return the types of what the stream shows to everybody."""
+    return [type(event).__name__ async for event in handler.stream_events()]
+
+
 @comes_to([WHOLE, WHOLE])
 async def a_second_stream_sees_all_again(flow: Flow) -> Any:
     handler = flow.run(tokens=3)
@@ -123,14 +133,35 @@ async def streams_of_a_cancelled_run_end(flow: Flow) -> Any:
     return [await numbers(handler), await raised(handler), await numbers(handler)]
 
 
-@comes_to(["UnacceptedEvent"] * 5 + ["yes"])
-async def an_event_that_no_step_takes_is_refused_at_once(flow: Flow) -> Any:
+@comes_to(["UnacceptedEvent"] * 4 + ["yes"])
+async def an_event_for_a_step_that_does_not_take_it_is_refused_at_once(flow: Flow) -> Any:
     handler = flow.run(do="wait")
-    wrong: Any = [(Answer(text="x"), "no_such_step"), (Answer(text="x"), "end"), (Unheard(), None)]
+    wrong: Any = [(Answer(text="x"), "no_such_step"), (Answer(text="x"), "end")]
     wrong += [("text", None), (Answer, None)]
     seen = [refused(partial(handler.send_event, *each)) for each in wrong]
     await handler.send_event(Answer(text="yes"), step="answer")
     return [*seen, await handler]
+
+
+@comes_to([["call_flow.Stray"], ["StopEvent"], "yes"])
+async def an_event_from_outside_that_no_step_takes_is_shown_as_unhandled(flow: Flow) -> Any:
+    handler = flow.run(do="wait")
+    await handler.send_event(Stray())
+    async for _ in handler.stream_events(expose_internal=True):
+        break
+    await handler.send_event(Answer(text="yes"))
+    return [await unhandled(handler), await shown(handler), await handler]
+
+
+@comes_to([["call_flow.Stray"], ["StopEvent"], "done"])
+async def an_event_of_a_step_that_no_step_takes_is_shown_as_unhandled(flow: Flow) -> Any:
+    handler = flow.run(do="stray")
+    return [await unhandled(handler), await shown(handler), await handler]
+
+
+@comes_to("UnroutableEvent")
+async def a_step_that_sends_to_no_step_fails(flow: Flow) -> Any:
+    return await raised(flow.run(do="stray", to="nobody"))
 
 
 @comes_to(["RunConflict", "RunConflict", "RunConflict", "mine"])

@@ -17,11 +17,19 @@ class Answer(Event):
     text: str
 
 
+class Stray(Event):
+    """No step takes it."""
+
+
 class CallFlow(Workflow, workflow="calls"):
     @step
     async def begin(self, ctx: Context, ev: StartEvent) -> Next | Answer | None:
         what = ev.get("do")
         if what == "wait":
+            return None
+        if what == "stray":
+            ctx.send_event(Stray())
+            ctx.send_event(Next(), step="end" if ev.get("to") is None else ev.get("to"))
             return None
         if what == "sleep":
             await asyncio.sleep(ev.get("seconds"))

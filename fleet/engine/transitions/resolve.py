@@ -51,6 +51,12 @@ class Held(NamedTuple):
     place: str = ""
 
 
+class Unhandled(NamedTuple):
+    """No step takes it, here or in its sender's version: the stream says so."""
+
+    envelope: Envelope
+
+
 class Deferred(NamedTuple):
     """Its run ended without a result: its steps are suspended until the run is resumed."""
 
@@ -72,7 +78,7 @@ class Happened(NamedTuple):
     happening: Lifecycle
 
 
-Resolution = Rejected | Dropped | Held | Deferred | Run | Happened
+Resolution = Rejected | Dropped | Held | Unhandled | Deferred | Run | Happened
 
 #: In the place of the events of a join that fired.
 _BATCH = Event()
@@ -100,7 +106,7 @@ class Resolver:
             return self._happened(view, record, envelope)
         entrance = self._entrance(view, record, envelope, runs_position)
         if self._is_for_another_version(record, envelope):
-            return _held(envelope, entrance)
+            return _untaken(view, envelope, entrance)
         return self._admitted(record, envelope, entrance)
 
     def resolve_suspended(
@@ -241,6 +247,15 @@ class Resolver:
             return Happened(envelope, lifecycle.decode(envelope.type, record.value or b""))
         except lifecycle.UnknownLifecycle:
             return Held(envelope, _ADMITTED)
+
+
+def _untaken(view: View, envelope: Envelope, entrance: Entrance) -> Held | Unhandled | Dropped:
+    """Return what becomes of an event that no step of this version takes."""
+    if not envelope.unaccepted:
+        return _held(envelope, entrance)
+    if entrance.admission is Admission.RUN:
+        return Unhandled(runs.at_epoch(view, envelope))
+    return Dropped(envelope, entrance)
 
 
 def _held(envelope: Envelope, entrance: Entrance, place: str = "") -> Held | Dropped:

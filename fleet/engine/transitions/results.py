@@ -1,25 +1,37 @@
 """What a step returns: its events, its result, its changes of the context; all of it or nothing."""
 
-from fleet.engine.transitions import joins, refused, runs, scopes, sizes
+from typing import NamedTuple
+
+from fleet.engine.transitions import joins, refused, runs, scopes, sizes, unhandled
 from fleet.engine.transitions.draft import Draft, Wiring, Work, lifecycle_record
 from fleet.engine.transitions.outcomes import Returned, Sent
 from fleet.engine.transitions.refused import Result
 from fleet.records import state
 from fleet.records.envelope import Envelope, child_id
-from fleet.records.events import encoded, type_name
+from fleet.records.events import encoded, qualified_name, type_name
 from fleet.records.lifecycle import Completed
 from fleet.records.log import Outgoing
 from fleet.records.state import Overlay
 from fleet.workflow import store
-from fleet.workflow.errors import UnroutableEvent
 from fleet.workflow.graph import Graph
 from fleet.workflow.steps import Step
 
 
-def returned(draft: Draft, wiring: Wiring, work: Work, outcome: Returned, order: int) -> None:
+class Moment(NamedTuple):
+    """When a step's result is taken."""
+
+    #: That of its first event; see `Envelope.order`.
+    order: int
+    #: Whether nothing else of its run is in progress.
+    alone: bool = False
+
+
+def returned(
+    draft: Draft, wiring: Wiring, work: Work, outcome: Returned, moment: Moment
+) -> list[str]:
     """Take a step's result; raises WorkflowRuntimeError if it cannot be taken.
 
-    *order* is that of its first event; see `Envelope.order`.
+    Returns the types of events that no step accepts.
     """
     run_id, part = work.envelope.run_id, Overlay(draft.state)
     scope = scopes.opens(wiring.graph, work) if outcome.fans_out else work.envelope.scope
@@ -30,8 +42,12 @@ def returned(draft: Draft, wiring: Wiring, work: Work, outcome: Returned, order:
         if child.scope:
             scopes.add_items(part, child, taking)
         if child.scope or any(step.is_join for step in taking):
-            child = child._replace(order=order + index)
-        records.append(_record(wiring, work, sent, child, taking))
+            child = child._replace(order=moment.order + index)
+        if taking or wiring.graph.is_result(sent.event):
+            records.append(_record(wiring, work, sent, child))
+        else:
+            idle, full = moment.alone and len(outcome.sent) == 1, qualified_name(type(sent.event))
+            records.append(unhandled.record(wiring.topics, child, full, idle=idle))
     sizes.check_changes(f"the context of run {run_id}", outcome.changes)
     if outcome.fans_out and scope:
         scopes.open_scope(part, wiring.graph, work, scope)
@@ -41,6 +57,8 @@ def returned(draft: Draft, wiring: Wiring, work: Work, outcome: Returned, order:
     refused.add(draft, Result(work, records, part.changes))
     draft.state.written += part.written
     _note(draft, work, outcome, scope)
+    pairs = zip(records, outcome.sent, strict=True)
+    return [type_name(sent.event) for made, sent in pairs if made.topic == wiring.topics.stream]
 
 
 def _keep(part: Overlay, work: Work, outcome: Returned) -> None:
@@ -96,16 +114,12 @@ def _taking(graph: Graph, sent: Sent) -> list[Step]:
     return [step for step in accepting if sent.step in (None, step.name)]
 
 
-def _record(
-    wiring: Wiring, work: Work, sent: Sent, child: Envelope, taking: list[Step]
-) -> Outgoing:
+def _record(wiring: Wiring, work: Work, sent: Sent, child: Envelope) -> Outgoing:
     name, topics = child.type, wiring.topics
     value = sent.value or encoded(sent.event, wiring.graph.result)
     if wiring.graph.is_result(sent.event):
         result = Completed(step=work.step.name, event_type=name, event=value.decode())
         record = lifecycle_record(topics, work.envelope, child.event_id, result)
         return sizes.checked(record, name)
-    if not taking:
-        raise UnroutableEvent(work.step.name, name, sent.step)
     key = child.run_id.encode()
     return sizes.checked(Outgoing(topics.event(name), key, value, child.headers()), name)

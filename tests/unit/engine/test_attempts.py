@@ -160,7 +160,10 @@ class Deck:
         self.state = MemoryState()
         self.slots = Slots(slots)
         settings: Any = SimpleNamespace(
-            workflow=lambda: self.flow, slots=self.slots, stream=self.stream
+            graph=definition.graph(Flow),
+            workflow=lambda: self.flow,
+            slots=self.slots,
+            stream=self.stream,
         )
         clock: Any = Clock()
         self.gate = OpenGate()
@@ -198,7 +201,7 @@ class TestOutcome:
 
         async def body(ctx: Context, ev: StartEvent) -> StopEvent:
             ctx.send_event(Part(number=1))
-            ctx.send_event(Part(number=2), step="narrow")
+            ctx.send_event(StartEvent(number=2), step="narrow")
             await ctx.store.set("a", 5)
             return StopEvent(result=3)
 
@@ -206,7 +209,7 @@ class TestOutcome:
         assert await deck.owner.returned() == Returned(
             (
                 Sent(Part(number=1), None, b'{"number":1}'),
-                Sent(Part(number=2), "narrow", b'{"number":2}'),
+                Sent(StartEvent(number=2), "narrow", b'{"number":2}'),
                 Sent(StopEvent(result=3), returned=True),
             ),
             {context_prefix("r") + b"a": b"5"},

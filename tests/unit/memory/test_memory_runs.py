@@ -777,9 +777,21 @@ class TestSendEvent:
 
     @pytest.mark.usefixtures("log_nothing")
     async def test_an_event_for_a_step_that_does_not_take_it_fails(self) -> None:
-        """The error names both."""
-        with pytest.raises(UnroutableEvent, match="to step begin, which does not accept it"):
+        """The error names sender, event and what the step accepts, and stands at the send."""
+        said = (
+            "step begin sends JokeEvent, and step begin does not accept JokeEvent; begin accepts "
+            "StartEvent, and JokeEvent is for other, take"
+        )
+        with pytest.raises(UnroutableEvent, match=said) as raised:
             await self.Collect().run(many=1, to="begin")
+        assert "ctx.send_event(JokeEvent(" in "".join(raised.value.__notes__)
+
+    @pytest.mark.usefixtures("log_nothing")
+    async def test_an_event_for_a_step_that_does_not_exist_fails(self) -> None:
+        """The error names the steps."""
+        said = "there is no step 'nobody'; the steps are begin, other, take"
+        with pytest.raises(UnroutableEvent, match=said):
+            await self.Collect().run(many=1, to="nobody")
 
 
 class TestLimits:

@@ -29,6 +29,7 @@ from fleet.records.envelope import Envelope
 from fleet.records.state import MemoryState
 from fleet.workflow import signature
 from fleet.workflow.collect import Cardinality
+from fleet.workflow.context import Surroundings
 from fleet.workflow.errors import NotAvailableYet
 from fleet.workflow.steps import Options, Slot, Step
 
@@ -66,7 +67,7 @@ CONTEXT: Context = Context(
     step="s",
     attempt=1,
     state=MemoryState(),
-    write_to_stream=ignored,
+    surroundings=Surroundings(ignored, lambda _event, _step: None),
 )
 
 

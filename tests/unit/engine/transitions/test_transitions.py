@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from fleet import Event, FleetError, StartEvent, StopEvent, step
+from fleet import Event, FleetError, StartEvent, StopEvent, UnhandledEvent, step
 from fleet.engine.transitions import (
     ends,
     failures,
@@ -20,6 +20,7 @@ from fleet.engine.transitions.draft import Draft, Due, Ended, RunResumed, Wiring
 from fleet.engine.transitions.failures import StepFailed
 from fleet.engine.transitions.outcomes import Returned, Sent
 from fleet.engine.transitions.resolve import Rejected, Resolver
+from fleet.engine.transitions.results import Moment
 from fleet.engine.transitions.runs import Admission, End, Entrance, Run
 from fleet.engine.transitions.sizes import MAX_RECORD_BYTES, MAX_VALUE_BYTES, RecordTooLarge
 from fleet.engine.transitions.suspended import Suspended, Until
@@ -43,7 +44,6 @@ from fleet.records.state import MemoryState, Overlay
 from fleet.records.topics import Topics
 from fleet.workflow import definition
 from fleet.workflow.definition import Definition
-from fleet.workflow.errors import UnroutableEvent
 
 TOPICS = Topics("fleet", "joke", "main")
 MB = 1024 * 1024
@@ -424,7 +424,7 @@ class TestReturned:
     def returned(self, group: Group, *sent: Sent, **changes: bytes) -> list[Outgoing]:
         prefix = state.context_prefix("r")
         outcome = Returned(tuple(sent), {prefix + k.encode(): v for k, v in changes.items()})
-        results.returned(group.draft, WIRING, work(replays=2, epoch=3), outcome, order=1)
+        results.returned(group.draft, WIRING, work(replays=2, epoch=3), outcome, Moment(1))
         return group.draft.records
 
     def test_an_event_goes_to_its_topic_with_an_envelope(self, group: Group) -> None:
@@ -474,25 +474,39 @@ class TestReturned:
         prefix = state.context_prefix("r")
         self.returned(group, a=b"1", b=b"2")
         outcome = Returned((), {prefix + b"a": None})
-        results.returned(group.draft, WIRING, work(), outcome, order=1)
+        results.returned(group.draft, WIRING, work(), outcome, Moment(1))
         assert group.keys() == [prefix + b"b"]
 
     @pytest.mark.parametrize(
-        ("sent", "said"),
-        [
-            (Sent(Unsent()), "critique sent Unsent, which no step accepts; annotate a step with"),
-            (Sent(JokeEvent(), "generate"), "to step generate, which does not accept it"),
-            (Sent(JokeEvent(), "nobody"), "annotate nobody with JokeEvent, or do not"),
-            (Sent(Event()), "critique sent Event, which no step accepts"),
-        ],
+        ("sent", "step"),
+        [(Sent(Unsent()), None), (Sent(JokeEvent(), "generate"), "generate")],
     )
-    def test_an_event_that_nobody_takes_is_refused(
-        self, group: Group, sent: Sent, said: str
+    @pytest.mark.parametrize("alone", [True, False])
+    def test_an_event_that_no_step_takes_is_shown_and_starts_nothing(
+        self, group: Group, sent: Sent, step: str | None, alone: bool
     ) -> None:
-        """The error names step, event and fix, and nothing of the result takes effect."""
-        with pytest.raises(UnroutableEvent, match=said):
-            self.returned(group, Sent(JokeEvent()), sent, a=b"1")
-        self.nothing_happened(group)
+        """The stream's record goes with the result, and no topic of events gets one."""
+        outcome = Returned((sent,), {})
+        assert results.returned(group.draft, WIRING, work(), outcome, Moment(1, alone)) == [
+            type_name(sent.event)
+        ]
+        (record,) = group.draft.records
+        assert (record.topic, record.key) == (TOPICS.stream, b"r")
+        kind = type(sent.event)
+        assert decoded(UnhandledEvent, record.value or b"") == UnhandledEvent(
+            event_type=kind.__name__,
+            qualified_name=f"{kind.__module__}.{kind.__name__}",
+            step_name=step,
+            idle=alone,
+        )
+        event_id = child_id("e1", "critique", 0)
+        assert read(record)[:5] == ("r", f"{event_id}-0", "UnhandledEvent", 0, event_id)
+
+    def test_the_rest_of_a_result_goes_on(self, group: Group) -> None:
+        """Other events of it go to their steps; then nothing is idle."""
+        first, second = self.returned(group, Sent(Unsent()), Sent(JokeEvent()))
+        assert (first.topic, second.topic) == (TOPICS.stream, TOPICS.event("JokeEvent"))
+        assert not decoded(UnhandledEvent, first.value or b"").idle
 
     @pytest.mark.parametrize(
         "sent",
