@@ -9,6 +9,11 @@ RUN_ID_BYTES = 255
 #: Longest time limit of a run, in seconds: ten years. Deadlines are computed in milliseconds.
 TIMEOUT_SECONDS = 10 * 365 * 86_400.0
 
+#: Largest value of a record, in bytes: below the broker's default limit of 1 MiB for a batch.
+VALUE_BYTES = 1_000_000
+#: Longest path of a value in a run's context, in characters. It is part of a state key.
+PATH_LENGTH = 1_000
+
 
 def run_id_problem(run_id: object) -> str:
     """Return why *run_id* cannot be a run's id."""

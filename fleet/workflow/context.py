@@ -6,22 +6,23 @@ all or nothing. Only events written to the stream are visible at once.
 """
 
 import difflib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, NoReturn
 
-from typing_extensions import TypeVar
+from pydantic import BaseModel
 
+from fleet.config import logs
 from fleet.records.envelope import Envelope, idempotency_key
 from fleet.records.events import Event, StopEvent, encoded
 from fleet.records.state import Overlay, View, context_prefix
 from fleet.workflow.collecting import Buffers, Collected
+from fleet.workflow.context_state import state_type
+from fleet.workflow.editing import Editor
 from fleet.workflow.errors import NoEvent, NotAvailableYet
-from fleet.workflow.store import Store
+from fleet.workflow.store import Model, Store
 
-#: Left out by most, who annotate `ctx: Context`; strict type checkers accept that with a default.
-Model = TypeVar("Model", default=Any)
 WriteToStream = Callable[[Event], Awaitable[None]]
 CheckTarget = Callable[[Event, str], None]
 
@@ -40,6 +41,14 @@ class Surroundings:
     write_to_stream: WriteToStream
     #: Raises if a step does not exist, or does not take an event.
     check_target: CheckTarget
+    #: The name of the workflow.
+    workflow: str = ""
+    #: The model that its steps name, `ctx: Context[MyState]`; None: none does.
+    state_model: type[BaseModel] | None = None
+    #: Returns who takes the attempt's edits; None if it makes none.
+    editor: Callable[[], Editor] | None = None
+    #: Returns the names of the run's steps that run now.
+    running_steps: Callable[[], Iterable[str]] = tuple
 
 
 class Context(Generic[Model]):
@@ -75,9 +84,30 @@ class Context(Generic[Model]):
 
     # Made at its first use: many steps have none.
     @cached_property
-    def store(self) -> Store:
-        """The run's values by dotted path."""
-        return Store(Overlay(self._state), context_prefix(self.run_id))
+    def store(self) -> Store[Model]:
+        """The run's values: by dotted path, or as an object of the model that the steps name."""
+        kind = state_type.of(self._surroundings.state_model)
+        prefix = context_prefix(self.run_id)
+        return Store(Overlay(self._state), prefix, kind, self._surroundings.editor)
+
+    @cached_property
+    def log(self) -> Any:
+        """A structured logger whose lines name workflow, step, run and attempt.
+
+        `ctx.log.info("page_read", pages=3)`. Lines go to Python's logger `fleet.step`.
+        """
+        return logs.get_logger("step").bind(
+            workflow=self._surroundings.workflow, step=self._step, run_id=self.run_id, attempt=self.attempt
+        )
+
+    async def running_steps(self) -> list[str]:
+        """Return the names of the run's steps that run now, sorted; this one is among them."""
+        return sorted(self._surroundings.running_steps())
+
+    @property
+    def edits(self) -> int:
+        """How many blocks of `ctx.store.edit_state()` it has begun."""
+        return self.store.edits if "store" in self.__dict__ else 0
 
     @property
     def changes(self) -> dict[bytes, bytes | None]:

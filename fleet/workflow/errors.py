@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from fleet.records import printable
+from fleet.records import limits, printable
 from fleet.records.errors import ExitCode, FleetError
 from fleet.records.events import UndecodableEvent
 
@@ -239,9 +239,48 @@ class UnroutableEvent(WorkflowRuntimeError):
         super().__init__(f"step {step} sends {event_type}, and {problem}; {instead}")
 
 
-class ContextStateError(FleetError):
-    """Raised when `ctx.store` cannot hold a value or use a path.
+class ContextStateError(FleetError, ValueError):
+    """Raised when the context cannot hold a value, take a change or use a path.
 
-    What to do: Use names with dots between them as path, and values that JSON has: a model as
-    `value.model_dump(mode="json")`.
+    What to do: Use names with dots between them as path, and values that JSON has. Keep a model in
+    a field of the model that the steps name, `ctx: Context[MyState]`.
     """
+
+
+class ContextValueTooLarge(ContextStateError):
+    """Raised when you set a value in the context that is larger than one record may be.
+
+    What to do: Keep large data in a file store or a database, and set where it is.
+    """
+
+    def __init__(self, path: str, size: int) -> None:
+        super().__init__(
+            f"the value at {path!r} has {size:,} bytes, and one value of the context holds "
+            f"{limits.VALUE_BYTES:,}; keep large data elsewhere and set where it is"
+        )
+
+
+class NestedEdit(ContextStateError, RuntimeError):
+    """Raised when a step changes the context inside an `edit_state()` block of its own.
+
+    What to do: Change the state that the block gives you.
+    """
+
+    def __init__(self, method: str) -> None:
+        super().__init__(
+            f"ctx.store.{method}() was called inside edit_state(); change the state that the block "
+            "gives you instead"
+        )
+
+
+class EditTooLate(ContextStateError):
+    """Raised when a block of `edit_state()` ends after its step has ended.
+
+    What to do: Await the block before the step returns.
+    """
+
+    def __init__(self, step: str) -> None:
+        super().__init__(
+            f"a block of edit_state() ended after step {step} had ended, so nothing was changed; "
+            "await it in the step"
+        )

@@ -1,29 +1,51 @@
-"""
-`ctx.store`: a run's values by dotted path.
+"""`ctx.store`: a run's values by dotted path, or as one state object."""
 
-Every leaf has a key of its own. So two steps that write different paths of one dictionary do not
-overwrite each other. A dictionary is what its leaves make; an empty one is a leaf.
-"""
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Generic
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from typing_extensions import TypeVar
 
-from pydantic import BaseModel
-from pydantic_core import from_json, to_json
+from fleet.records import paths
+from fleet.records.state import Overlay
+from fleet.workflow.context_state import leaves, object_paths, state_type
+from fleet.workflow.context_state.reader import Reader
+from fleet.workflow.context_state.typed import Typed
+from fleet.workflow.context_state.untyped import Untyped, checked
+from fleet.workflow.editing import Edit, Editor, Leaves
+from fleet.workflow.errors import ContextStateError, NestedEdit
 
-from fleet.records import paths, values
-from fleet.records.state import FEW_CHANGES, MemoryState, Overlay
-from fleet.workflow.errors import ContextStateError, NotAvailableYet
+#: Left out by most, who annotate `ctx: Context`; strict type checkers accept that with a default.
+Model = TypeVar("Model", default=Any)
 
 _MISSING = paths.MISSING
 
 
-class Store:
-    """Reads and writes of one attempt; its writes take effect with the step's result."""
+class Store(Generic[Model]):
+    """Reads and writes of one attempt.
 
-    def __init__(self, state: Overlay, prefix: bytes) -> None:
+    What `set`, `set_state`, `delete` and `clear` change takes effect with the step's result, and
+    this attempt sees it at once. What a block of `edit_state()` changes takes effect with the block.
+    """
+
+    def __init__(
+        self,
+        state: Overlay,
+        prefix: bytes,
+        kind: Typed | Untyped | None = None,
+        editor: Callable[[], Editor] | None = None,
+    ) -> None:
         self._state = state
         self._prefix = prefix
+        self._kind = kind or state_type.of(None)
+        self._reader = Reader(state, prefix, self._kind)
+        self._values = self._reader.values
+        self._editor = editor
+        #: How many blocks of `edit_state()` the attempt has begun.
+        self.edits = 0
+        #: The asyncio task that is inside a block.
+        self._editing: asyncio.Task[Any] | None = None
 
     def changes(self) -> dict[bytes, bytes | None]:
         """Return what was set, by state key; None deletes."""
@@ -34,73 +56,102 @@ class Store:
 
         Raises ValueError if there is none and you give no *default*.
         """
-        value = self._read(_parts(path))
-        if value is not _MISSING:
-            return value
-        if default is _MISSING:
-            raise ValueError(f"the run's context has no value at {path!r}; give get() a default")
-        return default
+        return self._reader.get(path, default)
+
+    async def get_state(self) -> Model:
+        """Return a copy of the state: an object of the model that the steps name, or a DictState.
+
+        Changes of the copy change nothing; see `set_state` and `edit_state`.
+        """
+        state: Model = self._reader.state()
+        return state
+
+    async def to_dict(self) -> dict[str, Any]:
+        """Return all values that were set, as JSON has them, in one nested dictionary."""
+        return self._values.whole()
 
     async def set(self, path: str, value: Any) -> None:
         """Set the value at *path*; it replaces everything at or below it.
 
-        Raises ContextStateError if the value would not come back from JSON equal and of its type,
-        or if a part of *path* is no dictionary.
+        Raises ContextStateError if the value would not come back equal and of its type, or if a
+        part of *path* is no dictionary.
         """
-        parts, value = _parts(path), _checked(path, value)
-        leaves = self._written(parts, value, path)
-        for depth in range(1, len(parts)):
-            self._make_room(parts[:depth], path)
-        self._state.delete(self._key(parts))
-        self._state.delete_all(self._key(parts) + b".")
-        for key, encoded in leaves:
-            self._state.put(key, encoded)
+        self._refuse_inside("set")
+        parts = leaves.parts_of(path)
+        if isinstance(self._kind, Typed):
+            self._set_field(parts, value)
+        else:
+            self._set_plain(parts, value)
 
-    def _written(self, parts: list[str], value: Any, path: str) -> list[tuple[bytes, bytes]]:
-        try:
-            return [(self._key(leaf), encoded) for leaf, encoded in _leaves(parts, value)]
-        except ValueError as failure:
-            # Halves of characters, which UTF-8 has not.
-            raise _unkept(path, failure) from None
+    async def set_state(self, state: Model) -> None:
+        """Replace the state; an object of a parent of the model replaces the parent's fields."""
+        self._refuse_inside("set_state")
+        current = self._reader.state()
+        before = self._kind.leaves(current)
+        self._change(before, self._kind.leaves(self._kind.replaced(current, state)))
 
     async def delete(self, path: str) -> None:
-        """Remove the value at *path* and below, if there is one."""
-        parts = _parts(path)
-        self._state.delete(self._key(parts))
-        self._state.delete_all(self._key(parts) + b".")
+        """Remove the value at *path* and below, if there is one; a field gets its default again."""
+        self._refuse_inside("delete")
+        parts = leaves.parts_of(path)
+        if isinstance(self._kind, Typed) and len(parts) > 1:
+            self._delete_inside(parts)
+        else:
+            self._remove(parts)
 
     async def clear(self) -> None:
-        """Remove every value of the run."""
+        """Remove every value of the run; every field of a model has its default again."""
+        self._refuse_inside("clear")
         self._state.delete_all(self._prefix)
 
-    async def to_dict(self) -> dict[str, Any]:
-        """Return all values as one nested dictionary."""
-        return _nested(self._below(b""))
+    @asynccontextmanager
+    async def edit_state(self) -> AsyncIterator[Model]:
+        """Change the state, alone: `async with ctx.store.edit_state() as state`.
 
-    def edit_state(self) -> Any:
-        """Refused in this version."""
-        raise NotAvailableYet("ctx.store.edit_state()", "use get() and set()")
+        One block of a run is open at a time. The changes are committed when the block has ended,
+        before the next line of the step. A block that raises changes nothing. If the step is run
+        again for its event, the code of the block is run again, too, and its changes are not
+        applied again: the block sees what it changed as that was the first time.
 
-    def _key(self, parts: list[str]) -> bytes:
-        return self._prefix + ".".join(parts).encode()
+        Raises ContextStateError for a value that would not come back as it is.
+        """
+        self._refuse_inside("edit_state")
+        if self._editor is None:
+            raise ContextStateError("edit_state() is for steps that run")
+        editor = self._editor()
+        self.edits += 1
+        number = self.edits
+        async with editor.turn():
+            replaced = editor.replaced(number)
+            state = self._before(replaced or {}).state()
+            before = self._kind.leaves(state)
+            with self._inside():
+                yield state
+            if replaced is not None:
+                self._supersede(replaced)
+                return
+            edit = self._edit(before, self._kind.leaves(state))
+            if not edit.changes:
+                return
+            committed = editor.edit(number, edit)
+            self._supersede(edit.changes)
+        await committed
 
-    def _below(self, path: bytes) -> list[tuple[list[str], Any]]:
-        start = self._prefix + path
-        return [
-            (key[len(start) :].decode().split("."), from_json(value))
-            for key, value in self._state.items(start)
-        ]
+    # -- changes of paths -------------------------------------------------------------------------
 
-    def _read(self, parts: list[str]) -> Any:
-        for depth in range(len(parts), 0, -1):
-            leaf = self._state.get(self._key(parts[:depth]))
-            if leaf is not None:
-                return paths.descend(from_json(leaf), parts[depth:])
-        below = self._below(".".join(parts).encode() + b".")
-        return _nested(below) if below else _MISSING
+    def _set_plain(self, parts: list[str], value: Any) -> None:
+        path = ".".join(parts)
+        found = leaves.split(path, value, checked(path, value))
+        written = [(self._values.key(at), leaves.encoded(at, leaf)) for at, leaf in found]
+        for depth in range(1, len(parts)):
+            self._make_room(parts[:depth], path)
+        self._remove(parts)
+        for key, encoded in written:
+            self._state.put(key, encoded)
 
     def _make_room(self, parts: list[str], path: str) -> None:
-        leaf = self._state.get(self._key(parts))
+        key = self._values.key(".".join(parts))
+        leaf = self._state.get(key)
         if leaf is None:
             return
         if leaf != b"{}":
@@ -108,127 +159,79 @@ class Store:
                 f"{path!r} cannot be set: {'.'.join(parts)!r} holds a value that is no dictionary; "
                 "set it as a whole, or use another path"
             )
-        self._state.delete(self._key(parts))
-
-
-def apply(state: Overlay, changes: Mapping[bytes, bytes | None], prefix: bytes) -> None:
-    """Apply an attempt's changes to *state*; *prefix* is that of the run's context.
-
-    Of two attempts that ran at once, one may have set `a` and the other `a.b`. The one that ends
-    later wins: a value is never at a path and below it.
-    """
-    # For many changes, read what is there once instead of looking it up key by key.
-    there = _There(state, prefix) if len(changes) > FEW_CHANGES else state
-    for key, value in changes.items():
-        if value is None:
-            there.delete(key)
-        else:
-            _clear_way(there, key, len(prefix))
-            there.put(key, value)
-
-
-class _There(Overlay):
-    """What is under a prefix of a state, read once; changes reach the state, too."""
-
-    def __init__(self, state: Overlay, prefix: bytes) -> None:
-        there = MemoryState()
-        there.write(dict(state.items(prefix)))
-        super().__init__(there)
-        self._state = state
-
-    def put(self, key: bytes, value: bytes) -> None:
-        """Set *key* to *value*."""
-        super().put(key, value)
-        self._state.put(key, value)
-
-    def delete(self, key: bytes) -> None:
-        """Remove *key*."""
-        super().delete(key)
         self._state.delete(key)
 
+    def _set_field(self, parts: list[str], value: Any) -> None:
+        state, names = self._reader.state_of(parts), parts[:1]
+        before = self._kind.leaves(state, names) if object_paths.has(state, names) else {}
+        object_paths.assign(state, parts, value)
+        self._change(before, self._kind.leaves(state, names))
 
-def begin(state: Overlay, values: str, prefix: bytes) -> None:
-    """Let a run's context begin with *values*, a JSON object; names that no path has are left out.
+    def _delete_inside(self, parts: list[str]) -> None:
+        state, names = self._reader.state(), parts[:1]
+        if object_paths.has(state, parts):
+            before = self._kind.leaves(state, names)
+            object_paths.remove(state, parts)
+            self._change(before, self._kind.leaves(state, names))
 
-    *prefix* is that of the run's context.
-    """
-    for name, value in from_json(values).items():
-        if is_part(name):
-            for parts, encoded in _leaves([name], value):
-                state.put(prefix + ".".join(parts).encode(), encoded)
+    def _remove(self, parts: list[str]) -> None:
+        key = self._values.key(".".join(parts))
+        self._state.delete(key)
+        self._state.delete_all(key + b".")
 
+    # -- changes of the state ---------------------------------------------------------------------
 
-def _clear_way(state: Overlay, key: bytes, start: int) -> None:
-    state.delete_all(key + b".")
-    dot = key.find(b".", start)
-    while dot >= 0:
-        if state.get(key[:dot]) is not None:
-            state.delete(key[:dot])
-        dot = key.find(b".", dot + 1)
+    def _change(self, before: Mapping[str, bytes], after: Mapping[str, bytes]) -> None:
+        changes = self._difference(before, after)
+        leaves.apply(self._state, self._by_key(changes), self._prefix)
 
+    def _difference(self, before: Mapping[str, bytes], after: Mapping[str, bytes]) -> Leaves:
+        """Return what is to be kept of a change."""
+        changes = leaves.difference(before, after)
+        # Of a field that has its default until now all is kept: also what is as the default has it.
+        new = {name for name in map(_name, changes) if self._is_default(name)}
+        changes |= {path: value for path, value in after.items() if _name(path) in new}
+        return {
+            path: value
+            for path, value in changes.items()
+            if value is not None or self._values.is_leaf(path)
+        }
 
-def _parts(path: str) -> list[str]:
-    parts = path.split(".")
-    if not all(parts) or "\0" in path:
-        raise ContextStateError(
-            f"{path!r} is no path of the context; write names with dots between them, as 'a.b'"
-        )
-    return parts
+    def _is_default(self, name: str) -> bool:
+        return name in self._kind.filled and not self._values.has(name)
 
+    def _by_key(self, changes: Leaves) -> dict[bytes, bytes | None]:
+        return {self._values.key(path): value for path, value in changes.items()}
 
-def _checked(path: str, value: Any) -> Any:
-    """Return *value* if it comes back from JSON as it is; raise ContextStateError."""
-    if values.plain(value):
-        return value
-    try:
-        changed = values.difference(value, from_json(to_json(value)))
-    except ValueError as failure:
-        raise _unkept(path, failure) from None
-    if changed is not None:
-        raise ContextStateError(_kept_otherwise(path, value, changed))
-    return value
+    # -- edits ------------------------------------------------------------------------------------
 
+    def _before(self, replaced: Leaves) -> Reader:
+        """Return what a block sees, if an earlier attempt has *replaced* something."""
+        seen = Overlay(self._state)
+        leaves.apply(seen, self._by_key(replaced), self._prefix)
+        return Reader(seen, self._prefix, self._kind)
 
-_JSON_HAS = (
-    "the context holds what JSON has: text, numbers, lists and dictionaries with text as keys"
-)
+    def _edit(self, before: Mapping[str, bytes], after: Mapping[str, bytes]) -> Edit:
+        changes = self._difference(before, after)
+        return Edit(changes, {path: before.get(path) for path in changes})
 
+    def _supersede(self, edited: Iterable[str]) -> None:
+        """Drop what this attempt has set before where a block of it has changed the value."""
+        for path in edited:
+            self._state.changes.pop(self._values.key(path), None)
 
-def _unkept(path: str, failure: ValueError) -> ContextStateError:
-    return ContextStateError(f"the value at {path!r} cannot be kept: {failure}; {_JSON_HAS}")
+    @contextmanager
+    def _inside(self) -> Iterator[None]:
+        self._editing = asyncio.current_task()
+        try:
+            yield
+        finally:
+            self._editing = None
 
-
-def _kept_otherwise(path: str, value: Any, changed: values.Difference) -> str:
-    at = f"{path}.{changed.path}" if changed.path else path
-    what, _, instead = changed.reason.partition("; ")
-    if isinstance(value, BaseModel):
-        kind = type(value).__name__
-        instead = (
-            f"set `value.model_dump(mode='json')` and read it with `{kind}.model_validate(...)`"
-        )
-    elif not isinstance(value, values.SECRETS):
-        instead = _JSON_HAS
-    return f"the value at {at!r} cannot be kept: {what}; {instead}"
-
-
-def _leaves(parts: list[str], value: Any) -> Iterator[tuple[list[str], bytes]]:
-    if isinstance(value, dict) and value and all(is_part(name) for name in value):
-        for name, member in value.items():
-            yield from _leaves([*parts, name], member)
-    else:
-        yield parts, to_json(value)
-
-
-def is_part(name: str) -> bool:
-    """Tell whether *name* can be a part of a path."""
-    return bool(name) and "." not in name and "\0" not in name
+    def _refuse_inside(self, method: str) -> None:
+        if self._editing is not None and self._editing is asyncio.current_task():
+            raise NestedEdit(method)
 
 
-def _nested(leaves: list[tuple[list[str], Any]]) -> dict[str, Any]:
-    whole: dict[str, Any] = {}
-    for parts, value in leaves:
-        into = whole
-        for part in parts[:-1]:
-            into = into.setdefault(part, {})
-        into[parts[-1]] = value
-    return whole
+def _name(path: str) -> str:
+    return path.partition(".")[0]
