@@ -22,8 +22,10 @@ from fleet.engine.transitions.draft import Work
 from fleet.engine.transitions.outcomes import Raised, Returned, Sent
 from fleet.records.events import Event, decoded
 from fleet.records.state import View
+from fleet.records.topics import Topics
 from fleet.workflow import call_checks
-from fleet.workflow.context import Context, Surroundings
+from fleet.workflow.context import Context, Surroundings, WriteToStream
+from fleet.workflow.editing import Editor
 from fleet.workflow.errors import StepTimeoutError
 from fleet.workflow.graph import Graph
 
@@ -57,6 +59,11 @@ class Settings(Protocol):
         ...
 
     @property
+    def topics(self) -> Topics:
+        """The topics, and the workflow's name."""
+        ...
+
+    @property
     def slots(self) -> Slots:
         """How many steps the worker may have in flight."""
         ...
@@ -76,6 +83,10 @@ class Owner(Protocol):
 
     def broken(self, failure: BaseException) -> None:
         """Take that the engine itself failed."""
+        ...
+
+    def editor(self, attempt: "Attempt") -> Editor:
+        """Return who takes the attempt's edits of the context."""
         ...
 
 
@@ -295,11 +306,20 @@ class Attempts:
             step=work.step.name,
             attempt=work.attempt,
             state=self._view,
-            surroundings=Surroundings(
-                write, partial(call_checks.target, self._settings.graph, work.step.name)
-            ),
+            surroundings=self._surroundings(attempt, write),
         )
         return context
+
+    def _surroundings(self, attempt: Attempt, write: WriteToStream) -> Surroundings:
+        graph, work = self._settings.graph, attempt.work
+        return Surroundings(
+            write,
+            partial(call_checks.target, graph, work.step.name),
+            self._settings.topics.workflow,
+            graph.state_model,
+            partial(self._owner.editor, attempt),
+            partial(self.active_steps, work.envelope.run_id),
+        )
 
     async def _returned(self, work: Work, context: Context) -> Event | list[Event] | None:
         running = work.step.bind(self._settings.workflow(), context, self._arguments(work))
@@ -322,7 +342,7 @@ def _outcome(returned: Event | list[Event] | None, context: Context) -> Returned
     several = returned if isinstance(returned, list) else [returned]
     sent += [Sent(event, returned=True) for event in several if event is not None]
     fans_out = isinstance(returned, list)
-    return Returned(tuple(sent), context.changes, fans_out, context.collected)
+    return Returned(tuple(sent), context.changes, fans_out, context.collected, context.edits)
 
 
 def _shed(attempt: Attempt) -> None:

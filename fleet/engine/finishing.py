@@ -18,6 +18,7 @@ from fleet.records.events import type_name
 from fleet.records.lifecycle import StepRecord
 from fleet.records.log import Outgoing
 from fleet.records.state import View
+from fleet.workflow.errors import ContextValueTooLarge
 
 _log = logs.get_logger("task")
 
@@ -53,7 +54,10 @@ class Finishing:
         """Let what the broker refuses be the failure of the attempts that made it."""
         topics = self._parts.topics
         for culprit in refused.take_out(draft, topics, found.refused, self._left_out):
-            failures.refused(draft, topics, self._parts.ledger, culprit)
+            if culprit.edit:
+                self._parts.edits.refused(culprit)
+            else:
+                failures.refused(draft, topics, self._parts.ledger, culprit)
 
     def _take(self, work: Work, outcome: Outcome) -> Outcome:
         """Bring an outcome into the draft; return it, or the error for which it was refused."""
@@ -106,7 +110,7 @@ def _is_stale(outcome: Returned, view: View) -> bool:
 
 def _failed(error: BaseException) -> StepFailed:
     # Not isinstance, which asks the exception itself.
-    if issubclass(type(error), RecordTooLarge):
+    if issubclass(type(error), RecordTooLarge | ContextValueTooLarge):
         return StepFailed(error, Reason.TOO_LARGE)
     if type(error) is CrashesWorker:
         return StepFailed(error, Reason.CRASHES_WORKER, error.deaths)

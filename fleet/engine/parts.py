@@ -7,6 +7,7 @@ from fleet.engine.attempts import Attempts
 from fleet.engine.clock import BrokerClock
 from fleet.engine.commits import Commits
 from fleet.engine.deadlines import Deadlines
+from fleet.engine.edits import Edits
 from fleet.engine.inputs import Inputs
 from fleet.engine.ledger import Ledger
 from fleet.engine.observing import Guarded
@@ -28,6 +29,7 @@ class Parts:
     commits: Commits
     deadlines: Deadlines
     suspects: Suspects
+    edits: Edits
     observer: Guarded
 
     @property

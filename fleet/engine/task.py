@@ -25,6 +25,7 @@ from fleet.engine.attempts import Attempt, Attempts, Outcome, StreamWriter
 from fleet.engine.clock import BrokerClock
 from fleet.engine.commits import Commits, Committed
 from fleet.engine.deadlines import Deadlines
+from fleet.engine.edits import Edits
 from fleet.engine.finishing import Finishing
 from fleet.engine.inputs import Inputs
 from fleet.engine.intake import Intake
@@ -43,6 +44,7 @@ from fleet.engine.transitions.outcomes import Returned
 from fleet.engine.transitions.resolve import Resolver
 from fleet.records import state
 from fleet.records.topics import Topics
+from fleet.workflow.editing import Editor
 from fleet.workflow.graph import Graph
 
 #: Delivered and not done, per input topic, before a task takes no more of it.
@@ -109,6 +111,7 @@ class Task:
         self.uncommitted = Uncommitted(self.ledger, step_group.budgets)
         self.commits = Commits(log, self.ledger, self._seal, self._committed, self._refused)
         self._suspects = Suspects(step_group.quarantine, self.ledger, self.commits.now)
+        self._edits = Edits(self.ledger, self.commits)
         self.gate = Gate(self.uncommitted, step_group.ownership, self._suspects)
         self.attempts = Attempts(step_group, self.ledger, self.clock, self.gate, owner=self)
         self._deadlines = Deadlines(self.clock, self._time_out)
@@ -139,6 +142,7 @@ class Task:
             commits=self.commits,
             deadlines=self._deadlines,
             suspects=self._suspects,
+            edits=self._edits,
             observer=self._observer,
         )
 
@@ -272,6 +276,10 @@ class Task:
         if self._alive and not self._is_ending(outcome):
             self._finishing.finished(attempt, outcome)
 
+    def editor(self, attempt: Attempt) -> Editor:
+        """Return who takes an attempt's edits of the context."""
+        return self._edits.editor(attempt)
+
     def _is_ending(self, outcome: Outcome) -> bool:
         """Tell whether a step was cancelled with all tasks of the loop: the process ends."""
         if isinstance(outcome, Returned) or type(outcome.error) is not asyncio.CancelledError:
@@ -288,6 +296,7 @@ class Task:
     def _seal(self) -> Mapping[bytes, bytes]:
         """Return the positions for the draft that is sealed next."""
         self._suspects.sealed()
+        self._edits.sealed()
         self._deadlines.sealed()
         return self.inputs.positions()
 
@@ -295,6 +304,7 @@ class Task:
         self._time_keeping.committed(commit)
         self._deadlines.committed()
         self._suspects.committed(self.clock.now_ms())
+        self._edits.committed()
         self.inputs.committed()
         self.uncommitted.count()
         if self._taking and commit.draft.scopes:

@@ -23,6 +23,7 @@ changelog keeps it for as long as runs last.
     j <run id> <batch> <step> <order> <event id>  an event that a join has; see `transitions.joins`
     h <run id> <buffer>           what a step collects: how much of each type there is
     b <run id> <buffer> <number>  an event that a step has collected; see `workflow.collecting`
+    g <run id> <event id> <step> <n>  what the n-th edit of the context by a step replaced
 """
 
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
@@ -47,6 +48,7 @@ ITEM = b"i\0"
 MEMBER = b"j\0"
 BUFFER_HEAD = b"h\0"
 BUFFERED = b"b\0"
+EDIT = b"g\0"
 
 #: Up to this many changes are looked through one by one.
 FEW_CHANGES = 32
@@ -148,6 +150,16 @@ def head_key(run_id: str, buffer: str = "") -> bytes:
 def buffered_prefix(run_id: str, buffer: str = "") -> bytes:
     """Return the first part of the keys of the events in a buffer; empty: in all of a run."""
     return b"%b%b\0%b" % (BUFFERED, run_id.encode(), buffer.encode() + b"\0" if buffer else b"")
+
+
+def edits_prefix(run_id: str) -> bytes:
+    """Return the first part of the keys of a run's edits of the context."""
+    return b"%b%b\0" % (EDIT, run_id.encode())
+
+
+def edit_key(run_id: str, event_id: str, step: str, number: int) -> bytes:
+    """Return the key of the *number*-th edit of the context by a step for its event."""
+    return b"%b%b\0%b\0%d" % (edits_prefix(run_id), event_id.encode(), step.encode(), number)
 
 
 class View(Protocol):

@@ -97,7 +97,10 @@ class Context(Generic[Model]):
         `ctx.log.info("page_read", pages=3)`. Lines go to Python's logger `fleet.step`.
         """
         return logs.get_logger("step").bind(
-            workflow=self._surroundings.workflow, step=self._step, run_id=self.run_id, attempt=self.attempt
+            workflow=self._surroundings.workflow,
+            step=self._step,
+            run_id=self.run_id,
+            attempt=self.attempt,
         )
 
     async def running_steps(self) -> list[str]:

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
+from pydantic import BaseModel
+
 from fleet.records.events import (
     Event,
     StartEvent,
@@ -18,6 +20,7 @@ from fleet.records.events import (
     type_name,
 )
 from fleet.workflow import levels
+from fleet.workflow.context_state import state_models
 from fleet.workflow.errors import WorkflowValidationError
 from fleet.workflow.steps import Step
 
@@ -48,6 +51,11 @@ class Graph:
     def joins_of(self) -> dict[str, tuple[Step, ...]]:
         """The `list[E]` joins that close the fan-out of a step, by the step's name."""
         return levels.joins_of(self.steps)
+
+    @cached_property
+    def state_model(self) -> type[BaseModel] | None:
+        """The model of the runs' state; None if no step names one."""
+        return state_models.most_derived(step.state_model for step in self.steps)
 
     @cached_property
     def types(self) -> dict[str, type[Event]]:
@@ -140,6 +148,7 @@ def _results(steps: tuple[Step, ...], result: type[Event] | None) -> tuple[type[
 def _findings(graph: Graph) -> Iterator[str]:
     yield from _names(graph)
     yield from _fields(graph)
+    yield from state_models.findings({step.name: step.state_model for step in graph.steps})
     yield from _result_findings(graph)
     yield from _unmatched(graph)
     yield from _unreachable(graph)

@@ -17,6 +17,7 @@ from fleet.records.events import Event
 from fleet.workflow import marking
 from fleet.workflow.collect import Collect
 from fleet.workflow.context import Context
+from fleet.workflow.context_state import state_models
 from fleet.workflow.errors import NotAvailableYet, WorkflowValidationError
 from fleet.workflow.steps import Slot, Step, StepFunction
 
@@ -66,6 +67,7 @@ def read(
         options=marking.options_of(marked),
         slots=tuple(one.slot for one in taken),
         context_parameter=context,
+        state_model=state_models.named(hints[context], name) if context else None,
         bare=_events([member for member in returned if member not in lists], where),
         fans_out=_events(_listed(lists), where),
         may_end=types.NoneType in returned,
@@ -114,9 +116,7 @@ def _is_left_out(parameter: inspect.Parameter, hint: Any) -> bool:
 
 
 def _is_context(hint: object) -> bool:
-    if typing.get_origin(hint) is Context:
-        raise NotAvailableYet("a typed Context[Model]", "annotate `ctx: Context`")
-    return hint is Context
+    return hint is Context or typing.get_origin(hint) is Context
 
 
 def _taken(parameter: str, hint: Any, step: str) -> _Taken:

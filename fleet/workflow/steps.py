@@ -9,6 +9,8 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Concatenate
 
+from pydantic import BaseModel
+
 from fleet.records.events import Event, StopEvent, type_name
 from fleet.workflow.collect import Collect
 from fleet.workflow.context import Context
@@ -51,6 +53,8 @@ class Step:
     slots: tuple[Slot, ...]
     #: None if the step does not ask for a context.
     context_parameter: str | None = None
+    #: What it names in `ctx: Context[MyState]`; None if it names nothing.
+    state_model: type[BaseModel] | None = None
     #: Event types it may return outside of a list; None in an annotation is not listed.
     bare: tuple[type[Event], ...] = ()
     #: E of `-> list[E]`; empty if it returns no list.

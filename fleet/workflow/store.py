@@ -11,7 +11,7 @@ from fleet.records import paths
 from fleet.records.state import Overlay
 from fleet.workflow.context_state import leaves, object_paths, state_type
 from fleet.workflow.context_state.reader import Reader
-from fleet.workflow.context_state.typed import Typed
+from fleet.workflow.context_state.state_type import StateType
 from fleet.workflow.context_state.untyped import Untyped, checked
 from fleet.workflow.editing import Edit, Editor, Leaves
 from fleet.workflow.errors import ContextStateError, NestedEdit
@@ -25,15 +25,15 @@ _MISSING = paths.MISSING
 class Store(Generic[Model]):
     """Reads and writes of one attempt.
 
-    What `set`, `set_state`, `delete` and `clear` change takes effect with the step's result, and
-    this attempt sees it at once. What a block of `edit_state()` changes takes effect with the block.
+    What `set`, `set_state`, `delete` and `clear` change takes effect with the step's result; this
+    attempt sees it at once. What a block of `edit_state()` changes takes effect with the block.
     """
 
     def __init__(
         self,
         state: Overlay,
         prefix: bytes,
-        kind: Typed | Untyped | None = None,
+        kind: StateType | None = None,
         editor: Callable[[], Editor] | None = None,
     ) -> None:
         self._state = state
@@ -78,10 +78,11 @@ class Store(Generic[Model]):
         """
         self._refuse_inside("set")
         parts = leaves.parts_of(path)
-        if isinstance(self._kind, Typed):
-            self._set_field(parts, value)
-        else:
+        leaves.check_length(path)
+        if isinstance(self._kind, Untyped):
             self._set_plain(parts, value)
+        else:
+            self._set_field(parts, value)
 
     async def set_state(self, state: Model) -> None:
         """Replace the state; an object of a parent of the model replaces the parent's fields."""
@@ -94,10 +95,10 @@ class Store(Generic[Model]):
         """Remove the value at *path* and below, if there is one; a field gets its default again."""
         self._refuse_inside("delete")
         parts = leaves.parts_of(path)
-        if isinstance(self._kind, Typed) and len(parts) > 1:
-            self._delete_inside(parts)
-        else:
+        if isinstance(self._kind, Untyped) or len(parts) == 1:
             self._remove(parts)
+        else:
+            self._delete_inside(parts)
 
     async def clear(self) -> None:
         """Remove every value of the run; every field of a model has its default again."""

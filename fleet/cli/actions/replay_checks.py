@@ -15,7 +15,7 @@ from fleet.kafka import provision
 from fleet.records.errors import ExitCode, FleetError
 from fleet.records.events import type_name
 from fleet.workflow import definition
-from fleet.workflow.store import is_part
+from fleet.workflow.context_state.leaves import is_part
 
 _EMPTY = "empty"
 #: Largest context that runs begin with, in bytes: it travels in the header of each event.

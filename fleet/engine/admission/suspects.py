@@ -12,7 +12,6 @@ fails.
 Without a death none of this costs anything.
 """
 
-import asyncio
 import math
 import secrets
 from contextlib import AbstractAsyncContextManager
@@ -21,6 +20,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from fleet.engine.admission.places import Places
+from fleet.engine.commit_waits import CommitWaits
 from fleet.records import state
 from fleet.workflow.errors import WorkflowRuntimeError
 
@@ -70,6 +70,7 @@ class Suspects:
         self.quarantine = quarantine
         self._ledger = ledger
         self._commit = commit
+        self._waits = CommitWaits(commit)
         #: Deaths with each counted step, by its run and its entry's key.
         self._deaths: dict[str, dict[bytes, int]] = {}
         #: Broker time; what was appended until then may have been in flight when a process died.
@@ -80,8 +81,6 @@ class Suspects:
         #: Our own mark is decided, in the commit that is under way, and in the log; always, if
         #: none is needed.
         self._leaves_mark = self._sealed_mark = self._marked = not quarantine.limit
-        self._unsealed: list[asyncio.Future[None]] = []
-        self._sealed: list[asyncio.Future[None]] = []
 
     # -- the mark -----------------------------------------------------------------------------
 
@@ -157,15 +156,9 @@ class Suspects:
         elif self._leaves_mark:
             # The commit with the mark may be under way; after an empty one no waiter would wake up.
             self.mark()
-        await self._next_commit()
+        await self._waits.add()
         while not self._marked:
-            await self._next_commit()
-
-    async def _next_commit(self) -> None:
-        committed = asyncio.get_running_loop().create_future()
-        self._unsealed.append(committed)
-        self._commit()
-        await committed
+            await self._waits.add()
 
     def done(self, work: "Work") -> None:
         """Forget a step that ended, or will not be run."""
@@ -187,18 +180,14 @@ class Suspects:
 
     def sealed(self) -> None:
         """Note that what was decided until now is being committed."""
-        self._sealed += self._unsealed
-        self._unsealed = []
+        self._waits.sealed()
         self._sealed_mark = self._leaves_mark
 
     def committed(self, now_ms: float) -> None:
         """Note that it is in the log, by *now_ms* in broker time."""
         self._until_ms = min(self._until_ms, now_ms)
         self._marked = self._sealed_mark and self._leaves_mark
-        waiting, self._sealed = self._sealed, []
-        for waiter in waiting:
-            if not waiter.done():
-                waiter.set_result(None)
+        self._waits.committed()
 
 
 class _Permit(AbstractAsyncContextManager[None]):

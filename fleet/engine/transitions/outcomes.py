@@ -53,6 +53,8 @@ class Returned(NamedTuple):
     fans_out: bool = False
     #: What it has collected; see `workflow.collecting`.
     collected: Collected | None = None
+    #: How many blocks of `edit_state()` it has begun.
+    edits: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from fleet.engine.transitions import joins, refused, runs, scopes, sizes, unhandled
+from fleet.engine.transitions import edits, joins, refused, runs, scopes, sizes, unhandled
 from fleet.engine.transitions.draft import Draft, Wiring, Work, lifecycle_record
 from fleet.engine.transitions.outcomes import Returned, Sent
 from fleet.engine.transitions.refused import Result
@@ -12,7 +12,7 @@ from fleet.records.events import encoded, qualified_name, type_name
 from fleet.records.lifecycle import Completed
 from fleet.records.log import Outgoing
 from fleet.records.state import Overlay
-from fleet.workflow import store
+from fleet.workflow.context_state import leaves
 from fleet.workflow.graph import Graph
 from fleet.workflow.steps import Step
 
@@ -63,9 +63,10 @@ def returned(
 
 def _keep(part: Overlay, work: Work, outcome: Returned) -> None:
     """Bring into *part* what the attempt changes in the state beside its fan-out."""
-    store.apply(part, outcome.changes, state.context_prefix(work.envelope.run_id))
+    leaves.apply(part, outcome.changes, state.context_prefix(work.envelope.run_id))
     scopes.item_done(part, work.envelope, work.step.name)
     joins.consume(part, work)
+    edits.settle(part, work, outcome.edits)
     for key, value in outcome.collected.changes.items() if outcome.collected else ():
         if value is None:
             part.delete(key)

@@ -7,11 +7,12 @@ So a record is measured as the broker does: key, value, headers, and what a batc
 
 from collections.abc import Iterable, Mapping
 
+from fleet.records import limits
 from fleet.records.log import Outgoing
 from fleet.workflow.errors import WorkflowRuntimeError
 
-#: Largest value of a record, in bytes: below the broker's default limit of 1 MiB for a batch.
-MAX_VALUE_BYTES = 1_000_000
+#: Largest value of a record, in bytes.
+MAX_VALUE_BYTES = limits.VALUE_BYTES
 #: Largest record, in bytes, with its key and headers.
 MAX_RECORD_BYTES = 1_040_000
 #: All that one attempt sends and keeps, in bytes. It is one transaction, and that has to be through

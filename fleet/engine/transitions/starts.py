@@ -7,7 +7,7 @@ from fleet.records import state
 from fleet.records.envelope import Envelope
 from fleet.records.log import Delivered
 from fleet.records.topics import Topics
-from fleet.workflow import store
+from fleet.workflow.context_state import leaves
 
 
 def enter(
@@ -47,7 +47,7 @@ def _mark_seen(draft: Draft, record: Delivered, envelope: Envelope) -> None:
     key = state.seen_key(envelope.run_id)
     value = draft.state.get(key)
     if envelope.context and value is None:
-        store.begin(draft.state, envelope.context, state.context_prefix(envelope.run_id))
+        leaves.begin(draft.state, envelope.context, state.context_prefix(envelope.run_id))
     # Work of it may be suspended for another version.
     seen = Run.decode(value) if value is not None else Run()
     update = {"seen_ms": record.appended_ms, "epoch": envelope.epoch}

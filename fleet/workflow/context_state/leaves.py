@@ -64,13 +64,18 @@ def _splits(path: str, value: dict[Any, Any]) -> bool:
     return all(is_part(name) and len(name) <= longest for name in value)
 
 
-def encoded(path: str, leaf: Any) -> bytes:
-    """Return a leaf as JSON; raise ContextStateError if it is too large or cannot be written."""
+def check_length(path: str) -> None:
+    """Raise ContextStateError if nothing can be kept at *path*."""
     if len(path) > limits.PATH_LENGTH:
         raise ContextStateError(
             f"{path[:40]!r}... is no path of the context: it has {len(path):,} characters, and a "
             f"path has at most {limits.PATH_LENGTH:,}; use shorter names"
         )
+
+
+def encoded(path: str, leaf: Any) -> bytes:
+    """Return a leaf as JSON; raise ContextStateError if it is too large or cannot be written."""
+    check_length(path)
     try:
         value = to_json(leaf)
         path.encode()
@@ -87,7 +92,9 @@ def unkept(path: str, reason: str) -> ContextStateError:
     return ContextStateError(f"the value at {path!r} cannot be kept: {reason}; {JSON_HAS}")
 
 
-JSON_HAS = "the context holds what JSON has: text, numbers, lists and dictionaries with text as keys"
+JSON_HAS = (
+    "the context holds what JSON has: text, numbers, lists and dictionaries with text as keys"
+)
 
 
 def nested(leaves: Mapping[str, Any]) -> dict[str, Any]:

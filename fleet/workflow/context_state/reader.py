@@ -6,7 +6,7 @@ from fleet.records import paths
 from fleet.records.state import View
 from fleet.workflow.context_state import object_paths
 from fleet.workflow.context_state.leaves import Values, parts_of
-from fleet.workflow.context_state.typed import Typed
+from fleet.workflow.context_state.state_type import StateType
 from fleet.workflow.context_state.untyped import Untyped
 from fleet.workflow.errors import ContextStateError
 
@@ -16,17 +16,17 @@ _MISSING = paths.MISSING
 class Reader:
     """Reads the values of one run."""
 
-    def __init__(self, state: View, prefix: bytes, kind: Typed | Untyped) -> None:
+    def __init__(self, state: View, prefix: bytes, kind: StateType) -> None:
         self._kind = kind
         self.values = Values(state, prefix)
 
     def get(self, path: str, default: Any = _MISSING) -> Any:
         """Return the value at *path*; raise ValueError if there is none and no *default*."""
         parts = parts_of(path)
-        if isinstance(self._kind, Typed):
-            value = object_paths.descend(self.state_of(parts), parts)
-        else:
+        if isinstance(self._kind, Untyped):
             value = self.values.read(parts)
+        else:
+            value = object_paths.descend(self.state_of(parts), parts)
         if value is not _MISSING:
             return value
         if default is _MISSING:
@@ -42,7 +42,7 @@ class Reader:
 
         So that one member of a large dictionary costs what it is, and not what the others are.
         """
-        if isinstance(self._kind, Typed) and self._kind.needs_all:
+        if self._kind.needs_all:
             return self.state()
         return self._with_member(parts) or self._with_value(parts[0])
 

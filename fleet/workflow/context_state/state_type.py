@@ -18,6 +18,16 @@ from fleet.workflow.context_state.untyped import Untyped
 class StateType(Protocol):
     """The type of the states of one workflow's runs."""
 
+    @property
+    def needs_all(self) -> bool:
+        """Whether no field is read without the others."""
+        ...
+
+    @property
+    def filled(self) -> frozenset[str]:
+        """The fields whose defaults are dictionaries with members."""
+        ...
+
     def made(self, stored: Mapping[str, Any]) -> Any:
         """Return the state that has *stored* values, and defaults for the rest."""
         ...
@@ -35,6 +45,6 @@ class StateType(Protocol):
 
 
 @lru_cache
-def of(model: type[BaseModel] | None) -> Typed | Untyped:
+def of(model: type[BaseModel] | None) -> StateType:
     """Return the type of the states of runs whose steps name *model*, or none."""
     return Typed(model) if model is not None else Untyped()

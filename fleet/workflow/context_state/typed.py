@@ -2,8 +2,8 @@
 The state of a run whose steps name a model: `ctx: Context[MyState]`.
 
 A field is kept when a step changes it; until then it has its default. A dictionary in a field is
-kept by its keys, so steps may set different ones at the same time. A model in a field is kept whole:
-what is read of it is what one step has written.
+kept by its keys, so steps may set different ones at the same time. A model in a field is kept as a
+whole: what is read of it is what one step has written.
 """
 
 from collections.abc import Iterable, Mapping
@@ -140,5 +140,5 @@ _EXCLUDED = "the field is not written (exclude=True), so its value would be lost
 
 def _place(failure: Exception) -> str:
     """Return the path of the first field that a validation names."""
-    found = getattr(failure, "errors", list)()
+    found: list[Any] = getattr(failure, "errors", list)()
     return ".".join(map(str, found[0]["loc"])) if found else ""

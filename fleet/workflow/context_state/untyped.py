@@ -16,7 +16,8 @@ from fleet.workflow.errors import ContextStateError
 class Untyped:
     """See `fleet.workflow.context_state.state_type`."""
 
-    #: Names whose defaults are dictionaries with members.
+    needs_all = False
+    #: It has no defaults.
     filled: frozenset[str] = frozenset()
 
     def made(self, stored: Mapping[str, Any]) -> DictState:

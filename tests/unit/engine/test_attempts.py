@@ -16,8 +16,10 @@ from fleet.engine.transitions.outcomes import Raised, Returned, Sent
 from fleet.records.envelope import Envelope, idempotency_key
 from fleet.records.log import Delivered
 from fleet.records.state import MemoryState, context_prefix
+from fleet.records.topics import Topics
 from fleet.workflow import definition
 from fleet.workflow.definition import Definition
+from fleet.workflow.editing import Editor
 from fleet.workflow.errors import StepTimeoutError, UnexpectedResult
 
 
@@ -133,6 +135,9 @@ class Owner:
     def broken(self, failure: BaseException) -> None:
         self.failures.append(failure)
 
+    def editor(self, attempt: Attempt) -> Editor:
+        raise AssertionError(f"{attempt} edits nothing")
+
     async def outcome(self) -> Outcome:
         """Return what the next flight ends with."""
         return (await self.landings.get())[1]
@@ -161,6 +166,7 @@ class Deck:
         self.slots = Slots(slots)
         settings: Any = SimpleNamespace(
             graph=definition.graph(Flow),
+            topics=Topics("fleet", "joke", "main"),
             workflow=lambda: self.flow,
             slots=self.slots,
             stream=self.stream,

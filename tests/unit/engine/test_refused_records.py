@@ -1,42 +1,17 @@
 """Records that the broker refuses: their attempt fails, the rest of the commit is committed."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator
 
 import pytest
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError, TopicAuthorizationFailedError
-from task_world import JOKES, TOPICS, Clock, Log, World, turns
+from aiokafka.errors import TopicAuthorizationFailedError
+from refusing import refuse
+from task_world import JOKES, TOPICS, Clock, World, turns
 
 from fleet import StartEvent
 from fleet.engine import commits
-from fleet.engine.log import Receipt, RecordsRefused
 from fleet.records import state
 from fleet.records.lifecycle import Completed, Failed
 from fleet.records.log import Outgoing
-
-Refuses = Callable[[Outgoing], bool]
-
-
-class Refusing:
-    """A log before a broker that refuses some records."""
-
-    def __init__(self, log: Log, refuses: Refuses, error: KafkaError) -> None:
-        self._log = log
-        self._refuses = refuses
-        self._error = error
-        self.refusals = 0
-
-    async def commit(
-        self, records: Sequence[Outgoing], changes: Mapping[bytes, bytes | None]
-    ) -> Receipt:
-        changelog = [Outgoing(TOPICS.state, key, value, []) for key, value in changes.items()]
-        refused = [each for each in [*records, *changelog] if self._refuses(each)]
-        if refused:
-            self.refusals += 1
-            raise RecordsRefused([(each, self._error) for each in refused])
-        return await self._log.commit(records, changes)
-
-    async def close(self) -> None:
-        await self._log.close()
 
 
 @pytest.fixture
@@ -49,13 +24,6 @@ async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     yield made
     for each in made.made:
         await each.close()
-
-
-def refuse(world: World, refuses: Refuses, error: KafkaError | None = None) -> Refusing:
-    """Let the broker refuse records from now on."""
-    log = Refusing(world.log, refuses, error or MessageSizeTooLargeError())
-    world.task.commits._log = log
-    return log
 
 
 async def generated(world: World, *run_ids: str) -> None:

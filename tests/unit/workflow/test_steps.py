@@ -422,15 +422,6 @@ class TestNotYet:
         with pytest.raises(NotAvailableYet, match=r"parameter folder .*make the resource an attr"):
             read(work)
 
-    def test_a_typed_context(self) -> None:
-        """`Context[Model]` is refused, plain `Context` is what to write."""
-
-        @step
-        async def work(self, ctx: Context[Model], ev: A) -> StopEvent: ...
-
-        with pytest.raises(NotAvailableYet, match=r"Context\[Model\].*annotate `ctx: Context`"):
-            read(work)
-
     @pytest.mark.parametrize("name", ["wait_for_event", "memo", "sleep"])
     def test_methods_of_the_context(self, name: str) -> None:
         """Each method of a later version says that it is not there, and what to do instead."""
@@ -440,11 +431,6 @@ class TestNotYet:
     def test_an_unknown_attribute_of_the_context_is_just_that(self) -> None:
         """A typo stays an AttributeError, so that hasattr and friends work."""
         assert not hasattr(CONTEXT, "colect_events")
-
-    def test_editing_the_state(self) -> None:
-        """`edit_state()` is refused where it is asked for."""
-        with pytest.raises(NotAvailableYet, match=r"edit_state\(\).*use get\(\) and set\(\)"):
-            CONTEXT.store.edit_state()
 
 
 class TestContext:

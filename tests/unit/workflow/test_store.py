@@ -12,7 +12,7 @@ from pydantic import BaseModel, SecretStr
 
 from fleet import ContextStateError
 from fleet.records.state import MemoryState, Overlay, context_prefix
-from fleet.workflow import store
+from fleet.workflow.context_state import leaves
 from fleet.workflow.store import Store
 
 T = TypeVar("T")
@@ -289,7 +289,7 @@ class TestAttempts:
         one.set("scores.a", 1)
         other.set("scores.b", 2)
         for each in (one, other):
-            store.apply(committed, each.changes.changes, RUN)
+            leaves.apply(committed, each.changes.changes, RUN)
         assert Attempt(committed).get("scores") == {"a": 1, "b": 2}
 
     @pytest.mark.parametrize(
@@ -313,7 +313,7 @@ class TestAttempts:
         for each, (path, value) in zip(attempts, (first, second), strict=True):
             each.set(path, value)
         for each in attempts:
-            store.apply(committed, each.changes.changes, RUN)
+            leaves.apply(committed, each.changes.changes, RUN)
         assert Attempt(committed).whole == left
         assert {name: Attempt(committed).get(name) for name in left} == left
 
@@ -389,7 +389,7 @@ def test_any_history_is_that_of_a_plain_dictionary(seed: int) -> None:
             ]
         if chance.random() < 0.7:
             draft = Overlay(committed)
-            store.apply(draft, attempt.changes.changes, RUN)
+            leaves.apply(draft, attempt.changes.changes, RUN)
             committed.write(draft.changes)
             expected = model
         assert Attempt(committed).whole == expected.whole
@@ -455,7 +455,7 @@ class TestMany:
         committed = Overlay(state)
         changes = {RUN + b"x.%d" % number: b"0" for number in range(self.COUNT)}
         changes |= {RUN + b"a": b"5", RUN + b"c.d": b"6"}
-        store.apply(committed, changes, RUN)
+        leaves.apply(committed, changes, RUN)
         assert state.asked == 1
         gone = {RUN + b"a.b": None, RUN + b"c": None}
         assert dict(committed.changes) == changes | gone
