@@ -6,8 +6,8 @@ from fleet.engine.admission.suspects import Suspects
 from fleet.engine.attempts import Attempts
 from fleet.engine.clock import BrokerClock
 from fleet.engine.commits import Commits
+from fleet.engine.context.edits import Edits
 from fleet.engine.deadlines import Deadlines
-from fleet.engine.edits import Edits
 from fleet.engine.inputs import Inputs
 from fleet.engine.ledger import Ledger
 from fleet.engine.observing import Guarded

@@ -24,8 +24,8 @@ from fleet.engine.admission.uncommitted import Uncommitted
 from fleet.engine.attempts import Attempt, Attempts, Outcome, StreamWriter
 from fleet.engine.clock import BrokerClock
 from fleet.engine.commits import Commits, Committed
+from fleet.engine.context.edits import Edits
 from fleet.engine.deadlines import Deadlines
-from fleet.engine.edits import Edits
 from fleet.engine.finishing import Finishing
 from fleet.engine.inputs import Inputs
 from fleet.engine.intake import Intake

@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
+from fleet.engine.admission.commit_waits import CommitWaits
 from fleet.engine.admission.places import Places
-from fleet.engine.commit_waits import CommitWaits
 from fleet.records import state
 from fleet.workflow.errors import WorkflowRuntimeError
 

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fleet.engine.commit_waits import CommitWaits
+from fleet.engine.admission.commit_waits import CommitWaits
 from fleet.engine.transitions import edits
 from fleet.workflow.editing import Edit, Leaves
 from fleet.workflow.errors import EditTooLate

@@ -1,0 +1,1 @@
+"""The context of runs while their steps run."""
