@@ -2,12 +2,12 @@
 Steps in flight: who may run now, and what an attempt ends with.
 
 Three limits hold: `num_workers` for each run and step, FLEET_SLOTS for the worker, and the step's
-own timeout for each attempt. What waits for a limit holds no slot.
+own timeout for each attempt. What waits for a limit holds no slot. Runs take turns at the slots.
 """
 
 import asyncio
 import secrets
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from fleet.config.current_step import CURRENT_STEP, CurrentStep
 from fleet.engine.admission.gate import Gate
-from fleet.engine.admission.slots import Slots
+from fleet.engine.admission.slots import Line, Slots
 from fleet.engine.clock import BrokerClock
 from fleet.engine.transitions import joins
 from fleet.engine.transitions.draft import Work
@@ -127,8 +127,8 @@ class Attempts:
         self._by_run: dict[str, dict[int, Attempt]] = {}
         self._running: dict[tuple[str, str], int] = {}
         self._waiting: dict[tuple[str, str], deque[Attempt]] = {}
-        #: What waits for a slot, in the order in which it came.
-        self._queue: OrderedDict[int, Attempt] = OrderedDict()
+        #: What waits for a slot, by run.
+        self._lines: dict[str, Line[Attempt]] = {}
         self._stopping = False
 
     def __len__(self) -> int:
@@ -170,14 +170,6 @@ class Attempts:
         """Whether no step may begin before a commit got through."""
         return self._gate.held_back
 
-    def begin_next(self) -> bool:
-        """Begin the step that has waited longest for a slot; tell whether there was one."""
-        if not self._queue:
-            return False
-        _, attempt = self._queue.popitem(last=False)
-        self._start(attempt)
-        return True
-
     def stop_admitting(self) -> None:
         """Let no attempt begin; what runs continues."""
         self._stopping = True
@@ -199,13 +191,17 @@ class Attempts:
 
     def _line_up(self, key: tuple[str, str], attempt: Attempt) -> None:
         self._running[key] = self._running.get(key, 0) + 1
-        self._queue[id(attempt)] = attempt
-        self._slots.wait(self)
-        if id(attempt) in self._queue:
+        line = self._lines.get(key[0])
+        if line is None:
+            line = self._lines[key[0]] = Line(self, self._start)
+        line.append(attempt)
+        self._slots.wait(line)
+        if attempt in line:
             _shed(attempt)
 
     def _start(self, attempt: Attempt) -> None:
         key = attempt.work.envelope.run_id, attempt.work.step.name
+        self._drop_line(key[0])
         attempt.task = asyncio.create_task(self._run(attempt), name=f"step {key[1]}")
         # Not in the coroutine: one that is cancelled before it begins runs none of its own code.
         attempt.task.add_done_callback(lambda task: self._left(key, task))
@@ -218,9 +214,22 @@ class Attempts:
             writing.cancel()
         if attempt.task is not None:
             attempt.task.cancel()
-        elif self._queue.pop(id(attempt), None) is not None:
+        elif self._leave_line(attempt):
             self._next_in((attempt.work.envelope.run_id, attempt.work.step.name))
         self._remove(attempt)
+
+    def _leave_line(self, attempt: Attempt) -> bool:
+        """Let an attempt wait for a slot no more; tell whether it did."""
+        run_id = attempt.work.envelope.run_id
+        line = self._lines.get(run_id)
+        if line is None or not line.remove(attempt):
+            return False
+        self._drop_line(run_id)
+        return True
+
+    def _drop_line(self, run_id: str) -> None:
+        if not self._lines[run_id]:
+            del self._lines[run_id]
 
     def _remove(self, attempt: Attempt) -> None:
         run_id = attempt.work.envelope.run_id

@@ -1,15 +1,17 @@
 """
 Who begins a step next, when FLEET_SLOTS of them run.
 
-The tasks of a worker take turns. What waits for a slot is an entry in its task's queue: it has no
-coroutine, and a task that may begin nothing now (see `uncommitted`) holds no slot meanwhile.
+The runs of a worker take turns, so a run with a thousand steps delays another one by one step. What
+waits for a slot is an entry in its run's line: it has no coroutine. A task that may begin nothing
+now (see `uncommitted`) keeps its lines and holds no slot meanwhile.
 """
 
-from collections import deque
-from typing import Protocol
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from typing import Any, Generic, Protocol, TypeVar
 
 
-class Waiting(Protocol):
+class Holder(Protocol):
     """A task whose steps wait for a slot."""
 
     @property
@@ -17,24 +19,57 @@ class Waiting(Protocol):
         """Whether none of its steps may begin now."""
         ...
 
+
+T = TypeVar("T")
+
+
+class Line(Generic[T]):
+    """What waits for a slot of one run in one task, in the order in which it came."""
+
+    def __init__(self, holder: Holder, begin: Callable[[T], object]) -> None:
+        self.holder = holder
+        self._begin = begin
+        self._waiting: OrderedDict[int, T] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def __contains__(self, waiting: T) -> bool:
+        return id(waiting) in self._waiting
+
+    def append(self, waiting: T) -> None:
+        """Add what waits."""
+        self._waiting[id(waiting)] = waiting
+
+    def remove(self, waiting: T) -> bool:
+        """Let it wait no more; tell whether it did."""
+        return self._waiting.pop(id(waiting), None) is not None
+
     def begin_next(self) -> bool:
-        """Begin the step that has waited longest; tell whether there was one."""
-        ...
+        """Begin what has waited longest; tell whether there was any."""
+        if not self._waiting:
+            return False
+        _, waiting = self._waiting.popitem(last=False)
+        self._begin(waiting)
+        return True
 
 
 class Slots:
     """The steps that may run at once in a worker."""
 
     def __init__(self, count: int) -> None:
+        self.total = count
         self.free = count
-        self._turns: deque[Waiting] = deque()
-        self._waiting: set[int] = set()
+        self._turns: deque[Line[Any]] = deque()
+        #: The lines of tasks that were held back at their turn.
+        self._held_back: dict[Holder, list[Line[Any]]] = {}
+        self._waiting: set[Line[Any]] = set()
 
-    def wait(self, waiting: Waiting) -> None:
-        """Let the steps of a task begin in turn with those of others, as slots are free."""
-        if id(waiting) not in self._waiting:
-            self._waiting.add(id(waiting))
-            self._turns.append(waiting)
+    def wait(self, line: Line[Any]) -> None:
+        """Let a line begin in turn with others, as slots are free."""
+        if line not in self._waiting:
+            self._waiting.add(line)
+            self._turns.append(line)
         self.hand_out()
 
     def give_back(self) -> None:
@@ -44,16 +79,17 @@ class Slots:
 
     def hand_out(self) -> None:
         """Begin what may begin; called when a task that was held back is so no more, too."""
-        held_back = 0
-        while self.free and held_back < len(self._turns):
-            turn = self._turns.popleft()
-            if turn.held_back:
-                held_back += 1
-                self._turns.append(turn)
-                continue
-            held_back = 0
-            if turn.begin_next():
+        if not self.free:
+            return
+        for holder in [one for one in self._held_back if not one.held_back]:
+            # It was their turn.
+            self._turns.extendleft(reversed(self._held_back.pop(holder)))
+        while self.free and self._turns:
+            line = self._turns.popleft()
+            if line.holder.held_back:
+                self._held_back.setdefault(line.holder, []).append(line)
+            elif line.begin_next():
                 self.free -= 1
-                self._turns.append(turn)
+                self._turns.append(line)
             else:
-                self._waiting.discard(id(turn))
+                self._waiting.discard(line)
