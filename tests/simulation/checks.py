@@ -31,9 +31,10 @@ from fleet.records.lifecycle import (
 )
 from fleet.records.partitions import partition_of
 from fleet.workflow import definition
+from fleet.workflow.definition import Definition
 from simulation.broker import Broker
-from simulation.flow import SHOWING, Attempt, Laboratory
-from simulation.grown import GrownFlow
+from simulation.flow import SHOWING, Attempt, Laboratory, Order
+from simulation.grown import FLOWS
 from simulation.plan import RunPlan
 from simulation.producers import Record, Transaction
 from simulation.worker import TOPICS
@@ -42,18 +43,18 @@ from simulation.world import World
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Of the version that knows all types.
-_GRAPH = definition.graph(GrownFlow)
+#: Every event type of the histories.
+_TYPES = {name for flow in FLOWS.values() for name in definition.graph(flow).accepting}
 #: Steps of events that come from outside, also after the end of their run.
 _FROM_OUTSIDE = ("listen", "heed")
 _LIFECYCLE = {
     record.kind
     for record in (Started, Known, Completed, Failed, Cancelled, TimedOut, Resumed, Resumption)
 }
-_EVENTS = {TOPICS.event(name) for name in _GRAPH.accepting}
+_EVENTS = {TOPICS.event(name) for name in _TYPES}
 #: In the key of what is kept of a record of `runs`, as `Task._happen` gives it.
 _OF_RUNS = b"\0runs "
-_START = TOPICS.event(type_name(_GRAPH.start))
+_START = TOPICS.event(type_name(Order))
 #: How far the clocks of two workers may be apart, in seconds.
 CLOCK_SECONDS = 2.5
 
@@ -62,8 +63,15 @@ class Checks:
     """The promises of one history."""
 
     def __init__(
-        self, world: World, broker: Broker, laboratory: Laboratory, partitions: int
+        self,
+        world: World,
+        broker: Broker,
+        laboratory: Laboratory,
+        partitions: int,
+        flow: type[Definition],
     ) -> None:
+        #: Of the version that knows all types.
+        self._graph = definition.graph(flow)
         self._world = world
         self._broker = broker
         self._partitions = partitions
@@ -105,6 +113,8 @@ class Checks:
         #: Work that waited for a version of a run that was forgotten: its start never came.
         self._given_up: set[bytes] = set()
         self._buried: set[tuple[str, int, int]] = set()
+        #: Events that a join has had, by event id and step.
+        self._joined: set[tuple[str, str]] = set()
         self._read: dict[int, int] = {}
         #: The logs are others now, so nothing of them tells anything.
         self.over = False
@@ -146,9 +156,9 @@ class Checks:
                 self._world.violate(f"attempt {attempt.number} of a run that has ended")
             if self.most_uncommitted and attempt.run_id.startswith("crowd"):
                 self._count(attempt, (attempt.worker, partition, owned_since))
-        made_by = attempt.made_by
-        if made_by and self._effective.get(self._attempts[made_by - 1].key) != made_by:
-            self._world.violate(f"attempt {attempt.number} sees what attempt {made_by} left")
+        for made_by in attempt.made_by:
+            if self._effective.get(self._attempts[made_by - 1].key) != made_by:
+                self._world.violate(f"attempt {attempt.number} sees what attempt {made_by} left")
 
     def _count(self, attempt: Attempt, owner: tuple[str, int, float]) -> None:
         """Nobody works on without an end while nothing is committed."""
@@ -175,6 +185,7 @@ class Checks:
         self._check_kept(changes, before)
         for change in changes:
             assert change.key is not None
+            self._note_joined(change.key, change.value)
             if change.key.startswith(state.END):
                 self._note_end(change.key, before.get(change.key), change.value)
             if change.value is None:
@@ -185,6 +196,15 @@ class Checks:
             assert change.key is not None
             if change.key.startswith(state.POSITION):
                 self._check_position(partition, change.key, before, records)
+
+    def _note_joined(self, key: bytes, value: bytes | None) -> None:
+        """A join has an event, or a step is done with one of a fan-out."""
+        if value is not None and key.startswith(state.MEMBER):
+            step, _, event_id = key.split(b"\0")[-3:]
+            self._joined.add((event_id.decode(), step.decode()))
+        elif value is None and key.startswith(state.ITEM):
+            event_id, step = key.split(b"\0")[-2:]
+            self._joined.add((event_id.decode(), step.decode()))
 
     def _note_given_up(self, changes: list[Record]) -> None:
         removed = {change.key or b"" for change in changes if change.value is None}
@@ -336,7 +356,7 @@ class Checks:
     def _check_given_up(self, record: Record, reason: str) -> None:
         """What another version knows waits for it."""
         kind = dict(record.headers).get("fleet-type", b"").decode()
-        if reason == "unknown_type" and kind in _GRAPH.accepting:
+        if reason == "unknown_type" and kind in self._graph.accepting:
             self._world.violate(f"a version that does not know {kind} has given up on one")
         if reason == "unknown_lifecycle" and kind not in _LIFECYCLE:
             self._world.violate(f"a newer version's {kind} is given up")
@@ -370,12 +390,16 @@ class Checks:
             envelope = envelopes.parse(record.headers)
         except envelopes.BrokenEnvelope:
             return False
-        if envelope.type not in _GRAPH.accepting:
+        if envelope.type not in self._graph.accepting:
             return False
         if record.topic == _START and self._is_answered(envelope, now or []):
             return True
-        steps = _GRAPH.accepting.get(envelope.type, ())
-        return all(self._is_done(envelope, step.name, record.partition) for step in steps)
+        steps = self._graph.accepting.get(envelope.type, ())
+        return all(
+            self._is_done(envelope, step.name, record.partition)
+            or (step.is_join and (envelope.event_id, step.name) in self._joined)
+            for step in steps
+        )
 
     def _is_answered(self, envelope: Envelope, now: list[Record]) -> bool:
         """Whether a start event was told that its run is known."""

@@ -6,7 +6,7 @@ tells which attempt it came from.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from pydantic import Field, field_validator
@@ -78,8 +78,8 @@ class Attempt:
     step: str
     #: The same for every attempt of this step on this event.
     key: str
-    #: The attempt that made the event; 0 for an event from outside.
-    made_by: int
+    #: The attempts that made its events; none for an event from outside.
+    made_by: tuple[int, ...]
     #: Unix seconds.
     began: float
 
@@ -159,12 +159,15 @@ class SimulatedFlow(Definition, workflow="simulated"):
         if part.had_by != [by]:
             self._laboratory.world.violate(f"attempts {part.had_by} share one event")
 
-    async def _work(self, ctx: Context, name: str, made_by: int, fails: str) -> int:
+    async def _work(
+        self, ctx: Context, name: str, made_by: int | Sequence[int], fails: str
+    ) -> int:
         laboratory = self._laboratory
         world = laboratory.world
         number = len(laboratory.attempts) + 1
-        key = ctx.idempotency_key
-        attempt = Attempt(number, self._worker, ctx.run_id, name, key, made_by, world.now)
+        key, given = ctx.idempotency_key, (made_by,) if isinstance(made_by, int) else made_by
+        makers = tuple(by for by in given if by)
+        attempt = Attempt(number, self._worker, ctx.run_id, name, key, makers, world.now)
         laboratory.attempts.append(attempt)
         world.note(self._worker, f"attempt {number}: {name} of {ctx.run_id}")
         laboratory.on_attempt(attempt)

@@ -6,6 +6,7 @@ worker of the version before knows neither type, nor reads their topics.
 """
 
 from fleet import Context, Event, step
+from simulation.branched import BranchedFlow
 from simulation.flow import Part, SimulatedFlow, Whole
 
 
@@ -38,5 +39,9 @@ class GrownFlow(SimulatedFlow, workflow="simulated"):
         await ctx.store.set("heeded", by)
 
 
-#: What a worker may run: the workflow before the new event types, and with them.
-FLOWS: dict[str, type[SimulatedFlow]] = {"plain": SimulatedFlow, "grown": GrownFlow}
+#: What a worker may run: the workflow before the new event types, and with them; or `branched`.
+FLOWS: dict[str, type[SimulatedFlow]] = {
+    "plain": SimulatedFlow,
+    "grown": GrownFlow,
+    "branched": BranchedFlow,
+}

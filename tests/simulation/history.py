@@ -17,12 +17,14 @@ from fleet.records.events import type_name
 from fleet.workflow.errors import RunUnheard
 from simulation import call_checks, calls_plan, clock_checks, clocks, outsider, plan, wire
 from simulation.astray import astray
+from simulation.branched import branched
 from simulation.broker import Broker
 from simulation.caller import CallerProcess
 from simulation.checks import Checks
 from simulation.deploys import Deployment, Mix, Version
 from simulation.flow import Laboratory, Order, Part
 from simulation.group import Group
+from simulation.grown import FLOWS
 from simulation.plan import Fault, Plan
 from simulation.poisoned import MESSAGE_TOO_LARGE, Poisons, poisoned
 from simulation.producers import Content
@@ -81,7 +83,8 @@ class History:
         self.broker.refuses = self._refuses
         self.laboratory.tokens = made.calling.tokens
         self.laboratory.unreadable = made.calling.unreadable
-        self.checks = Checks(self.world, self.broker, self.laboratory, made.partitions)
+        flow = FLOWS["branched" if made.branched else "grown"]
+        self.checks = Checks(self.world, self.broker, self.laboratory, made.partitions, flow)
         self.checks.owned_since = self._owned_since
         if made.crowd is not None:
             self.checks.most_uncommitted = made.crowd.uncommitted + UNCOMMITTED_SHARE + made.slots
@@ -250,6 +253,7 @@ class History:
             clock=self.plan.clocks.worker(self._number),
             window_bytes=WINDOW_BYTES,
             version=self._version,
+            branched=self.plan.branched,
             opening=self.plan.opening,
         )
         worker.on_refusal = self._replacing.refused
@@ -514,8 +518,9 @@ def _slow_ends(seconds: float, request: str) -> float:
 def simulate(seed: int) -> Verdict:
     """Run the history of a seed."""
     called = calls_plan.called(themed(plan.make(seed)), plan.LONG)
-    planned = rare(astray(poisoned(undisturbed(called))))
-    made = clocks.clocked(planned, busy=damage(seed) is not None)
+    damaged = damage(seed) is not None
+    planned = branched(rare(astray(poisoned(undisturbed(called)))), damaged=damaged)
+    made = clocks.clocked(planned, busy=damaged)
     ids = Random(f"ids {seed}")
     uncommitted = made.crowd.uncommitted if made.crowd else budget.UNCOMMITTED_STEPS
     with (

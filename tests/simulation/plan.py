@@ -163,6 +163,8 @@ class Plan:
     #: FLEET_CRASH_LIMIT; 0 where no step ends its process.
     crash_limit: int = 0
     clocks: Clocks = ALL_RIGHT
+    #: Whether its workflow is `branched`.
+    branched: bool = False
 
     @property
     def is_calm(self) -> bool:
