@@ -159,9 +159,7 @@ class SimulatedFlow(Definition, workflow="simulated"):
         if part.had_by != [by]:
             self._laboratory.world.violate(f"attempts {part.had_by} share one event")
 
-    async def _work(
-        self, ctx: Context, name: str, made_by: int | Sequence[int], fails: str
-    ) -> int:
+    async def _work(self, ctx: Context, name: str, made_by: int | Sequence[int], fails: str) -> int:
         laboratory = self._laboratory
         world = laboratory.world
         number = len(laboratory.attempts) + 1

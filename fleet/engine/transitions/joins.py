@@ -124,9 +124,8 @@ def fire_due(
     A run that ended keeps its scopes as they are; its resume looks at them again.
     """
     run_id, scope_id = place
-    run, end = runs.run_of(draft.state, run_id), runs.end_of(draft.state, run_id)
-    scope = scopes.scope_of(draft.state, run_id, scope_id)
-    if scope is None or run is None or end is not None:
+    run, scope = runs.run_of(draft.state, run_id), scopes.scope_of(draft.state, run_id, scope_id)
+    if scope is None or run is None or _is_over(draft.state, run_id):
         return []
     steps = wiring.graph.step_by_name
     prefix = state.item_prefix(run_id, scope_id)
@@ -144,6 +143,10 @@ def fire_due(
         draft.state.put(key, scope.model_copy(update={"fired": fired}).encode())
     envelopes = [_batch_envelope(place, run.epoch, scope, join) for join in due]
     return [_suspend(draft, wiring.topics, envelope, now_ms) for envelope in envelopes]
+
+
+def _is_over(view: View, run_id: str) -> bool:
+    return runs.end_of(view, run_id) is not None
 
 
 def _has_enough(committed: Committed, step: Step | None, place: Place) -> bool:
