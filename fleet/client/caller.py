@@ -71,7 +71,7 @@ class Caller:
     async def send_event(self, run_id: str, event: Event, step: str | None) -> None:
         """Send *event* to a run from outside a step."""
         name = type_name(event)
-        accepted = name in definition.graph(self._workflow).accepting
+        accepted = definition.graph(self._workflow).accepting_type(type(event))
         envelope = Envelope(
             run_id=run_id,
             event_id=uuid.uuid4().hex,

@@ -11,6 +11,7 @@ from fleet.workflow.errors import (
     WorkflowConfigurationError,
 )
 from fleet.workflow.graph import Graph
+from fleet.workflow.steps import Step
 
 
 def run_id(given: str | UUID) -> str:
@@ -43,12 +44,20 @@ def _wrong_target(graph: Graph, event: Event, step: str) -> tuple[str, str] | No
     name = type_name(event)
     if step not in graph.step_by_name:
         return f"there is no step {step!r}", f"the steps are {_listed(graph.step_by_name)}"
-    accepting = [taker.name for taker in graph.accepting.get(name, ())]
+    accepting = [taker.name for taker in graph.accepting_type(type(event))]
     if step in accepting:
-        return None
+        return _wrong_join(graph.step_by_name[step], name)
     taken = _listed(type_name(kind) for kind in graph.step_by_name[step].accepts)
     others = f"{name} is for {_listed(accepting)}" if accepting else f"no step accepts {name}"
     return f"step {step} does not accept {name}", f"{step} accepts {taken}, and {others}"
+
+
+def _wrong_join(step: Step, event: str) -> tuple[str, str] | None:
+    if step.collect is None:
+        return None
+    problem = f"step {step.name} joins what a returned list comes to, and takes nothing sent to it"
+    way = f"return {event} from a step of the fan-out, or use ctx.collect_events"
+    return problem, way
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -73,6 +73,14 @@ class Graph:
             return tuple(step for step in self.steps if event_type in step.accepts)
         return tuple(step for step in self.steps if step.takes(event_type))
 
+    def accepting_called(self, name: str) -> tuple[Step, ...]:
+        """Return the steps that take the event type of a name."""
+        accepting = self.accepting.get(name)
+        if accepting is None:
+            event_type = None if name in self.types else self.type_called(name)
+            accepting = self.accepting_type(event_type) if event_type is not None else ()
+        return accepting
+
     def type_called(self, name: str) -> type[Event] | None:
         """Return an event type by its name, also one that no step names but some step takes.
 

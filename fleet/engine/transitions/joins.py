@@ -19,7 +19,7 @@ from fleet.engine.transitions.scopes import Place, Scope
 from fleet.engine.transitions.suspended import Suspended, Until
 from fleet.records import state
 from fleet.records.envelope import Envelope, batch_event_id, batch_id
-from fleet.records.events import Event, decoded
+from fleet.records.events import Event, UndecodableEvent, decoded
 from fleet.records.state import View
 from fleet.records.topics import Topics
 from fleet.workflow.collect import Take
@@ -220,7 +220,7 @@ def _complete(graph: Graph, step: Step, members: Sequence[Member]) -> list[Membe
         if not slots:
             return []
         for member in free:
-            if _fits(graph.types[member.type], slots[0], step):
+            if _fits(_type(graph, member), slots[0], step):
                 rest = search(slots[1:], [other for other in free if other is not member])
                 if rest is not None:
                     return [member, *rest]
@@ -264,7 +264,14 @@ def arguments(view: View, graph: Graph, work: Work) -> dict[str, Any]:
 
 
 def _decoded(graph: Graph, member: Member) -> Event:
-    return decoded(graph.types[member.type], member.value)
+    return decoded(_type(graph, member), member.value)
+
+
+def _type(graph: Graph, member: Member) -> type[Event]:
+    event_type = graph.type_called(member.type)
+    if event_type is None:
+        raise UndecodableEvent(member.type, "this version of the workflow has no such event")
+    return event_type
 
 
 def consume(changes: state.Overlay, work: Work) -> None:

@@ -193,7 +193,7 @@ class Resolver:
 
     def _steps(self, envelope: Envelope) -> list[Step]:
         """Return the steps of this version that take an event."""
-        accepting = self.wiring.graph.accepting.get(envelope.type, ())
+        accepting = self.wiring.graph.accepting_called(envelope.type)
         return [step for step in accepting if envelope.step in ("", step.name)]
 
     def _is_for_another_version(self, record: Delivered, envelope: Envelope) -> bool:
@@ -226,7 +226,8 @@ class Resolver:
 
     def _decoded(self, record: Delivered, envelope: Envelope, copies: int) -> list[Event]:
         """Return the event as often as steps take it: a step may append to a list in its own."""
-        event_type, value = self.wiring.graph.types[envelope.type], record.value or b""
+        event_type, value = self.wiring.graph.type_called(envelope.type), record.value or b""
+        assert event_type is not None, "some step takes it"
         return [decoded(event_type, value) for _ in range(copies)]
 
     # -- what happened to a run ---------------------------------------------------------------

@@ -122,5 +122,7 @@ def _record(wiring: Wiring, work: Work, sent: Sent, child: Envelope) -> Outgoing
         result = Completed(step=work.step.name, event_type=name, event=value.decode())
         record = lifecycle_record(topics, work.envelope, child.event_id, result)
         return sizes.checked(record, name)
+    # A type that no step names, and a step takes as a subclass, has no topic of its own.
+    topic = topics.event(name) if name in wiring.graph.accepting else topics.inbox
     key = child.run_id.encode()
-    return sizes.checked(Outgoing(topics.event(name), key, value, child.headers()), name)
+    return sizes.checked(Outgoing(topic, key, value, child.headers()), name)

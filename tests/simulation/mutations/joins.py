@@ -41,7 +41,7 @@ def _a_loaded_state_is_not_looked_through_for_joins(_self: Any) -> list[Fired]:
     return []
 
 
-@instead_of(scopes, "open_scopes")
+@instead_of(scopes, "open_scopes", near=4576)
 def _a_resumed_run_is_not_looked_through_for_joins(view: View, run_id: str = "") -> list[Place]:
     return [] if run_id else _open_scopes(view)
 

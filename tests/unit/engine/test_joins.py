@@ -1,15 +1,18 @@
 """Fan-outs and joins of a task: each join fires once, with all that is meant for it."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 import pytest
-from task_world import Clock, Gate, World, turns
+from aiokafka.errors import MessageSizeTooLargeError
+from task_world import TOPICS, Clock, Gate, Log, World, turns
 
 from fleet import Collect, Context, Event, StartEvent, StopEvent, Take, step
 from fleet.engine import commits, retention, task
+from fleet.engine.log import Receipt, RecordsRefused
 from fleet.records import state
 from fleet.records.lifecycle import Completed, Failed, Resumed
+from fleet.records.log import Outgoing
 from fleet.workflow.definition import Definition
 
 
@@ -54,6 +57,24 @@ class Spread(Flow):
         if -1 in self.failing:
             raise LookupError("join")
         return StopEvent(result=[part.n for part in parts])
+
+
+class Sending(Flow):
+    """A step sends to the join of a list."""
+
+    @step
+    async def split(self, ev: StartEvent) -> list[Part]:
+        return [Part(n=1)]
+
+    @step
+    async def work(self, ctx: Context, ev: Part) -> Done | None:
+        ctx.send_event(Done(n=1))
+        ctx.send_event(Done(n=2), step="join")
+        return None
+
+    @step
+    async def join(self, parts: list[Done]) -> StopEvent:
+        return StopEvent(result=len(parts))
 
 
 class First(Flow):
@@ -137,6 +158,40 @@ class Gathering(Flow):
         if found is None:
             return None
         return StopEvent(result=[part.get("n") for part in found])
+
+
+class Quick(Flow):
+    """A step collects four parts, of which three are sent at once."""
+
+    @step
+    async def send(self, ctx: Context, ev: StartEvent) -> Part | None:
+        for n in range(3):
+            ctx.send_event(Part(n=n))
+        return None
+
+    @step
+    async def collect(self, ctx: Context, ev: Part) -> StopEvent | None:
+        found = ctx.collect_events(ev, [Part] * 4)
+        return StopEvent(result=[part.get("n") for part in found]) if found else None
+
+
+class Refusing:
+    """Refuses one part that a step has collected."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+
+    async def commit(
+        self, records: Sequence[Outgoing], changes: Mapping[bytes, bytes | None]
+    ) -> Receipt:
+        found = [
+            Outgoing(TOPICS.state, key, value, [])
+            for key, value in changes.items()
+            if key.startswith(state.BUFFERED) and b'"n":1' in (value or b"")
+        ]
+        if found:
+            raise RecordsRefused([(record, MessageSizeTooLargeError()) for record in found])
+        return await self._log.commit(records, changes)
 
 
 Begin = Callable[..., Awaitable[World]]
@@ -263,6 +318,28 @@ class TestLists:
         await go(world, "join")
         assert result(world) == [0, 1, 2]
 
+    async def test_what_is_only_decided_fires_no_join(self, begun: Begin) -> None:
+        """The last branch has ended, and its commit may still be refused or lost."""
+        world = await begun(Spread(), parts=10)
+        await go(world, *(f"work {n}" for n in range(4)))
+        await go(world, *(f"work {n}" for n in range(4, 8)))
+        world.hold = True
+        await world.open("work 8")
+        world.log.decide()
+        await turns()
+        await world.pump()
+        # The member is taken and its commit is under way; the last branch, which gives nothing,
+        # ends meanwhile.
+        await world.open("work 9")
+        world.log.decide()
+        await turns()
+        assert "join" not in world.flow.gate.entered
+        world.hold = False
+        await restart(world)
+        assert set(world.flow.gate.waiting) == {"work 9"}
+        await go(world, "work 9", "join")
+        assert result(world) == [0, 1, 2, 3, 4, 5, 6, 7, 8]
+
     async def test_a_resumed_run_repeats_only_the_branch_that_failed(self, begun: Begin) -> None:
         """Finished branches stay; what ran or waited when the run failed runs again."""
         flow = Spread()
@@ -326,6 +403,16 @@ class TestLists:
         assert nothing_is_left(world)
 
 
+class TestSent:
+    async def test_a_join_of_a_list_takes_nothing_that_is_sent(self, begun: Begin) -> None:
+        """Sent to it by name, the sender hears so; sent to all, it is left out."""
+        world = await begun(Sending())
+        end = world.end("r")
+        assert isinstance(end, Failed)
+        assert end.step == "work"
+        assert "step join joins what a returned list comes to" in end.failure.message
+
+
 class TestParameters:
     async def test_each_event_meets_one_of_the_other_type(self, begun: Begin) -> None:
         """The oldest first; what has no partner waits."""
@@ -355,3 +442,21 @@ class TestCollectEvents:
         assert sorted(result(world)) == [0, 1, 2, 7]  # type: ignore[call-overload]
         assert result(world)[0] == 7  # type: ignore[index]
         assert nothing_is_left(world)
+
+    async def test_what_the_broker_refuses_is_not_counted(self, begun: Begin) -> None:
+        """Of three parts that one commit adds, one is refused: the resumed run adds it once."""
+        world = World(Clock(), Quick())
+        await world.begin()
+        world.task.commits._log = Refusing(world.log)  # type: ignore[assignment]
+        world.start("r")
+        await settle(world)
+        assert isinstance(world.end("r"), Failed)
+        world.task.commits._log = world.log
+        world.happen(Resumed(), "r", epoch=1, event_id="request")
+        await settle(world)
+        world.send(Part(n=3), "r", event_id="fourth", epoch=1)
+        await settle(world)
+        (done,) = (one for one in world.happenings("r") if isinstance(one, Completed))
+        assert sorted(StopEvent.model_validate_json(done.event).result) == [0, 1, 2, 3]
+        for made in world.made:
+            await made.close()
