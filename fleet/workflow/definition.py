@@ -7,7 +7,7 @@ workflow may name event types that are defined after it.
 
 import re
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Generic
 
@@ -15,9 +15,10 @@ from pydantic import ValidationError
 from typing_extensions import TypeVar
 
 from fleet.records.events import Event, StartEvent, fields_of, problems, type_name
-from fleet.workflow import arguments, marking, members, result_type, start_fields
-from fleet.workflow.errors import WorkflowConfigurationError, WorkflowValidationError
-from fleet.workflow.graph import Graph, build, subclasses
+from fleet.workflow import arguments, checks, marking, members, result_type, start_fields
+from fleet.workflow.checks import Skips
+from fleet.workflow.errors import UnclearEnds, WorkflowConfigurationError, WorkflowValidationError
+from fleet.workflow.graph import Graph, build, no_end, subclasses
 
 #: What Kafka allows in the name of a topic.
 _LEGAL_NAME = re.compile(r"[a-zA-Z0-9_-]+")
@@ -52,16 +53,25 @@ class Definition(Generic[Result_co]):
     #: Steps that are functions outside of the class, by name.
     _fleet_added: ClassVar[dict[str, Callable[..., Any]]] = {}
     _fleet_graph: ClassVar[Graph | None] = None
+    #: Names of checks that the class skips.
+    _fleet_skips: ClassVar[Skips] = frozenset()
+    #: What instances skipped when the graph was found good.
+    _fleet_checked: ClassVar[set[Skips]] = set()
     #: Whether it runs or is called: then no step is added.
     _fleet_in_use: ClassVar[bool] = False
     _fleet_result: ClassVar[result_type.ResultType] = result_type.ResultType()
 
     def __init_subclass__(
-        cls, *, workflow: str | None = None, group: str | None = None, **options: Any
+        cls,
+        *,
+        workflow: str | None = None,
+        group: str | None = None,
+        skip_graph_checks: Collection[str] | None = None,
+        **options: Any,
     ) -> None:
-        """Name the workflow (default: the class's name) and its step group."""
+        """Name the workflow (default: the class's name), its step group and checks to skip."""
         if options and _takes_no_options(cls):
-            name, known = next(iter(options)), ["workflow", "group"]
+            name, known = next(iter(options)), ["workflow", "group", "skip_graph_checks"]
             raise arguments.UnknownArgument(f"class {cls.__name__}", name, known)
         super().__init_subclass__(**options)
         _refuse_taken(cls)
@@ -69,7 +79,10 @@ class Definition(Generic[Result_co]):
         cls.group_name = _legal(group or DEFAULT_GROUP, "group", cls)
         cls._fleet_namespace = marking.enclosing_names(depth=1)
         cls._fleet_added = {}
-        cls._fleet_graph = None
+        cls._fleet_graph, cls._fleet_checked = None, set()
+        if skip_graph_checks is not None:
+            where = f"class {cls.__name__}(skip_graph_checks=...)"
+            cls._fleet_skips = checks.names(skip_graph_checks, where)
         cls._fleet_in_use = False
         members.check_own(cls)
 
@@ -90,7 +103,7 @@ class Definition(Generic[Result_co]):
                 raise StepTooLate(heir.__name__, name)
         cls._fleet_added[name] = function
         for heir in heirs:
-            heir._fleet_graph = None  # noqa: SLF001 - our own class
+            heir._fleet_graph, heir._fleet_checked = None, set()  # noqa: SLF001 - our own class
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in _TAKEN:
@@ -132,14 +145,31 @@ class NoWorkflow(WorkflowConfigurationError):
 
 def graph(workflow: type[Definition]) -> Graph:
     """Return the checked graph; raise WorkflowValidationError with every finding."""
-    if workflow._fleet_graph is None:  # noqa: SLF001 - the file that gives it
-        stated = workflow._fleet_result = _result_type(workflow)  # noqa: SLF001
-        result = workflow.result_event_type or stated.event_type
-        built = build(workflow.__name__, members.steps(workflow), workflow.start_event_type, result)
-        if findings := list(stated.findings(built)):
-            raise WorkflowValidationError(workflow.__name__, findings)
-        typed = stated if stated.values and stated.stated is not Any else None
-        workflow._fleet_graph = replace(built, result=typed)  # noqa: SLF001
+    known = workflow._fleet_graph  # noqa: SLF001 - the file that gives it
+    return check(workflow) if known is None else known
+
+
+def check(workflow: type[Definition], skips: Skips = frozenset()) -> Graph:
+    """Return the graph; raise WorkflowValidationError with every finding that is not skipped.
+
+    *skips* are names of checks, beside those that the class skips. Once an instance has skipped a
+    check, the class is good for all who ask for its graph.
+    """
+    known = workflow._fleet_graph  # noqa: SLF001 - the file that gives it
+    if known is not None and skips in workflow._fleet_checked:  # noqa: SLF001
+        return known
+    stated = workflow._fleet_result = _result_type(workflow)  # noqa: SLF001
+    result = workflow.result_event_type or stated.event_type
+    steps, start = members.steps(workflow), workflow.start_event_type
+    built = build(workflow.__name__, steps, start, result)
+    found = checks.findings(built, skips | workflow._fleet_skips)  # noqa: SLF001
+    if found := found or list(stated.findings(built)):
+        ends = no_end(built.steps, built.results)
+        raise (UnclearEnds if ends else WorkflowValidationError)(workflow.__name__, found)
+    typed = stated if stated.values and stated.stated is not Any else None
+    workflow._fleet_checked.add(skips)  # noqa: SLF001
+    # One object, also after another check: joins and topics were made for it.
+    workflow._fleet_graph = known or replace(built, result=typed)  # noqa: SLF001
     return workflow._fleet_graph  # noqa: SLF001
 
 

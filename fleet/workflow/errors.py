@@ -27,6 +27,25 @@ class WorkflowConfigurationError(FleetError):
     """
 
 
+class UnclearEnds(WorkflowValidationError, WorkflowConfigurationError):
+    """Raised when it is not clear which event starts a run of a workflow, or none ends one.
+
+    What to do: Annotate one step with `StartEvent`, or with one subclass of it, and return a
+    `StopEvent` from the last step.
+    """
+
+
+class BadOption(WorkflowConfigurationError, WorkflowValidationError):
+    """Raised when `@step` or a workflow gets an option that it cannot take.
+
+    What to do: Correct the option that the message names.
+    """
+
+    def __init__(self, finding: str) -> None:
+        self.findings = [finding]
+        FleetError.__init__(self, finding)
+
+
 class NotAvailableYet(WorkflowConfigurationError):
     """Raised when you use a feature that this version does not have.
 

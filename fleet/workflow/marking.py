@@ -9,10 +9,12 @@ import functools
 import inspect
 import sys
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, TypeVar, overload
 
+from fleet.workflow import checks
 from fleet.workflow.errors import (
+    BadOption,
     NotAvailableYet,
     WorkflowConfigurationError,
     WorkflowValidationError,
@@ -27,7 +29,7 @@ _NAMES = "__fleet_names__"
 _LATER = {
     "retry_policy": "let the step itself try again, or leave it out: a failed step ends its run",
 }
-_KNOWN = ("num_workers", "timeout", "workflow", "accept_event_subclasses")
+_KNOWN = ("num_workers", "timeout", "workflow", "skip_graph_checks", "accept_event_subclasses")
 
 
 @overload
@@ -38,16 +40,18 @@ def step(
     workflow: type | None = ...,
     num_workers: int = ...,
     timeout: float | None = ...,
+    skip_graph_checks: Collection[str] | None = ...,
     accept_event_subclasses: bool = ...,
     **later: Any,
 ) -> Callable[[F], F]: ...
-def step(
+def step(  # noqa: PLR0913 - each is an option of its own
     function: StepFunction | None = None,
     /,
     *,
     workflow: Any = None,
     num_workers: int = DEFAULT_NUM_WORKERS,
     timeout: float | None = None,
+    skip_graph_checks: Collection[str] | None = None,
     accept_event_subclasses: bool = False,
     **later: Any,
 ) -> Any:
@@ -55,13 +59,15 @@ def step(
 
     *num_workers* bounds how many attempts of this step one run has in flight. *timeout*, in
     seconds, bounds each attempt. *accept_event_subclasses* gives it subclasses of the types that it
-    names, too. *workflow* is for a function outside of a class, which has no `self`: it becomes a
-    step of that workflow. Raises WorkflowConfigurationError for anything else.
+    names, too. *skip_graph_checks* names checks that find nothing about it: "reachability",
+    "terminal_event", "dead_end". *workflow* is for a function outside of a class, which has no
+    `self`: it becomes a step of that workflow. Raises WorkflowConfigurationError for anything else.
     """
     _refuse(later)
     options = Options(
         _checked_num_workers(num_workers),
         _checked_timeout(timeout),
+        skip_graph_checks=checks.names(skip_graph_checks, "@step(skip_graph_checks=...)"),
         accept_event_subclasses=bool(accept_event_subclasses),
     )
     if workflow is None:
@@ -189,9 +195,7 @@ def _check_workflow(workflow: object) -> None:
 
 def _checked_num_workers(num_workers: object) -> int:
     if not isinstance(num_workers, int) or isinstance(num_workers, bool) or num_workers < 1:
-        raise WorkflowConfigurationError(
-            f"num_workers must be an integer greater than 0, not {num_workers!r}"
-        )
+        raise BadOption(f"num_workers must be an integer greater than 0, not {num_workers!r}")
     return num_workers
 
 
@@ -199,7 +203,7 @@ def _checked_timeout(timeout: object) -> float | None:
     if timeout is None:
         return None
     if not isinstance(timeout, int | float) or isinstance(timeout, bool) or not timeout > 0:
-        raise WorkflowConfigurationError(
+        raise BadOption(
             f"a step's timeout must be a number of seconds greater than 0, not {timeout!r}"
         )
     return float(timeout)

@@ -29,7 +29,7 @@ class Options:
     num_workers: int = DEFAULT_NUM_WORKERS
     timeout_seconds: float | None = None
     #: Names of checks that find nothing about this step.
-    skip_graph_checks: tuple[str, ...] = ()
+    skip_graph_checks: frozenset[str] = frozenset()
     #: Whether it takes subclasses of the types that it names, too.
     accept_event_subclasses: bool = False
 

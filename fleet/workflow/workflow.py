@@ -6,12 +6,14 @@ worker and caller in one process. Both wait behind the port `running`. `serve` a
 the same class apart.
 """
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from fleet.config import platforms
 from fleet.records.events import Event
-from fleet.workflow import arguments, call_checks, definition, run_sync, running
+from fleet.workflow import arguments, call_checks, checks, definition, run_sync, running
+from fleet.workflow.checks import Skips
 from fleet.workflow.definition import DEFAULT_TIMEOUT_SECONDS, Definition, Result_co
 from fleet.workflow.errors import WorkflowConfigurationError
 
@@ -24,12 +26,11 @@ platforms.check_here()
 
 #: Arguments that workflows have in other libraries, and what to write here.
 _ELSEWHERE = {
-    "disable_validation": "a graph is always checked; change what the check names",
+    "disable_validation": "skip what you must: Workflow(skip_graph_checks={'reachability'})",
     "num_concurrent_runs": "FLEET_SLOTS bounds how many steps a worker has in flight",
     "resource_manager": "make the resource an attribute of the class or the instance",
     "runtime": "`serve(...)` makes a worker, `connect(...)` calls one, `app=` embeds one",
     "serializer": "events travel as JSON; let fields be of types that pydantic writes",
-    "skip_graph_checks": "a graph is always checked; change what the check names",
     "verbose": "set the log level: `faust -A MODULE worker -l info`",
     "workflow_name": "write it on the class: `class JokeFlow(Workflow, workflow='joke')`",
 }
@@ -54,19 +55,31 @@ class Workflow(Definition[Result_co]):
     `class TimerFlow(Workflow[Judgement])` says what its runs give: a result event type, or the type
     of a plain StopEvent's `.result`. `result_event_type` need not repeat it.
 
-    `timeout` is in seconds and bounds each run; None sets no bound.
+    `timeout` is in seconds and bounds each run; None sets no bound. `skip_graph_checks` names
+    checks that find nothing: "reachability", "terminal_event", "dead_end". If `connect` and
+    commands have to know them, write them on the class: `class Flow(Workflow, skip_graph_checks=
+    {"dead_end"})`.
     """
 
     _fleet_timeout: float | None
+    #: Names of checks that this instance skips.
+    _fleet_skipped: Skips = frozenset()
     #: Where it runs; in memory, None until its first run.
     _fleet_place: running.Place | None = None
     #: Its events for agents, once an app carries it; see `topic`.
     _fleet_events: running.Events | None = None
 
     @arguments.checked(_ELSEWHERE)
-    def __init__(self, *, timeout: float | None = DEFAULT_TIMEOUT_SECONDS, app: Any = None) -> None:
+    def __init__(
+        self,
+        *,
+        timeout: float | None = DEFAULT_TIMEOUT_SECONDS,
+        app: Any = None,
+        skip_graph_checks: Collection[str] | None = None,
+    ) -> None:
         timeout = call_checks.timeout(timeout, "a workflow's")
-        definition.graph(type(self))
+        self._fleet_skipped = checks.names(skip_graph_checks, "Workflow(skip_graph_checks=...)")
+        definition.check(type(self), self._fleet_skipped)
         self._fleet_timeout = timeout
         if app is not None:
             self._fleet_place = running.place(self, app, timeout)
@@ -130,7 +143,7 @@ class Workflow(Definition[Result_co]):
 
     def validate(self) -> None:
         """Check the graph; raise WorkflowValidationError with every finding."""
-        definition.graph(type(self))
+        definition.check(type(self), self._fleet_skipped)
 
     def _fleet_starter(self) -> running.Starter:
         timeout = timeout_of(self)

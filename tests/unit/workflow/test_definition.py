@@ -20,6 +20,7 @@ from fleet import (
     Event,
     StartEvent,
     StopEvent,
+    Workflow,
     WorkflowConfigurationError,
     WorkflowValidationError,
     step,
@@ -262,6 +263,80 @@ class TestGraph:
             async def only(self, ctx: Context, ev: StartEvent) -> StopEvent: ...
 
         assert definition.graph(Flow).step_by_name["only"].context_parameter == "ctx"
+
+
+class Lonely(Workflow):
+    """Its second step waits for something from outside."""
+
+    @step
+    async def only(self, ev: StartEvent) -> StopEvent:
+        return StopEvent(result=1)
+
+    @step
+    async def woken(self, ev: JokeEvent) -> StopEvent: ...
+
+
+class TestSkippedChecks:
+    async def test_an_instance_skips_a_check(self) -> None:
+        """It runs and validates; an instance that skips nothing is refused as before."""
+        flow = Lonely(skip_graph_checks={"reachability"})
+        flow.validate()
+        assert await flow.run() == 1
+        with pytest.raises(
+            WorkflowValidationError, match=r"\[reachability\] step woken accepts Jo"
+        ):
+            Lonely()
+
+    def test_a_class_skips_a_check_for_all_who_ask(self) -> None:
+        """A subclass inherits that, or says its own."""
+
+        class Skipping(Lonely, skip_graph_checks={"reachability"}):
+            pass
+
+        class Heir(Skipping):
+            pass
+
+        class Strict(Skipping, skip_graph_checks=()):
+            pass
+
+        Skipping()
+        assert "woken" in definition.graph(Heir).step_by_name
+        with pytest.raises(WorkflowValidationError, match="step woken accepts JokeEvent"):
+            definition.graph(Strict)
+
+    def test_a_step_skips_a_check_for_itself(self) -> None:
+        """The others are still checked."""
+
+        class Flow(Lonely):
+            @step(skip_graph_checks=["reachability"])
+            async def woken(self, ev: JokeEvent) -> StopEvent: ...
+
+        Flow()
+
+    @pytest.mark.parametrize(
+        "make",
+        [
+            lambda: step(skip_graph_checks=["ends"]),
+            lambda: Lonely(skip_graph_checks={"ends"}),
+            lambda: type("Flow", (Lonely,), {}, skip_graph_checks={"ends"}),
+        ],
+    )
+    def test_an_unknown_check_is_refused(self, make: Callable[[], object]) -> None:
+        """It names those that there are."""
+        told = r"knows no check 'ends'; the checks are dead_end, reachability, terminal_event$"
+        with pytest.raises(WorkflowConfigurationError, match=told):
+            make()
+
+    def test_the_graph_stays_the_one_that_is_in_use(self) -> None:
+        """Another instance's check makes no second one."""
+
+        class Flow(Lonely):
+            pass
+
+        Flow(skip_graph_checks={"reachability"})
+        first = definition.graph_in_use(Flow)
+        Flow(skip_graph_checks={"reachability", "dead_end"})
+        assert definition.graph(Flow) is first
 
 
 class TestStartEvent:

@@ -127,13 +127,17 @@ def a_generators_annotation() -> None:
 MISTAKES: list[tuple[str, Callable[[], object], str]] = [
     ("verbose", lambda: flow(verbose=True), "JokeFlow takes no argument 'verbose': set the log "),
     ("num_concurrent_runs", lambda: flow(num_concurrent_runs=4), "FLEET_SLOTS bounds how many"),
-    ("disable_validation", lambda: flow(disable_validation=True), "a graph is always checked"),
-    ("skip_graph_checks", lambda: flow(skip_graph_checks={"x"}), "a graph is always checked"),
+    ("disable_validation", lambda: flow(disable_validation=True), "skip what you must: Workflow"),
+    (
+        "skip_graph_checks",
+        lambda: flow(skip_graph_checks={"x"}),
+        r"\(skip_graph_checks=...\) knows no check 'x'",
+    ),
     ("workflow_name", lambda: flow(workflow_name="x"), r"`class JokeFlow\(Workflow, workflow="),
     ("resource_manager", lambda: flow(resource_manager=1), "make the resource an attribute"),
     ("runtime", lambda: flow(runtime=1), r"`serve\(...\)` makes a worker"),
     ("serializer", lambda: flow(serializer=1), "events travel as JSON"),
-    ("typo", lambda: flow(timout=5), r"did you mean timeout\? \(its arguments: timeout, app\)"),
+    ("typo", lambda: flow(timout=5), r"did you mean timeout\? \(its arguments: timeout, app, "),
     ("by place", lambda: JokeFlow(60), r"by name: write JokeFlow\(timeout=...\)"),  # type: ignore[call-arg]
     ("class keyword", lambda: a_class(name="x"), "class Cats takes no argument 'name'"),
     (
