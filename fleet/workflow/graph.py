@@ -144,7 +144,7 @@ def _start_type(
     produced = {event for step in steps for event in step.returns}
     marked = [event for event in consumed if issubclass(event, StartEvent)]
     # A step that takes every Event, with subclasses, starts nothing.
-    unsent = [each for each in consumed if each not in produced and each not in {result, Event}]
+    unsent = [one for one in consumed if one not in produced and one not in {result, Event}]
     candidates = marked or unsent
     if len(candidates) == 1:
         return candidates[0]
