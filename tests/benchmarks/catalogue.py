@@ -17,6 +17,8 @@ WORKLOADS = {
     "W7": "llm",
     "W8": "steady",
     "W9": "in_flight",
+    "W10": "fan_out",
+    "W11": "wide",
 }
 #: Names on the command line, modules under `contenders`.
 CONTENDERS = {
@@ -31,6 +33,11 @@ CONTENDERS = {
     "transaction": "transaction",
     "fleet-llm": "fleet_llm",
     "openai": "bare_openai",
+    "fleet-fan-out": "fleet_fan_out",
+    "floor-fan-out": "floor_fan_out",
+    "faust-fan-out": "faust_fan_out",
+    "llama-fan-out": "llama_fan_out",
+    "asyncio-fan-out": "asyncio_fan_out",
 }
 
 

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-from benchmarks import answers, usage
+from benchmarks import usage
 from benchmarks.scene import Figures, Line
 
 #: A worker joins its group, creates its state and answers for the first time within this.
@@ -23,7 +23,7 @@ async def ready(line: Line, warm_up: int = WARM_UP_RUNS) -> None:
 
 async def one(line: Line, topic: str) -> bool:
     """Do one run; return whether its result was wrong."""
-    return await line.run(topic) != answers.expected(topic)
+    return await line.run(topic) != line.expected(topic)
 
 
 async def at_once(line: Line, runs: int) -> int:
@@ -46,7 +46,7 @@ async def measured(line: Line, runs: int, load: Load, broker_pid: int = 0) -> Fi
     broker = (broker_pid,) if broker_pid else ()
     before, broker_before = usage.of(line.pids), usage.of(broker)
     caller_before, begun = time.process_time(), time.perf_counter()
-    wrong = await load()
+    wrong = int(await load())
     seconds = time.perf_counter() - begun
     caller = time.process_time() - caller_before
     after, broker_after = usage.of(line.pids), usage.of(broker)

@@ -6,10 +6,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from benchmarks import answers
+
 #: What was measured, by name; the unit is the name's end.
 Figures = dict[str, float]
 
 PARTITIONS = 8
+
+
+async def nothing() -> Figures:
+    """Return no figures, as of a contender that keeps nothing anywhere."""
+    return {}
 
 
 @dataclass(frozen=True)
@@ -41,9 +48,15 @@ class Scene:
 class Line:
     """A contender that runs: how to start a run, and which processes do the work."""
 
-    #: Takes the topic of a joke, returns the verdict.
+    #: Takes the topic of a run, returns its result.
     run: Callable[[str], Awaitable[str]]
     pids: tuple[int, ...]
+    #: Takes the topic of a run, returns the right result.
+    expected: Callable[[str], str] = answers.expected
+    #: Counts the records in its topics.
+    written: Callable[[], Awaitable[Figures]] = nothing
+    #: Counts what it keeps of runs that have ended.
+    left: Callable[[], Awaitable[Figures]] = nothing
 
 
 class Contender(Protocol):

@@ -10,6 +10,10 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 START, JOKE, DONE = "start", "joke", "done"
+PART, WORKED = "part", "worked"
+#: The topics of a flow, that of its starts first and that of its results last.
+JOKE_FLOW = (START, JOKE, DONE)
+FAN_OUT = (START, PART, WORKED, DONE)
 
 
 async def create(bootstrap: str, names: list[str], partitions: int) -> None:
@@ -68,14 +72,16 @@ class Caller:
 
 
 @asynccontextmanager
-async def caller(bootstrap: str, prefix: str, partitions: int) -> AsyncIterator[Caller]:
-    """Create the three topics of the joke flow and a caller over them."""
-    names = [f"{prefix}.{each}" for each in (START, JOKE, DONE)]
+async def caller(
+    bootstrap: str, prefix: str, partitions: int, flow: tuple[str, ...] = JOKE_FLOW
+) -> AsyncIterator[Caller]:
+    """Create the topics of a flow and a caller over them."""
+    names = [f"{prefix}.{name}" for name in flow]
     await create(bootstrap, names, partitions)
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap)
     await producer.start()
     try:
-        async with from_end(bootstrap, names[2], partitions) as consumer:
+        async with from_end(bootstrap, names[-1], partitions) as consumer:
             calling = Caller(producer, names[0])
             hearing = asyncio.create_task(calling.hear(consumer))
             try:

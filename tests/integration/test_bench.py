@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from benchmarks import answers, catalogue, guard, load, report
+from benchmarks import answers, catalogue, fan_out, guard, load, report
 from benchmarks.scene import Line
 
 from fleet.dev.kafka import Broker
@@ -57,6 +57,54 @@ def test_contenders_take_turns_and_each_result_is_checked(
     assert {"p50_ms", "p95_ms", "p99_ms"} <= cells[2]["figures"].keys()
     assert "| fleet | 1 |" in ended.stdout
     assert "| floor | 1 |" in ended.stdout
+
+
+@pytest.mark.kafka
+def test_a_fan_out_is_measured_with_its_records_and_what_stays(
+    kafka_broker: Broker, tmp_path: Path
+) -> None:
+    """Each branch has two events and an entry in the history; of the state nothing stays."""
+    found = tmp_path / "found.json"
+    ended = subprocess.run(
+        [
+            *PROGRAM,
+            "--rounds=1",
+            "--workload=W10,W11",
+            "--contender=fleet-fan-out,floor-fan-out,faust-fan-out,asyncio-fan-out",
+            "--scale=0.002",
+            f"--json={found}",
+            f"--broker={kafka_broker.address}",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=200,
+    )
+    assert ended.returncode == 0, ended.stderr
+    cells = json.loads(found.read_text())["cells"]
+    assert {cell["figures"]["wrong"] for cell in cells} == {0}
+    assert len(cells) == 7
+    [wide] = [
+        cell["figures"]
+        for cell in cells
+        if (cell["workload"], cell["contender"]) == ("W11", "fleet-fan-out")
+    ]
+    assert wide["branches"] == 20
+    names = ("StartEvent", "PartEvent", "DoneEvent", "history", "runs")
+    assert [wide[f"{name}_records"] for name in names] == [1, 20, 20, 22, 2]
+    # One end for the run that warms the worker up.
+    assert (wide["state_left"], wide["ends_left"]) == (0, 2)
+
+
+def test_the_result_of_a_fan_out_is_right_only_with_each_part_once() -> None:
+    """A part that is missing, or of another run, is noticed."""
+    topic = fan_out.of(3, "cats")
+    found = [fan_out.worked(part) for part in fan_out.parts(topic, 100)]
+    assert fan_out.verdict(topic, reversed(found), 100) == fan_out.expected(topic, 100)
+    other = fan_out.worked(fan_out.parts(fan_out.of(3, "dogs"), 100)[0])
+    for wrong in (found[1:], [*found, other], [found[0], found[0], found[1]]):
+        assert fan_out.verdict(topic, wrong, 100) != fan_out.expected(topic, 100)
 
 
 async def test_a_wrong_result_is_counted() -> None:
