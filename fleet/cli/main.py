@@ -36,6 +36,7 @@ _COMMANDS = {
     "demo": _Lazy("fleet.cli.demo:demo", "Watch a workflow run on a real Kafka, from nothing."),
     "init": _Lazy("fleet.cli.init:init", "Write a package for workflows of your own."),
     "run": _Lazy("fleet.cli.run:run", "Run a workflow once and print its result."),
+    "check": _Lazy("fleet.cli.check:check", "Say what is wrong with workflows, for CI, too."),
     "draw": _Lazy("fleet.cli.draw:draw", "Draw a workflow: a page, or Mermaid text."),
     "runs": _Lazy("fleet.cli.runs:runs", "List the runs of a workflow, show one, cancel some."),
     "dead": _Lazy("fleet.cli.dead:dead", "List dead letters, show one, resume their runs."),

@@ -112,10 +112,20 @@ def find(name: str) -> type[Workflow]:
     own errors from the module's import, such as WorkflowValidationError.
     """
     target = name if ":" in name else _target(name)
-    module, _, attribute = target.partition(":")
-    if not _MODULE.fullmatch(module):
+    named, _, attribute = target.partition(":")
+    if not _MODULE.fullmatch(named):
         raise UnknownWorkflow(name, installed())
-    return _member(_imported(module), attribute)
+    return _member(_imported(named), attribute)
+
+
+def module(name: str) -> ModuleType:
+    """Return the module called *name*; it may be in the current directory.
+
+    Raises UnknownWorkflow, NoSuchModule, BrokenModule, and Fleet's own errors from the import.
+    """
+    if not _MODULE.fullmatch(name):
+        raise UnknownWorkflow(name, installed())
+    return _imported(name)
 
 
 def is_workflow(value: object) -> TypeGuard[type[Workflow]]:
