@@ -7,7 +7,7 @@ from unittest.mock import patch
 from faust.assignor.partition_assignor import PartitionAssignor
 
 from fleet.engine import step_group
-from fleet.engine.transitions import starts, suspending
+from fleet.engine.transitions import runs, starts, suspending
 from fleet.engine.transitions.resolve import Resolver
 from fleet.engine.transitions.runs import Run
 from fleet.host.assignment import Assignment
@@ -52,7 +52,7 @@ def _what_another_version_knows_is_dropped(*_: Any) -> None:
     """Nothing is kept."""
 
 
-@instead_of(suspending, "_note_held", near=23)
+@instead_of(runs, "mark_held", near=23)
 def _what_is_held_outlives_its_run(*_: Any) -> None:
     """Nothing is noted."""
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from fleet.engine.joining import Joining
-from fleet.engine.transitions import joins, runs, scopes
+from fleet.engine.transitions import joins, scopes
 from fleet.engine.transitions.joins import Fired
 from fleet.engine.transitions.scopes import Place
 from fleet.records import state
@@ -44,11 +44,6 @@ def _a_loaded_state_is_not_looked_through_for_joins(_self: Any) -> list[Fired]:
 @instead_of(scopes, "open_scopes", near=4576)
 def _a_resumed_run_is_not_looked_through_for_joins(view: View, run_id: str = "") -> list[Place]:
     return [] if run_id else _open_scopes(view)
-
-
-@instead_of(runs, "mark_held", near=83)
-def _a_run_does_not_know_that_it_has_joins(_changes: Any, _run_id: str) -> None:
-    """Leave nothing at the run."""
 
 
 @instead_of(Collected, "is_stale", near=141)
