@@ -26,14 +26,17 @@ _HEADER_OVERHEAD = 8
 class RecordTooLarge(WorkflowRuntimeError):
     """Raised when a step sends or keeps more than one record, or one commit, holds.
 
-    What to do: Keep large data in a file store or a database, and send where it is.
+    What to do: Keep large data in a file store or a database, and send where it is. A list of
+    very many events can be a list of lists.
     """
 
     def __init__(self, what: str, size: int, limit: int = MAX_VALUE_BYTES) -> None:
-        holder = "a step's result" if limit == MAX_RESULT_BYTES else "a record"
+        whole = limit == MAX_RESULT_BYTES
+        holder = "a step's result" if whole else "a record"
+        way = ", and let a fan-out of very many events be a list of lists" if whole else ""
         super().__init__(
             f"{what} has {size:,} bytes, and {holder} holds {limit:,}; "
-            "keep large data elsewhere and send where it is"
+            f"keep large data elsewhere and send where it is{way}"
         )
 
 
