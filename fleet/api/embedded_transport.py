@@ -9,9 +9,11 @@ from fleet.config.settings import Settings
 from fleet.kafka import provision
 from fleet.kafka.transport import KafkaTransport, Reader
 from fleet.records.log import Delivered, Outgoing
+from fleet.records.run_entries import RunEntries
 from fleet.records.topics import Topics
 from fleet.workflow import definition
 from fleet.workflow.definition import Definition
+from fleet.workflow.graph import Graph
 
 
 class EmbeddedTransport:
@@ -49,6 +51,14 @@ class EmbeddedTransport:
     async def look_back(self, run_id: str, offset: int) -> list[Delivered]:
         """Return the run's records of `runs` from *offset* up to what was taken by now."""
         return await self._connected.look_back(run_id, offset)
+
+    async def read_run(self, run_id: str) -> RunEntries:
+        """Return what is committed of a run in its group's state; raise ContextUnreadable."""
+        return await (await self._started()).read_run(run_id)
+
+    async def running_steps(self, run_id: str, graph: Graph) -> list[str]:
+        """Return the names of a run's steps that run now or wait to; raise ContextUnreadable."""
+        return await (await self._started()).running_steps(run_id, graph)
 
     def when_stream_read(self, run_id: str, done: Callable[[], None], *, soon: bool) -> None:
         """Call *done* when the run's partition of `stream` was read to its end."""

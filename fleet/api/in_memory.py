@@ -31,6 +31,6 @@ def _started(workflow: Workflow) -> Caller:
     broker = MemoryBroker()
     transport = MemoryTransport(broker, topics)
     caller = Caller(type(workflow), topics, transport)
-    runner.start(workflow, topics, broker, caller.fail_all)
-    transport.start(caller.take)
+    worker = runner.start(workflow, topics, broker, caller.fail_all)
+    transport.start(caller.take, worker)
     return caller

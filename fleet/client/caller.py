@@ -7,8 +7,10 @@ The caller's side of one workflow: it starts runs, sends to them and cancels the
 import asyncio
 import uuid
 from functools import partial
+from typing import Any
 
 from fleet.client import patience
+from fleet.client.context_reader import ContextReader
 from fleet.client.follower import Follower
 from fleet.client.handler import WorkflowHandler
 from fleet.client.open_run import OpenRun
@@ -23,6 +25,7 @@ from fleet.records.lifecycle import Cancelled
 from fleet.records.log import Delivered, Outgoing
 from fleet.records.topics import Topics
 from fleet.workflow import call_checks, definition
+from fleet.workflow.context_state.reader import Reader
 from fleet.workflow.definition import Definition
 from fleet.workflow.errors import RunUnheard, WorkflowRuntimeError
 
@@ -37,6 +40,7 @@ class Caller:
         self._workers = WorkerWatch(topics.engine_id, transport.workers)
         self._waits = Waits(transport, self._workers)
         self._follower = Follower(workflow, topics, transport, self._workers, self._waits)
+        self._contexts = ContextReader(partial(definition.graph, workflow), transport)
         self._starts = Starts(
             lambda run, event: self._waits.work(run, partial(self._start, run, event))
         )
@@ -92,6 +96,14 @@ class Caller:
         key, value = run_id.encode(), cancelled.encode()
         record = Outgoing(self._topics.runs, key, value, envelope.headers())
         await self._send(run_id, record, repeatable=True)
+
+    async def read_context(self, handler: WorkflowHandler[Any]) -> Reader:
+        """Return what is committed of a run's context; raise ContextNotKept or ContextGone."""
+        return await self._contexts.read(handler)
+
+    async def running_steps(self, run_id: str) -> list[str]:
+        """Return the names of a run's steps that run now."""
+        return await self._transport.running_steps(run_id, definition.graph(self._workflow))
 
     async def until_no_worker(self) -> None:
         """Return once the broker says that the step group has no worker."""

@@ -8,7 +8,7 @@ no other.
 
 from functools import partial
 
-from fleet.client import results
+from fleet.client import context_reader, results
 from fleet.client.open_run import OpenRun
 from fleet.client.results import Outcome
 from fleet.client.transport import Transport
@@ -170,4 +170,6 @@ class Follower:
 
     def _end(self, run: OpenRun, terminal: Lifecycle) -> None:
         run.handler.has_ended = True
+        if isinstance(terminal, Completed):
+            run.handler.final_context = context_reader.of(terminal)
         self._waits.close(run, results.of(self._workflow, terminal, run.handler.run_id))

@@ -2,14 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol
 
 from fleet.client.event_stream import EventStream
+from fleet.client.run_context import ContextSource, FinalContext, RunContext
 from fleet.records import printable
 from fleet.records.events import Event, type_name
 from fleet.workflow import arguments
 from fleet.workflow.definition import Result_co
-from fleet.workflow.errors import NotAvailableYet, RunEnded, WorkflowRuntimeError
+from fleet.workflow.errors import RunEnded, WorkflowRuntimeError
 
 #: Names in other libraries, and what to write here.
 _ELSEWHERE = {
@@ -21,7 +23,7 @@ _ELSEWHERE = {
 }
 
 
-class RunControl(Protocol):
+class RunControl(ContextSource, Protocol):
     """How a handler reaches its run."""
 
     def check_event(self, event: Event, step: str | None) -> None:
@@ -78,6 +80,8 @@ class WorkflowHandler(Generic[Result_co]):
         self.has_ended = False
         #: The run had begun before this start: another start had the same id.
         self.was_known = False
+        #: The context that the run's result came with; None if the run has no result yet.
+        self.final_context: FinalContext | None = None
         #: What the steps show.
         self.stream = EventStream(run_id)
         self._control = control
@@ -173,10 +177,14 @@ class WorkflowHandler(Generic[Result_co]):
         if self._judged.done():
             self._judged.result()
 
-    @property
-    def ctx(self) -> Any:
-        """Refused in this version: the run's context lives with its worker."""
-        raise NotAvailableYet("handler.ctx", "return what the caller needs in the result")
+    @cached_property
+    def ctx(self) -> RunContext:
+        """The run's context, to be read: `await handler.ctx.store.get_state()`."""
+        return RunContext(self, self._control)
+
+    async def until_done(self) -> None:
+        """Return once the handler is done, whatever with."""
+        await asyncio.wait([self._result])
 
     # -- for the caller's side of the runtime ---------------------------------------------------
 

@@ -4,6 +4,8 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from fleet.records.log import Delivered, Outgoing
+from fleet.records.run_entries import RunEntries
+from fleet.workflow.graph import Graph
 
 
 class Transport(Protocol):
@@ -29,6 +31,14 @@ class Transport(Protocol):
 
     async def look_back(self, run_id: str, offset: int) -> list[Delivered]:
         """Return the run's records of `runs` from *offset* up to what was read by now."""
+        ...
+
+    async def read_run(self, run_id: str) -> RunEntries:
+        """Return what is committed of a run in its group's state; raise ContextUnreadable."""
+        ...
+
+    async def running_steps(self, run_id: str, graph: Graph) -> list[str]:
+        """Return the names of a run's steps that run now, or wait to; raise ContextUnreadable."""
         ...
 
     def when_stream_read(self, run_id: str, done: Callable[[], None], *, soon: bool) -> None:

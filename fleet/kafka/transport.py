@@ -23,17 +23,20 @@ from aiokafka.errors import (
 
 from fleet.config import logs
 from fleet.config.settings import Settings
-from fleet.kafka.caller_topics import CallerTopics
+from fleet.kafka.calling.caller_topics import CallerTopics
+from fleet.kafka.calling.look_back import LookBack
+from fleet.kafka.calling.run_state import RunState
+from fleet.kafka.calling.stream_ends import StreamEnds
 from fleet.kafka.clients import BrokerUnreachable, Clients
-from fleet.kafka.look_back import LookBack
 from fleet.kafka.records import delivered
-from fleet.kafka.stream_ends import StreamEnds
 from fleet.kafka.topic_reader import ConsumerStalled, StallWatch, TopicReader
 from fleet.kafka.writer import Writer
 from fleet.records.log import Delivered, Outgoing
 from fleet.records.partitions import partition_of
+from fleet.records.run_entries import RunEntries
 from fleet.records.topics import Topics
 from fleet.workflow.errors import WorkflowRuntimeError
+from fleet.workflow.graph import Graph
 
 _log = logs.get_logger("caller")
 #: As for the workers: a fetch in flight keeps newly followed partitions waiting, in milliseconds.
@@ -100,6 +103,7 @@ class KafkaTransport:
         self._writer = Writer(self._clients)
         self._known_topics = CallerTopics([topics.runs, topics.stream, topics.inbox])
         self._past = LookBack(self._clients, topics.runs)
+        self._state = RunState(self._clients, topics)
         #: Made at the start, and when it connects again.
         self._reader: TopicReader
         #: How many open runs each followed partition has.
@@ -188,6 +192,14 @@ class KafkaTransport:
         partition = self._partition(run_id)
         end = self._positions.get(self._runs(partition), 0)
         return await self._past.read(partition, run_id.encode(), offset, end)
+
+    async def read_run(self, run_id: str) -> RunEntries:
+        """Return what is committed of a run in its group's state; raise ContextUnreadable."""
+        return await self._state.read(self._partition(run_id), run_id)
+
+    async def running_steps(self, run_id: str, graph: Graph) -> list[str]:
+        """Return the names of a run's steps that run now or wait to; raise ContextUnreadable."""
+        return await self._state.open_steps(self._partition(run_id), run_id, graph)
 
     def when_stream_read(self, run_id: str, done: Callable[[], None], *, soon: bool) -> None:
         """Call *done* when everything that the run's partition of `stream` has now was read."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from fleet.config import settings
 from fleet.engine.admission.budget import Budgets
@@ -10,6 +10,7 @@ from fleet.engine.admission.slots import Slots
 from fleet.engine.task import StepGroupSettings, Task
 from fleet.memory.backend import MOST_ENDED, MemoryBroker, MemoryLog, MemoryStore, MemoryStream
 from fleet.observability.metrics import Metrics
+from fleet.records import state
 from fleet.records.topics import Topics
 from fleet.workflow import definition
 from fleet.workflow.definition import Definition
@@ -20,7 +21,7 @@ def start(
     topics: Topics,
     broker: MemoryBroker,
     on_failure: Callable[[BaseException], None],
-) -> None:
+) -> "InProcess":
     """Run the steps of *workflow* on *broker* for as long as the workflow object lives.
 
     Its handlers keep it alive. A task that cannot go on gives its error to *on_failure*.
@@ -36,6 +37,27 @@ def start(
     # Weakly: a loop that was closed must not live as long as the workflow.
     loop = weakref.ref(asyncio.get_running_loop())
     weakref.finalize(workflow, _close_soon, loop, weakref.ref(task))
+    return InProcess(task)
+
+
+class InProcess:
+    """See `fleet.memory.transport.Worker`."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+
+    def run_entries(self, run_id: str) -> Iterator[tuple[bytes, bytes]]:
+        """Yield what is committed of a run: whether it goes on, and its context."""
+        store = self._task.ledger.store
+        for key in (state.run_key(run_id), state.seen_key(run_id), state.end_key(run_id)):
+            value = store.get(key)
+            if value is not None:
+                yield key, value
+        yield from store.items(state.context_prefix(run_id))
+
+    def running_steps(self, run_id: str) -> set[str]:
+        """Return the names of a run's steps that run now."""
+        return self._task.attempts.active_steps(run_id)
 
 
 def _step_group(workflow: Definition, topics: Topics, broker: MemoryBroker) -> StepGroupSettings:

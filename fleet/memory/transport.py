@@ -1,11 +1,26 @@
 """A caller's way to the in-process log."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Protocol
 
 from fleet.memory.backend import MemoryBroker
 from fleet.records.log import Delivered, Outgoing
+from fleet.records.run_entries import RunEntries
 from fleet.records.topics import Topics
+from fleet.workflow.graph import Graph
+
+
+class Worker(Protocol):
+    """The task that runs the steps."""
+
+    def run_entries(self, run_id: str) -> Iterable[tuple[bytes, bytes]]:
+        """Yield what is committed of a run."""
+        ...
+
+    def running_steps(self, run_id: str) -> Iterable[str]:
+        """Return the names of a run's steps that run now."""
+        ...
 
 
 class MemoryTransport:
@@ -17,9 +32,11 @@ class MemoryTransport:
     def __init__(self, broker: MemoryBroker, topics: Topics) -> None:
         self._broker = broker
         self._topics = topics
+        self._worker: Worker
 
-    def start(self, take: Callable[[Delivered], None]) -> None:
-        """Hand every record of `runs` and `stream` to *take*."""
+    def start(self, take: Callable[[Delivered], None], worker: Worker) -> None:
+        """Hand every record of `runs` and `stream` to *take*; *worker* knows the rest."""
+        self._worker = worker
         self._broker.subscribe(self._topics.runs, take, keep=True)
         self._broker.subscribe(self._topics.stream, take)
 
@@ -37,6 +54,14 @@ class MemoryTransport:
     async def look_back(self, run_id: str, offset: int) -> list[Delivered]:
         """Return the run's records of `runs` from *offset* that are kept."""
         return self._broker.kept(self._topics.runs, run_id.encode(), offset)
+
+    async def read_run(self, run_id: str) -> RunEntries:
+        """Return what is committed of a run in the task's state."""
+        return RunEntries(run_id).take_all(self._worker.run_entries(run_id))
+
+    async def running_steps(self, run_id: str, graph: Graph) -> list[str]:
+        """Return the names of a run's steps that run now."""
+        return sorted(self._worker.running_steps(run_id))
 
     def when_stream_read(self, run_id: str, done: Callable[[], None], *, soon: bool) -> None:
         """Call *done* in a later turn of the loop: what was appended before arrives first."""

@@ -89,6 +89,14 @@ class Completed(Lifecycle):
     #: The result event: its type name and its JSON.
     event_type: str
     event: str
+    #: The run's context when the step returned it, as a JSON object; empty if there is none.
+    context: str = ""
+    #: How large the context is, in bytes, if the record cannot hold it.
+    context_bytes: int = 0
+
+    def encode(self) -> bytes:
+        """Return the record's value; of a run without a context it has nothing about that."""
+        return self.__pydantic_serializer__.to_json(self, exclude_defaults=True)
 
 
 class Failure(BaseModel):

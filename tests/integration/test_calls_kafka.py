@@ -14,7 +14,7 @@ from fleet import connect
 from fleet.config.settings import Settings
 from fleet.dev.kafka import Broker
 from fleet.kafka import provision
-from fleet.kafka.caller_topics import TopicGone, TopicReplaced
+from fleet.kafka.calling.caller_topics import TopicGone, TopicReplaced
 from fleet.kafka.transport import WATCH_SECONDS
 from fleet.records.topics import Topics
 from fleet.workflow import definition

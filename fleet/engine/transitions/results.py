@@ -2,8 +2,17 @@
 
 from typing import NamedTuple
 
-from fleet.engine.transitions import edits, joins, refused, runs, scopes, sizes, unhandled
-from fleet.engine.transitions.draft import Draft, Wiring, Work, lifecycle_record
+from fleet.engine.transitions import (
+    edits,
+    final_context,
+    joins,
+    refused,
+    runs,
+    scopes,
+    sizes,
+    unhandled,
+)
+from fleet.engine.transitions.draft import Draft, Wiring, Work
 from fleet.engine.transitions.outcomes import Returned, Sent
 from fleet.engine.transitions.refused import Result
 from fleet.records import state
@@ -11,7 +20,7 @@ from fleet.records.envelope import Envelope, child_id
 from fleet.records.events import encoded, qualified_name, type_name
 from fleet.records.lifecycle import Completed
 from fleet.records.log import Outgoing
-from fleet.records.state import Overlay
+from fleet.records.state import Overlay, View
 from fleet.workflow.context_state import leaves
 from fleet.workflow.graph import Graph
 from fleet.workflow.steps import Step
@@ -35,6 +44,7 @@ def returned(
     """
     run_id, part = work.envelope.run_id, Overlay(draft.state)
     scope = scopes.opens(wiring.graph, work) if outcome.fans_out else work.envelope.scope
+    leaves.apply(part, outcome.changes, state.context_prefix(run_id))
     records = []
     for index, sent in enumerate(outcome.sent):
         child = _child(work, sent, index, scope)
@@ -44,7 +54,7 @@ def returned(
         if child.scope or any(step.is_join for step in taking):
             child = child._replace(order=moment.order + index)
         if taking or wiring.graph.is_result(sent.event):
-            records.append(_record(wiring, work, sent, child))
+            records.append(_record(part, wiring, work, sent, child))
         else:
             idle, full = moment.alone and len(outcome.sent) == 1, qualified_name(type(sent.event))
             records.append(unhandled.record(wiring.topics, child, full, idle=idle))
@@ -62,8 +72,7 @@ def returned(
 
 
 def _keep(part: Overlay, work: Work, outcome: Returned) -> None:
-    """Bring into *part* what the attempt changes in the state beside its fan-out."""
-    leaves.apply(part, outcome.changes, state.context_prefix(work.envelope.run_id))
+    """Bring into *part* what the attempt changes beside its context and its fan-out."""
     scopes.item_done(part, work.envelope, work.step.name)
     joins.consume(part, work)
     edits.settle(part, work, outcome.edits)
@@ -115,13 +124,12 @@ def _taking(graph: Graph, sent: Sent) -> list[Step]:
     return [step for step in accepting if sent.step in (None, step.name)]
 
 
-def _record(wiring: Wiring, work: Work, sent: Sent, child: Envelope) -> Outgoing:
+def _record(part: View, wiring: Wiring, work: Work, sent: Sent, child: Envelope) -> Outgoing:
     name, topics = child.type, wiring.topics
     value = sent.value or encoded(sent.event, wiring.graph.result)
     if wiring.graph.is_result(sent.event):
         result = Completed(step=work.step.name, event_type=name, event=value.decode())
-        record = lifecycle_record(topics, work.envelope, child.event_id, result)
-        return sizes.checked(record, name)
+        return final_context.carried(part, wiring, work, child.event_id, result)
     # A type that no step names, and a step takes as a subclass, has no topic of its own.
     topic = topics.event(name) if name in wiring.graph.accepting else topics.inbox
     key = child.run_id.encode()

@@ -59,6 +59,11 @@ def checked(record: Outgoing, what: str = "") -> Outgoing:
     return record
 
 
+def fits(record: Outgoing) -> bool:
+    """Tell whether a record is not too large."""
+    return len(record.value or b"") <= MAX_VALUE_BYTES and size(record) <= MAX_RECORD_BYTES
+
+
 def check_changes(what: str, changes: Mapping[bytes, bytes | None]) -> int:
     """Return the size of changes of the state; raise RecordTooLarge if one is too large."""
     total = 0

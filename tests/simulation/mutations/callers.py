@@ -7,7 +7,7 @@ from fleet.client import results, shown
 from fleet.client.follower import Follower
 from fleet.client.results import Outcome
 from fleet.client.shown import Shown
-from fleet.kafka.stream_ends import StreamEnds
+from fleet.kafka.calling.stream_ends import StreamEnds
 from fleet.kafka.topic_reader import StallWatch
 from fleet.kafka.transport import KafkaTransport
 from fleet.kafka.writer import Writer

@@ -32,10 +32,12 @@ from fleet.records.lifecycle import (
     TimedOut,
 )
 from fleet.records.log import Delivered, Outgoing
+from fleet.records.run_entries import RunEntries
 from fleet.records.topics import Topics
 from fleet.workflow import definition
 from fleet.workflow.definition import Definition
 from fleet.workflow.errors import EndGone, RunConflict
+from fleet.workflow.graph import Graph
 
 TOPICS = Topics("fleet", "joke", "main")
 
@@ -95,6 +97,9 @@ class WrittenLog:
         self.looked_back: list[int] = []
         #: What was read of `runs`, in its order.
         self.records: list[Delivered] = []
+        #: What is committed of the group's state.
+        self.state: dict[bytes, bytes] = {}
+        self.read: list[str] = []
         self.began = 0
         self.failure: Exception | None = None
         #: What arrives while somebody looks back.
@@ -119,6 +124,13 @@ class WrittenLog:
         found = [each for each in self.records if each.offset >= offset]
         await asyncio.sleep(0)
         return found
+
+    async def read_run(self, run_id: str) -> RunEntries:
+        self.read.append(run_id)
+        return RunEntries(run_id).take_all(self.state.items())
+
+    async def running_steps(self, run_id: str, graph: Graph) -> list[str]:
+        return sorted(graph.step_by_name)
 
     def followed_from(self, run_id: str) -> int:
         return self.began

@@ -31,10 +31,12 @@ from fleet.records.lifecycle import (
     TimedOut,
 )
 from fleet.records.log import Delivered, Outgoing
+from fleet.records.run_entries import RunEntries
 from fleet.records.state import MemoryState, Overlay
 from fleet.records.topics import Topics
 from fleet.workflow import definition
 from fleet.workflow.definition import Definition
+from fleet.workflow.graph import Graph
 
 TOPICS = Topics("fleet", "short", "main")
 RUN_ID = "r"
@@ -171,6 +173,12 @@ class Call:
 
     async def look_back(self, run_id: str, offset: int) -> list[Delivered]:
         return self._log.records[offset : self._read_to]
+
+    async def read_run(self, run_id: str) -> RunEntries:
+        raise AssertionError(run_id)
+
+    async def running_steps(self, run_id: str, graph: Graph) -> list[str]:
+        raise AssertionError(run_id)
 
     def when_stream_read(self, run_id: str, done: Callable[[], None], *, soon: bool) -> None:
         asyncio.get_running_loop().call_soon(done)

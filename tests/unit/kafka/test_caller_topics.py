@@ -1,6 +1,6 @@
 """Topics that were deleted, or made again, under a caller."""
 
-from fleet.kafka.caller_topics import MISSING_LOOKS, CallerTopics, TopicGone, TopicReplaced
+from fleet.kafka.calling.caller_topics import MISSING_LOOKS, CallerTopics, TopicGone, TopicReplaced
 from fleet.kafka.topic_identity import UNKNOWN
 
 

@@ -9,8 +9,8 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 
 from fleet.config.settings import Settings
-from fleet.kafka import stream_ends
 from fleet.kafka import transport as transports
+from fleet.kafka.calling import stream_ends
 from fleet.kafka.transport import KafkaTransport
 from fleet.records.log import Delivered
 from fleet.records.topics import Topics

@@ -896,13 +896,6 @@ class TestMisuse:
         with pytest.raises(WorkflowConfigurationError, match="takes no topik"):
             Flow().run(topic="x", topik="y")
 
-    async def test_the_context_is_not_the_callers_yet(self) -> None:
-        """`handler.ctx` says what to do instead."""
-        handler = JokeFlow().run(topic="x")
-        with pytest.raises(WorkflowConfigurationError, match=r"handler\.ctx is not available"):
-            _ = handler.ctx
-        await handler
-
 
 class TestLeftovers:
     def tasks(self) -> list[str]:

@@ -212,7 +212,12 @@ AT_A_HANDLER: list[tuple[str, Callable[[WorkflowHandler[Any]], Any], type[Except
     ("stop", lambda h: h.get_stop_event(), AttributeError, r"write result\(\)"),  # type: ignore[attr-defined]
     ("sedn", lambda h: h.sedn_event(), AttributeError, "has no attribute 'sedn_event'$"),  # type: ignore[attr-defined]
     ("cancel_run(timeout=)", lambda h: h.cancel_run(timeout=5), FleetError, "asyncio.timeout"),  # type: ignore[call-arg]
-    ("ctx", lambda h: h.ctx, FleetError, "return what the caller needs in the result"),
+    (
+        "ctx.edit",
+        lambda h: h.ctx.store.edit_state(),
+        FleetError,
+        r"is for steps.*send_event\(event",
+    ),
 ]
 
 

@@ -1,0 +1,1 @@
+"""What a caller of a workflow reads and watches on the broker."""
