@@ -76,7 +76,10 @@ class TestRun:
         started, completed = running.happenings("r")
         assert started == Started(start_event_id="start r")
         assert completed == Completed(
-            step="critique", event_type="StopEvent", event='{"result":["about x","r"]}'
+            step="critique",
+            event_type="StopEvent",
+            event='{"result":["about x","r"]}',
+            context='{"seen":{"generate":"r"}}',
         )
         assert running.kept() == [state.end_key("r")]
         assert running.ended == ["completed"]
@@ -1096,8 +1099,9 @@ async def test_any_history_of_crashes_ends_every_run_once(world: World, seed: in
     await Chance(world, seed).play()
     for number in range(1, Chance.RUNS):
         expected = f'{{"result":["about t{number}","r{number}"]}}'
+        context = f'{{"seen":{{"generate":"r{number}"}}}}'
         assert world.end(f"r{number}") == Completed(
-            step="critique", event_type="StopEvent", event=expected
+            step="critique", event_type="StopEvent", event=expected, context=context
         )
     failed = world.end("r0")
     assert isinstance(failed, Failed)

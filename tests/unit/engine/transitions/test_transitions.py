@@ -464,6 +464,29 @@ class TestReturned:
         )
         assert group.end is None
 
+    def test_a_result_brings_the_context(self, group: Group) -> None:
+        """With what the step itself has changed; a large one leaves its size."""
+        group.draft.state.put(state.context_prefix("r") + b"a.b", b"1")
+        self.returned(group, Sent(StopEvent(result=1)), c=b"2")
+        (completed,) = group.written()
+        assert isinstance(completed, Completed)
+        assert (completed.context, completed.context_bytes) == ('{"a":{"b":1},"c":2}', 0)
+        group.draft.records.clear()
+        self.returned(group, Sent(StopEvent(result=1)), d=b'"%b"' % (b"x" * 100_000))
+        (completed,) = group.written()
+        assert isinstance(completed, Completed)
+        assert completed.context == ""
+        assert completed.context_bytes > 100_000
+
+    def test_a_result_without_a_context_has_nothing_of_it(self, group: Group) -> None:
+        """Its record is as it was."""
+        self.returned(group, Sent(StopEvent(result=1)))
+        (record,) = group.draft.records
+        assert (
+            record.value
+            == b'{"step":"critique","event_type":"StopEvent","event":"{\\"result\\":1}"}'
+        )
+
     def test_context_changes_are_in_the_same_draft(self, group: Group) -> None:
         """Values and events take effect together."""
         self.returned(group, Sent(JokeEvent()), a=b"1", b=b"2")
