@@ -8,10 +8,14 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from fleet.drawing.picture import Kind, Picture, may_end, told
-from fleet.records.events import Event
+from fleet.drawing.picture import Kind, Picture, counted, told
+from fleet.records.events import Event, type_name
 from fleet.workflow import definition
+from fleet.workflow.collect import Take
 from fleet.workflow.steps import DEFAULT_NUM_WORKERS, Step
+
+#: A join of more parameters is counted, and not named, below the step.
+_NAMED_SLOTS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,32 +64,65 @@ def about(picture: Picture, node: int) -> About:
 
 
 def _step(step: Step, picture: Picture, node: int) -> About:
-    ends = may_end(step, definition.graph(picture.workflow))
     returns = [other for other in picture.after(node) if picture.nodes[other].subject is not None]
     facts = (
-        Fact("takes", nodes=tuple(picture.before(node))),
-        Fact("returns", _returned(step, ends=ends), tuple(returns)),
+        Fact("takes", _taken(step), tuple(picture.before(node))),
+        Fact("returns", _returned(step), tuple(returns)),
         Fact("num_workers", f"{step.options.num_workers} attempts at a time in each run"),
         Fact("timeout", _timeout(step) or "none of its own"),
         Fact("defined in", _home(step.function)),
     )
-    return About("step", facts, told(step), remark=_remark(step, ends=ends))
+    return About("step", facts, told(step), remark=_remark(step))
 
 
-def _returned(step: Step, *, ends: bool) -> str:
+def _taken(step: Step) -> str:
+    return "; ".join(filter(None, [_joined(step), _subclasses(step)]))
+
+
+def _joined(step: Step) -> str:
+    if step.collect is None:
+        return "one of each, and begins with the last of them" if step.is_join else ""
+    if isinstance(step.collect.cardinality, Take):
+        return f"as a list; it begins with the {counted(step.collect)} of a fan-out"
+    return "as a list; it begins when every branch of a fan-out has ended"
+
+
+def _subclasses(step: Step) -> str:
+    if not step.options.accept_event_subclasses:
+        return ""
+    return f"also subclasses of {' and '.join(type_name(event) for event in step.accepts)}"
+
+
+def _returned(step: Step) -> str:
     if not step.returns:
         return "None: its branch ends here, the run goes on"
-    return "or None, which ends its branch" if ends else ""
+    ways = [
+        f"a list of {' and '.join(type_name(event) for event in step.fans_out)}, each a branch"
+        if step.fans_out
+        else "",
+        "or None, which ends its branch" if step.may_end else "",
+    ]
+    return ", ".join(filter(None, ways))
 
 
-def _remark(step: Step, *, ends: bool) -> str:
+def _remark(step: Step) -> str:
     workers, timeout = step.options.num_workers, step.options.timeout_seconds
     remarks = [
+        _joins(step),
+        "fans out" if step.fans_out else "",
         f"num_workers {workers}" if workers != DEFAULT_NUM_WORKERS else "",
         f"timeout {timeout:g} s" if timeout is not None else "",
-        "may end its branch" if ends else "",
+        "may end its branch" if step.may_end and step.returns else "",
     ]
     return " · ".join(filter(None, remarks))
+
+
+def _joins(step: Step) -> str:
+    if step.collect is not None:
+        return f"joins {counted(step.collect)}"
+    if len(step.slots) > _NAMED_SLOTS:
+        return f"joins {len(step.slots)} events"
+    return f"joins {' and '.join(slot.parameter for slot in step.slots)}" if step.is_join else ""
 
 
 def _timeout(step: Step) -> str:

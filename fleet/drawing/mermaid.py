@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-from fleet.drawing.picture import Kind, Picture
+from fleet.drawing.picture import Arrow, Kind, Picture
 
 #: The brackets that give a node its shape.
 _SHAPES = {
@@ -34,7 +34,7 @@ def mermaid(picture: Picture) -> str:
         f"    subgraph group[{group}]",
         *_nodes(framed, picture, "        "),
         "    end",
-        *(f"    n{source} --> n{target}" for source, target in picture.arrows),
+        *(f"    n{arrow[0]} -->{_on(arrow, picture)} n{arrow[1]}" for arrow in picture.arrows),
     ]
     return "\n".join(lines) + "\n"
 
@@ -47,6 +47,11 @@ def _shape(number: int, picture: Picture) -> str:
     node = picture.nodes[number]
     opening, closing = _SHAPES[node.kind]
     return f"{opening}{_label(node.name)}{closing}"
+
+
+def _on(arrow: Arrow, picture: Picture) -> str:
+    label = picture.labels.get(arrow)
+    return "" if label is None else f"|{_label(label.words)}|"
 
 
 def _label(words: str) -> str:

@@ -6,14 +6,13 @@ ends without either. It knows no places, pixels or file formats.
 """
 
 import inspect
-import types
-import typing
-from collections.abc import Hashable, Iterator
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from fleet.records.events import Event
 from fleet.workflow import definition
+from fleet.workflow.collect import Collect, Take
 from fleet.workflow.definition import Definition
 from fleet.workflow.graph import Graph
 from fleet.workflow.steps import Step
@@ -45,12 +44,23 @@ Arrow = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
+class Label:
+    """What is written on an arrow."""
+
+    words: str
+    #: Whether several events go along it: the members of a list.
+    is_list: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Picture:
     """Nodes and the arrows between them; the first node is the start."""
 
     workflow: type[Definition]
     nodes: tuple[Node, ...]
     arrows: tuple[Arrow, ...]
+    #: Most arrows have none.
+    labels: Mapping[Arrow, Label] = field(default_factory=dict)
 
     def before(self, node: int) -> list[int]:
         """Return the nodes with an arrow to *node*."""
@@ -66,21 +76,14 @@ def of(workflow: type[Definition]) -> Picture:
     graph = definition.graph(workflow)
     nodes = dict(_nodes(graph))
     place = {key: number for number, key in enumerate(nodes)}
-    arrows = ((place[source], place[target]) for source, target in _arrows(graph))
+    arrows, labels = list[Arrow](), dict[Arrow, Label]()
+    for source, target, label in _arrows(graph):
+        arrow = place[source], place[target]
+        arrows.append(arrow)
+        if label is not None:
+            labels[arrow] = label
     # Without repetitions: an annotation may name a type twice.
-    return Picture(workflow, tuple(nodes.values()), tuple(dict.fromkeys(arrows)))
-
-
-def may_end(step: Step, graph: Graph) -> bool:
-    """Tell whether *step* may return None beside events: its branch then ends there."""
-    local = {event.__name__: event for event in graph.types.values()}
-    try:
-        hint = typing.get_type_hints(step.function, localns=local)["return"]
-    except NameError:
-        # The step resolved it with the names around its class, which are gone. The drawing only
-        # loses a remark.
-        return False
-    return bool(step.returns) and types.NoneType in typing.get_args(hint)
+    return Picture(workflow, tuple(nodes.values()), tuple(dict.fromkeys(arrows)), labels)
 
 
 def told(thing: type | Step) -> str:
@@ -93,8 +96,9 @@ def _nodes(graph: Graph) -> Iterator[tuple[Hashable, Node]]:
     """Yield each node after what `_arrows` calls it."""
     yield Kind.START, Node(Kind.START, "start")
     for name, event in graph.types.items():
-        kind = Kind.RESULT if event in graph.results else Kind.EVENT
-        yield event, Node(kind, name, event)
+        if event is graph.start or not _is_only_a_base(event, graph):
+            kind = Kind.RESULT if event in graph.results else Kind.EVENT
+            yield event, Node(kind, name, event)
     for step in graph.steps:
         yield step, Node(Kind.STEP, step.name, step)
         if not step.returns:
@@ -102,12 +106,48 @@ def _nodes(graph: Graph) -> Iterator[tuple[Hashable, Node]]:
     yield Kind.DONE, Node(Kind.DONE, "done")
 
 
-def _arrows(graph: Graph) -> Iterator[tuple[Hashable, Hashable]]:
-    yield Kind.START, graph.start
+def _is_only_a_base(event: type[Event], graph: Graph) -> bool:
+    """Tell whether only steps that take subclasses name *event*, and they get some."""
+    if any(event in step.returns for step in graph.steps):
+        return False
+    naming = [step for step in graph.steps if event in step.accepts]
+    below = [kind for kind in graph.types.values() if kind is not event and issubclass(kind, event)]
+    return all(any(step.takes_as(kind, event) for kind in below) for step in naming)
+
+
+def _arrows(graph: Graph) -> Iterator[tuple[Hashable, Hashable, Label | None]]:
+    yield Kind.START, graph.start, None
+    drawn = [event for event in graph.types.values() if not _is_only_a_base(event, graph)]
     for step in graph.steps:
-        yield from ((event, step) for event in step.accepts)
-        yield from ((step, event) for event in step.returns)
+        taken = [event for event in drawn if step in graph.accepting_type(event)]
+        yield from ((event, step, _taken_label(event, step)) for event in taken)
+        yield from ((step, event, _returned_label(event, step)) for event in step.returns)
         if not step.returns:
-            yield step, (Kind.DEAD_END, step)
+            yield step, (Kind.DEAD_END, step), None
     # A workflow may name a result type that none of its steps returns.
-    yield from ((event, Kind.DONE) for event in graph.results if event in graph.types.values())
+    results = [event for event in graph.results if event in graph.types.values()]
+    yield from ((event, Kind.DONE, None) for event in results)
+
+
+def _returned_label(event: type[Event], step: Step) -> Label | None:
+    if event not in step.fans_out:
+        return None
+    return Label("list or one" if event in step.bare else "list", is_list=True)
+
+
+def _taken_label(event: type[Event], step: Step) -> Label | None:
+    if step.collect is not None:
+        return Label(counted(step.collect), is_list=True)
+    if len(step.slots) == 1:
+        return None
+    slots = [one for one in step.slots if any(step.takes_as(event, kind) for kind in one.types)]
+    return Label(", ".join(slot.parameter for slot in slots))
+
+
+def counted(collect: Collect) -> str:
+    """Return how many members of a list a join waits for: `all`, or `first 3`."""
+    match collect.cardinality:
+        case Take(n):
+            return f"first {n}"
+        case _:
+            return "all"

@@ -4,18 +4,20 @@ Where in pixels the nodes of a drawing stand.
 Rows are as high as their highest node; the gap between two rows has room for what runs there.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
 from fleet.drawing.columns import Distance, columns
-from fleet.drawing.layers import Layers
+from fleet.drawing.layers import Arrow, Layers
 
 #: Pixels between two nodes of a row; less beside a bend, which is a line and no box.
 _GAP = 36
 _BEND_GAP = 26
 #: Pixels between two rows, and for each loop that turns there.
 _ROW_GAP = 46
+#: Pixels more where words are on an arrow.
+_LABEL_GAP = 14
 TRACK = 12
 #: Beyond this width between the ends of its arrows a gap grows, so that they do not lie flat.
 _STEEP_WITHIN = 260
@@ -46,15 +48,20 @@ class Places:
         return (self.tops[row] + self.bottoms[row]) / 2
 
 
-def place(layers: Layers, sizes: Sequence[Size]) -> Places:
-    """Place nodes of *sizes* and the bends between them; the first row is at 0."""
+def place(layers: Layers, sizes: Sequence[Size], labelled: Collection[Arrow] = ()) -> Places:
+    """Place nodes of *sizes* and the bends between them; the first row is at 0.
+
+    Above the targets of *labelled* arrows is room for words.
+    """
     x = columns(layers.rows, layers.links, len(sizes), _distance(sizes))
     row_of = {slot: at for at, row in enumerate(layers.rows) for slot in row}
     heights = [
         max((sizes[slot].height for slot in row if slot < len(sizes)), default=0)
         for row in layers.rows
     ]
+    words = {row_of[path[-1]] - 1 for path in layers.paths if (path[0], path[-1]) in labelled}
     gaps = _gaps(layers, x, row_of)
+    gaps = [gap + _LABEL_GAP * (row in words) for row, gap in enumerate(gaps)]
     tops = list(accumulate(map(sum, zip(heights, gaps, strict=False)), initial=0.0))
     bottoms = [top + height for top, height in zip(tops, heights, strict=True)]
     return Places(x, row_of, tuple(tops), tuple(bottoms))

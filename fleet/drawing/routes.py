@@ -34,6 +34,8 @@ class Route:
     path: str
     x: float
     y: float
+    #: Where words on it are: in the middle of its last piece, or of its lane.
+    label: tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +76,13 @@ def down(layers: Layers, places: Places, sizes: Sequence[Size]) -> Iterator[Rout
             # Straight from where the tip of an arrow begins.
             bent = end - HEAD_HEIGHT if slot == target else end
             middle = (_lower(at, places, sizes) + bent) / 2
+            label = (x + places.x[slot]) / 2, middle
             x = places.x[slot]
             commands.append(
                 f"C{places.x[at]:.1f} {middle:.1f} {x:.1f} {middle:.1f} {x:.1f} {bent:.1f}"
             )
             commands.append(f"V{end if slot == target else _lower(slot, places, sizes):.1f}")
-        yield Route((source, target), False, "".join(commands), x, end)
+        yield Route((source, target), False, "".join(commands), x, end, label)
 
 
 def back(lanes: dict[Arrow, Lane], places: Places, sizes: Sequence[Size]) -> Iterator[Route]:
@@ -94,7 +97,8 @@ def back(lanes: dict[Arrow, Lane], places: Places, sizes: Sequence[Size]) -> Ite
         above = enter - _TURN - TRACK * turns[enter]
         turns.update([leave, enter])
         corners = [(begin, first), (begin, below), (lane.x, below), (lane.x, above), (end, above)]
-        yield Route((source, target), True, _rounded([*corners, (end, last)]), end, last)
+        path, label = _rounded([*corners, (end, last)]), (lane.x, (below + above) / 2)
+        yield Route((source, target), True, path, end, last, label)
 
 
 def _height(loop: Arrow, places: Places) -> int:

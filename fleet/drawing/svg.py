@@ -17,6 +17,7 @@ from fleet.drawing.layers import Layers
 from fleet.drawing.picture import Kind, Node, Picture
 from fleet.drawing.places import TRACK, Places, Size
 from fleet.drawing.routes import Route
+from fleet.workflow.steps import Step
 
 #: Pixels of one letter of a name and of a remark: 0.6 of the font's size in monospaced fonts.
 _NAME_LETTER, _REMARK_LETTER, _LABEL_LETTER = 8.4, 6.9, 7.0
@@ -30,6 +31,8 @@ _MARGIN, _FRAME = 28, 28
 #: Pixels around a node for the ring that shows the focus.
 _RING = 4
 _STEP_RADIUS = 5
+#: Pixels of the bar at a step that joins or fans out.
+_BAR = 6
 #: Rows above and below the frame: start and its event, the results and done.
 _BORDER_ROWS = 2
 _HEAD = f"l-4.5 {-drawing_routes.HEAD_HEIGHT}h9z"
@@ -58,7 +61,7 @@ def lay_out(picture: Picture, told: Sequence[About]) -> Drawing:
     results = [at for at, node in enumerate(picture.nodes) if node.kind is Kind.RESULT]
     layers = drawing_layers.arrange(len(picture.nodes), picture.arrows, results)
     sizes = [_size(node, about) for node, about in zip(picture.nodes, told, strict=True)]
-    places = drawing_places.place(layers, sizes)
+    places = drawing_places.place(layers, sizes, picture.labels)
     lanes = drawing_routes.lanes(layers, places, sizes)
     down = drawing_routes.down(layers, places, sizes)
     routes = [*down, *drawing_routes.back(lanes, places, sizes)]
@@ -163,17 +166,14 @@ def _add_arrows(parent: Element, drawing: Drawing) -> None:
     arrows = SubElement(parent, "g", {"class": "arrows", "aria-hidden": "true"})
     for route in drawing.routes:
         source, target = route.arrow
-        group = SubElement(
-            arrows,
-            "g",
-            {
-                "class": "arrow loop" if route.is_loop else "arrow",
-                "data-from": f"n{source}",
-                "data-to": f"n{target}",
-            },
-        )
+        label = drawing.picture.labels.get(route.arrow)
+        kinds = ["arrow", "many" * bool(label and label.is_list), "loop" * route.is_loop]
+        ends = {"data-from": f"n{source}", "data-to": f"n{target}"}
+        group = SubElement(arrows, "g", {"class": " ".join(filter(None, kinds)), **ends})
         SubElement(group, "path", {"class": "line", "d": route.path})
         SubElement(group, "path", {"class": "head", "d": f"M{route.x:.1f} {route.y:.1f}{_HEAD}"})
+        if label is not None:
+            _text(group, *route.label, label.words)
 
 
 def _add_node(parent: Element, number: int, drawing: Drawing, about: About) -> None:
@@ -192,6 +192,7 @@ def _add_node(parent: Element, number: int, drawing: Drawing, about: About) -> N
     )
     box = (x - size.width / 2, y - size.height / 2, x + size.width / 2, y + size.height / 2)
     _add_shape(link, node.kind, box)
+    _add_bars(link, node, box)
     lift = _REMARK_HEIGHT / 2 if about.remark else 0
     _text(link, x, y - lift, shortened(node.name)).set("class", "name")
     if about.remark:
@@ -210,6 +211,17 @@ def _add_shape(parent: Element, kind: Kind, box: _Box) -> None:
         SubElement(parent, "path", {"class": "shape", "d": path})
     else:
         _rectangle(parent, box, round_).set("class", "shape")
+
+
+def _add_bars(parent: Element, node: Node, box: _Box) -> None:
+    """Add a bar on top of a step that joins, and below one that fans out."""
+    if not isinstance(node.subject, Step):
+        return
+    left, top, right, bottom = box
+    sides = [top] * node.subject.is_join + [bottom] * bool(node.subject.fans_out)
+    for y in sides:
+        bar = (left, y - _BAR / 2, right, y + _BAR / 2)
+        _rectangle(parent, bar, _BAR / 2).set("class", "bar")
 
 
 def _rectangle(parent: Element, box: _Box, radius: float) -> Element:

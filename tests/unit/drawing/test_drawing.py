@@ -1,5 +1,8 @@
 """Drawing a workflow: the file, the page, the Mermaid text and where everything stands."""
 
+# Most steps are drawn and never run.
+# mypy: disable-error-code="empty-body"
+
 import random
 import re
 from functools import reduce
@@ -14,7 +17,17 @@ from click.testing import CliRunner
 from pydantic import Field
 
 import fleet
-from fleet import Event, FleetError, StartEvent, StopEvent, Workflow, draw_workflow, step
+from fleet import (
+    Collect,
+    Event,
+    FleetError,
+    StartEvent,
+    StopEvent,
+    Take,
+    Workflow,
+    draw_workflow,
+    step,
+)
 from fleet.cli.main import main
 from fleet.drawing import layers as drawing_layers
 from fleet.drawing import mermaid, routes
@@ -71,6 +84,35 @@ class ReviewFlow(Workflow, group="writers"):
         return None
 
 
+class Chunk(Event):
+    text: str
+
+
+class Found(Event):
+    text: str
+
+
+class Sure(Found):
+    """Only a subclass of what `first` takes is ever sent."""
+
+
+class Facts(Event):
+    pass
+
+
+class FanFlow(Workflow):
+    @step
+    async def split(self, ev: Question) -> list[Chunk] | None: ...
+    @step
+    async def look(self, ev: Chunk) -> Draft | Sure: ...
+    @step
+    async def close(self, parts: list[Draft]) -> Audit: ...
+    @step(accept_event_subclasses=True)
+    async def first(self, found: Annotated[list[Found], Collect(Take(2))]) -> Facts: ...
+    @step
+    async def write(self, audit: Audit, facts: Facts) -> Answer: ...
+
+
 class _Page(HTMLParser):
     """Nodes with their attributes, arrows, and each node's section as text."""
 
@@ -78,6 +120,9 @@ class _Page(HTMLParser):
         super().__init__()
         self.nodes: dict[str, dict[str, str | None]] = {}
         self.arrows: list[tuple[str, str, str]] = []
+        #: What is written on each arrow.
+        self.labels: list[str] = []
+        self._in_arrow = False
         self.sections: dict[str, str] = {}
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self._section = ""
@@ -93,6 +138,8 @@ class _Page(HTMLParser):
         if "arrow" in classes:
             source, target = str(found["data-from"]), str(found["data-to"])
             self.arrows.append((source, target, classes[-1]))
+            self.labels.append("")
+        self._in_arrow = (self._in_arrow and tag != "g") or "arrow" in classes
         if tag == "section":
             self._section = str(found["id"])
             self.sections[self._section] = ""
@@ -104,6 +151,8 @@ class _Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self._section:
             self.sections[self._section] += f" {data}"
+        if self._in_arrow:
+            self.labels[-1] += data
 
     def named(self, spoken: str) -> str:
         """Return the id of the node whose accessible name begins with *spoken*."""
@@ -191,6 +240,58 @@ def test_the_page_shows_start_events_steps_dead_ends_and_done() -> None:
         "step review; takes Draft; returns Revise, Answer; may end its branch",
         "step write; takes Question, Revise; returns Draft, Audit; num_workers 8 · timeout 30 s",
     ]
+
+
+def test_the_page_shows_fan_outs_and_joins() -> None:
+    """Each step says how it joins; the arrows of lists and parameters have words."""
+    drawn = page(FanFlow)
+    spoken = {str(at["aria-label"]) for at in drawn.nodes.values()}
+    assert spoken >= {
+        "step split; takes Question; returns Chunk; fans out · may end its branch",
+        "step look; takes Chunk; returns Draft, Sure",
+        "step close; takes Draft; returns Audit; joins all",
+        "step first; takes Sure; returns Facts; joins first 2",
+        "step write; takes Audit, Facts; returns Answer; joins audit and facts",
+        "event Sure; returned by look; accepted by first",
+    }
+    assert [label for label in drawn.labels if label] == [
+        "list",
+        "all",
+        "first 2",
+        "audit",
+        "facts",
+    ]
+    assert sum(kind == "many" for *_, kind in drawn.arrows) == 3
+    assert [attributes.get("class") for tag, attributes in drawn.tags].count("bar") == 4
+    first = drawn.about("step first")
+    assert "as a list; it begins with the first 2 of a fan-out; also subclasses of Found" in first
+    assert "one of each, and begins with the last of them" in drawn.about("step write")
+    assert "a list of Chunk, each a branch, or None, which ends" in drawn.about("step split")
+
+
+def test_mermaid_shows_fan_outs_and_joins() -> None:
+    """The same words are on the arrows."""
+    text = mermaid.mermaid(drawing_picture.of(FanFlow))
+    assert sorted(re.findall(r'-->\|"(.+?)"\|', text)) == [
+        "all",
+        "audit",
+        "facts",
+        "first 2",
+        "list",
+    ]
+
+
+def test_what_comes_from_outside_is_drawn() -> None:
+    """A step that skips a check has events without a way from the start, or to the end."""
+
+    class Woken(Workflow, skip_graph_checks={"reachability", "terminal_event"}):
+        @step
+        async def begin(self, ev: Question) -> Answer | Audit: ...
+        @step
+        async def wake(self, ev: Revise) -> Answer: ...
+
+    spoken = {str(at["aria-label"]) for at in page(Woken).nodes.values()}
+    assert {"event Revise; accepted by wake", "event Audit; returned by begin"} <= spoken
 
 
 def test_nodes_come_in_the_order_of_the_flow() -> None:
