@@ -43,18 +43,23 @@ def list_(
     is_flag=True,
     help="Show the content of its events and its result, too: prompts and answers, as clear text.",
 )
+@click.option(
+    "--all", "every", is_flag=True, help="List every attempt and every dead letter, also if many."
+)
 @options.output
 @options.as_json
 @options.broker
-def show(workflow: str, run_id: str, form: str, *, values: bool) -> None:
+def show(workflow: str, run_id: str, form: str, *, values: bool, every: bool) -> None:
     """Show one run of WORKFLOW.
 
-    Its life, its steps and its dead letters. `fleet runs list` shows each RUN_ID. WORKFLOW is
-    module:Class or the name of an installed workflow, as for `fleet run`.
+    Its life, its steps and its dead letters. If many attempts of one step gave the same, as in a
+    fan-out, they are one line with their number; those that failed are listed. JSON always has all.
+    `fleet runs list` shows each RUN_ID. WORKFLOW is module:Class or the name of an installed
+    workflow, as for `fleet run`.
     """
     from fleet.cli.actions import runs as action
 
-    action.show_run(workflow, run_id, form, values=values)
+    action.show_run(workflow, run_id, form, values=values, every=every)
 
 
 @runs.command()

@@ -15,15 +15,12 @@ from fleet.engine.transitions.sizes import RecordTooLarge
 from fleet.engine.unhandled_log import UnhandledLog
 from fleet.records.dead_letter import Reason
 from fleet.records.events import type_name
-from fleet.records.lifecycle import StepRecord
+from fleet.records.lifecycle import MOST_SENT, RAISED, RETURNED, StepRecord
 from fleet.records.log import Outgoing
 from fleet.records.state import View
 from fleet.workflow.errors import ContextValueTooLarge
 
 _log = logs.get_logger("task")
-
-#: How many of the events that a step sent its history record names.
-_SENT_NAMES = 100
 
 
 class Finishing:
@@ -96,8 +93,8 @@ class Finishing:
             queued=clock.at_ms(attempt.queued) / 1000,
             started=clock.at_ms(attempt.started) / 1000,
             finished=clock.now_ms() / 1000,
-            outcome="returned" if isinstance(outcome, Returned) else "raised",
-            sent=tuple(type_name(one.event) for one in sent[:_SENT_NAMES]),
+            outcome=RETURNED if isinstance(outcome, Returned) else RAISED,
+            sent=tuple(type_name(one.event) for one in sent[:MOST_SENT]),
         )
 
     def _left_out(self, what: str, record: Outgoing, reason: Exception) -> None:

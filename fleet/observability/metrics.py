@@ -277,9 +277,7 @@ class Metrics:
             step=letter.step,
             attempt=letter.attempts,
             error=letter.failure.type,
-            topic=letter.topic,
-            partition=letter.partition,
-            offset=letter.offset,
+            **_origin(letter),
         )
 
     def committed(self, records: int, size: int, seconds: float) -> None:
@@ -328,6 +326,13 @@ class Metrics:
     def served_again(self, seconds: float) -> None:
         """Observe how long some partitions were not served."""
         REBALANCE_STALL.labels(*self.labels).observe(seconds)
+
+
+def _origin(letter: DeadLetter) -> dict[str, object]:
+    """Return where the original is; a join has no record in a topic."""
+    if letter.joined is not None:
+        return {"joined": letter.joined}
+    return {"topic": letter.topic, "partition": letter.partition, "offset": letter.offset}
 
 
 def _reason(outcome: Outcome) -> str:

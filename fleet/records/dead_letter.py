@@ -47,6 +47,8 @@ class DeadLetter(BaseModel):
     partition: int
     offset: int
     failure: Failure
+    #: Of a join: how many events it had. It has no record in a topic, so the offset says nothing.
+    joined: int | None = None
 
     def encode(self) -> bytes:
         """Return the value of the header."""

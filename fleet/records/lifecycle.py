@@ -182,6 +182,12 @@ def decode(kind: str, value: bytes) -> Lifecycle:
         raise UnknownLifecycle(kind, problems(failure)) from None
 
 
+#: Outcomes of an attempt.
+RETURNED, RAISED = "returned", "raised"
+#: How many of the events that a step sent its record names.
+MOST_SENT = 100
+
+
 class StepRecord(BaseModel):
     """One attempt of a step, as a record of the `history` topic. Times are unix seconds."""
 
@@ -195,8 +201,9 @@ class StepRecord(BaseModel):
     queued: float
     started: float
     finished: float
+    #: `RETURNED` or `RAISED`.
     outcome: str
-    #: Types of the events it sent, in order.
+    #: Types of the events it sent, in order, at most `MOST_SENT`.
     sent: tuple[str, ...] = ()
 
     def encode(self) -> bytes:

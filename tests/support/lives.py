@@ -62,6 +62,7 @@ def letter(
     reason: str = "failed",
     step: str = "judge",
     error: str = "LookupError",
+    joined: int | None = None,
 ) -> Delivered:
     """Return a dead letter, appended *offset* seconds after 1000; without a run id of no run."""
     note = DeadLetter(
@@ -72,6 +73,7 @@ def letter(
         partition=0,
         offset=7,
         failure=FAILURE.model_copy(update={"type": error}),
+        joined=joined,
     )
     headers = (
         Envelope(run_id=run_id, event_id="e1", type="Told").headers() if run_id else [("x", b"y")]

@@ -53,10 +53,19 @@ def list_letters(source: Source, wanted: Filter, limit: int, form: str) -> None:
 def show_letter(source: Source, at: tuple[int, int], form: str, *, with_value: bool) -> None:
     """Print the letter *at* a partition and offset."""
     shown = dead_shown.whole(loop.run(topic.one(source, at)), with_value=with_value)
+    if with_value and shown["joined"] is not None:
+        terminal.say(_no_value(shown["run"]))
     if form == "json":
         output.show_object(shown)
     else:
         terminal.echo(dead_shown.text(shown))
+
+
+def _no_value(run_id: str) -> str:
+    return (
+        "A join has no value of its own; its events are among the values of its run: "
+        f"`fleet runs show WORKFLOW {run_id} --values`."
+    )
 
 
 def _summary(found: Found, shown: int) -> str:

@@ -24,17 +24,19 @@ def list_runs(
     terminal.say(f"{run_shown.counted(found)}{output.rest(len(shown), len(found))}")
 
 
-def show_run(workflow: str, run_id: str, form: str, *, values: bool) -> None:
-    """Print everything about one run."""
+def show_run(workflow: str, run_id: str, form: str, *, values: bool, every: bool) -> None:
+    """Print everything about one run; *every* attempt and dead letter if they are many."""
     details = loop.run(topic.details(source(workflow), run_id, with_values=values))
     if form == "json":
         output.show_object(run_shown.details_fields(details))
         return
-    for heading, rows in run_shown.details_rows(details).items():
+    for heading, rows in run_shown.details_rows(details, every=every).items():
         if rows:
             terminal.echo(f"{heading}:")
             output.show(rows, form)
             terminal.echo()
+    if not every and (told := run_shown.left_out(details)):
+        terminal.say(told)
 
 
 def source(workflow: str) -> Source:

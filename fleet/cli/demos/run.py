@@ -17,7 +17,7 @@ from fleet.dev.processes import Process
 from fleet.joke import JokeEvent, JokeFlow
 from fleet.records.errors import FleetError
 from fleet.records.events import decoded, type_name
-from fleet.records.lifecycle import StepRecord
+from fleet.records.lifecycle import RETURNED, StepRecord
 from fleet.records.log import Delivered
 from fleet.records.topics import Topics
 
@@ -137,5 +137,5 @@ def topics(settings: Settings) -> Topics:
 
 
 def _line(record: StepRecord) -> str:
-    failed = "" if record.outcome == "returned" else " and failed"
+    failed = "" if record.outcome == RETURNED else " and failed"
     return f"  {record.step:<16} {record.finished - record.started:.2f} s{failed}"

@@ -61,9 +61,8 @@ def fields(status: LetterStatus) -> dict[str, Any]:
         "run": letter.run_id or None,
         "event_id": letter.event_id,
         "event_type": letter.event_type,
-        "topic": note.topic,
-        "partition": note.partition,
-        "offset": note.offset,
+        **_place(note),
+        "joined": note.joined,
         "run_outcome": status.run.outcome if status.run else None,
         "redriven": status.redriven,
         "not_redrivable_because": status.refusal,
@@ -85,7 +84,8 @@ def whole(record: Delivered, *, with_value: bool) -> dict[str, Any]:
         "run": letter.run_id or None,
         "event_id": letter.event_id,
         "event_type": letter.event_type,
-        "origin": f"{note.topic} {note.partition}:{note.offset}",
+        "origin": _origin(note),
+        "joined": note.joined,
         "error": f"{note.failure.module}.{note.failure.type}",
         "message": note.failure.message,
         "headers": {
@@ -102,7 +102,9 @@ def whole(record: Delivered, *, with_value: bool) -> dict[str, Any]:
 def text(shown: dict[str, Any]) -> str:
     """Return a whole letter as people read it."""
     long = {name: shown[name] for name in ("stack", "value") if shown.get(name)}
-    lines = {name: value for name, value in shown.items() if name not in ("stack", "value")}
+    # The origin tells how many events were joined.
+    apart = ("stack", "value", "joined")
+    lines = {name: value for name, value in shown.items() if name not in apart}
     lines["at"] = times.shown(lines["at"])
     lines["headers"] = ", ".join(f"{name}={value}" for name, value in lines["headers"].items())
     width = max(map(len, lines))
@@ -110,6 +112,19 @@ def text(shown: dict[str, Any]) -> str:
     parts = [f"{name.ljust(width)}  {printable.line(value)}" for name, value in told.items()]
     parts += [f"\n{name}:\n{value.rstrip()}" for name, value in long.items()]
     return "\n".join(part.rstrip() for part in parts)
+
+
+def _place(note: DeadLetter) -> dict[str, Any]:
+    """Return where the original is; a join has no record in a topic."""
+    if note.joined is not None:
+        return {"topic": None, "partition": None, "offset": None}
+    return {"topic": note.topic, "partition": note.partition, "offset": note.offset}
+
+
+def _origin(note: DeadLetter) -> str:
+    if note.joined is not None:
+        return f"a join of {counts.events(note.joined)}"
+    return f"{note.topic} {note.partition}:{note.offset}"
 
 
 def preview_rows(requests: Sequence[ResumeRequest]) -> list[dict[str, object]]:

@@ -4,12 +4,16 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from fleet.cli.shared import counts
+from fleet.cli.views import steps
 from fleet.control import times
 from fleet.control.runs.log import RUNNING, End, Request, Run
-from fleet.control.runs.topic import RunDetails, Step
+from fleet.control.runs.topic import RunDetails
 
 #: Characters of a reason that a row has room for.
 _ROOM = 90
+#: Dead letters of a run that are listed.
+_LETTERS = 20
 
 
 def row(run: Run) -> dict[str, object]:
@@ -44,9 +48,9 @@ def fields(run: Run) -> dict[str, Any]:
 
 def counted(found: Iterable[Run]) -> str:
     """Say how many runs there are of each outcome."""
-    counts = Counter(run.outcome for run in found)
-    total = counts.total()
-    parts = ", ".join(f"{count:,} {outcome}" for outcome, count in counts.most_common())
+    outcomes = Counter(run.outcome for run in found)
+    total = outcomes.total()
+    parts = ", ".join(f"{count:,} {outcome}" for outcome, count in outcomes.most_common())
     return f"{total:,} run{'' if total == 1 else 's'}{f': {parts}' if parts else ''}"
 
 
@@ -76,11 +80,15 @@ def details_fields(details: RunDetails) -> dict[str, Any]:
     return shown
 
 
-def details_rows(details: RunDetails) -> dict[str, list[dict[str, object]]]:
-    """Return everything about one run as tables, by heading."""
+def details_rows(details: RunDetails, *, every: bool = False) -> dict[str, list[dict[str, object]]]:
+    """Return everything about one run as tables, by heading.
+
+    Many attempts of one step are one row, and many dead letters are cut, unless *every* is set.
+    """
+    letters = details.letters if every else details.letters[:_LETTERS]
     return {
         "Life": list(_life(details.run)),
-        "Steps": [_step(step) for step in details.steps],
+        "Steps": steps.rows(steps.lines(details.steps, every=every)),
         "Dead letters": [
             {
                 "letter": letter.id,
@@ -89,13 +97,23 @@ def details_rows(details: RunDetails) -> dict[str, list[dict[str, object]]]:
                 "step": letter.note.step,
                 "error": short(f"{letter.error}: {letter.note.failure.message}"),
             }
-            for letter in details.letters
+            for letter in letters
         ],
         "Values": [
             {"at": times.shown(value.at), "type": value.type, "value": value.value}
             for value in details.values
         ],
     }
+
+
+def left_out(details: RunDetails) -> str:
+    """Say what `details_rows` does not list one by one; empty if it lists all."""
+    attempts = len(details.steps) - len(steps.lines(details.steps, every=False))
+    letters = len(details.letters) - _LETTERS
+    parts = ["many attempts of one step are one line"] if attempts else []
+    parts += [f"{counts.letters(letters)} left out"] if letters > 0 else []
+    told = ", ".join(parts)
+    return f"{told[:1].upper()}{told[1:]}; --all lists each." if told else ""
 
 
 def short(text: str) -> str:
@@ -124,21 +142,6 @@ def _asked(request: Request) -> tuple[str, str]:
     if request.refused:
         return "not resumed", request.refused
     return "resumed", request.reason
-
-
-def _step(step: Step) -> dict[str, object]:
-    record = step.record
-    return {
-        "started": times.shown(record.started),
-        "epoch": step.epoch,
-        "step": record.step,
-        "event": record.event_type,
-        "attempt": record.attempt,
-        "outcome": record.outcome,
-        "waited s": f"{max(0.0, record.started - record.queued):.3f}",
-        "took s": f"{record.finished - record.started:.3f}",
-        "sent": ", ".join(record.sent) or None,
-    }
 
 
 def _requests(run: Run) -> list[Request]:

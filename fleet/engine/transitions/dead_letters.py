@@ -14,8 +14,19 @@ from fleet.records.log import Delivered, Outgoing
 from fleet.records.topics import Topics
 
 
-def append(draft: Draft, topics: Topics, record: Delivered, reason: Reason, failed: Failed) -> None:
-    """Append a dead letter of *record*, and count it with the commit."""
+def append(  # noqa: PLR0913 - the last one by name, and of joins alone
+    draft: Draft,
+    topics: Topics,
+    record: Delivered,
+    reason: Reason,
+    failed: Failed,
+    *,
+    joined: int | None = None,
+) -> None:
+    """Append a dead letter of *record*, and count it with the commit.
+
+    *joined*: how many events a join had.
+    """
     letter = DeadLetter(
         reason=reason,
         step=failed.step,
@@ -24,6 +35,7 @@ def append(draft: Draft, topics: Topics, record: Delivered, reason: Reason, fail
         partition=record.partition,
         offset=record.offset,
         failure=failed.failure,
+        joined=joined,
     )
     draft.letters.append(((record.key or b"").decode(errors="replace"), letter))
     draft.records.append(_with_original(topics.dead, record, letter.encode()))

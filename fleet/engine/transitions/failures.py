@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from fleet.engine.transitions import dead_letters, outcomes, runs, suspending
+from fleet.engine.transitions import dead_letters, joins, outcomes, runs, suspending
 from fleet.engine.transitions.draft import Draft, Work
 from fleet.engine.transitions.refused import Culprit
 from fleet.engine.transitions.resolve import Rejected
@@ -34,7 +34,8 @@ def step_failed(draft: Draft, topics: Topics, work: Work, failure: StepFailed) -
         attempt=work.attempt if failure.attempts is None else failure.attempts,
         failure=outcomes.describe(failure.error),
     )
-    dead_letters.append(draft, topics, work.record, failure.reason, failed)
+    joined = joins.count(draft.state, work)
+    dead_letters.append(draft, topics, work.record, failure.reason, failed, joined=joined)
     draft.append_lifecycle(topics, work.envelope, failed)
     suspending.keep(draft, work.record, work.envelope, work.step.name)
 

@@ -11,6 +11,7 @@ record grows with a fan-out.
 """
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
 from fleet.engine.transitions import runs, scopes, sizes
@@ -261,6 +262,15 @@ def arguments(view: View, graph: Graph, work: Work) -> dict[str, Any]:
         return {step.slots[0].parameter: [_decoded(graph, member) for member in limited]}
     events = (_decoded(graph, member) for member in members)
     return {slot.parameter: event for slot, event in zip(step.slots, events, strict=True)}
+
+
+def count(view: View, work: Work) -> int | None:
+    """Return how many events a join that fired has; None if *work* is no such join."""
+    run_id, batch = work.envelope.run_id, work.envelope.batch
+    if not batch:
+        return None
+    found = view.items(state.member_prefix(run_id, batch, work.step.name))
+    return sum(1 for _ in islice(found, _limit(work.step)))
 
 
 def _decoded(graph: Graph, member: Member) -> Event:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from fleet.records import state
 from fleet.records.dead_letter import Reason
-from fleet.records.lifecycle import Failed, StepRecord
+from fleet.records.lifecycle import RAISED, Failed, StepRecord
 from fleet.records.log import Outgoing
 from fleet.records.topics import Topics
 from fleet.workflow.errors import WorkflowRuntimeError
@@ -155,7 +155,7 @@ def _restore(draft: "Draft", result: Result, key: bytes, later: Sequence[Result]
 
 def _failed_attempt(history: Outgoing) -> Outgoing:
     step = StepRecord.decode(history.value or b"")
-    failed = step.model_copy(update={"outcome": "raised", "sent": ()})
+    failed = step.model_copy(update={"outcome": RAISED, "sent": ()})
     return history._replace(value=failed.encode())
 
 

@@ -1,6 +1,8 @@
 """`fleet runs`, `fleet dead` and `fleet audit` without a broker: usage, refusals, selections."""
 
 import json
+import re
+from typing import Any
 
 import lives
 import pytest
@@ -10,6 +12,7 @@ from lives import cancelled, completed, failed, letter, record, started
 from fleet.cli import main
 from fleet.cli.actions.redrive import NoWorkerAnswered
 from fleet.cli.shared import consent
+from fleet.cli.views import dead as dead_shown
 from fleet.cli.views import run as run_shown
 from fleet.config.settings import Settings
 from fleet.control import audit
@@ -19,8 +22,9 @@ from fleet.control.dead.redrive import RedriveProgress
 from fleet.control.dead.topic import Found
 from fleet.control.runs import cancelling
 from fleet.control.runs.log import RunLog
-from fleet.control.runs.topic import RunDetails
+from fleet.control.runs.topic import RunDetails, Step
 from fleet.kafka import provision
+from fleet.records.lifecycle import StepRecord
 from fleet.records.log import Delivered
 
 NOBODY = ("--broker", "kafka://127.0.0.1:1")
@@ -121,6 +125,96 @@ def test_a_run_is_shown_without_what_is_in_it() -> None:
     assert [row["what"] for row in rows["Life"]] == ["started", "failed"]
     assert [row["letter"] for row in rows["Dead letters"]] == ["0:1"]
     assert "secret" not in json.dumps([rows, run_shown.details_fields(details)])
+
+
+def attempt(number: int, step: str = "work", **fields: Any) -> Step:
+    """Return an attempt that began *number* milliseconds after 1000."""
+    began = 1000 + number / 1000
+    known = {"event_type": "Part", "attempt": 1, "outcome": "returned", "sent": ("Done",)}
+    record = StepRecord(
+        step=step,
+        group="main",
+        event_id=str(number),
+        queued=began - 0.002,
+        started=began,
+        finished=began + number / 100,
+        **{**known, **fields},
+    )
+    return Step(0, record)
+
+
+def test_many_attempts_of_one_step_are_one_line() -> None:
+    """With their number, the range of their times and what they sent; JSON has each."""
+    split = attempt(0, "split", event_type="Split", sent=("Part",) * 100)
+    branches = [attempt(number, attempt=1 + (number == 9)) for number in range(1, 151)]
+    join = attempt(200, "join", event_type="Done", sent=("Joined",))
+    run = log_of(*lives.ended("r", completed())).get("r")
+    assert run is not None
+    details = RunDetails(run, steps=[split, *branches, join])
+    rows = run_shown.details_rows(details)["Steps"]
+    shown = ("step", "times", "attempt", "took s", "sent")
+    assert [tuple(row[name] for name in shown) for row in rows] == [
+        ("split", "1", "1", "0.000", "Part (100), and more"),
+        ("work", "150", "1 to 2", "0.010 to 1.500", "Done (150)"),
+        ("join", "1", "1", "2.000", "Joined"),
+    ]
+    assert run_shown.left_out(details) == (
+        "Many attempts of one step are one line; --all lists each."
+    )
+    assert len(run_shown.details_rows(details, every=True)["Steps"]) == 152
+    assert len(run_shown.details_fields(details)["steps"]) == 152
+
+
+def test_attempts_that_raised_are_listed_among_many() -> None:
+    """Up to a limit, as the dead letters are; the rest is counted."""
+    branches = [attempt(number) for number in range(1, 90)]
+    failing = [attempt(number, outcome="raised", sent=()) for number in range(100, 130)]
+    run = log_of(*lives.ended("r", failed())).get("r")
+    letters = [each for n in range(30) if (each := dead_letters.parse(letter(n)))]
+    assert run is not None
+    details = RunDetails(run, steps=[*branches, *failing], letters=letters)
+    tables = run_shown.details_rows(details)
+    outcomes = [(row["outcome"], row["times"]) for row in tables["Steps"]]
+    assert outcomes == [("returned", "89"), *[("raised", "1")] * 20, ("raised", "10")]
+    assert len(tables["Dead letters"]) == 20
+    told = run_shown.left_out(details)
+    assert told == (
+        "Many attempts of one step are one line, 10 dead letters left out; --all lists each."
+    )
+    assert len(run_shown.details_rows(details, every=True)["Dead letters"]) == 30
+
+
+def test_a_few_attempts_are_listed_one_by_one() -> None:
+    """As in a flow without a fan-out; nothing is said of more."""
+    run = log_of(*lives.ended("r", completed())).get("r")
+    assert run is not None
+    details = RunDetails(run, steps=[attempt(number) for number in range(5)])
+    rows = run_shown.details_rows(details)["Steps"]
+    assert len(rows) == 5
+    assert "times" not in rows[0]
+    assert run_shown.left_out(details) == ""
+
+
+@pytest.mark.parametrize("form", ["table", "json"])
+def test_a_join_that_failed_is_shown_as_one(monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+    """It is in no topic: how many events it had, no offset, and where their values are."""
+    record = letter(1, step="join", joined=4)
+
+    async def one(*_: object) -> Delivered:
+        return record
+
+    monkeypatch.setattr(topic, "one", one)
+    result = fleet("dead", "show", "joke", "0:1", "--value", "-o", form, *NOBODY)
+    assert result.exit_code == 0, result.stderr
+    assert "`fleet runs show WORKFLOW r --values`" in result.stderr
+    if form == "json":
+        shown = json.loads(result.stdout)
+        assert (shown["origin"], shown["joined"]) == ("a join of 4 events", 4)
+    else:
+        assert re.search(r"^origin +a join of 4 events$", result.stdout, re.MULTILINE)
+    [status] = found(*lives.ended("r", failed()), letters=(record,)).statuses
+    fields = dead_shown.fields(status)
+    assert (fields["topic"], fields["offset"], fields["joined"]) == (None, None, 4)
 
 
 def test_runs_are_counted_by_outcome() -> None:

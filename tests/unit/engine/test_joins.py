@@ -134,6 +134,8 @@ class Both(Flow):
     @step
     async def meet(self, ctx: Context, part: Part, done: Done) -> Pair | None:
         await self.gate.at(f"meet {part.n} {done.n}")
+        if part.n in self.failing:
+            raise LookupError(str(part.n))
         return Pair(n=part.n)
 
     @step
@@ -363,6 +365,7 @@ class TestLists:
         world = await begun(flow)
         await go(world, "work 0", "work 1", "work 2", "join")
         assert isinstance(world.end("r"), Failed)
+        assert [letter.joined for letter in world.letters()] == [3]
         await restart(world)
         flow.failing = set()
         world.happen(Resumed(), "r", epoch=1, event_id="request")
@@ -423,6 +426,15 @@ class TestParameters:
         world.send(Done(n=8), "r", event_id="late")
         await settle(world)
         assert set(world.flow.gate.waiting) == {"meet 1 7", "meet 2 8"}
+
+    async def test_the_letter_of_a_join_that_failed_tells_how_many_met(self, begun: Begin) -> None:
+        """There is no record of it in a topic; another event's letter tells none."""
+        flow = Both()
+        flow.failing = {1}
+        world = await begun(flow, parts=[1], dones=[7])
+        await go(world, "meet 1 7")
+        (letter,) = world.letters()
+        assert (letter.step, letter.joined, letter.offset) == ("meet", 2, -1)
 
     async def test_nothing_is_left_of_what_met(self, begun: Begin) -> None:
         """Also not of what found no partner."""
