@@ -13,7 +13,7 @@ from fleet.engine.parts import Parts
 from fleet.engine.transitions import failures, joins, scopes
 from fleet.engine.transitions.draft import Work
 from fleet.engine.transitions.failures import StepFailed
-from fleet.engine.transitions.joins import Fired
+from fleet.engine.transitions.joins import Fired, Stray
 from fleet.engine.transitions.scopes import Place
 from fleet.engine.transitions.sizes import RecordTooLarge
 from fleet.records.dead_letter import Reason
@@ -30,23 +30,17 @@ class Joining:
 
     def take(self, work: Work) -> Fired | None:
         """Let a join have the event of *work*; return the join if it fires with it."""
-        parts = self._parts
-        if joins.is_stray(parts.ledger, work):
-            _log.warning(
-                "event_not_joined",
-                run=work.envelope.run_id,
-                type=work.envelope.type,
-                step=work.step.name,
-                reason="it is of no fan-out that the step waits for",
-            )
-        fired = None
+        parts, taken = self._parts, None
         try:
-            fired = joins.take(parts.draft, parts.wiring, work)
+            taken = joins.take(parts.draft, parts.wiring, work)
         except RecordTooLarge as error:
             failure = StepFailed(error, Reason.TOO_LARGE)
             failures.step_failed(parts.draft, parts.topics, work, failure)
         self._open_work.close(work)
-        return fired
+        if isinstance(taken, Stray):
+            _say_stray(work)
+            return None
+        return taken
 
     def due(self, places: Iterable[Place]) -> list[Fired]:
         """Return the joins that fire now that something of these fan-outs is committed."""
@@ -62,3 +56,13 @@ class Joining:
     def all_due(self) -> list[Fired]:
         """Return the joins that fire in a state that was loaded."""
         return self.due(scopes.open_scopes(self._parts.ledger))
+
+
+def _say_stray(work: Work) -> None:
+    _log.warning(
+        "event_not_joined",
+        run=work.envelope.run_id,
+        type=work.envelope.type,
+        step=work.step.name,
+        reason="it is of no fan-out that the step waits for",
+    )

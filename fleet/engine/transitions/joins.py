@@ -46,6 +46,10 @@ class Fired(NamedTuple):
     entry: Suspended
 
 
+class Stray(NamedTuple):
+    """The event is of no fan-out that the join waits for: it is left out."""
+
+
 class Member(NamedTuple):
     """An event that a join has."""
 
@@ -58,36 +62,31 @@ class Member(NamedTuple):
 # -- what a join gets -----------------------------------------------------------------------------
 
 
-def take(draft: Draft, wiring: Wiring, work: Work) -> Fired | None:
+def take(draft: Draft, wiring: Wiring, work: Work) -> Fired | Stray | None:
     """Let a join have the event of *work*; return the join if it fires with it.
 
     Raises RecordTooLarge if an entry cannot hold the event.
     """
     envelope, step = work.envelope, work.step
-    fired = None
+    taken: Fired | Stray | None
     if step.collect is None:
-        fired = _take_parameter(draft, wiring, work)
-    elif _is_collected(draft.state, envelope, step):
-        _keep(draft, work, envelope.scope)
+        taken = _take_parameter(draft, wiring, work)
+    else:
+        taken = _take_member(draft, work)
     scopes.item_done(draft.state, envelope, step.name)
     scopes.note(draft, envelope.run_id, envelope.scope)
-    return fired
+    return taken
 
 
-def is_stray(view: View, work: Work) -> bool:
-    """Tell whether a join with a list never takes this event: it is of no scope that it awaits."""
-    scope = scopes.scope_of(view, work.envelope.run_id, work.envelope.scope)
-    return work.step.collect is not None and (scope is None or not _awaits(scope, work.step))
-
-
-def _awaits(scope: Scope, step: Step) -> bool:
-    return any(name == step.name for name, _ in scope.joins)
-
-
-def _is_collected(view: View, envelope: Envelope, step: Step) -> bool:
-    scope = scopes.scope_of(view, envelope.run_id, envelope.scope)
+def _take_member(draft: Draft, work: Work) -> Stray | None:
+    envelope, name = work.envelope, work.step.name
+    scope = scopes.scope_of(draft.state, envelope.run_id, envelope.scope)
+    if scope is None or all(join != name for join, _ in scope.joins):
+        return Stray()
     # One that takes n has fired: it gets none of the rest.
-    return scope is not None and _awaits(scope, step) and step.name not in scope.fired
+    if name not in scope.fired:
+        _keep(draft, work, envelope.scope)
+    return None
 
 
 def _keep(draft: Draft, work: Work, batch: str) -> Member:
