@@ -170,4 +170,4 @@ def branched(plan: Plan, *, damaged: bool) -> Plan:
     # A run has twenty steps here: they get through a slot before the history has to be over, and
     # a commit of them, which has more batches, through a broker that refuses some.
     longest = min(plan.longest, plan.slots * 0.1)
-    return replace(plan, branched=True, longest=longest, refusal=plan.refusal / 5)
+    return replace(plan, kind="branched", longest=longest, refusal=plan.refusal / 5)

@@ -102,6 +102,10 @@ class Laboratory:
     poisons: Poisons = field(default_factory=lambda: Poisons({}))
     #: Hears of each attempt as it begins.
     on_attempt: Callable[[Attempt], None] = lambda _: None
+    #: Edits whose blocks are open, by worker and run.
+    inside: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+    #: Hears of each edit, with its run and worker, as its block has ended.
+    on_edit: Callable[[str, str, str], None] = lambda _run_id, _worker, _name: None
 
 
 #: Steps that show what they do.

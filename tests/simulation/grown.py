@@ -7,6 +7,7 @@ worker of the version before knows neither type, nor reads their topics.
 
 from fleet import Context, Event, step
 from simulation.branched import BranchedFlow
+from simulation.edited import EditedFlow
 from simulation.flow import Part, SimulatedFlow, Whole
 
 
@@ -39,9 +40,10 @@ class GrownFlow(SimulatedFlow, workflow="simulated"):
         await ctx.store.set("heeded", by)
 
 
-#: What a worker may run: the workflow before the new event types, and with them; or `branched`.
+#: What a worker may run: the workflow before the new event types, and with them; or another.
 FLOWS: dict[str, type[SimulatedFlow]] = {
     "plain": SimulatedFlow,
     "grown": GrownFlow,
     "branched": BranchedFlow,
+    "edited": EditedFlow,
 }

@@ -21,7 +21,9 @@ from simulation.branched import branched
 from simulation.broker import Broker
 from simulation.caller import CallerProcess
 from simulation.checks import Checks
+from simulation.context_checks import ContextChecks
 from simulation.deploys import Deployment, Mix, Version
+from simulation.edited import edited
 from simulation.flow import Laboratory, Order, Part
 from simulation.group import Group
 from simulation.grown import FLOWS
@@ -83,9 +85,14 @@ class History:
         self.broker.refuses = self._refuses
         self.laboratory.tokens = made.calling.tokens
         self.laboratory.unreadable = made.calling.unreadable
-        flow = FLOWS["branched" if made.branched else "grown"]
+        flow = FLOWS["grown" if made.kind == "plain" else made.kind]
         self.checks = Checks(self.world, self.broker, self.laboratory, made.partitions, flow)
         self.checks.owned_since = self._owned_since
+        if made.kind == "edited":
+            edits = ContextChecks(self.world, self.laboratory.attempts, self.checks.state)
+            edits.owned_since = self._owned_since
+            self.broker.on_commit.append(edits.on_commit)
+            self.laboratory.on_edit = edits.on_edit
         if made.crowd is not None:
             self.checks.most_uncommitted = made.crowd.uncommitted + UNCOMMITTED_SHARE + made.slots
         self.group = Group(self.world, made.partitions, self.checks.offset)
@@ -253,7 +260,7 @@ class History:
             clock=self.plan.clocks.worker(self._number),
             window_bytes=WINDOW_BYTES,
             version=self._version,
-            branched=self.plan.branched,
+            kind=self.plan.kind,
             opening=self.plan.opening,
         )
         worker.on_refusal = self._replacing.refused
@@ -520,6 +527,7 @@ def simulate(seed: int) -> Verdict:
     called = calls_plan.called(themed(plan.make(seed)), plan.LONG)
     damaged = damage(seed) is not None
     planned = branched(rare(astray(poisoned(undisturbed(called)))), damaged=damaged)
+    planned = edited(planned, damaged=damaged)
     made = clocks.clocked(planned, busy=damaged)
     ids = Random(f"ids {seed}")
     uncommitted = made.crowd.uncommitted if made.crowd else budget.UNCOMMITTED_STEPS

@@ -163,8 +163,8 @@ class Plan:
     #: FLEET_CRASH_LIMIT; 0 where no step ends its process.
     crash_limit: int = 0
     clocks: Clocks = ALL_RIGHT
-    #: Whether its workflow is `branched`.
-    branched: bool = False
+    #: Which of `grown.FLOWS` its workflow is, where all workers are of one version.
+    kind: str = "plain"
 
     @property
     def is_calm(self) -> bool:

@@ -239,7 +239,7 @@ class Worker:
         batch_records: int,
         window_bytes: int,
         version: Version | None = None,
-        branched: bool = False,
+        kind: str = "plain",
         opening: Opening,
         accept_logs: str = "",
         clock: Clock = TRUE,
@@ -299,7 +299,7 @@ class Worker:
             resume_days=1.5 * dedupe_seconds / _DAY_SECONDS,
             accept_logs=accept_logs,
         )
-        flow = FLOWS[version.flow if version else "branched" if branched else "plain"]
+        flow = FLOWS[version.flow if version else kind]
         steps = flow(laboratory, name, lambda: self.loop.spend(compute.step))
         self.metrics = GroupMetrics(TOPICS)
         self.engine = Engine(steps, TOPICS, settings, backend, self.metrics)

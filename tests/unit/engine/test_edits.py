@@ -95,6 +95,22 @@ class EditFlow(Definition, workflow="joke"):
         self.stray = asyncio.create_task(edit())
         await turns()
 
+    async def _stubborn(self, ctx: Context[Count]) -> None:
+        """It does not let itself be stopped in its block, and goes on after it."""
+        for place in ("stubborn", "later"):
+            try:
+                async with ctx.store.edit_state() as counted:
+                    counted.count = 9
+                    await self._sit_out(place)
+            except asyncio.CancelledError:
+                self.gate.entered.append(f"{place} was refused")
+
+    async def _sit_out(self, place: str) -> None:
+        try:
+            await self.gate.at(place)
+        except asyncio.CancelledError:
+            self.gate.entered.append(f"{place} was cancelled")
+
     async def _later_set(self, ctx: Context[Count]) -> None:
         """What was set before a block is what it sees, and does not undo what it does."""
         await ctx.store.set("count", 40)
@@ -321,6 +337,20 @@ class TestEnds:
         assert stray is not None
         with pytest.raises(EditTooLate, match="step wild had ended"):
             await stray
+        assert world.kept(state.CONTEXT) + world.kept(state.EDIT) == []
+
+    async def test_a_step_that_does_not_let_itself_be_stopped_changes_nothing(
+        self, world: World
+    ) -> None:
+        """Its run has ended, and its blocks are refused: the open one, and every later one."""
+        await began(world, ticks=0, wild=["stubborn"])
+        world.happen(Cancelled(), "r")
+        await world.pump()
+        assert [place for place in world.flow.gate.entered if " was " in place] == [
+            "stubborn was cancelled",
+            "stubborn was refused",
+            "later was refused",
+        ]
         assert world.kept(state.CONTEXT) + world.kept(state.EDIT) == []
 
     async def test_a_lost_task_ends_its_blocks(self, world: World) -> None:

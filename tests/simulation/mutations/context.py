@@ -1,0 +1,66 @@
+"""The guards of the context and its edits."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fleet.engine.admission.commit_waits import CommitWaits
+from fleet.engine.context.edits import Edits
+from fleet.engine.transitions import edits, final_context
+from fleet.engine.transitions.draft import lifecycle_record
+from fleet.records.lifecycle import Completed
+from fleet.records.log import Outgoing
+from fleet.workflow.context_state.reader import Reader
+from fleet.workflow.store import Store
+from simulation.mutations.registry import instead_of
+
+
+@instead_of(edits, "replaced", near=19)
+def _a_repeated_attempt_makes_its_edits_again(_view: Any, _work: Any, _number: int) -> None:
+    """Say that the edit was not made."""
+
+
+@instead_of(Store, "_before", near=19)
+def _a_repeated_block_sees_its_own_edit(self: Any, _replaced: Any) -> Reader:
+    return Reader(self._state, self._prefix, self._kind)
+
+
+@instead_of(Edits, "turn", near=89)
+@asynccontextmanager
+async def _several_blocks_of_a_run_are_open(_self: Any, _run_id: str) -> AsyncIterator[None]:
+    yield
+
+
+@instead_of(Edits, "make", near=19)
+def _a_block_ends_before_its_commit(
+    self: Any, attempt: Any, number: int, edit: Any
+) -> Awaitable[None]:
+    edits.make(self._ledger.open, attempt.work, number, edit)
+    self._waits.add()
+    return asyncio.sleep(0)
+
+
+@instead_of(CommitWaits, "add", near=19)
+def _a_block_waits_for_a_commit_that_was_under_way(self: Any) -> "asyncio.Future[None]":
+    committed = asyncio.get_running_loop().create_future()
+    self._sealed.append(committed)
+    self._commit()
+    return committed
+
+
+@instead_of(edits, "settle", near=19)
+def _notes_of_edits_outlive_the_result(_part: Any, _work: Any, _count: int) -> None:
+    """Leave them."""
+
+
+@instead_of(edits, "remove", near=19)
+def _notes_of_edits_outlive_their_run(_draft: Any, _run_id: str) -> None:
+    """Leave them."""
+
+
+@instead_of(final_context, "carried", near=75)
+def _a_result_comes_without_its_context(
+    _view: Any, wiring: Any, work: Any, event_id: str, result: Completed
+) -> Outgoing:
+    return lifecycle_record(wiring.topics, work.envelope, event_id, result)
