@@ -134,9 +134,10 @@ def test_a_wrong_use_of_a_result_is_an_error(tmp_path: Path, cache: Path) -> Non
 
 
 USERS = """
+from typing import Annotated
 import fleet
 from pydantic import Field
-from fleet import Context, Event, StartEvent, StopEvent, Workflow, step
+from fleet import Collect, Context, Event, StartEvent, StopEvent, Take, Workflow, step
 from fleet import Workfow, HumanResponseEvent  # error: twice
 
 class Joke(Event):
@@ -166,8 +167,40 @@ class Flow(Workflow):
         ctx.send_event(other)
         return StopEvent(result=other.text, anything=5)
 
+class Fan(Workflow, skip_graph_checks={"dead_end"}):
+    @step
+    async def split(self, ev: Begin) -> list[Joke]:
+        return [Joke(text="a")]
+
+    @step(accept_event_subclasses=True, skip_graph_checks=["reachability"])
+    async def maybe(self, ev: Begin) -> list[Joke] | None:
+        return None
+
+    @step
+    async def close(self, jokes: list[Joke]) -> Joke:
+        jokes[0].txt  # error
+        return jokes[0]
+
+    @step
+    async def first(self, jokes: Annotated[list[Joke], Collect(Take(2))]) -> StopEvent:
+        Take("2")  # error
+        return StopEvent(result=len(jokes))
+
+@step(workflow=Fan, num_workers=2)
+async def loose(ctx: Context, ev: Joke) -> StopEvent:
+    ev.txt  # error
+    return StopEvent(result=ev.text)
+
+@step(workflow=Fan)
+async def both(joke: Joke, begin: Begin) -> StopEvent | None:
+    return None
+
+Flow.add_step(loose)
+
 async def main() -> None:
     await Flow().run(StartEvent(topic="x", run_id="y"))
+    Fan(skip_graph_checks={"dead_end"}).validate()
+    reveal: StopEvent = await both(Joke(text="a"), Begin(topic="b"))  # error
     await Flow().run(Begin(topic="x"))
 """
 
