@@ -14,7 +14,7 @@ from fleet.workflow import levels
 from fleet.workflow.context_state import state_models
 from fleet.workflow.errors import BadOption
 from fleet.workflow.graph import Graph, all_types, no_end, unique
-from fleet.workflow.steps import Step
+from fleet.workflow.steps import Slot, Step
 
 #: A step that nothing in the graph leads to: something from outside may.
 REACHABILITY = "reachability"
@@ -165,9 +165,10 @@ def _unreachable(graph: Graph) -> Iterator[Finding]:
     reached = _closure({graph.start}, graph.steps)
     for step in graph.steps:
         # Said already, if no step returns anything that it accepts.
-        if any(map(step.takes, reached)) or len(_unsent_of(step, graph)) == len(step.accepts):
+        if _can_begin(step, reached) or len(_unsent_of(step, graph)) == len(step.accepts):
             continue
-        accepted = ", ".join(type_name(event) for event in step.accepts)
+        missing = (one for one in step.slots if not _fills(one, step, reached))
+        accepted = ", ".join(type_name(event) for slot in missing for event in slot.types)
         text = (
             f"step {step.name} can never run: nothing that follows {type_name(graph.start)} gives "
             f"{accepted}; return it from a step that runs, or remove {step.name}"
@@ -178,11 +179,19 @@ def _unreachable(graph: Graph) -> Iterator[Finding]:
 def _closure(reached: set[type[Event]], steps: tuple[Step, ...]) -> set[type[Event]]:
     while True:
         more = {
-            event for step in steps if any(map(step.takes, reached)) for event in step.returns
+            event for step in steps if _can_begin(step, reached) for event in step.returns
         } - reached
         if not more:
             return reached
         reached = reached | more
+
+
+def _can_begin(step: Step, reached: set[type[Event]]) -> bool:
+    return all(_fills(slot, step, reached) for slot in step.slots)
+
+
+def _fills(slot: Slot, step: Step, reached: set[type[Event]]) -> bool:
+    return any(step.takes_as(event, kind) for event in reached for kind in slot.types)
 
 
 def _dead_ends(graph: Graph) -> Iterator[Finding]:

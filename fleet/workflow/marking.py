@@ -161,8 +161,8 @@ def _no_step(function: object) -> str:
         return f"is a {type(function).__name__}; write it as a method: `async def`, with `self`"
     if inspect.isasyncgenfunction(function):
         return (
-            "has a `yield`; a step returns one event: send several with ctx.send_event(event), and "
-            "show some with ctx.write_event_to_stream(event)"
+            "has a `yield`; return a list of events, `-> list[...]`, or send them one by one with "
+            "ctx.send_event(event), and show some with ctx.write_event_to_stream(event)"
         )
     if isinstance(function, type):
         return "is a class; mark an `async def` method with @step"

@@ -203,6 +203,13 @@ class TestJoins:
             )
         ]
 
+    def test_a_join_that_waits_for_itself(self) -> None:
+        """It cannot begin before it has returned; the missing event is named."""
+        meet = join("meet", {"start": StartEvent, "b": B}, [B, StopEvent])
+        (found,) = findings(step("aside", [StartEvent], [StopEvent]), meet)
+        assert found.startswith("[reachability] step meet can never run: nothing that follows St")
+        assert "gives B; return it" in found
+
     def test_parameters_that_meet(self) -> None:
         """Outside of any list, in one list, or after a join, which is outside again."""
         both, meet = step("both", [StartEvent], [A, B]), join("meet", {"a": A, "b": B}, [StopEvent])

@@ -14,6 +14,7 @@ from fleet import (
     Workflow,
     WorkflowConfigurationError,
     WorkflowValidationError,
+    serve,
     step,
 )
 from fleet.workflow import definition
@@ -248,6 +249,20 @@ class TestAdded:
             told = f"^{in_use} is in use in this process already, so step late comes too late; imp"
             with pytest.raises(WorkflowConfigurationError, match=told):
                 step(workflow=workflow)(late)
+
+    def test_a_workflow_that_is_served_takes_no_more(self) -> None:
+        """A worker has the steps that it was made with."""
+
+        class Flow(Base):
+            pass
+
+        serve(Flow)
+
+        async def late(ev: Asked) -> None:
+            raise NotImplementedError
+
+        with pytest.raises(WorkflowConfigurationError, match="step late comes too late"):
+            step(workflow=Flow)(late)
 
     def test_the_mark_is_of_the_function(self) -> None:
         """Something without a mark is no step, and says what to write."""

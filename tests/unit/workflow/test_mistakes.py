@@ -158,7 +158,7 @@ MISTAKES: list[tuple[str, Callable[[], object], str]] = [
     ("unknown field", lambda: OwnFlow().run(tpoic="x"), "takes no tpoic; Begin has the fields"),
     ("run id 7", lambda: run(run_id=7), r"a run id is text, not int; use run_id=str\(...\)"),
     ("timeout '5'", lambda: run(timeout="5"), "timeout is a number of seconds greater than 0"),
-    ("generator", generator, r"step many has a `yield`; a step returns one event: send several"),
+    ("generator", generator, r"step many has a `yield`; return a list of events, .* or send them"),
     ("static", static, "step .* is a staticmethod; write it as a method"),
     ("wrapped", wrapped, "step only is wrapped by a decorator that makes a plain function of it"),
     ("plain method", plain_method, "step only must be written with `async def`"),
