@@ -2,8 +2,9 @@
 
 import asyncio
 import json
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -80,6 +81,11 @@ class Place:
         assert result.exit_code == 0, result.stderr
         return json.loads(result.stdout)
 
+    def outcomes(self, word: str) -> list[str]:
+        """Return how the runs whose ids begin so stand."""
+        listed = self.json("runs", "list", FLOW, "--limit", "0")
+        return [run["outcome"] for run in listed if run["run"].startswith(word)]
+
     def kept(self, run_id: str) -> set[bytes]:
         """Return the kinds of entries that the state has of a run, as its changelog has them."""
         entries = {
@@ -99,6 +105,12 @@ def place(kafka_broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Ite
     place = Place(kafka_broker, tmp_path_factory.mktemp("spread"))
     yield place
     place.worker.stop()
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    """Return when it is so; the test's own timeout ends the waiting."""
+    while not is_so():
+        time.sleep(0.2)
 
 
 @pytest.fixture(autouse=True)
@@ -168,3 +180,35 @@ def test_a_run_that_is_cancelled_in_its_fan_out_ends(place: Place) -> None:
     shown = place.json("runs", "show", FLOW, "slow")
     assert [end["outcome"] for end in shown["ends"]] == ["cancelled"]
     assert "join" not in {step["step"] for step in shown["steps"]}
+
+
+def test_an_event_of_a_fan_out_begins_no_run_that_never_ends(place: Place) -> None:
+    """Refused if it leads only to the join, with the way out; nothing is sent."""
+    place.run("first", Split(parts=3))
+    replay = ("replay", f"{FLOW}.Done", "--run", "first", "--reason", "x", "--yes")
+    for context in ((), ("--context", "empty")):
+        refused = place(*replay, *context)
+        assert refused.exit_code == 2
+        assert "join would never begin" in refused.stderr
+        assert f"`fleet replay {FLOW}.Split --run ID`" in refused.stderr
+    assert len(asyncio.run(bare.read(place.bootstrap, place.topics.event("Done")))) >= 3
+    assert not [run for run in place.json("runs", "list", FLOW) if "replay" in run["run"]]
+
+    begun = place.json("replay", f"{FLOW}.Split", "--run", "first", "--reason", "x", "--yes")
+    until(lambda: place.outcomes(f"replay-{begun['replay']}") == ["completed"])
+
+
+def test_a_branch_that_may_end_its_run_begins_one_without_the_fan_out(place: Place) -> None:
+    """It is told that the join takes no part; the new run's events carry nothing of the old one."""
+    place.run("alone", Split(parts=1, alone=(0,)))
+    replay = ("replay", f"{FLOW}.Part", "--run", "alone", "--reason", "x", "--yes")
+    told = place(*replay, "--context", "empty", "--json")
+    assert "In such runs join never begins" in told.stderr
+    begun = f"replay-{json.loads(told.stdout)['replay']}"
+    until(lambda: place.outcomes(begun) == ["completed"])
+    [sent] = [
+        record
+        for record in asyncio.run(bare.read(place.bootstrap, place.topics.event("Part")))
+        if bare.run_id(record).startswith(begun)
+    ]
+    assert not {name for name, _ in sent.headers} & {"fleet-scope", "fleet-order", "fleet-batch"}

@@ -4,7 +4,7 @@ A workflow that fans out: `faust -A spread_flow worker`.
 SPREAD_FIX names a file; while it is missing, the parts that the start names fail, and so does the
 join if the start says so. SPREAD_PAID names a file that gets a line for each step that has done
 its work. If they are not set, as for a caller, nothing is wrong and nothing is written. A part that
-is slow waits for longer than any test.
+is slow waits for longer than any test; one that is alone ends the run.
 """
 
 import asyncio
@@ -35,6 +35,7 @@ class Split(StartEvent):
     failing: tuple[int, ...] = ()
     join_fails: bool = False
     slow: tuple[int, ...] = ()
+    alone: tuple[int, ...] = ()
 
 
 class Part(Event):
@@ -42,6 +43,7 @@ class Part(Event):
     fails: bool
     join_fails: bool
     slow: bool
+    alone: bool
 
 
 class Done(Event):
@@ -56,19 +58,26 @@ class Joined(StopEvent):
 class SpreadFlow(Workflow, workflow="spread"):
     @step
     async def split(self, ev: Split) -> list[Part]:
-        failing, slow = ev.failing, ev.slow
         return [
-            Part(n=n, fails=n in failing, join_fails=ev.join_fails, slow=n in slow)
+            Part(
+                n=n,
+                fails=n in ev.failing,
+                join_fails=ev.join_fails,
+                slow=n in ev.slow,
+                alone=n in ev.alone,
+            )
             for n in range(ev.parts)
         ]
 
     @step
-    async def work(self, ctx: Context, ev: Part) -> Done:
+    async def work(self, ctx: Context, ev: Part) -> Done | Joined:
         check(fails=ev.fails)
         if ev.slow:
             await ctx.write_event_to_stream(ev)
             await asyncio.sleep(SLOW_SECONDS)
         pay(f"work {ev.n}")
+        if ev.alone:
+            return Joined(parts=[ev.n])
         return Done(n=ev.n, join_fails=ev.join_fails)
 
     @step

@@ -17,6 +17,7 @@ from fleet.control import audit
 from fleet.control.replay import plan as plans
 from fleet.control.replay import selection
 from fleet.control.replay import sending as replay_sending
+from fleet.control.replay.joins import Outlook
 from fleet.control.replay.plan import Bounds, Filter, Plan, Target, place
 from fleet.control.replay.selection import Found
 from fleet.control.replay.sending import ReplayProgress, Sending
@@ -106,8 +107,9 @@ def resume(replay_id: str, rate: float | None, form: str) -> None:
 def _make(settings: Settings, wanted: Wanted) -> tuple[Plan, Found]:
     """Return the plan for what is *wanted*, and what was found for it."""
     target = plans.target(wanted.event)
-    if not (wanted.to_topic or wanted.context or target.is_start):
-        raise replay_checks.NotAStart(target)
+    if not wanted.to_topic:
+        outlook = replay_checks.check_event(target, with_context=bool(wanted.context))
+        _warn(target, outlook)
     plan = Plan(
         id=uuid.uuid4().hex[:12],
         target=wanted.event,
@@ -122,6 +124,18 @@ def _make(settings: Settings, wanted: Wanted) -> tuple[Plan, Found]:
     found = loop.run(_look(settings, target, plan, wanted.bounds))
     spans = {partition: found.spans[partition] for partition in found.counts}
     return replace(plan, spans=spans, counts=dict(found.counts)), found
+
+
+def _warn(target: Target, outlook: Outlook) -> None:
+    """Say which joins do not take part in runs that begin in their middle."""
+    if target.is_start:
+        return
+    for step in outlook.lost:
+        terminal.say(f"In such runs {step.name} never begins: the fan-out that it ends is missing.")
+    for step, missing in outlook.incomplete:
+        terminal.say(
+            f"In such runs nothing sends {' or '.join(missing)}, which {step.name} waits for, too."
+        )
 
 
 async def _look(settings: Settings, target: Target, plan: Plan, bounds: Bounds) -> Found:

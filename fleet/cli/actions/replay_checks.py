@@ -1,6 +1,6 @@
 """
-What cannot be replayed: an event from the middle of a run without a context, an unusable context, a
-copy into a topic of the workflow's own.
+What cannot be replayed: an event from the middle of a run without a context or in a branch of a
+fan-out, an unusable context, a copy into a topic of the workflow's own.
 """
 
 from pathlib import Path
@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
-from fleet.control.replay import selection
+from fleet.control.replay import joins, selection
+from fleet.control.replay.joins import Outlook
 from fleet.control.replay.plan import Target
 from fleet.control.source import Source
 from fleet.kafka import provision
@@ -43,6 +44,32 @@ class NotAStart(FleetError):
         )
 
 
+class OnlyABranch(FleetError):
+    """Raised when a run that began with the event could only come to a join that never begins.
+
+    What to do: Replay the event whose step fans out, as the message says, or resume failed runs
+    with `fleet dead redrive`.
+    """
+
+    exit_code = ExitCode.REFUSED
+
+    def __init__(self, target: Target, outlook: Outlook) -> None:
+        graph = definition.graph(target.workflow)
+        name = target.name.rpartition(".")[0]
+        lost = " and ".join(step.name for step in outlook.lost)
+        ways = " or ".join(
+            f"`fleet replay {name}.{type_name(event)} --run ID"
+            f"{'' if event is graph.start else ' --context ...'}`"
+            for event in joins.beginnings(graph, outlook.lost)
+        )
+        super().__init__(
+            f"nothing was changed: {type_name(target.event)} is part of a fan-out, which a new run "
+            f"does not have, so {lost} would never begin and the run never end. Replay what the "
+            f"fan-out began with ({ways}), or resume failed runs where they stopped "
+            f"(`fleet dead redrive {name}`): that runs the branches that are not done"
+        )
+
+
 class UnusableContext(FleetError):
     """Raised when runs cannot begin with the context that you gave.
 
@@ -65,6 +92,16 @@ class NotACopy(FleetError):
     """
 
     exit_code = ExitCode.REFUSED
+
+
+def check_event(target: Target, *, with_context: bool) -> Outlook:
+    """Return how far runs come that begin with an event; raise OnlyABranch or NotAStart."""
+    outlook = joins.outlook(definition.graph(target.workflow), target.event)
+    if outlook.is_dead_end and not target.is_start:
+        raise OnlyABranch(target, outlook)
+    if not (with_context or target.is_start):
+        raise NotAStart(target)
+    return outlook
 
 
 def context(given: str) -> dict[str, Any] | None:

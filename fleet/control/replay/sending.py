@@ -272,7 +272,8 @@ def start_headers(
 ) -> Headers:
     """Return the headers of the event as the start of a new run.
 
-    *context* has the first values of the run's context.
+    *context* has the first values of the run's context. The event is of no fan-out: the new run has
+    none.
     """
     new_id = run_id(replay_id, record)
     start = envelope._replace(
@@ -283,6 +284,9 @@ def start_headers(
         replays=envelope.replays + 1,
         context=to_json(context).decode() if context else "",
         traceparent="",
+        scope="",
+        order=0,
+        batch="",
     )
     others = [header for header in record.headers if not header[0].startswith(_OWN_HEADERS)]
     return [*start.headers(), *others]
