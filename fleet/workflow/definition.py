@@ -1,10 +1,12 @@
 """
 A workflow class, before anything runs it: its name, its steps, its graph.
 
-The graph is made and checked at its first use, so that a workflow may name event types that are
-defined after it. A step that is wrong by itself is found at the class statement.
+Annotations are resolved at the first use of the graph, not when the class is made, so that a
+workflow may name event types that are defined after it.
 """
 
+import re
+import types
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Generic
@@ -13,13 +15,19 @@ from pydantic import ValidationError
 from typing_extensions import TypeVar
 
 from fleet.records.events import Event, StartEvent, fields_of, problems, type_name
-from fleet.workflow import arguments, checks, marking, members, names, result_type, start_fields
+from fleet.workflow import arguments, checks, marking, members, result_type, start_fields
 from fleet.workflow.checks import Skips
 from fleet.workflow.errors import UnclearEnds, WorkflowConfigurationError, WorkflowValidationError
 from fleet.workflow.graph import Graph, build, no_end, subclasses
 
+#: What Kafka allows in the name of a topic.
+_LEGAL_NAME = re.compile(r"[a-zA-Z0-9_-]+")
 #: The step group of a workflow whose class names none.
 DEFAULT_GROUP = "main"
+
+#: What Fleet gives every workflow: no step and no attribute may have these names.
+_NAMED_IN_BRACKETS = frozenset({"workflow_name", "group_name"})
+_TAKEN = _NAMED_IN_BRACKETS | {"run", "run_sync", "topic", "validate", "add_step"}
 
 #: How long a run may take if the workflow has no `timeout=`, in seconds.
 DEFAULT_TIMEOUT_SECONDS = 45.0
@@ -66,9 +74,9 @@ class Definition(Generic[Result_co]):
             name, known = next(iter(options)), ["workflow", "group", "skip_graph_checks"]
             raise arguments.UnknownArgument(f"class {cls.__name__}", name, known)
         super().__init_subclass__(**options)
-        names.refuse_taken(cls)
-        cls.workflow_name = names.legal(workflow or names.plain(cls.__name__), "workflow", cls)
-        cls.group_name = names.legal(group or DEFAULT_GROUP, "group", cls)
+        _refuse_taken(cls)
+        cls.workflow_name = _legal(workflow or _plain_name(cls.__name__), "workflow", cls)
+        cls.group_name = _legal(group or DEFAULT_GROUP, "group", cls)
         cls._fleet_namespace = marking.enclosing_names(depth=1)
         cls._fleet_added = {}
         cls._fleet_graph, cls._fleet_checked = None, set()
@@ -86,8 +94,8 @@ class Definition(Generic[Result_co]):
         workflow runs or is called in this process already.
         """
         name = function.__name__
-        if name in names.TAKEN:
-            raise WorkflowValidationError(cls.__name__, [names.taken(cls.__name__, "step", name)])
+        if name in _TAKEN:
+            raise WorkflowValidationError(cls.__name__, [_taken(cls.__name__, "step", name)])
         members.check_added(cls, function)
         heirs = [cls, *_below(cls)]
         for heir in heirs:
@@ -98,8 +106,8 @@ class Definition(Generic[Result_co]):
             heir._fleet_graph, heir._fleet_checked = None, set()  # noqa: SLF001 - our own class
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in names.TAKEN:
-            raise WorkflowConfigurationError(names.taken(type(self).__name__, "attribute", name))
+        if name in _TAKEN:
+            raise WorkflowConfigurationError(_taken(type(self).__name__, "attribute", name))
         super().__setattr__(name, value)
 
 
@@ -218,6 +226,32 @@ def result_of(workflow: type[Definition], event: Event) -> Any:
     return workflow._fleet_result.of(event)  # noqa: SLF001
 
 
+def _refuse_taken(cls: type[Definition]) -> None:
+    """Refuse a step or an attribute that would hide what Fleet gives every workflow."""
+    findings = []
+    annotated = dict.fromkeys(vars(cls).get("__annotations__", ()))
+    for name, member in {**annotated, **vars(cls)}.items():
+        if name in _TAKEN and marking.is_step(member):
+            findings.append(_taken(cls.__name__, "step", name))
+        # A plain method of the name is how a subclass overrides, as anywhere in Python.
+        elif name in _TAKEN and not isinstance(member, types.FunctionType):
+            findings.append(_taken(cls.__name__, "attribute", name))
+    if findings:
+        raise WorkflowValidationError(cls.__name__, findings)
+
+
+def _taken(workflow: str, what: str, name: str) -> str:
+    if name in _NAMED_IN_BRACKETS:
+        keyword = name.removesuffix("_name")
+        return (
+            f"{what} {name} is set by Fleet; write `class {workflow}(Workflow, "
+            f"{keyword}=...)`, or rename it"
+        )
+    return (
+        f"{what} {name} would hide `{workflow}.{name}`, which Fleet gives every workflow; rename it"
+    )
+
+
 def _result_type(cls: type[Definition]) -> result_type.ResultType:
     """Return what *cls* says in brackets: `Workflow[...]`, its own or that of a base."""
     try:
@@ -272,3 +306,17 @@ def _takes_any(start: type[Event]) -> bool:
 def _has(start: type[Event], name: str) -> bool:
     aliases = ((field.alias, field.validation_alias) for field in start.model_fields.values())
     return name in start.model_fields or any(name in several for several in aliases)
+
+
+def _plain_name(class_name: str) -> str:
+    stem = re.sub(r"(Workflow|Flow)$", "", class_name) or class_name
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", stem).lower()
+
+
+def _legal(name: str, what: str, cls: type) -> str:
+    if not _LEGAL_NAME.fullmatch(name):
+        raise WorkflowConfigurationError(
+            f"{name!r} cannot be the {what} of {cls.__name__}: it is part of topic names, so use "
+            "letters, digits, '_' and '-'"
+        )
+    return name

@@ -1,0 +1,108 @@
+"""How runs end, and what their streams show."""
+
+from uuid import uuid4
+
+import pytest
+
+from behaviour import gates
+from behaviour.library import REFERENCE
+from behaviour.runtimes import Runtime, outcome
+
+
+@pytest.mark.parametrize("answer", [None, 0, "", "text", 1.5, [1, {"a": [True]}]])
+async def test_a_result_is_what_a_plain_stop_event_holds(runtime: Runtime, answer: object) -> None:
+    seen = await runtime.run("scenarios.ends.PlainResult", answer=answer)
+
+    assert (seen.result, seen.raised) == (answer, "")
+
+
+async def test_a_stop_event_of_ones_own_comes_back_whole(runtime: Runtime) -> None:
+    """And the start event is made of the fields that the run is given."""
+    seen = await runtime.run("scenarios.ends.TypedEnds", topic="cats")
+
+    assert type(seen.result).__name__ == "Verdict"
+    assert (seen.result.score, seen.result.reasons) == (4, ["length"])
+    assert seen.types == ["Note", "Verdict"]
+
+
+async def test_a_workflow_may_have_two_kinds_of_result(runtime: Runtime) -> None:
+    """The reference refuses two in one workflow."""
+    if runtime.name == REFERENCE:
+        with pytest.raises(runtime.name_of("WorkflowConfigurationError"), match="Only one type"):
+            runtime.flow("scenarios.ends.TwoResults")
+        return
+    judged = await runtime.run("scenarios.ends.TwoResults", judge=True)
+    plain = await runtime.run("scenarios.ends.TwoResults")
+
+    assert (judged.result.score, plain.result) == (1, "not judged")
+
+
+async def test_a_start_event_may_be_given_whole(runtime: Runtime) -> None:
+    topic = runtime.module("scenarios.ends").Topic(topic="dogs and cats")
+    seen = await runtime.run("scenarios.ends.TypedEnds", start_event=topic)
+
+    assert seen.result.score == 13
+
+
+async def test_free_fields_of_a_stop_event_are_on_the_stream(runtime: Runtime) -> None:
+    seen = await runtime.run("scenarios.ends.FreeResult")
+
+    assert seen.result == 1
+    assert (seen.stream[-1].result, seen.stream[-1].cost) == (1, 0.5)
+
+
+async def test_a_sent_stop_event_ends_the_run(runtime: Runtime) -> None:
+    """In the reference it reaches no step, and the run goes on until its time is up."""
+    if runtime.name == REFERENCE:
+        pytest.skip("a sent StopEvent is dropped there")
+    seen = await runtime.run("scenarios.ends.SentResult")
+
+    assert (seen.result, seen.types) == ("sent", ["StopEvent"])
+
+
+async def test_the_result_cancels_siblings_and_closes_the_stream(runtime: Runtime) -> None:
+    """Nothing that a cancelled step writes comes after the result."""
+    key = uuid4().hex
+    seen = await runtime.run("scenarios.ends.Siblings", key=key)
+
+    await gates.at_gate(f"{key}cancelled")
+    assert seen.result == "fast"
+    assert seen.types[-1] == "StopEvent"
+    # The reference still shows what the step writes while it is cancelled.
+    late = ["too late"] if runtime.name == REFERENCE else []
+    assert seen.notes == ["begun", *late]
+
+
+async def test_the_first_result_counts(runtime: Runtime) -> None:
+    seen = await runtime.run("scenarios.ends.FirstResultWins", key=uuid4().hex)
+
+    assert (seen.result, seen.types) == ("first", ["StopEvent"])
+
+
+async def test_a_failed_run_raises_the_steps_own_error(runtime: Runtime) -> None:
+    """What the step showed before is on the stream, and the stream ends."""
+    seen = await runtime.run("scenarios.ends.ShowsAndFails")
+
+    assert seen.raised == "LookupError: no such topic"
+    assert seen.notes == ["before"]
+
+
+async def test_a_run_that_takes_too_long_raises(runtime: Runtime) -> None:
+    """What the step showed before is on the stream, and the stream ends."""
+    seen = await runtime.run("scenarios.ends.TakesLong")
+
+    assert type(seen.error).__name__ == "WorkflowTimeoutError"
+    assert "timed out after 0.5 seconds" in str(seen.error)
+    assert seen.notes == ["before"]
+
+
+async def test_a_stream_may_be_read_again(runtime: Runtime) -> None:
+    """The reference gives a stream once; here each reader sees all of it."""
+    handler = runtime.start("scenarios.ends.Shows")
+    first = await outcome(handler)
+    second = await outcome(handler)
+
+    if runtime.name == REFERENCE:
+        assert "already been consumed" in str(second.error)
+    else:
+        assert first.types == second.types
