@@ -7,9 +7,8 @@ all or nothing. Only events written to the stream are visible at once.
 
 import difflib
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Generic, NoReturn
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, NoReturn
 
 from pydantic import BaseModel
 
@@ -33,8 +32,7 @@ _LATER = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
+class Surroundings(NamedTuple):
     """What a context asks of those that run its attempt."""
 
     #: Shows an event.

@@ -32,6 +32,7 @@ def make(draft: Draft, work: Work, number: int, edit: Edit) -> None:
     # From here on nothing can be refused.
     refused.add(draft, Result(work, [], part.changes, edit=number))
     draft.state.written += part.written
+    runs.mark_context(draft.state, run_id)
     runs.mark_held(draft.state, run_id)
 
 

@@ -111,5 +111,6 @@ def _remove(draft: Draft, run_id: str) -> None:
     if draft.state.get(state.run_key(run_id)) is not None:
         draft.state.delete(state.run_key(run_id))
     starts.clear_seen(draft, run_id)
-    draft.state.delete_all(state.context_prefix(run_id))
+    if run is None or run.context:
+        draft.state.delete_all(state.context_prefix(run_id))
     draft.state.delete_all(state.awaiting_prefix(run_id))

@@ -8,7 +8,7 @@ result either. The record has a context of up to MOST_BYTES; of a larger one it 
 
 from pydantic_core import to_json
 
-from fleet.engine.transitions import sizes
+from fleet.engine.transitions import runs, sizes
 from fleet.engine.transitions.draft import Wiring, Work, lifecycle_record
 from fleet.records import state
 from fleet.records.lifecycle import Completed
@@ -29,8 +29,9 @@ def carried(view: View, wiring: Wiring, work: Work, event_id: str, result: Compl
     def record(completed: Completed) -> Outgoing:
         return lifecycle_record(wiring.topics, work.envelope, event_id, completed)
 
+    run = runs.run_of(view, work.envelope.run_id)
     prefix = state.context_prefix(work.envelope.run_id)
-    found = list(view.items(prefix))
+    found = list(view.items(prefix)) if run is None or run.context else []
     if not found:
         return sizes.checked(record(result), result.event_type)
     size = sum(len(value) for _, value in found)

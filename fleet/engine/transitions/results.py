@@ -44,7 +44,9 @@ def returned(
     """
     run_id, part = work.envelope.run_id, Overlay(draft.state)
     scope = scopes.opens(wiring.graph, work) if outcome.fans_out else work.envelope.scope
-    leaves.apply(part, outcome.changes, state.context_prefix(run_id))
+    if outcome.changes:
+        runs.mark_context(draft.state, run_id)
+        leaves.apply(part, outcome.changes, state.context_prefix(run_id))
     records = []
     for index, sent in enumerate(outcome.sent):
         child = _child(work, sent, index, scope)

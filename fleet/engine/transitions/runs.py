@@ -43,6 +43,8 @@ class Run(Entry):
     epoch: int = 0
     #: It may have suspended work, fan-outs or joins.
     held: bool = False
+    #: It may have values of its context.
+    context: bool = False
 
 
 class End(Entry):
@@ -133,13 +135,22 @@ def run_of(view: View, run_id: str) -> Run | None:
 
 
 def mark_held(changes: Overlay, run_id: str) -> None:
-    """Note at a run that it may have suspended work, fan-outs or joins."""
+    """Note at a run that it may have suspended work, fan-outs, joins or edits."""
+    _mark(changes, run_id, "held")
+
+
+def mark_context(changes: Overlay, run_id: str) -> None:
+    """Note at a run that it may have a context. Of others nothing is looked for at their end."""
+    _mark(changes, run_id, "context")
+
+
+def _mark(changes: Overlay, run_id: str, flag: str) -> None:
     for key in (state.run_key(run_id), state.seen_key(run_id)):
         value = changes.get(key)
         if value is not None:
             run = Run.decode(value)
-            if not run.held:
-                changes.put(key, run.model_copy(update={"held": True}).encode())
+            if not getattr(run, flag):
+                changes.put(key, run.model_copy(update={flag: True}).encode())
             return
 
 

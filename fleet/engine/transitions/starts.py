@@ -51,6 +51,8 @@ def _mark_seen(draft: Draft, record: Delivered, envelope: Envelope) -> None:
     # Work of it may be suspended for another version.
     seen = Run.decode(value) if value is not None else Run()
     update = {"seen_ms": record.appended_ms, "epoch": envelope.epoch}
+    if envelope.context:
+        update["context"] = True
     draft.state.put(key, seen.model_copy(update=update).encode())
 
 

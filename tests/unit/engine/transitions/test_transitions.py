@@ -367,6 +367,7 @@ class TestEnd:
 
     def fill(self, group: Group) -> None:
         group.start("s1")
+        runs.mark_context(group.draft.state, "r")
         for run_id in ("r", "other"):
             group.draft.state.put(state.context_prefix(run_id) + b"a", b"1")
             group.draft.state.put(state.awaiting_key(run_id, "e", "s"), b"{}")
