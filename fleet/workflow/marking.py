@@ -142,7 +142,7 @@ def _added(
 
 
 def _check_async(function: StepFunction) -> None:
-    if not inspect.iscoroutinefunction(function):
+    if not inspect.iscoroutinefunction(function) or isinstance(function, functools.partial):
         name = getattr(function, "__name__", repr(function))
         owner = getattr(function, "__qualname__", name).split(".")[-2:][0]
         raise WorkflowValidationError(owner, [f"step {name} {_no_step(function)}"])
@@ -164,6 +164,8 @@ def _no_step(function: object) -> str:
             "has a `yield`; return a list of events, `-> list[...]`, or send them one by one with "
             "ctx.send_event(event), and show some with ctx.write_event_to_stream(event)"
         )
+    if isinstance(function, functools.partial):
+        return "is a partial, which has no name and no annotations; write an `async def` function"
     if isinstance(function, type):
         return "is a class; mark an `async def` method with @step"
     inner = inspect.unwrap(function) if callable(function) else function

@@ -161,6 +161,7 @@ MISTAKES: list[tuple[str, Callable[[], object], str]] = [
     ("generator", generator, r"step many has a `yield`; return a list of events, .* or send them"),
     ("static", static, "step .* is a staticmethod; write it as a method"),
     ("wrapped", wrapped, "step only is wrapped by a decorator that makes a plain function of it"),
+    ("partial", lambda: step(functools.partial(free)), "is a partial, which has no name and no a"),
     ("plain method", plain_method, "step only must be written with `async def`"),
     (
         "-> AsyncIterator",
