@@ -26,7 +26,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if not isinstance(item, pytest.Function) or HERE not in item.path.parents:
             continue
         if inspect.iscoroutinefunction(item.function):
-            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+            item.add_marker(pytest.mark.asyncio(loop_scope="package"), append=False)
 
 
 class Carried:
@@ -64,7 +64,7 @@ def _names(folder: str) -> list[str]:
     return [f"{folder}.{name}" for name in found]
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="package")
 async def carried(
     kafka_broker: Broker, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Carried]:
