@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -107,6 +109,24 @@ class TestPostponedAnnotations:
                 return StopEvent(result=ev.text)
 
         assert await Flow().run() == "inner"
+
+    def test_values_around_the_class_are_not_kept(self) -> None:
+        """They may be large, and no annotation names one."""
+
+        class Large:
+            pass
+
+        def make() -> tuple[type[Workflow], weakref.ref[Large]]:
+            large = Large()
+
+            class Flow(Base):
+                pass
+
+            return Flow, weakref.ref(large)
+
+        workflow, large = make()
+        gc.collect()
+        assert (large(), names(workflow)) == (None, ["begin", "end"])
 
     def test_a_type_may_come_after_the_class(self) -> None:
         """It is looked for when the graph is used first, and then must be there."""
