@@ -105,7 +105,8 @@ def forget_unstarted(draft: Draft, run_id: str) -> None:
 
 def _remove(draft: Draft, run_id: str) -> None:
     run = runs.run_of(draft.state, run_id)
-    if run is not None and run.held:
+    # Of a run that failed before its start nothing says any more what it held.
+    if run is None or run.held:
         scopes.remove(draft, run_id)
         edits.remove(draft, run_id)
     if draft.state.get(state.run_key(run_id)) is not None:

@@ -358,6 +358,19 @@ class TestEnd:
         assert group.keys() == [b"c\0other\0a", b"k\0other\0e\0s"]
         assert group.start("s9") is Admission.RUN
 
+    @pytest.mark.parametrize("terminal", ENDS, ids=lambda each: each.kind)
+    def test_forgetting_a_run_without_a_start_removes_its_joins(
+        self, group: Group, terminal: Lifecycle
+    ) -> None:
+        """As of a replay from its middle: what it held is known also after its end."""
+        envelope = Envelope(run_id="r", event_id="e", type="JokeEvent")
+        group.enter(delivered(envelope, JokeEvent()), envelope)
+        group.draft.state.put(state.member_prefix("r", "-", "join") + b"1\0e", b"JokeEvent\0{}")
+        runs.mark_held(group.draft.state, "r")
+        group.happens(terminal)
+        ends.forget(group.draft, "r", resumable=terminal.kind != Completed.kind)
+        assert group.keys() == []
+
     def test_what_is_no_end_ends_nothing(self, group: Group) -> None:
         """Started and known records change nothing about a run's end."""
         group.start("s1")
