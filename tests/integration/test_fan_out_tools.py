@@ -189,7 +189,7 @@ def test_an_event_of_a_fan_out_begins_no_run_that_never_ends(place: Place) -> No
     for context in ((), ("--context", "empty")):
         refused = place(*replay, *context)
         assert refused.exit_code == 2
-        assert "join would never begin" in refused.stderr
+        assert "join would never fire" in refused.stderr
         assert f"`fleet replay {FLOW}.Split --run ID`" in refused.stderr
     assert len(asyncio.run(bare.read(place.bootstrap, place.topics.event("Done")))) >= 3
     assert not [run for run in place.json("runs", "list", FLOW) if "replay" in run["run"]]
@@ -203,7 +203,7 @@ def test_a_branch_that_may_end_its_run_begins_one_without_the_fan_out(place: Pla
     place.run("alone", Split(parts=1, alone=(0,)))
     replay = ("replay", f"{FLOW}.Part", "--run", "alone", "--reason", "x", "--yes")
     told = place(*replay, "--context", "empty", "--json")
-    assert "In such runs join never begins" in told.stderr
+    assert "In such runs join never fires" in told.stderr
     begun = f"replay-{json.loads(told.stdout)['replay']}"
     until(lambda: place.outcomes(begun) == ["completed"])
     [sent] = [

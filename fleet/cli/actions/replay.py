@@ -131,7 +131,7 @@ def _warn(target: Target, outlook: Outlook) -> None:
     if target.is_start:
         return
     for step in outlook.lost:
-        terminal.say(f"In such runs {step.name} never begins: the fan-out that it ends is missing.")
+        terminal.say(f"In such runs {step.name} never fires: the fan-out that it ends is missing.")
     for step, missing in outlook.incomplete:
         terminal.say(
             f"In such runs nothing sends {' or '.join(missing)}, which {step.name} waits for, too."

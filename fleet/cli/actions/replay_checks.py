@@ -64,7 +64,7 @@ class OnlyABranch(FleetError):
         )
         super().__init__(
             f"nothing was changed: {type_name(target.event)} is part of a fan-out, which a new run "
-            f"does not have, so {lost} would never begin and the run never end. Replay what the "
+            f"does not have, so {lost} would never fire and the run never end. Replay what the "
             f"fan-out began with ({ways}), or resume failed runs where they stopped "
             f"(`fleet dead redrive {name}`): that runs the branches that are not done"
         )

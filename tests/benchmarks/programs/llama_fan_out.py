@@ -29,7 +29,8 @@ class FanOutFlow(Workflow):
     async def split(self, ev: StartEvent) -> list[PartEvent]:
         return [PartEvent(topic=ev.topic, part=part) for part in fan_out.parts(ev.topic, BRANCHES)]
 
-    @step(num_workers=BRANCHES)
+    # With more at work it takes longer: see docs/benchmarks.md.
+    @step(num_workers=min(BRANCHES, 100))
     async def work(self, ev: PartEvent) -> DoneEvent:
         await asyncio.sleep(SECONDS)
         return DoneEvent(topic=ev.topic, done=fan_out.worked(ev.part))
