@@ -384,6 +384,8 @@ class Engine:
         task = self.tasks.pop(partition, None)
         if task is not None:
             await task.close()
+        if partition not in self._wanted:
+            self.step_group.quarantine.gone(partition)
 
     def _task_lost(self, task: Task, reason: BaseException) -> None:
         if task.partition in self._wanted:

@@ -110,7 +110,7 @@ class Task:
         self.trackers = self.inputs.trackers
         self.uncommitted = Uncommitted(self.ledger, step_group.budgets)
         self.commits = Commits(log, self.ledger, self._seal, self._committed, self._refused)
-        self._suspects = Suspects(step_group.quarantine, self.ledger, self.commits.now)
+        self._suspects = Suspects(step_group.quarantine, partition, self.ledger, self.commits.now)
         self._edits = Edits(self.ledger, self.commits)
         self.gate = Gate(self.uncommitted, step_group.ownership, self._suspects)
         self.attempts = Attempts(step_group, self.ledger, self.clock, self.gate, owner=self)
@@ -193,7 +193,7 @@ class Task:
             ),
         ]
         self._deadlines.start()
-        self._suspects.begin()
+        self._suspects.mark()
         self.intake.restore_suspended()
         # What loading has found out, also if no record ever comes.
         self.commits.later()
@@ -213,7 +213,10 @@ class Task:
         self._taking = False
         self._deadlines.stop()
         self.attempts.stop_admitting()
-        await self.settle(seconds)
+        await self.attempts.wait(seconds)
+        # One that ended its process without a mark would not be counted.
+        self.attempts.stop()
+        await self.settle(0)
 
     async def settle(self, seconds: float) -> None:
         """Let running steps finish within *seconds* and commit; what waits stays waiting."""
@@ -238,6 +241,7 @@ class Task:
             await asyncio.gather(*self._loops, return_exceptions=True)
             await self._log.close()
         finally:
+            self._suspects.close()
             # Whatever happens there: the partition's next owner wants the folder.
             self.ledger.store.close()
 

@@ -2,6 +2,7 @@
 
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,6 +15,7 @@ from fleet.engine.admission import budget
 from fleet.host import lost_tasks
 from fleet.kafka import loading
 from fleet.records.events import type_name
+from fleet.records.partitions import partition_of
 from fleet.workflow.errors import RunUnheard
 from simulation import call_checks, calls_plan, clock_checks, clocks, outsider, plan, wire
 from simulation.astray import astray
@@ -100,6 +102,8 @@ class History:
         self.callers: list[CallerProcess] = []
         self._disks: list[Disk] = []
         self._number = 0
+        #: How often each step has ended a worker whose death was not known from the state.
+        self._unseen: Counter[str] = Counter()
         self._replacing = Replacing(self)
         #: Of workers that are started now; None where all are of one version.
         self._version = made.mix.first if made.mix is not None else None
@@ -345,13 +349,13 @@ class History:
             worker.kill()
             self._replace(worker, fault)
 
-    def _crash(self, name: str) -> None:
-        # Once before anybody knew, and once more for each of the others that stop as they should.
-        stops = sum(fault.kind == "stop" for fault in self.plan.faults)
-        most = max(self.laboratory.poisons.kills.values())
-        if most > self.plan.crash_limit + 1 + stops:
-            self.world.violate(f"a step has ended {most} workers")
+    def _crash(self, name: str, run_id: str, key: str) -> None:
         worker = next(each for each in self.workers if each.name == name)
+        # Beside those that the limit counts, the first one, and those of which no owner learns.
+        self._unseen[key] += worker.dies_unseen(partition_of(run_id, self.plan.partitions))
+        kills = self.laboratory.poisons.kills[key]
+        if kills > self.plan.crash_limit + 1 + self._unseen[key]:
+            self.world.violate(f"a step has ended {kills} workers")
         # Another process may wait for the same folder, where this one was told to stop.
         disk = self.world.random.choice(("kept", "kept", "lost")) if not worker.stopping else "lost"
         seconds = self.world.random.uniform(0.2, 3)

@@ -58,8 +58,8 @@ class Poisons:
     raises: dict[str, str]
     #: How many workers each step has ended, by the key that its attempts share.
     kills: Counter[str] = field(default_factory=Counter)
-    #: Ends the process of a worker.
-    on_kill: Callable[[str], None] = lambda _worker: None
+    #: Ends the process of a worker, which runs a step of a run.
+    on_kill: Callable[[str, str, str], None] = lambda _worker, _run_id, _key: None
 
     def is_at_once(self, run_id: str) -> bool:
         """Whether the run's failing step does it before anything else."""
@@ -70,7 +70,7 @@ class Poisons:
         kind = self.raises.get(run_id, "")
         if kind.startswith("kill"):
             self.kills[key] += 1
-            self.on_kill(worker)
+            self.on_kill(worker, run_id, key)
             await asyncio.Event().wait()
         if kind == "refused":
             # What it returns is not taken.

@@ -75,6 +75,63 @@ def _last_chances(random: Random, plan: Plan) -> Plan:
     return replace(plan, slots=1 + neighbours, runs=runs, crash_limit=CRASH_LIMIT)
 
 
+def _last_chances_apart(random: Random, plan: Plan) -> Plan:
+    """Steps of several partitions have their last chance while their worker loses logs.
+
+    Or while partitions move, and not both: of a log that is lost when its partition moves the next
+    owner cannot tell that the process lives.
+    """
+    begin = random.uniform(5, 8)
+    kinds = ["kill", "kill at once", *[""] * 6]
+    runs = (
+        _run(f"run{number}", begin + random.uniform(0, 0.05), random, raises=kind)
+        for number, kind in enumerate(random.sample(kinds, len(kinds)))
+    )
+    workers = random.choice((1, 2))
+    faults = (
+        Fault(
+            at=begin + random.uniform(0, 50),
+            kind="fence" if workers == 1 else random.choice(("rebalance", "join")),
+            worker=0,
+            count=random.randrange(3),
+        )
+        for _ in range(60 if workers == 1 else 8)
+    )
+    return replace(
+        plan,
+        workers=workers,
+        partitions=3,
+        longest=random.choice((3.0, 6.0)),
+        runs=tuple(runs),
+        faults=tuple(faults),
+        opening=Opening(reopen_seconds=0.1),
+        crash_limit=CRASH_LIMIT,
+    )
+
+
+def _deaths_amid_rebalances(random: Random, plan: Plan) -> Plan:
+    """A step ends its process again and again while workers stop and partitions move in order."""
+    begin = random.uniform(5, 8)
+    runs = (
+        _run("first", begin, random, raises=random.choice(("kill", "kill at once"))),
+        *(_run(f"near{each}", begin + random.uniform(0, 10), random) for each in range(4)),
+    )
+    faults = (
+        Fault(at=begin + random.uniform(0, 50), kind=kind, worker=random.randrange(2), seconds=0.2)
+        for kind in random.choice((("rebalance",) * 20, ("stop",) * 30))
+    )
+    return replace(
+        plan,
+        partitions=2,
+        workers=2,
+        drain_seconds=random.choice((0.1, 0.5)),
+        wire=replace(plan.wire, breaks=random.choice((0.0, 0.3))),
+        runs=runs,
+        faults=tuple(faults),
+        crash_limit=CRASH_LIMIT,
+    )
+
+
 def _lost_after_a_death(random: Random, plan: Plan) -> Plan:
     """A process whose predecessor died loses its log, and opens it again, before a step ends it."""
     begin = random.uniform(5, 8)
@@ -159,6 +216,8 @@ WORLDS: dict[str, Callable[[Random, Plan], Plan]] = {
     "set back in a commit": _set_back_in_a_commit,
     "copy from the future": _copy_from_the_future,
     "frozen before there is state": _frozen_before_there_is_state,
+    "last chances apart": _last_chances_apart,
+    "deaths amid rebalances": _deaths_amid_rebalances,
 }
 
 

@@ -133,7 +133,10 @@ class Store(MemoryStore):
 
 
 class Disk(dict[int, Store]):
-    """A worker's data folder; it outlives the process."""
+    """A worker's data folder; it outlives the process. Another that holds the same is another."""
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__  # type: ignore[assignment]
 
 
 class Backend:
@@ -350,6 +353,15 @@ class Worker:
         """Whether its task of *partition* has taken its id while nothing was assigned to it."""
         started = self._producer(partition)[0].started
         return any(revoked < started < assigned for revoked, assigned in self._without)
+
+    def dies_unseen(self, partition: int) -> bool:
+        """Whether its death would not be known from the state of *partition*.
+
+        It has no mark there amid a rebalance. One that stops removes it when no step runs.
+        """
+        task = self.engine.tasks.get(partition)
+        marked = task is not None and task._suspects._marked
+        return not marked and (self._rebalancing or not self.stopping)
 
     def owned_since(self, partition: int) -> float | None:
         """Return since when it has a task of *partition* that could commit now, in unix seconds."""

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Callable
 
+Waiters = list[asyncio.Future[None]]
+
 
 class CommitWaits:
     """Waits for the commit of everything that was decided until now."""
@@ -11,8 +13,8 @@ class CommitWaits:
         #: Asks for a commit.
         self._commit = commit
         #: Of what is in the open draft, and in the one that is being committed.
-        self._unsealed: list[asyncio.Future[None]] = []
-        self._sealed: list[asyncio.Future[None]] = []
+        self._unsealed: Waiters = []
+        self._sealed: Waiters = []
 
     def add(self) -> "asyncio.Future[None]":
         """Return what is done once everything that was decided until now is in the log."""
@@ -28,7 +30,20 @@ class CommitWaits:
 
     def committed(self) -> None:
         """Note that it is in the log."""
-        waiting, self._sealed = self._sealed, []
-        for waiter in waiting:
-            if not waiter.done():
-                waiter.set_result(None)
+        waiters, self._sealed = self._sealed, []
+        wake(waiters)
+
+    def unmet(self) -> Waiters:
+        """Return those that still wait, for `inherit` of the partition's next task."""
+        return [waiter for waiter in self._sealed + self._unsealed if not waiter.done()]
+
+    def inherit(self, waiters: Waiters) -> None:
+        """Let *waiters* wait for the next commit, too."""
+        self._unsealed += waiters
+
+
+def wake(waiters: Waiters) -> None:
+    """Let *waiters* wait no more."""
+    for waiter in waiters:
+        if not waiter.done():
+            waiter.set_result(None)

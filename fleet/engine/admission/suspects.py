@@ -4,10 +4,11 @@ Steps that end their process: found, counted, and set aside.
 A step that calls `os._exit`, or takes all memory, ends every worker that runs it. So a task leaves
 a mark while it runs, and removes it when it stops as it should. Where a mark of another process is
 found, that process died, and each event that it may have had in flight is *counted* before it is
-run again: the count is committed first, and goes with the result. A step that was counted and whose
-worker died again is a suspect, and has few others beside it; the last time it runs when nothing
-runs that was ever counted. A step with FLEET_CRASH_LIMIT such deaths is not run any more: its run
-fails.
+run again: the count is committed first, and goes with the result. Until when such events were
+appended stays in the state, so that an owner that comes in order counts them, too. A step that was
+counted and whose worker died again is a suspect, and has few others beside it; the last time it
+runs when nothing runs that was ever counted, and others wait until what it ended with is in the
+log. A step with FLEET_CRASH_LIMIT such deaths is not run any more: its run fails.
 
 Without a death none of this costs anything.
 """
@@ -19,7 +20,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from fleet.engine.admission.commit_waits import CommitWaits
+from fleet.engine.admission import commit_waits
+from fleet.engine.admission.commit_waits import CommitWaits, Waiters
 from fleet.engine.admission.places import Places
 from fleet.records import state
 from fleet.workflow.errors import WorkflowRuntimeError
@@ -29,9 +31,6 @@ if TYPE_CHECKING:
 
     from fleet.engine.ledger import Ledger
     from fleet.engine.transitions.draft import Work
-
-#: Ends the mark of a process that found one of a process that died.
-_AFTER_DEATH = b" after a death"
 
 
 class CrashesWorker(WorkflowRuntimeError):
@@ -59,28 +58,38 @@ class Quarantine:
     #: Of this process and no other.
     process: bytes = field(default_factory=lambda: secrets.token_hex(8).encode())
     places: Places = field(default_factory=Places)
+    #: By partition, for the next task of it: what waits for a commit that the last one did not get.
+    inherited: dict[int, Waiters] = field(default_factory=dict)
+
+    def gone(self, partition: int) -> None:
+        """Note that no task of this worker will commit for a partition."""
+        commit_waits.wake(self.inherited.pop(partition, []))
 
 
 class Suspects:
     """The steps of one task that may have ended a process."""
 
     def __init__(
-        self, quarantine: Quarantine, ledger: "Ledger", commit: "Callable[[], object]"
+        self,
+        quarantine: Quarantine,
+        partition: int,
+        ledger: "Ledger",
+        commit: "Callable[[], object]",
     ) -> None:
         self.quarantine = quarantine
+        self._partition = partition
         self._ledger = ledger
         self._commit = commit
         self._waits = CommitWaits(commit)
         #: Deaths with each counted step, by its run and its entry's key.
         self._deaths: dict[str, dict[bytes, int]] = {}
         #: Broker time; what was appended until then may have been in flight when a process died.
+        #: Negative if none has died; without end until a commit tells what time it is.
         self._until_ms = -1.0
-        self._predecessor_died = False
-        #: A process has died since one stopped as it should.
-        self._after_death = False
         #: Our own mark is decided, in the commit that is under way, and in the log; always, if
         #: none is needed.
         self._leaves_mark = self._sealed_mark = self._marked = not quarantine.limit
+        self._closed = False
 
     # -- the mark -----------------------------------------------------------------------------
 
@@ -88,14 +97,15 @@ class Suspects:
         """Look in the loaded state for the mark of a process that died, and for what it counted."""
         if not self.quarantine.limit:
             return
-        process, _, after_death = (self._ledger.get(state.RUNNING) or b"").partition(b" ")
+        process, _, until_ms = (self._ledger.get(state.RUNNING) or b"").partition(b" ")
         # It may be of this process, whose log was lost: then no process died. But what was suspect
-        # when it began still is, and may not have been counted yet.
-        self._predecessor_died = process not in (b"", self.quarantine.process)
-        self._after_death = self._predecessor_died or bool(after_death)
+        # when it began still is, and may not have been counted yet. So it is after a process that
+        # stopped as it should.
+        died = process not in (b"", self.quarantine.process)
+        self._until_ms = math.inf if died else float(until_ms or -1)
         for key, value in list(self._ledger.items(state.SUSPECT)):
             deaths, running, *_ = map(int, value.split())
-            deaths += running if self._predecessor_died else 0
+            deaths += running if died else 0
             if not deaths:
                 self._ledger.open.state.delete(key)
                 continue
@@ -103,31 +113,30 @@ class Suspects:
             # It does not run now, and who dies next did not die with it.
             self._ledger.open.state.put(key, b"%d 0" % deaths)
 
-    def begin(self) -> None:
-        """Leave our own mark; what was appended until now may have been in flight before.
-
-        What time it is now the commit of the mark tells.
-        """
-        if self._after_death:
-            self._until_ms = math.inf
-        self.mark()
-
     def mark(self) -> None:
         """Leave our mark, in the next commit."""
         if self.quarantine.limit:
-            mark = self.quarantine.process + (_AFTER_DEATH if self._after_death else b"")
-            self._ledger.open.state.put(state.RUNNING, mark)
+            self._waits.inherit(self.quarantine.inherited.pop(self._partition, []))
+            self._ledger.open.state.put(state.RUNNING, self.quarantine.process + self._suspicion())
             self._leaves_mark = True
             self._commit()
 
     def unmark(self) -> None:
         """Remove the mark: the next owner then knows that this process did not die.
 
-        Until it is left again no step begins.
+        It learns still that one has died before, for a step of that time may not have begun since.
+        Until the mark is left again no step begins.
         """
         if self.quarantine.limit:
-            self._ledger.open.state.delete(state.RUNNING)
+            if suspicion := self._suspicion():
+                self._ledger.open.state.put(state.RUNNING, suspicion)
+            else:
+                self._ledger.open.state.delete(state.RUNNING)
             self._leaves_mark = self._marked = False
+
+    def _suspicion(self) -> bytes:
+        """Return what a mark says of processes that died before."""
+        return f" {self._until_ms:.0f}".encode() if self._until_ms >= 0 else b""
 
     # -- steps --------------------------------------------------------------------------------
 
@@ -160,6 +169,19 @@ class Suspects:
         while not self._marked:
             await self._waits.add()
 
+    def left(self, work: "Work", let_others: "Callable[[], object]") -> None:
+        """Let others run once it is in the log that a last chance is over.
+
+        If the process died before, the log would tell that the step ended it.
+        """
+        deaths = self.deaths(work)
+        if not deaths or self._closed:
+            # Its run has ended, or what it ends with has no effect.
+            let_others()
+            return
+        self._ledger.open.state.put(_key(work), b"%d 0" % deaths)
+        self._waits.add().add_done_callback(lambda _: let_others())
+
     def done(self, work: "Work") -> None:
         """Forget a step that ended, or will not be run."""
         if not self._deaths:
@@ -185,9 +207,16 @@ class Suspects:
 
     def committed(self, now_ms: float) -> None:
         """Note that it is in the log, by *now_ms* in broker time."""
-        self._until_ms = min(self._until_ms, now_ms)
+        if math.isinf(self._until_ms):
+            self._until_ms = now_ms
         self._marked = self._sealed_mark and self._leaves_mark
         self._waits.committed()
+
+    def close(self) -> None:
+        """Let those that wait for a commit wait for one of the partition's next task here."""
+        self._closed = True
+        if waiters := self._waits.unmet():
+            self.quarantine.inherited[self._partition] = waiters
 
 
 class _Permit(AbstractAsyncContextManager[None]):
@@ -219,7 +248,7 @@ class _Permit(AbstractAsyncContextManager[None]):
         places, few = self._suspects.quarantine.places, deaths > 0
         if few and deaths + 1 >= self._suspects.quarantine.limit:
             await places.be_alone()
-            self._give_back = places.let_others
+            self._give_back = partial(self._suspects.left, self._work, places.let_others)
         else:
             await places.join(few=few)
             self._give_back = partial(places.leave, few=few)

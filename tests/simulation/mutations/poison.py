@@ -3,8 +3,9 @@
 import asyncio
 from typing import Any
 
+from fleet.engine.admission import commit_waits
 from fleet.engine.admission.places import Places
-from fleet.engine.admission.suspects import CrashesWorker, Suspects, _Permit
+from fleet.engine.admission.suspects import CrashesWorker, Quarantine, Suspects, _Permit
 from fleet.engine.attempts import Attempt, Attempts, Outcome
 from fleet.engine.commits import Commits
 from fleet.engine.task import Task
@@ -130,10 +131,28 @@ def _counts_outlive_their_run(_self: Any, _run_id: str) -> None:
     """Nothing is forgotten."""
 
 
+_unmark = Suspects.unmark
+
+
 @instead_of(Suspects, "unmark", near=2273)
 def _steps_begin_between_the_mark_and_its_return(self: Any) -> None:
-    if self.quarantine.limit:
-        self._ledger.open.state.delete(state.RUNNING)
+    leaves, marked = self._leaves_mark, self._marked
+    _unmark(self)
+    self._leaves_mark, self._marked = leaves, marked
+
+
+@instead_of(Suspects, "unmark", near=8273)
+def _a_death_is_forgotten_by_an_owner_that_stops_in_order(self: Any) -> None:
+    _unmark(self)
+    self._ledger.open.state.delete(state.RUNNING)
+
+
+@instead_of(Task, "drain", near=4820)
+async def _a_step_outlives_the_mark(self: Any, seconds: float) -> None:
+    self._taking = False
+    self._deadlines.stop()
+    self.attempts.stop_admitting()
+    await self.settle(seconds)
 
 
 @instead_of(Suspects, "mark", near=342)
@@ -147,6 +166,26 @@ def _a_death_is_forgotten_with_the_log(self: Any) -> None:
 @instead_of(Places, "be_alone", near=149)
 async def _others_run_beside_the_last_chance(self: Any) -> None:
     await self._last.acquire()
+
+
+@instead_of(Suspects, "left", near=9833)
+def _a_last_chance_is_over_before_its_result_is_in_the_log(
+    _self: Any, _work: Work, let_others: Any
+) -> None:
+    let_others()
+
+
+@instead_of(Suspects, "close", near=1582)
+def _a_last_chance_is_over_when_its_log_is_lost(self: Any) -> None:
+    self._closed = True
+    commit_waits.wake(self._waits.unmet())
+
+
+@instead_of(Quarantine, "gone", near=3404)
+def _a_last_chance_of_a_partition_that_went_elsewhere_is_never_over(
+    _self: Any, _partition: int
+) -> None:
+    """Nothing waits less."""
 
 
 _settle = Task.settle

@@ -1,5 +1,6 @@
 """A step that ends its process is counted and set aside; its neighbours go on."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 
@@ -235,3 +236,138 @@ async def test_a_step_that_waits_for_a_mark_under_way_begins(world: World) -> No
     world.log.decide()
     await settled(world)
     assert begun(world, "r") == 1
+
+
+@pytest.mark.parametrize("ends", [_drained, _revoked])
+async def test_an_owner_that_comes_in_order_after_a_death_counts_it(
+    world: World, ends: Callable[[World], object]
+) -> None:
+    """The owner before it may have stopped before the step that ended the process began."""
+    world.start("bad", topic="x")
+    await settled(world)
+    for _ in range(3):
+        await _another_process(world)
+        await ends(world)  # type: ignore[misc]
+    await _another_process(world)
+    assert [world.state[key] for key in world.kept(state.SUSPECT)] == [b"0 1"]
+    assert await died(world, LIMIT) == [1, 1, 0]
+    assert isinstance(world.end("bad"), Failed)
+
+
+async def test_an_owner_that_stops_before_its_mark_is_in_the_log_tells_of_the_death(
+    world: World,
+) -> None:
+    """It does not know yet until when something may have been in flight."""
+    world.start("bad", topic="x")
+    await settled(world)
+    world.hold = True
+    await _another_process(world)
+    ending = asyncio.create_task(world.task.drain(0))
+    await turns()
+    world.hold = False
+    world.log.decide()
+    await ending
+    await _another_process(world)
+    assert [world.state[key] for key in world.kept(state.SUSPECT)] == [b"0 1"]
+
+
+async def test_a_clock_that_is_set_back_hides_nothing_that_was_in_flight(world: World) -> None:
+    """Until when it was appended is known with the mark, and no later commit makes it earlier."""
+    world.start("bad", topic="x")
+    await settled(world)
+    world.clock.ms += 1_000
+    world.step_group = replace(world.step_group, quarantine=Quarantine(LIMIT))
+    await world.crash()
+    await world.begin()
+    world.clock.ms -= 10_000
+    await world.task.confirm()
+    await settled(world)
+    assert begun(world, "bad") == 1
+    assert len(world.kept(state.SUSPECT)) == 1
+
+
+async def test_no_step_runs_any_more_when_a_drained_task_removes_its_mark(world: World) -> None:
+    """One that ended its process then would not be counted."""
+    world.start("slow", topic="x")
+    await settled(world)
+    world.hold = True
+    ending = asyncio.create_task(world.task.drain(0))
+    await settled(world)
+    assert world.log.pending is not None
+    assert state.RUNNING in world.log.pending.changes
+    assert world.flow.gate.waiting == {}
+    world.hold = False
+    world.log.decide()
+    await ending
+
+
+async def _two_last_chances(world: World) -> str:
+    """Let two steps have their last chance; return the run whose step has it."""
+    for name in ("one", "other"):
+        world.start(name, topic="x")
+    await settled(world)
+    await died(world, LIMIT - 1)
+    await _another_process(world)
+    (place,) = world.flow.gate.waiting
+    return place.removeprefix("generate ")
+
+
+async def test_the_next_last_chance_waits_until_the_result_of_this_one_is_in_the_log(
+    world: World,
+) -> None:
+    """Else a death beside the commit would condemn a step that has ended."""
+    first = await _two_last_chances(world)
+    second = {"one": "other", "other": "one"}[first]
+    world.hold = True
+    await world.open(f"generate {first}")
+    await settled(world)
+    assert world.log.pending is not None
+    assert begun(world, second) == 0
+
+    world.hold = False
+    world.log.decide()
+    await settled(world)
+    assert begun(world, second) == 1
+
+
+async def test_a_last_chance_that_is_stopped_with_its_run_lets_others(world: World) -> None:
+    """Nothing is to be committed of it."""
+    first = await _two_last_chances(world)
+    world.happen(Failed(step="", event_id="e", failure=_FAILURE), first)
+    await settled(world)
+    assert begun(world, {"one": "other", "other": "one"}[first]) == 1
+
+
+async def test_a_last_chance_whose_log_is_lost_is_the_last_until_its_task_is_opened_again(
+    world: World,
+) -> None:
+    """The log says that it runs; a death in another partition would condemn it."""
+    await _two_last_chances(world)
+    places = world.step_group.quarantine.places
+    world.hold = True
+    world.task.commits.now()
+    world.start("more", topic="x")
+    await settled(world)
+    world.log.lose()
+    await settled(world)
+    another = asyncio.create_task(places.be_alone())
+    await settled(world)
+    assert not another.done()
+    await world.crash()
+    await world.begin()
+    assert not another.done()
+    world.hold = False
+    world.log.decide()
+    await settled(world)
+    assert another.done()
+    places.let_others()
+
+
+async def test_a_last_chance_in_a_partition_that_goes_elsewhere_lets_others(world: World) -> None:
+    """Its next owner counts it by what is in the log, whatever happens here."""
+    await _two_last_chances(world)
+    quarantine = world.step_group.quarantine
+    await world.task.close()
+    quarantine.gone(world.task.partition)
+    async with asyncio.timeout(1):
+        await quarantine.places.be_alone()
