@@ -115,7 +115,7 @@ def _every_death_is_the_first(_self: Any, _work: Work) -> int:
     return 0
 
 
-@instead_of(Suspects, "permit", near=53)
+@instead_of(Suspects, "permit", near=473)
 def _the_mark_is_not_waited_for(self: Any, work: Work) -> Any:
     self._marked = True
     return _permit(self, work)
