@@ -308,6 +308,7 @@ async def _two_last_chances(world: World) -> str:
     await settled(world)
     await died(world, LIMIT - 1)
     await _another_process(world)
+    place: str
     (place,) = world.flow.gate.waiting
     return place.removeprefix("generate ")
 
