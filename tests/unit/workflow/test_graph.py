@@ -8,6 +8,7 @@ from declared_steps import (
     Answer,
     Ask,
     B,
+    C,
     Cat,
     Judgement,
     Topic,
@@ -132,6 +133,24 @@ class TestSubclasses:
         assert built.type_called("Kitten") is Kitten
         assert built.type_called("StartEvent") is StartEvent
         assert built.type_called("B") is None
+
+    def test_by_name_as_by_type(self) -> None:
+        """A record has the name alone; of a type that only exact steps take, it is unknown."""
+
+        class Puppy(B):
+            """Its base is taken exactly."""
+
+        class Kitten(Cat):
+            """Its base is taken with subclasses."""
+
+        any_a = step("last", [A], [StopEvent], accept_event_subclasses=True)
+        built = build(step("first", [StartEvent], [A, B]), any_a, step("b", [B], []))
+        by_name = {
+            kind: [taker.name for taker in built.accepting_called(kind.__name__)]
+            for kind in (A, Kitten, B, Puppy, C)
+        }
+        assert by_name == {A: ["last"], Kitten: ["last"], B: ["b"], Puppy: [], C: []}
+        assert (built.type_called("Kitten"), built.type_called("Puppy")) == (Kitten, None)
 
     def test_a_result_ends_the_run_whatever_a_step_takes(self) -> None:
         """A step that takes every Event takes no StopEvent and no result of the workflow's own."""
