@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol
 
 from fleet.records import paths, printable
+from fleet.workflow.context import OfOneRun
 from fleet.workflow.context_state.reader import Reader
 from fleet.workflow.errors import ContextStateError
 
@@ -91,7 +92,7 @@ class ContextSource(Protocol):
         ...
 
 
-class RunContext:
+class RunContext(OfOneRun):
     """What `handler.ctx` has."""
 
     def __init__(self, handler: "WorkflowHandler[Any]", source: ContextSource) -> None:

@@ -8,7 +8,7 @@ all or nothing. Only events written to the stream are visible at once.
 import difflib
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, NoReturn, Self
 
 from pydantic import BaseModel
 
@@ -19,7 +19,7 @@ from fleet.records.state import Overlay, View, context_prefix
 from fleet.workflow.collecting import Buffers, Collected
 from fleet.workflow.context_state import state_type
 from fleet.workflow.editing import Editor
-from fleet.workflow.errors import NoEvent, NotAvailableYet
+from fleet.workflow.errors import NoEvent, NotAvailableYet, WorkflowConfigurationError
 from fleet.workflow.store import Model, Store
 
 WriteToStream = Callable[[Event], Awaitable[None]]
@@ -49,8 +49,23 @@ class Surroundings(NamedTuple):
     running_steps: Callable[[], Iterable[str]] = tuple
 
 
-class Context(Generic[Model]):
+class OfOneRun:
+    """A view of one run: no other run can begin with it."""
+
+    __slots__ = ()
+
+
+class Context(OfOneRun, Generic[Model]):
     """One attempt's view of its run."""
+
+    def __new__(cls, *given: object, **_options: object) -> Self:
+        """Refuse to be made by hand, from a workflow as in other libraries."""
+        if given:
+            raise WorkflowConfigurationError(
+                "a Context is given to steps, and a caller reads `handler.ctx`; put what a run "
+                "begins with into its start event"
+            )
+        return super().__new__(cls)
 
     def __init__(
         self,

@@ -8,8 +8,8 @@ them inside the event, so that neither is taken for the other.
 from typing import Any
 
 from fleet.records.events import Event, StartEvent, type_name
-from fleet.workflow.context import Context
-from fleet.workflow.errors import NotAvailableYet, WorkflowConfigurationError
+from fleet.workflow.context import OfOneRun
+from fleet.workflow.errors import WorkflowConfigurationError
 
 #: Arguments of `run` that are no fields.
 OF_THE_RUN = ("run_id", "timeout")
@@ -73,8 +73,11 @@ def sorted_out(
         event, fields = given, {name: fields[name] for name in fields if name != "start_event"}
         undeclared.pop("start_event")
     for name, value in undeclared.items():
-        if isinstance(value, Context):
-            raise NotAvailableYet(f"{workflow}.run({name}=...)", "put values into the start event")
+        if isinstance(value, OfOneRun):
+            raise WorkflowConfigurationError(
+                f"{workflow}.run takes no {name}: each run has a context of its own; put what it "
+                "begins with into its start event, and read it with `handler.ctx`"
+            )
         if isinstance(value, StartEvent | start):
             raise NestedStartEvent(workflow, name, value)
     return event, fields

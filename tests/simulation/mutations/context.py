@@ -7,7 +7,7 @@ from typing import Any
 
 from fleet.engine.admission.commit_waits import CommitWaits
 from fleet.engine.context.edits import Edits
-from fleet.engine.transitions import edits, final_context
+from fleet.engine.transitions import edits, final_context, runs
 from fleet.engine.transitions.draft import lifecycle_record
 from fleet.records.lifecycle import Completed
 from fleet.records.log import Outgoing
@@ -47,6 +47,11 @@ def _a_block_waits_for_a_commit_that_was_under_way(self: Any) -> "asyncio.Future
     self._sealed.append(committed)
     self._commit()
     return committed
+
+
+@instead_of(runs, "mark_context", near=0)
+def _a_run_does_not_know_that_it_has_a_context(_changes: Any, _run_id: str) -> None:
+    """Leave nothing at the run."""
 
 
 @instead_of(edits, "settle", near=19)

@@ -136,7 +136,7 @@ def test_a_wrong_use_of_a_result_is_an_error(tmp_path: Path, cache: Path) -> Non
 USERS = """
 from typing import Annotated
 import fleet
-from pydantic import Field
+from pydantic import BaseModel, Field
 from fleet import Collect, Context, Event, StartEvent, StopEvent, Take, Workflow, step
 from fleet import Workfow, HumanResponseEvent  # error: twice
 
@@ -146,6 +146,9 @@ class Joke(Event):
 
 class Begin(StartEvent):
     topic: str
+
+class Tally(BaseModel):
+    done: int = 0
 
 class Flow(Workflow):
     @step
@@ -157,6 +160,17 @@ class Flow(Workflow):
         print(ev.topik)  # error
         ctx.send_event(Joke(text="a", tagz=[]))  # error
         return Joke(text="a")
+
+    @step
+    async def count(self, ctx: Context[Tally], ev: Joke) -> None:
+        async with ctx.store.edit_state() as tally:
+            tally.done += 1
+            tally.dnoe  # error
+        state = await ctx.store.get_state()
+        state.done = "many"  # error
+        await ctx.store.set_state(Tally(done=5))
+        await ctx.store.edit_sate()  # error
+        ctx.log.info("counted", done=state.done)
 
     @step
     async def end(self, ctx: Context, ev: Joke) -> StopEvent:
@@ -201,7 +215,10 @@ async def main() -> None:
     await Flow().run(StartEvent(topic="x", run_id="y"))
     Fan(skip_graph_checks={"dead_end"}).validate()
     reveal: StopEvent = await both(Joke(text="a"), Begin(topic="b"))  # error
-    await Flow().run(Begin(topic="x"))
+    handler = Flow().run(Begin(topic="x"))
+    await handler
+    handler.ctx.stoer  # error
+    print(await handler.ctx.store.get_state())
 """
 
 

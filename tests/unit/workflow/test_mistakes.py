@@ -151,7 +151,8 @@ MISTAKES: list[tuple[str, Callable[[], object], str]] = [
     ("another event", lambda: run(Asked(text="x")), "not with Asked; see the first step's"),
     ("nested", lambda: run(ev=StartEvent()), r"one start event into another; write run\(StartEv"),
     ("both", lambda: run(StartEvent(), topic="x"), "takes a start event or its fields, not both"),
-    ("ctx", lambda: run(ctx=Context.__new__(Context)), "put values into the start event"),
+    ("ctx", lambda: run(ctx=Context.__new__(Context)), "each run has a context of its own"),
+    ("Context(Flow())", lambda: Context(JokeFlow()), "begins with into its start event"),  # type: ignore[call-arg, arg-type]
     ("field run_id", lambda: OwnFlow().run(run_id="x"), r"write run\(Begin\(run_id=...\)\), and"),
     ("missing run_id", lambda: OwnFlow().run(topic="x"), r"takes run_id for itself: write Begin"),
     ("wrong field", lambda: OwnFlow().run(Begin(run_id="x"), tpoic="x"), "not both; put tpoic"),
@@ -213,6 +214,7 @@ AT_A_HANDLER: list[tuple[str, Callable[[WorkflowHandler[Any]], Any], type[Except
     ("stop", lambda h: h.get_stop_event(), AttributeError, r"write result\(\)"),  # type: ignore[attr-defined]
     ("sedn", lambda h: h.sedn_event(), AttributeError, "has no attribute 'sedn_event'$"),  # type: ignore[attr-defined]
     ("cancel_run(timeout=)", lambda h: h.cancel_run(timeout=5), FleetError, "asyncio.timeout"),  # type: ignore[call-arg]
+    ("run(ctx=)", lambda h: run(ctx=h.ctx), FleetError, "each run has a context of its own"),
     (
         "ctx.edit",
         lambda h: h.ctx.store.edit_state(),
