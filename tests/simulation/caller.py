@@ -13,7 +13,9 @@ from faust.types import TP
 from fleet import Event
 from fleet.client.caller import Caller
 from fleet.client.handler import WorkflowHandler
+from fleet.client.run_context import ContextGone
 from fleet.config.settings import Settings
+from fleet.kafka.calling.run_state import ContextUnreadable
 from fleet.kafka.transport import KafkaTransport
 from fleet.kafka.writer import InDoubt
 from fleet.records.log import Delivered
@@ -24,6 +26,7 @@ from simulation.broker import Broker
 from simulation.calls_plan import CallerFault
 from simulation.clients import REQUEST_SECONDS, Clients, Reader
 from simulation.connection import Connection
+from simulation.context_checks import ContextChecks
 from simulation.flow import Advice, Done, Order, SimulatedFlow
 from simulation.worker import TOPICS
 from simulation.world import Loop, World
@@ -111,6 +114,18 @@ class CallerProcess:
     def advise(self, run_id: str) -> None:
         """Send an event from outside."""
         self._do(self._caller.send_event(run_id, Advice(text="go on"), None))
+
+    def look(self, run_id: str, checks: ContextChecks) -> None:
+        """Read the context of a run that was called here, if it was."""
+        for call in [call for call in self.calls if call.run_id == run_id][-1:]:
+            self._do(self._look(call.handler, checks))
+
+    async def _look(self, handler: WorkflowHandler[Any], checks: ContextChecks) -> None:
+        before = checks.readable(handler.run_id)
+        # One whose end is not heard may be forgotten.
+        with contextlib.suppress(ContextUnreadable, ContextGone):
+            made = await handler.ctx.store.get("made", [])
+            checks.on_look(handler.run_id, before, made)
 
     def suffer(self, fault: CallerFault) -> None:
         """Let something go wrong with the connection."""

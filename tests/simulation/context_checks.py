@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+from faust.types import TP
 from pydantic_core import from_json
 
 from fleet.records import envelope as envelopes
@@ -9,6 +10,7 @@ from fleet.records import state
 from fleet.records.envelope import idempotency_key
 from fleet.records.lifecycle import Completed, StepRecord
 from fleet.records.partitions import partition_of
+from simulation.broker import Broker
 from simulation.edited import EDITS, edit_name
 from simulation.flow import Attempt
 from simulation.producers import Record, Transaction
@@ -24,17 +26,21 @@ class ContextChecks:
     def __init__(
         self,
         world: World,
+        broker: Broker,
         attempts: Sequence[Attempt],
         committed: State,
     ) -> None:
         self._world = world
+        self._broker = broker
         self._attempts = attempts
         #: The changelog of each partition, compacted.
         self._state = committed
         #: Since when a worker has had the task of a partition that could commit now, if it has.
         self.owned_since: Callable[[str, int], float | None] = lambda _worker, _partition: None
-        #: The edits of each run, as the last transaction left them.
-        self._made: dict[str, list[str]] = {}
+        #: The edits of each run, as each transaction left them.
+        self._made: dict[str, list[list[str]]] = {}
+        #: What results have brought.
+        self._brought: dict[str, list[list[str]]] = {}
 
     def on_edit(self, run_id: str, worker: str, name: str) -> None:
         """A block has ended: its edit is in the log."""
@@ -44,6 +50,29 @@ class ContextChecks:
             return
         if name not in self._edits(run_id, partition):
             self._world.violate(f"the block of {name} has ended, and the log has no edit of it")
+
+    def made(self, run_id: str) -> list[str]:
+        """Return the edits of a run that are committed now."""
+        return self._made.get(run_id, [[]])[-1]
+
+    def readable(self, run_id: str) -> list[str]:
+        """Return the edits of a run that readers can have by now."""
+        log = self._broker.at(TP(TOPICS.state, partition_of(run_id, len(self._state))))
+        key = state.context_prefix(run_id) + b"made"
+        values = [record.value for record in log.records() if record.key == key]
+        return from_json(values[-1]) if values and values[-1] is not None else []
+
+    def on_look(self, run_id: str, before: list[str], made: list[str]) -> None:
+        """A caller has read the edits *made*; *before* were readable when it began."""
+        if made in self._brought.get(run_id, []):
+            # Later edits were no more of it.
+            return
+        kept = self._state[partition_of(run_id, len(self._state))]
+        # One that was forgotten before its end was heard.
+        is_gone = not made and not {state.run_key(run_id), state.end_key(run_id)} & kept.keys()
+        known = not made or made in self._made.get(run_id, [])
+        if not is_gone and not (known and made[: len(before)] == before):
+            self._world.violate(f"a caller reads {made} of {run_id}, after {before}")
 
     def on_commit(self, transaction: Transaction) -> None:
         """A transaction is committed, and the changelogs have it."""
@@ -60,8 +89,8 @@ class ContextChecks:
 
     def _check_edits(self, run_id: str, records: list[Record]) -> None:
         """Each edit is there once, and stays for as long as the run does."""
-        before, after = self._made.get(run_id, []), self._edits(run_id, records[0].partition)
-        self._made[run_id] = after
+        before, after = self.made(run_id), self._edits(run_id, records[0].partition)
+        self._made.setdefault(run_id, []).append(after)
         if len(set(after)) < len(after):
             self._world.violate(f"an edit of {run_id} is applied twice: {after}")
         if after and after[: len(before)] != before:
@@ -99,7 +128,8 @@ class ContextChecks:
             # It was written again, for the epoch that its run has come to.
             return
         brought = from_json(completed.context or "{}").get("made", [])
-        before = self._made.get(envelope.run_id, [])
+        self._brought.setdefault(envelope.run_id, []).append(brought)
+        before = self.made(envelope.run_id)
         after = self._edits(envelope.run_id, record.partition)
         is_open = state.run_key(envelope.run_id) in self._state[record.partition]
         if brought[: len(before)] != before or (is_open and after[: len(brought)] != brought):

@@ -91,10 +91,12 @@ class History:
         self.checks = Checks(self.world, self.broker, self.laboratory, made.partitions, flow)
         self.checks.owned_since = self._owned_since
         if made.kind == "edited":
-            edits = ContextChecks(self.world, self.laboratory.attempts, self.checks.state)
+            attempts, kept = self.laboratory.attempts, self.checks.state
+            edits = ContextChecks(self.world, self.broker, attempts, kept)
             edits.owned_since = self._owned_since
             self.broker.on_commit.append(edits.on_commit)
             self.laboratory.on_edit = edits.on_edit
+            self._edits = edits
         if made.crowd is not None:
             self.checks.most_uncommitted = made.crowd.uncommitted + UNCOMMITTED_SHARE + made.slots
         self.group = Group(self.world, made.partitions, self.checks.offset)
@@ -166,6 +168,15 @@ class History:
         if self.plan.mix is not None:
             self._prepare_deployments(self.plan.mix)
         self._prepare_calling(self.plan.calling)
+        if self.plan.kind == "edited":
+            self._prepare_looks(Random(f"looks {self.plan.seed}"))
+
+    def _prepare_looks(self, random: Random) -> None:
+        """Let callers read contexts, while their runs go on and after that."""
+        calls = [(call, run.run_id) for run in self.plan.runs for call in run.calls]
+        for call, run_id in calls * 2:
+            look = partial(self.callers[call.caller].look, run_id, self._edits)
+            self.world.after(call.at + random.uniform(0, 12), look)
 
     def _prepare_calling(self, calling: calls_plan.Calling) -> None:
         fails = {run.run_id: self._failing(run) for run in self.plan.runs}

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from typing import Any
 
+from fleet.client.context_reader import ContextReader
 from fleet.engine.admission.commit_waits import CommitWaits
 from fleet.engine.context.edits import Edits
 from fleet.engine.transitions import edits, final_context, runs
@@ -16,17 +17,17 @@ from fleet.workflow.store import Store
 from simulation.mutations.registry import instead_of
 
 
-@instead_of(edits, "replaced", near=19)
+@instead_of(edits, "replaced", near=93)
 def _a_repeated_attempt_makes_its_edits_again(_view: Any, _work: Any, _number: int) -> None:
     """Say that the edit was not made."""
 
 
-@instead_of(Store, "_before", near=19)
+@instead_of(Store, "_before", near=93)
 def _a_repeated_block_sees_its_own_edit(self: Any, _replaced: Any) -> Reader:
     return Reader(self._state, self._prefix, self._kind)
 
 
-@instead_of(Edits, "turn", near=89)
+@instead_of(Edits, "turn", near=19)
 @asynccontextmanager
 async def _several_blocks_of_a_run_are_open(_self: Any, _run_id: str) -> AsyncIterator[None]:
     yield
@@ -49,7 +50,7 @@ def _a_block_waits_for_a_commit_that_was_under_way(self: Any) -> "asyncio.Future
     return committed
 
 
-@instead_of(runs, "mark_context", near=0)
+@instead_of(runs, "mark_context", near=19)
 def _a_run_does_not_know_that_it_has_a_context(_changes: Any, _run_id: str) -> None:
     """Leave nothing at the run."""
 
@@ -62,6 +63,13 @@ def _notes_of_edits_outlive_the_result(_part: Any, _work: Any, _count: int) -> N
 @instead_of(edits, "remove", near=19)
 def _notes_of_edits_outlive_their_run(_draft: Any, _run_id: str) -> None:
     """Leave them."""
+
+
+@instead_of(ContextReader, "read", near=422)
+async def _a_completed_run_is_read_from_the_state(self: Any, handler: Any) -> Reader:
+    found = await self._transport.read_run(handler.run_id)
+    read: Reader = self._reader(handler.run_id, found.context)
+    return read
 
 
 @instead_of(final_context, "carried", near=75)
