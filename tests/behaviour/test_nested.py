@@ -2,6 +2,7 @@
 
 import pytest
 
+from behaviour.library import REFERENCE
 from behaviour.runtimes import Runtime
 
 
@@ -42,3 +43,13 @@ async def test_a_join_that_fans_out_is_closed_once_for_each_list(runtime: Runtim
     seen = await runtime.run("scenarios.nested.JoinsAndSplits")
 
     assert seen.notes == ["2", "2"]
+
+
+async def test_an_event_in_place_of_an_inner_list_goes_to_the_join_around(
+    runtime: Runtime,
+) -> None:
+    """In the reference that join also closes the inner lists: it begins with none."""
+    seen = await runtime.run("scenarios.nested.BareInABranch")
+
+    expected = [] if runtime.name == REFERENCE else [[0, 2], [1, -1], [2, 2]]
+    assert (seen.result, seen.raised) == (expected, "")

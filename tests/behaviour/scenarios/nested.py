@@ -125,6 +125,32 @@ class NestedTake(Workflow):
         return StopEvent(result=sorted([each.o, each.count] for each in events))
 
 
+class BareInABranch(Workflow):
+    """A branch fans out, or gives at once what the join around it takes."""
+
+    @step
+    async def split(self, ev: StartEvent) -> list[Outer]:
+        return [Outer(o=o) for o in range(3)]
+
+    @step
+    async def split_inner(self, ev: Outer) -> list[Inner] | Summary:
+        if ev.o == 1:
+            return Summary(o=1, count=-1)
+        return [Inner(o=ev.o, i=i) for i in range(2)]
+
+    @step
+    async def work(self, ev: Inner) -> InnerDone:
+        return InnerDone(o=ev.o, i=ev.i)
+
+    @step
+    async def join_inner(self, events: list[InnerDone]) -> Summary:
+        return Summary(o=events[0].o, count=len(events))
+
+    @step
+    async def join(self, events: list[Summary]) -> StopEvent:
+        return StopEvent(result=sorted([each.o, each.count] for each in events))
+
+
 class ThreeDeep(Workflow):
     """A fan-out in a fan-out in a fan-out, each of two."""
 
