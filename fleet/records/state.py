@@ -196,8 +196,12 @@ class Overlay:
 
     def items(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Yield the entries with the changes."""
+        changed = list(self._changed(prefix))
+        if not changed:
+            yield from self.below.items(prefix)
+            return
         merged: dict[bytes, bytes | None] = dict(self.below.items(prefix))
-        for key in self._changed(prefix):
+        for key in changed:
             merged[key] = self.changes[key]
         for key in sorted(merged):
             value = merged[key]

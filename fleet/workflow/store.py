@@ -10,6 +10,8 @@ from typing_extensions import TypeVar
 from fleet.records import paths
 from fleet.records.state import Overlay
 from fleet.workflow.context_state import leaves, object_paths, state_type
+from fleet.workflow.context_state.block import Block
+from fleet.workflow.context_state.leaves import Values, name_of
 from fleet.workflow.context_state.reader import Reader
 from fleet.workflow.context_state.state_type import StateType
 from fleet.workflow.context_state.untyped import Untyped, checked
@@ -124,14 +126,13 @@ class Store(Generic[Model]):
         number = self.edits
         async with editor.turn():
             replaced = editor.replaced(number)
-            state = self._before(replaced or {}).state()
-            before = self._kind.leaves(state)
+            block = self._block(replaced or {})
             with self._inside():
-                yield state
+                yield block.state
             if replaced is not None:
                 self._supersede(replaced)
                 return
-            edit = self._edit(before, self._kind.leaves(state))
+            edit = self._edit(block)
             if not edit.changes:
                 return
             committed = editor.edit(number, edit)
@@ -190,8 +191,8 @@ class Store(Generic[Model]):
         """Return what is to be kept of a change."""
         changes = leaves.difference(before, after)
         # Of a field that has its default until now all is kept: also what is as the default has it.
-        new = {name for name in map(_name, changes) if self._is_default(name)}
-        changes |= {path: value for path, value in after.items() if _name(path) in new}
+        new = {name for name in map(name_of, changes) if self._is_default(name)}
+        changes |= {path: value for path, value in after.items() if name_of(path) in new}
         return {
             path: value
             for path, value in changes.items()
@@ -206,13 +207,14 @@ class Store(Generic[Model]):
 
     # -- edits ------------------------------------------------------------------------------------
 
-    def _before(self, replaced: Leaves) -> Reader:
-        """Return what a block sees, if an earlier attempt has *replaced* something."""
+    def _block(self, replaced: Leaves) -> Block:
+        """Return a block that sees what is there, and what was *replaced* before as it was."""
         seen = Overlay(self._state)
         leaves.apply(seen, self._by_key(replaced), self._prefix)
-        return Reader(seen, self._prefix, self._kind)
+        return Block(Values(seen, self._prefix), self._kind)
 
-    def _edit(self, before: Mapping[str, bytes], after: Mapping[str, bytes]) -> Edit:
+    def _edit(self, block: Block) -> Edit:
+        before, after = block.compared()
         changes = self._difference(before, after)
         return Edit(changes, {path: before.get(path) for path in changes})
 
@@ -232,7 +234,3 @@ class Store(Generic[Model]):
     def _refuse_inside(self, method: str) -> None:
         if self._editing is not None and self._editing is asyncio.current_task():
             raise NestedEdit(method)
-
-
-def _name(path: str) -> str:
-    return path.partition(".")[0]

@@ -39,7 +39,7 @@ from simulation.worker import TOPICS, Disk, Worker
 from simulation.world import BEGINNING, World
 
 #: When all runs must have ended, and how soon all state must be gone after it may be, in seconds.
-ENDED_BY = 200.0
+ENDED_BY = 220.0
 EMPTY_WITHIN = 90.0
 CALLERS = 2
 #: How long a deployment takes until its workers work, in seconds.

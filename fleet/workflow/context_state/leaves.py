@@ -54,7 +54,10 @@ def split(path: str, value: Any, written: Any) -> Iterator[tuple[str, Any]]:
     """
     if type(value) is dict and value and isinstance(written, dict) and _splits(path, value):
         for name, member in value.items():
-            yield from split(f"{path}.{name}", member, written[name])
+            if type(member) is dict:
+                yield from split(f"{path}.{name}", member, written[name])
+            else:
+                yield f"{path}.{name}", written[name]
     else:
         yield path, written
 
@@ -97,14 +100,28 @@ JSON_HAS = (
 )
 
 
+def name_of(path: str) -> str:
+    """Return the first part of a path."""
+    return path.partition(".")[0]
+
+
+def read_all(kept: Mapping[str, bytes]) -> dict[str, Any]:
+    """Return leaves as values, by path."""
+    # One call for all of them: a large state has thousands.
+    return dict(zip(kept, from_json(b"[%b]" % b",".join(kept.values())), strict=True))
+
+
 def nested(leaves: Mapping[str, Any]) -> dict[str, Any]:
     """Return the dictionary that leaves make, by path."""
     whole: dict[str, Any] = {}
+    holder, into = "", whole
     for path, value in leaves.items():
-        into = whole
-        *above, name = path.split(".")
-        for part in above:
-            into = into.setdefault(part, {})
+        above, _, name = path.rpartition(".")
+        if above != holder:
+            # Members of a dictionary follow each other.
+            holder, into = above, whole
+            for part in above.split(".") if above else ():
+                into = into.setdefault(part, {})
         into[name] = value
     return whole
 
@@ -126,10 +143,6 @@ class Values:
         """Return the state key of a leaf."""
         return self._prefix + path.encode()
 
-    def path(self, key: bytes) -> str:
-        """Return the path of a leaf."""
-        return key[len(self._prefix) :].decode()
-
     def read(self, parts: list[str]) -> Any:
         """Return the value at a path, or MISSING."""
         for depth in range(len(parts), 0, -1):
@@ -137,17 +150,19 @@ class Values:
             if leaf is not None:
                 return paths.descend(from_json(leaf), parts[depth:])
         path = ".".join(parts)
-        below = {at[len(path) + 1 :]: leaf for at, leaf in self.leaves(f"{path}.")}
-        return nested(below) if below else paths.MISSING
+        below = read_all(self.kept(f"{path}."))
+        inner = {at[len(path) + 1 :]: leaf for at, leaf in below.items()}
+        return nested(inner) if inner else paths.MISSING
 
     def whole(self) -> dict[str, Any]:
         """Return all values as one dictionary."""
-        return nested(dict(self.leaves("")))
+        return nested(read_all(self.kept("")))
 
-    def leaves(self, beginning: str) -> Iterator[tuple[str, Any]]:
-        """Yield the leaves whose paths begin so."""
-        for key, value in self._state.items(self.key(beginning)):
-            yield self.path(key), from_json(value)
+    def kept(self, beginning: str) -> dict[str, bytes]:
+        """Return the leaves whose paths begin so, as they are kept."""
+        start = len(self._prefix)
+        found = self._state.items(self.key(beginning))
+        return {key[start:].decode(): value for key, value in found}
 
     def has(self, path: str) -> bool:
         """Tell whether anything is kept at *path* or below it."""

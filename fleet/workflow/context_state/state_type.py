@@ -32,6 +32,14 @@ class StateType(Protocol):
         """Return the state that has *stored* values, and defaults for the rest."""
         ...
 
+    def names(self, state: Any) -> Iterable[str]:
+        """Return the names of the values that a state has."""
+        ...
+
+    def unsure(self, state: Any, names: Iterable[str]) -> set[str]:
+        """Return those of *names* whose values JSON may write in several ways."""
+        ...
+
     def leaves(self, state: Any, names: Iterable[str] | None = None) -> dict[str, bytes]:
         """Return the leaves of a state by path, or those under *names*.
 

@@ -52,9 +52,20 @@ class Typed:
                 "let the field take what older versions have written"
             ) from None
 
+    def names(self, state: BaseModel) -> Iterable[str]:
+        """Return the names of the fields, and of free ones."""
+        extra = list(state.__pydantic_extra__ or ())
+        for name in extra:
+            leaves.check_name(name)
+        return [*self.model.model_fields, *extra]
+
+    def unsure(self, state: BaseModel, names: Iterable[str]) -> set[str]:
+        """Return those of *names* whose values JSON may write in several ways."""
+        return {name for name in set(names) if not values.plain(getattr(state, name, None))}
+
     def leaves(self, state: BaseModel, names: Iterable[str] | None = None) -> dict[str, bytes]:
         """Return the leaves of a state by path, or those under *names*."""
-        chosen = list(self._names(state) if names is None or self.needs_all else names)
+        chosen = list(self.names(state) if names is None or self.needs_all else names)
         written = self._written(state, chosen)
         self._check(state, written, chosen)
         return {
@@ -86,12 +97,6 @@ class Typed:
 
     def _read(self, fields: Mapping[str, Any]) -> BaseModel:
         return self.model.model_validate_json(to_json(fields), by_name=True, by_alias=True)
-
-    def _names(self, state: BaseModel) -> Iterable[str]:
-        extra = list(state.__pydantic_extra__ or ())
-        for name in extra:
-            leaves.check_name(name)
-        return [*self.model.model_fields, *extra]
 
     def _written(self, state: BaseModel, names: list[str]) -> dict[str, Any]:
         """Return fields as JSON has them; those that are not written are missing."""

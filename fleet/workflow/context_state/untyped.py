@@ -24,6 +24,14 @@ class Untyped:
         """Return a DictState of *stored*."""
         return DictState(**stored)
 
+    def names(self, state: DictState) -> Iterable[str]:
+        """Return the names of the values that a state has."""
+        return list(state)
+
+    def unsure(self, state: DictState, names: Iterable[str]) -> set[str]:
+        """Return none: it holds what JSON has."""
+        return set()
+
     def leaves(self, state: DictState, names: Iterable[str] | None = None) -> dict[str, bytes]:
         """Return the leaves of a state by path, or those under *names*."""
         found = {}

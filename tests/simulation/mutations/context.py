@@ -12,6 +12,7 @@ from fleet.engine.transitions import edits, final_context, runs
 from fleet.engine.transitions.draft import lifecycle_record
 from fleet.records.lifecycle import Completed
 from fleet.records.log import Outgoing
+from fleet.workflow.context_state.block import Block
 from fleet.workflow.context_state.reader import Reader
 from fleet.workflow.store import Store
 from simulation.mutations.registry import instead_of
@@ -22,9 +23,9 @@ def _a_repeated_attempt_makes_its_edits_again(_view: Any, _work: Any, _number: i
     """Say that the edit was not made."""
 
 
-@instead_of(Store, "_before", near=93)
-def _a_repeated_block_sees_its_own_edit(self: Any, _replaced: Any) -> Reader:
-    return Reader(self._state, self._prefix, self._kind)
+@instead_of(Store, "_block", near=93)
+def _a_repeated_block_sees_its_own_edit(self: Any, _replaced: Any) -> Block:
+    return Block(self._values, self._kind)
 
 
 @instead_of(Edits, "turn", near=19)

@@ -86,6 +86,9 @@ class EditFlow(Definition, workflow="joke"):
         async with ctx.store.edit_state():
             pass
 
+    async def _set_names(self, ctx: Context[Count]) -> None:
+        await ctx.store.set("names", ["set meanwhile"])
+
     async def _late(self, ctx: Context[Count]) -> None:
         async def edit() -> None:
             async with ctx.store.edit_state() as counted:
@@ -235,6 +238,16 @@ class TestAlone:
         assert isinstance(error, NestedEdit)
         assert isinstance(error, RuntimeError)
         assert world.kept(state.CONTEXT) == []
+
+    async def test_what_other_steps_set_meanwhile_stays(self, world: World) -> None:
+        """A block takes effect with what it has changed, and nothing else."""
+        await began(world)
+        await world.open("before r 0")
+        world.send(StartEvent(wild=["set_names"]), "r", topic=TOPICS.inbox)
+        await world.pump()
+        assert value(world, "names") == ["set meanwhile"]
+        await world.open("in r 0")
+        assert (value(world, "names"), value(world, "count")) == (["set meanwhile"], 1)
 
     async def test_one_that_waits_can_be_stopped(self, world: World) -> None:
         """It leaves the line, and the next one gets its turn."""

@@ -13,7 +13,9 @@ from fleet.records import limits
 from fleet.records.state import MemoryState, Overlay, context_prefix
 from fleet.workflow import definition
 from fleet.workflow.context_state import leaves, state_type
+from fleet.workflow.context_state.block import Block
 from fleet.workflow.context_state.dict_state import DictState
+from fleet.workflow.context_state.leaves import Values
 from fleet.workflow.definition import Definition
 from fleet.workflow.errors import ContextValueTooLarge
 from fleet.workflow.store import Store
@@ -392,3 +394,55 @@ class TestModels:
         """Before anything runs, with steps, models and the fix."""
         with pytest.raises(WorkflowValidationError, match=said):
             definition.graph(flow(*annotations))
+
+
+class TestBlocks:
+    """What a block of `edit_state()` has changed."""
+
+    def changed(self, below: MemoryState, model: type[BaseModel] | None, **new: Any) -> list[str]:
+        """Return the paths that a block has changed, which sets values."""
+        kind = state_type.of(model)
+        block = Block(Values(below, RUN), kind)
+        for name, value in new.items():
+            setattr(block.state, name, value)
+        return sorted(leaves.difference(*block.compared()))
+
+    @pytest.mark.parametrize("order", [b'["a","b","c"]', b'["c","a","b"]', b'["b","c","a"]'])
+    def test_what_json_may_write_in_several_ways_is_compared_as_a_value(self, order: bytes) -> None:
+        """Another process may have written the members of a set in another order."""
+        below = MemoryState()
+        below.write({RUN + b"tags": order, RUN + b"count": b"1"})
+        assert self.changed(below, State, count=2) == ["count"]
+        assert self.changed(below, State, tags={"c", "b", "a"}) == []
+        assert self.changed(below, State, tags={"c", "b"}) == ["tags"]
+
+    def test_a_default_that_differs_each_time_is_no_change(self) -> None:
+        """The block sees one; it is kept once the block sets it."""
+        numbers = iter(range(100))
+
+        class Drawn(BaseModel):
+            count: int = 0
+            token: int = Field(default_factory=lambda: next(numbers))
+
+        assert self.changed(MemoryState(), Drawn, count=1) == ["count"]
+        assert self.changed(MemoryState(), Drawn, token=-1) == ["token"]
+
+    def test_what_another_version_has_is_no_change(self) -> None:
+        """A block leaves alone what its model does not have."""
+        below = MemoryState()
+        below.write({RUN + b"gone": b"1", RUN + b"user.name": b'"Ada"', RUN + b"user.age": b"3"})
+        assert self.changed(below, State, count=2) == ["count"]
+        assert self.changed(below, State, user=User(name="Ada")) == []
+
+    def test_a_member_that_goes_and_one_that_comes(self) -> None:
+        """Of a dictionary the others are no part of the change."""
+        below = MemoryState()
+        below.write({RUN + b"results.%d" % n: b"%d" % n for n in range(5)})
+        kept = {str(n): n for n in range(1, 5)}
+        for model in (State, None):
+            new = {**kept, "7": 7}
+            assert self.changed(below, model, results=new) == ["results.0", "results.7"]
+        assert self.changed(below, State, results={}) == [
+            "results",
+            *(f"results.{n}" for n in range(5)),
+        ]
