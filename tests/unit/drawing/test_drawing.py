@@ -294,6 +294,20 @@ def test_what_comes_from_outside_is_drawn() -> None:
     assert {"event Revise; accepted by wake", "event Audit; returned by begin"} <= spoken
 
 
+def test_a_result_type_that_no_step_returns_is_not_drawn() -> None:
+    """The class may name one; a plain StopEvent ends the run all the same."""
+
+    class Plain(Workflow):
+        result_event_type = Answer
+
+        @step
+        async def only(self, ev: Question) -> StopEvent: ...
+
+    spoken = [str(at["aria-label"]) for at in page(Plain).nodes.values()]
+    assert "done; a run ends with StopEvent" in spoken
+    assert not any("Answer" in words for words in spoken)
+
+
 def test_nodes_come_in_the_order_of_the_flow() -> None:
     """So that Tab goes the way that a run goes."""
     order = [at["aria-label"] for at in page(JokeFlow).nodes.values()]
