@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Generic
 
+from pydantic_core import from_json
 from typing_extensions import TypeVar
 
 from fleet.records import paths
@@ -146,22 +147,28 @@ class Store(Generic[Model]):
         found = leaves.split(path, value, checked(path, value))
         written = [(self._values.key(at), leaves.encoded(at, leaf)) for at, leaf in found]
         for depth in range(1, len(parts)):
-            self._make_room(parts[:depth], path)
+            if self._set_inside(parts[:depth], parts, value):
+                return
         self._remove(parts)
         for key, encoded in written:
             self._state.put(key, encoded)
 
-    def _make_room(self, parts: list[str], path: str) -> None:
-        key = self._values.key(".".join(parts))
+    def _set_inside(self, above: list[str], parts: list[str], value: Any) -> bool:
+        """Set a value inside the one at *above*, if that is kept as a whole; tell whether it is.
+
+        An empty dictionary makes room for members.
+        """
+        path = ".".join(above)
+        key = self._values.key(path)
         leaf = self._state.get(key)
-        if leaf is None:
-            return
-        if leaf != b"{}":
-            raise ContextStateError(
-                f"{path!r} cannot be set: {'.'.join(parts)!r} holds a value that is no dictionary; "
-                "set it as a whole, or use another path"
-            )
-        self._state.delete(key)
+        if leaf is None or leaf == b"{}":
+            if leaf is not None:
+                self._state.delete(key)
+            return False
+        state = leaves.nested({path: from_json(leaf)})
+        object_paths.assign(state, parts, value)
+        self._state.put(key, leaves.encoded(path, object_paths.descend(state, above)))
+        return True
 
     def _set_field(self, parts: list[str], value: Any) -> None:
         state, names = self._reader.state_of(parts), parts[:1]

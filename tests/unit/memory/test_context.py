@@ -185,3 +185,64 @@ async def test_a_step_logs_with_its_names(caplog: pytest.LogCaptureFixture) -> N
         "attempt": 1,
         "pages": 0,
     }
+
+
+class Extended(Counted):
+    extra: str = "x"
+
+
+class TestAsInLlamaIndex:
+    """What a workflow written for LlamaIndex Workflows does, with the results that it has there."""
+
+    async def test_a_typed_state(self) -> None:
+        """Edited, merged from a parent's object, cleared."""
+
+        class Typed(Workflow):
+            @step
+            async def begin(self, ctx: Context[Counted], ev: StartEvent) -> Page:
+                async with ctx.store.edit_state() as state:
+                    state.done += 1
+                    state.names["a"] = 1
+                return Page(number=1)
+
+            @step
+            async def end(self, ctx: Context[Extended], ev: Page) -> StopEvent:
+                found = [(await ctx.store.get_state()).model_dump(exclude={"begun"})]
+                found.append(await ctx.store.get("nope.x", default="d"))
+                for wrong in (ctx.store.get("nope"), ctx.store.set_state(5)):  # type: ignore[arg-type]
+                    with pytest.raises(ValueError, match=r"nope|State must be of type Extended"):
+                        await wrong
+                await ctx.store.set_state(Counted(done=7))  # type: ignore[arg-type]
+                found.append((await ctx.store.get_state()).model_dump(exclude={"begun"}))
+                await ctx.store.clear()
+                found.append((await ctx.store.get_state()).model_dump(exclude={"begun"}))
+                return StopEvent(result=found)
+
+        blank = {"pages": 0, "done": 0, "names": {}, "rows": [], "extra": "x"}
+        handler = Typed().run()
+        assert await handler == [
+            blank | {"done": 1, "names": {"a": 1}},
+            "d",
+            blank | {"done": 7},
+            blank,
+        ]
+        assert await handler.ctx.store.get_state() == Extended()
+
+    async def test_a_state_without_a_model(self) -> None:
+        """Names as keys and as attributes; paths lead into lists."""
+
+        class Untyped(Workflow):
+            @step
+            async def only(self, ctx: Context, ev: StartEvent) -> StopEvent:
+                async with ctx.store.edit_state() as state:
+                    state["a"] = 1
+                    state.b = {"c": [1, 2]}
+                state = await ctx.store.get_state()
+                await ctx.store.set("b.c.1", 5)
+                seen = [state.a, state["b"], "a" in state, state.get("zz", 3)]
+                return StopEvent(result=[*seen, await ctx.store.get("b.c.1")])
+
+        handler = Untyped().run()
+        assert await handler == [1, {"c": [1, 2]}, True, 3, 5]
+        assert (await handler.ctx.store.get_state()).a == 1
+        assert await handler.ctx.store.get("b.c.0") == 1

@@ -257,13 +257,30 @@ class TestLimits:
             with pytest.raises(ContextStateError, match="cannot be kept"):
                 attempt.set("a", value)
 
-    @pytest.mark.parametrize("value", [1, "text", None, [1], {"a.b": 1}], ids=repr)
+    @pytest.mark.parametrize("value", [1, "text", None, [1]], ids=repr)
     def test_nothing_goes_below_what_is_no_dictionary(self, attempt: Attempt, value: Any) -> None:
         """Setting a path through another kind of value is an error that names that value."""
         attempt.set("a.b", value)
         with pytest.raises(ContextStateError, match=r"'a\.b\.c' cannot be set: 'a\.b' holds"):
             attempt.set("a.b.c", 1)
         assert attempt.get("a.b") == value
+
+    def test_a_value_inside_a_list_can_be_set(self, attempt: Attempt) -> None:
+        """By its position; the list is kept as a whole."""
+        attempt.set("a.items", [{"name": "x"}, 5])
+        attempt.set("a.items.0.name", "y")
+        attempt.set("a.items.1", {"deep": [1]})
+        assert attempt.get("a.items") == [{"name": "y"}, {"deep": [1]}]
+        for position in ("2", "-1", "name"):
+            with pytest.raises(ContextStateError, match=r"'a\.items' holds a list that has no"):
+                attempt.set(f"a.items.{position}", 1)
+
+    def test_a_dictionary_that_is_kept_whole_takes_more_keys(self, attempt: Attempt) -> None:
+        """One of its keys is no part of a path."""
+        attempt.set("a", {"x.y": 1})
+        attempt.set("a.z", 2)
+        assert attempt.get("a") == {"x.y": 1, "z": 2}
+        assert attempt.get("a.z") == 2
 
     def test_an_empty_dictionary_can_be_filled(self, attempt: Attempt) -> None:
         """It is a dictionary, though it is kept as a value."""
@@ -338,15 +355,22 @@ class Model:
     def set(self, path: str, value: Any) -> bool:
         """Return whether it can be set."""
         *way, last = path.split(".")
-        into = self.whole
+        changed = copy.deepcopy(self.whole)
+        into: Any = changed
         for part in way:
-            into = into.get(part, {})
-            if not isinstance(into, dict):
+            if isinstance(into, list) and part.isdigit() and int(part) < len(into):
+                into = into[int(part)]
+            elif isinstance(into, dict):
+                into = into.setdefault(part, {})
+            else:
                 return False
-        into = self.whole
-        for part in way:
-            into = into.setdefault(part, {})
-        into[last] = copy.deepcopy(value)
+        if isinstance(into, list) and last.isdigit() and int(last) < len(into):
+            into[int(last)] = copy.deepcopy(value)
+        elif isinstance(into, dict):
+            into[last] = copy.deepcopy(value)
+        else:
+            return False
+        self.whole = changed
         return True
 
     def delete(self, path: str) -> None:
