@@ -9,6 +9,7 @@ they were.
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from fleet.records import values
 from fleet.workflow.context_state import leaves
 from fleet.workflow.context_state.leaves import Values, name_of
 from fleet.workflow.context_state.state_type import StateType
@@ -24,9 +25,9 @@ class Compared(NamedTuple):
 class Block:
     """A block that is open."""
 
-    def __init__(self, values: Values, kind: StateType) -> None:
+    def __init__(self, current: Values, kind: StateType) -> None:
         self._kind = kind
-        self._kept = values.kept("")
+        self._kept = current.kept("")
         #: What the step gets, and changes.
         self.state = self._made()
         names = set(kind.names(self.state))
@@ -43,14 +44,25 @@ class Block:
         unsure = self._kind.unsure(self.state, map(name_of, leaves.difference(before, after)))
         if unsure:
             sure = {path: leaf for path, leaf in before.items() if name_of(path) not in unsure}
-            before = {**sure, **self._written_again(unsure)}
+            before = {**sure, **self._as_before(unsure, after)}
         return Compared(before, after)
 
     def _made(self) -> Any:
         return self._kind.made(leaves.nested(leaves.read_all(self._kept)))
 
-    def _written_again(self, names: set[str]) -> Mapping[str, bytes]:
-        again = self._kind.leaves(self._made(), names)
-        defaults = {path: leaf for path, leaf in self._defaults.items() if name_of(path) in names}
-        kept = names.intersection(map(name_of, self._kept))
-        return defaults | {path: leaf for path, leaf in again.items() if name_of(path) in kept}
+    def _as_before(self, names: set[str], after: Mapping[str, bytes]) -> dict[str, bytes]:
+        """Return the leaves of *names* with which the block began.
+
+        Those of *after* for an equal value: a set may have its members in another order.
+        """
+        began, kept = self._made(), names.intersection(map(name_of, self._kept))
+        same = {name for name in kept if _is_same(began, self.state, name)}
+        unkept = {path: leaf for path, leaf in self._defaults.items() if name_of(path) in names}
+        again = self._kind.leaves(began, kept - same)
+        written = {path: leaf for path, leaf in again.items() if name_of(path) in kept - same}
+        unchanged = {path: leaf for path, leaf in after.items() if name_of(path) in same}
+        return unkept | written | unchanged
+
+
+def _is_same(began: Any, state: Any, name: str) -> bool:
+    return values.difference(getattr(began, name), getattr(state, name)) is None
