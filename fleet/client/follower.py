@@ -6,6 +6,7 @@ The log decides. A terminal record counts for a run once the answer to its own s
 no other.
 """
 
+import math
 from functools import partial
 
 from fleet.client import context_reader, results
@@ -115,6 +116,9 @@ class Follower:
         match happening:
             case Started(start_event_id=run.start_event_id) if not run.answered:
                 self._follow_started(run, happening)
+                self._heed_queue(run, queued=happening.queued)
+            case Started(queued=False) if run.queued:
+                self._heed_queue(run, queued=False)
             case Known(start_event_id=run.start_event_id) if not run.answered:
                 run.epoch = envelope.epoch
                 self._follow_known(run, happening)
@@ -147,10 +151,20 @@ class Follower:
             self._waits.close(run, Outcome(error=RunConflict(run.handler.run_id)))
             return
         run.handler.judged()
+        self._heed_queue(run, queued=known.queued)
         if known.end_offset is None:
             self._look_back_soon(run, known.read_from)
         else:
             self._look_back_soon(run, known.end_offset, is_end=True)
+
+    def _heed_queue(self, run: OpenRun, *, queued: bool) -> None:
+        """Let the run's time count from when it has a place."""
+        if queued:
+            run.deadline = math.inf
+            self._waits.patience.end(run)
+        elif run.queued:
+            self._waits.patience.begin(run)
+        run.queued = queued
 
     def _answer(self, run: OpenRun) -> None:
         run.answered = True

@@ -28,6 +28,8 @@ class OpenRun:
     sent: bool = False
     #: `started` or `known` was read for this start event. It may be read again after a look back.
     answered: bool = False
+    #: It waits for a place in a worker (`num_concurrent_runs`).
+    queued: bool = False
     #: Lowest offset at which a terminal record may be the run's end.
     end_from: int = _LATEST
     #: The run's epoch when its start event was answered.

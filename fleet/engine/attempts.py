@@ -1,25 +1,28 @@
 """
 Steps in flight: who may run now, and what an attempt ends with.
 
-Three limits hold: `num_workers` for each run and step, FLEET_SLOTS for the worker, and the step's
-own timeout for each attempt. What waits for a limit holds no slot. Runs take turns at the slots.
+Four limits hold: `num_concurrent_runs` and FLEET_SLOTS for the worker, `num_workers` for each run
+and step, and the step's own timeout for each attempt. What waits for a limit holds no slot. Runs
+take turns at the slots.
 """
 
 import asyncio
 import secrets
-from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
 from fleet.config.current_step import CURRENT_STEP, CurrentStep
+from fleet.engine.admission.concurrent_runs import ConcurrentRuns
 from fleet.engine.admission.gate import Gate
 from fleet.engine.admission.slots import Line, Slots
 from fleet.engine.clock import BrokerClock
-from fleet.engine.transitions import joins
+from fleet.engine.run_queues import Aside, Key, RunQueues
+from fleet.engine.transitions import joins, runs
 from fleet.engine.transitions.draft import Work
 from fleet.engine.transitions.outcomes import Raised, Returned, Sent
+from fleet.records import state
 from fleet.records.events import Event, decoded
 from fleet.records.state import View
 from fleet.records.topics import Topics
@@ -61,6 +64,11 @@ class Settings(Protocol):
     @property
     def topics(self) -> Topics:
         """The topics, and the workflow's name."""
+        ...
+
+    @property
+    def runs(self) -> ConcurrentRuns:
+        """How many runs the worker may work on."""
         ...
 
     @property
@@ -125,8 +133,12 @@ class Attempts:
         self._gate = gate
         self._owner = owner
         self._by_run: dict[str, dict[int, Attempt]] = {}
-        self._running: dict[tuple[str, str], int] = {}
-        self._waiting: dict[tuple[str, str], deque[Attempt]] = {}
+        self.queues: RunQueues[Attempt] = RunQueues(
+            settings.graph.step_by_name,
+            settings.runs,
+            settings.slots.total,
+            partial(runs.is_new, view),
+        )
         #: What waits for a slot, by run.
         self._lines: dict[str, Line[Attempt]] = {}
         self._stopping = False
@@ -140,18 +152,23 @@ class Attempts:
 
     def add(self, work: Work) -> None:
         """Run a step as soon as the limits allow."""
-        attempt = Attempt(work, queued=self._clock.now())
-        self._by_run.setdefault(work.envelope.run_id, {})[id(attempt)] = attempt
-        key = work.envelope.run_id, work.step.name
-        if self._stopping or self._running.get(key, 0) >= work.step.options.num_workers:
-            self._waiting.setdefault(key, deque()).append(attempt)
+        key = Key(work.envelope.run_id, work.step.name)
+        queued = self.queues.since(work.suspended, self._clock.now())
+        waits = self.queues.must_wait(key, work.record.appended_ms)
+        if waits and work.suspended:
+            self.queues.wait(key, Aside(work.suspended, queued))
+            return
+        attempt = Attempt(work, queued=queued)
+        self._by_run.setdefault(key.run_id, {})[id(attempt)] = attempt
+        if waits:
+            self.queues.wait(key, attempt)
             _shed(attempt)
         else:
-            self._line_up(key, attempt)
+            self.line_up(key, attempt)
 
     def has(self, run_id: str) -> bool:
         """Tell whether steps of a run are in flight or wait."""
-        return run_id in self._by_run
+        return run_id in self._by_run or self.queues.has(run_id)
 
     def active_steps(self, run_id: str) -> set[str]:
         """Return the names of a run's steps that run now."""
@@ -161,8 +178,10 @@ class Attempts:
     def stop_run(self, run_id: str) -> list[Work]:
         """Stop a run's steps and return what they worked on."""
         attempts = list(self._by_run.get(run_id, {}).values())
+        self.queues.clear(run_id)
         for attempt in attempts:
             self._stop(attempt)
+        self.queues.leave(run_id)
         return [attempt.work for attempt in attempts]
 
     @property
@@ -173,6 +192,7 @@ class Attempts:
     def stop_admitting(self) -> None:
         """Let no attempt begin; what runs continues."""
         self._stopping = True
+        self.queues.stop_admitting()
         for attempt in list(self):
             if not attempt.started:
                 self._stop(attempt)
@@ -186,11 +206,19 @@ class Attempts:
     def stop(self) -> None:
         """Stop every step."""
         self._stopping = True
+        self.queues.stop_admitting()
         for attempt in list(self):
             self._stop(attempt)
+        # Only now: what begins with the places finds none of these steps running.
+        self.queues.close()
 
-    def _line_up(self, key: tuple[str, str], attempt: Attempt) -> None:
-        self._running[key] = self._running.get(key, 0) + 1
+    # -- for what waits for its run -------------------------------------------------------------
+
+    def line_up(self, key: Key, attempt: Attempt) -> None:
+        """Let an attempt wait for a slot, unless it was stopped."""
+        if attempt.stopped:
+            return
+        self.queues.begin(key)
         line = self._lines.get(key[0])
         if line is None:
             line = self._lines[key[0]] = Line(self, self._start)
@@ -199,9 +227,11 @@ class Attempts:
         if attempt in line:
             _shed(attempt)
 
+    # -- their lives ----------------------------------------------------------------------------
+
     def _start(self, attempt: Attempt) -> None:
-        key = attempt.work.envelope.run_id, attempt.work.step.name
-        self._drop_line(key[0])
+        key = Key(attempt.work.envelope.run_id, attempt.work.step.name)
+        self._drop_line(key.run_id)
         attempt.task = asyncio.create_task(self._run(attempt), name=f"step {key[1]}")
         # Not in the coroutine: one that is cancelled before it begins runs none of its own code.
         attempt.task.add_done_callback(lambda task: self._left(key, task))
@@ -215,7 +245,7 @@ class Attempts:
         if attempt.task is not None:
             attempt.task.cancel()
         elif self._leave_line(attempt):
-            self._next_in((attempt.work.envelope.run_id, attempt.work.step.name))
+            self.queues.left(Key(attempt.work.envelope.run_id, attempt.work.step.name))
         self._remove(attempt)
 
     def _leave_line(self, attempt: Attempt) -> bool:
@@ -235,28 +265,24 @@ class Attempts:
         run_id = attempt.work.envelope.run_id
         attempts = self._by_run.get(run_id, {})
         attempts.pop(id(attempt), None)
-        if not attempts:
-            self._by_run.pop(run_id, None)
+        if attempts:
+            return
+        self._by_run.pop(run_id, None)
+        # When all stop, each place is given away anyway, and the state may be what failed.
+        counts = self._settings.runs.limit is not None and not self._stopping
+        if counts and not self._has_begun(run_id):
+            # An event of a run that may never be started must not keep a place.
+            self.queues.leave(run_id)
 
-    def _left(self, key: tuple[str, str], task: asyncio.Task[None]) -> None:
-        self._next_in(key)
+    def _has_begun(self, run_id: str) -> bool:
+        return self._view.get(state.run_key(run_id)) is not None
+
+    def _left(self, key: Key, task: asyncio.Task[None]) -> None:
+        self.queues.left(key)
         self._slots.give_back()
         failure = None if task.cancelled() else task.exception()
         if failure is not None:
             self._owner.broken(failure)
-
-    def _next_in(self, key: tuple[str, str]) -> None:
-        running = self._running.get(key, 1) - 1
-        self._running[key] = running
-        waiting = self._waiting.get(key)
-        while waiting and not self._stopping:
-            attempt = waiting.popleft()
-            if not attempt.stopped:
-                self._line_up(key, attempt)
-                return
-        if not running:
-            self._running.pop(key, None)
-            self._waiting.pop(key, None)
 
     async def _run(self, attempt: Attempt) -> None:
         outcome: Outcome

@@ -13,7 +13,8 @@ from fleet.engine.loading.other_versions import OtherVersions
 from fleet.engine.offsets import Delivery, Lost
 from fleet.engine.parts import Parts
 from fleet.engine.run_changes import Entry, RunChanges
-from fleet.engine.transitions import failures, starts, suspending, unhandled
+from fleet.engine.run_queues import Aside, Key
+from fleet.engine.transitions import failures, runs, starts, suspended, suspending, unhandled
 from fleet.engine.transitions.draft import Work
 from fleet.engine.transitions.joins import Fired
 from fleet.engine.transitions.resolve import (
@@ -27,12 +28,16 @@ from fleet.engine.transitions.resolve import (
     Run,
     Unhandled,
 )
+from fleet.engine.transitions.runs import Entrance
 from fleet.engine.transitions.scopes import Place
 from fleet.engine.transitions.suspended import Suspended
 from fleet.engine.unhandled_log import UnhandledLog
 from fleet.records import state
 from fleet.records.envelope import Envelope
 from fleet.records.log import Delivered
+
+#: Delivered and not done, per topic, before what has to wait for its own run is set aside.
+CROWDED_RECORDS = 5_000
 
 
 class Intake:
@@ -132,18 +137,51 @@ class Intake:
         if not works:
             parts.inputs.close(record)
             return
-        envelope = starts.enter(parts.draft, parts.topics, record, found.envelope, found.entrance)
+        entrance = self._queued(record, found)
+        envelope = starts.enter(parts.draft, parts.topics, record, found.envelope, entrance)
         for work in works:
             entered = work if envelope is work.envelope else work._replace(envelope=envelope)
             self._start(entered)
+
+    def _queued(self, record: Delivered, found: Run) -> Entrance:
+        """Return how an event enters its run: one that has no place yet begins later."""
+        start, run_id = found.entrance.start, found.envelope.run_id
+        if not isinstance(start, runs.Begun):
+            return found.entrance
+        if self._parts.queues.ask(run_id, record.appended_ms):
+            return found.entrance
+        return found.entrance._replace(start=runs.queued(start))
 
     def _start(self, work: Work) -> None:
         """Run a step for an event; a join only gets it, until it has fired."""
         if work.step.is_join and not work.envelope.batch:
             fired = self._joining.take(work)
             self._fire([fired] if fired else [])
-        else:
+        elif not self._set_aside(work):
             self._parts.attempts.add(work)
+
+    def _is_crowded(self, topic: str) -> bool:
+        """Tell whether so much of *topic* is open that others may soon have to wait for it."""
+        inputs = self._parts.inputs
+        return inputs.trackers[topic].pending > CROWDED_RECORDS or inputs.window.half_full
+
+    def _set_aside(self, work: Work) -> bool:
+        """Let a step wait in the state if its run holds it up and others wait for its input.
+
+        Tell whether it does.
+        """
+        parts = self._parts
+        if work.suspended or not self._is_crowded(work.record.topic):
+            return False
+        key = Key(work.envelope.run_id, work.step.name)
+        if not (parts.queues.takes_aside and parts.queues.must_wait(key, work.record.appended_ms)):
+            return False
+        entry = suspending.set_aside(parts.draft, work)
+        if entry:
+            # Of what it may have done to a process nothing is forgotten.
+            parts.inputs.step_done(work.record, work.step.name)
+            parts.attempts.add(work._replace(suspended=entry))
+        return bool(entry)
 
     def _fire(self, joins: Iterable[Fired]) -> None:
         for key, entry in joins:
@@ -178,13 +216,30 @@ class Intake:
         """Run the joins that fire now that something of these fan-outs is committed."""
         self._fire(self._joining.due(places))
 
+    def restore_runs(self) -> None:
+        """Let the runs of a loaded state take their places, or wait for them in their order."""
+        for run_id, run in runs.in_order(self._parts.ledger):
+            if self._parts.queues.ask(run_id, run.seen_ms):
+                # It may have waited for one in another worker.
+                self.admit(run_id)
+
+    def admit(self, run_id: str) -> None:
+        """Let a run begin that has waited for its place."""
+        parts = self._parts
+        if starts.admit(parts.draft, parts.topics, run_id, self._runs_position):
+            parts.commits.now()
+
     def restore_suspended(self) -> None:
         """Run the suspended work that a loaded state has, and the joins that fire in it."""
-        for key, value in list(self._parts.ledger.items(state.SUSPENDED)):
-            # What came before it may have ended its run.
-            if self._parts.ledger.get(key) is not None:
-                self.run_suspended(key, Suspended.decode(value))
+        for key in suspended.in_order(self._parts.ledger):
+            self.take_up(key)
         self._fire(self._joining.all_due())
+
+    def take_up(self, key: bytes) -> None:
+        """Run suspended work, unless its run has ended."""
+        value = self._parts.ledger.get(key)
+        if value is not None:
+            self.run_suspended(key, Suspended.decode(value))
 
     def _run_resumed(self, entries: list[Entry]) -> None:
         # While the task is loaded nothing runs; `restore_suspended` runs these then.
@@ -194,6 +249,8 @@ class Intake:
 
     def run_suspended(self, key: bytes, entry: Suspended) -> None:
         """Run suspended work; a result that came too late takes effect."""
+        if self._waits(key, entry):
+            return
         record, draft = entry.record(self._parts.partition), self._parts.draft
         found = self._resolver.resolve_suspended(
             self._parts.ledger, record, entry.step, self._runs_position
@@ -213,6 +270,17 @@ class Intake:
                 self._run_each(key, entry, works)
             case Dropped() | Deferred() | Unhandled():
                 raise AssertionError("suspended work entered its run before")
+
+    def _waits(self, key: bytes, entry: Suspended) -> bool:
+        """Let work wait that would have to, and is not worth decoding before; tell whether."""
+        step = self._parts.wiring.graph.step_by_name.get(entry.step)
+        if step is None or step.is_join or entry.topic == self._parts.topics.runs:
+            return False
+        place, queues = Key(state.run_of_suspended(key), step.name), self._parts.queues
+        if not queues.must_wait(place, entry.since_ms):
+            return False
+        queues.wait(place, Aside(key, self._parts.clock.now()))
+        return True
 
     def _run_each(self, found_at: bytes, entry: Suspended, works: list[Work]) -> None:
         """Run the steps of one entry, each from an entry of its own."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from fleet.engine.admission.suspects import Suspects
-from fleet.engine.attempts import Attempts
+from fleet.engine.attempts import Attempt, Attempts
 from fleet.engine.clock import BrokerClock
 from fleet.engine.commits import Commits
 from fleet.engine.context.edits import Edits
@@ -11,6 +11,7 @@ from fleet.engine.deadlines import Deadlines
 from fleet.engine.inputs import Inputs
 from fleet.engine.ledger import Ledger
 from fleet.engine.observing import Guarded
+from fleet.engine.run_queues import RunQueues
 from fleet.engine.transitions.draft import Draft, Wiring
 from fleet.records.topics import Topics
 
@@ -26,6 +27,7 @@ class Parts:
     clock: BrokerClock
     inputs: Inputs
     attempts: Attempts
+    queues: RunQueues[Attempt]
     commits: Commits
     deadlines: Deadlines
     suspects: Suspects

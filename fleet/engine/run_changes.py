@@ -25,7 +25,8 @@ class RunChanges:
     def take(self, record: Delivered, envelope: Envelope, happening: Lifecycle) -> list[Entry]:
         """Let what happened to a run take effect; return the suspended work that runs now."""
         if isinstance(happening, Started):
-            self._parts.observer.run_started()
+            if not happening.queued:
+                self._parts.observer.run_started()
             self._time_keeping.read(record.appended_ms)
         draft, topics = self._parts.draft, self._parts.topics
         match lifecycle_records.take(draft, topics, record, envelope, happening):

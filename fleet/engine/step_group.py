@@ -14,6 +14,7 @@ from typing import Any
 from fleet.config import logs
 from fleet.config.settings import Settings
 from fleet.engine.admission.budget import Budgets
+from fleet.engine.admission.concurrent_runs import ConcurrentRuns
 from fleet.engine.admission.ownership import OwnershipCheck
 from fleet.engine.admission.slots import Slots
 from fleet.engine.admission.suspects import Quarantine
@@ -94,6 +95,7 @@ class Engine:
             topics=topics,
             workflow=lambda: workflow,
             slots=Slots(settings.slots),
+            runs=ConcurrentRuns(definition.concurrent_runs(workflow)),
             budgets=Budgets.of(settings.window_bytes),
             stream=self._stream,
             observer=observer,

@@ -16,6 +16,7 @@ from typing import Any
 
 from fleet.config import settings
 from fleet.engine.admission.budget import Budgets
+from fleet.engine.admission.concurrent_runs import ConcurrentRuns
 from fleet.engine.admission.gate import Gate
 from fleet.engine.admission.ownership import OwnershipCheck
 from fleet.engine.admission.slots import Slots
@@ -37,12 +38,14 @@ from fleet.engine.open_work import OpenWork
 from fleet.engine.parts import Parts
 from fleet.engine.retention import Retention
 from fleet.engine.run_changes import RunChanges
+from fleet.engine.run_queues import Users
 from fleet.engine.time_keeping import TimeKeeping
 from fleet.engine.transitions import ends
 from fleet.engine.transitions.draft import Draft, Wiring
 from fleet.engine.transitions.outcomes import Returned
 from fleet.engine.transitions.resolve import Resolver
 from fleet.records import state
+from fleet.records.events import type_name
 from fleet.records.topics import Topics
 from fleet.workflow.editing import Editor
 from fleet.workflow.graph import Graph
@@ -69,6 +72,8 @@ class StepGroupSettings:
     ownership: OwnershipCheck = field(
         default_factory=lambda: OwnershipCheck(math.inf, time.monotonic)
     )
+    #: How many runs the worker may work on.
+    runs: ConcurrentRuns = field(default_factory=ConcurrentRuns)
     #: In memory a state does not outlive its process.
     quarantine: Quarantine = field(default_factory=Quarantine)
     #: How many partitions each topic has.
@@ -114,6 +119,8 @@ class Task:
         self._edits = Edits(self.ledger, self.commits)
         self.gate = Gate(self.uncommitted, step_group.ownership, self._suspects)
         self.attempts = Attempts(step_group, self.ledger, self.clock, self.gate, owner=self)
+        self.queues = self.attempts.queues
+        self.queues.serve(Users(self.attempts.line_up, self._take_up, self._admitted))
         self._deadlines = Deadlines(self.clock, self._time_out)
         self._time_keeping = TimeKeeping(self.clock, topics.runs, self._deadlines, self.inputs)
         self._observer = Guarded(step_group.observer)
@@ -126,6 +133,7 @@ class Task:
         joining = Joining(parts, open_work)
         self.intake = Intake(parts, resolver, self._changes, joining, lambda: self._taking)
         self._retention = Retention(parts, self.gate, step_group)
+        self._start_topic = topics.event(type_name(step_group.graph.start))
         self._loops: list[asyncio.Task[None]] = []
         self._alive = True
         self._taking = False
@@ -139,6 +147,7 @@ class Task:
             clock=self.clock,
             inputs=self.inputs,
             attempts=self.attempts,
+            queues=self.queues,
             commits=self.commits,
             deadlines=self._deadlines,
             suspects=self._suspects,
@@ -171,6 +180,9 @@ class Task:
         # Nothing of `runs` stays open, and steps may wait for what it says.
         if topic != self.step_group.topics.runs and self.inputs.window.full:
             return False
+        # Runs that have begun need no more starts; what they need may stand in the other topics.
+        if topic == self._start_topic and not self.queues.takes_aside:
+            return False
         tracker = self.trackers.get(topic)
         return tracker is None or tracker.pending < WINDOW_RECORDS
 
@@ -194,6 +206,7 @@ class Task:
         ]
         self._deadlines.start()
         self._suspects.mark()
+        self.intake.restore_runs()
         self.intake.restore_suspended()
         # What loading has found out, also if no record ever comes.
         self.commits.later()
@@ -283,6 +296,21 @@ class Task:
     def editor(self, attempt: Attempt) -> Editor:
         """Return who takes an attempt's edits of the context."""
         return self._edits.editor(attempt)
+
+    def _take_up(self, entry: bytes) -> None:
+        """Run work that was set aside."""
+        self._guarded(lambda: self.intake.take_up(entry))
+
+    def _admitted(self, run_id: str) -> None:
+        """Let a run begin that has waited for a place."""
+        self._guarded(lambda: self.intake.admit(run_id))
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        # Another task may have made room, and is not to bear what fails here.
+        try:
+            work()
+        except Exception as failure:  # noqa: BLE001 - as any other failure of the engine
+            self.broken(failure)
 
     def _is_ending(self, outcome: Outcome) -> bool:
         """Tell whether a step was cancelled with all tasks of the loop: the process ends."""

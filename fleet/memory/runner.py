@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 from fleet.config import settings
 from fleet.engine.admission.budget import Budgets
+from fleet.engine.admission.concurrent_runs import ConcurrentRuns
 from fleet.engine.admission.slots import Slots
 from fleet.engine.task import StepGroupSettings, Task
 from fleet.memory.backend import MOST_ENDED, MemoryBroker, MemoryLog, MemoryStore, MemoryStream
@@ -68,6 +69,7 @@ def _step_group(workflow: Definition, topics: Topics, broker: MemoryBroker) -> S
         # Weakly: the log closes when the workflow and its handlers are gone.
         workflow=weakref.ref(workflow),
         slots=Slots(limits.slots),
+        runs=ConcurrentRuns(definition.concurrent_runs(workflow)),
         budgets=Budgets.of(limits.window_bytes),
         stream=MemoryStream(broker, topics),
         observer=Metrics(topics),

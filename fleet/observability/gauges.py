@@ -86,7 +86,9 @@ def _steps(engine: "Engine") -> Iterator[_Sample]:
                 running[attempt.work.step.name] += 1
             else:
                 waiting += 1
+        waiting += task.queues.aside
     yield metrics.STEPS_WAITING, (), waiting
+    yield metrics.RUNS_QUEUED, (), engine.step_group.runs.waiting
     for step, count in running.items():
         yield metrics.STEPS_IN_FLIGHT, (step,), count
 

@@ -71,7 +71,7 @@ STEP_ATTEMPTS = Counter(
     "Attempts of steps, by how they ended (returned, failed, timed_out, too_large).",
     (*GROUP, "step", "reason"),
 )
-RUNS_STARTED = Counter("fleet_runs_started_total", "Runs whose start was accepted.", GROUP)
+RUNS_STARTED = Counter("fleet_runs_started_total", "Runs that have begun.", GROUP)
 RUNS = Counter(
     "fleet_runs_total",
     "Runs whose effective end was read, by outcome (completed, failed, cancelled, timed_out).",
@@ -147,7 +147,11 @@ BUILD = Gauge(
 
 STEPS_IN_FLIGHT = GaugeAtScrape("fleet_steps_in_flight", "Attempts that are running.", ("step",))
 STEPS_WAITING = GaugeAtScrape(
-    "fleet_steps_waiting", "Steps that were delivered and wait for num_workers or a slot."
+    "fleet_steps_waiting",
+    "Steps that were delivered and wait: for num_workers, a slot or a place of their run.",
+)
+RUNS_QUEUED = GaugeAtScrape(
+    "fleet_runs_queued", "Runs that wait for one of num_concurrent_runs places of this worker."
 )
 SLOTS = GaugeAtScrape("fleet_slots", "Steps that this worker may have in flight: FLEET_SLOTS.")
 TASKS = GaugeAtScrape(
@@ -181,6 +185,7 @@ COMMITTABLE = GaugeAtScrape(
 AT_SCRAPE = (
     STEPS_IN_FLIGHT,
     STEPS_WAITING,
+    RUNS_QUEUED,
     SLOTS,
     TASKS,
     LOAD_REMAINING,

@@ -64,6 +64,9 @@ class Started(Lifecycle):
     timeout_seconds: Timeout | None = None
     #: A reader that begins here cannot miss the run's end, even one written before this record.
     read_from: Offset = 0
+    #: The run waits for a place (`num_concurrent_runs`). Another record follows when it begins, and
+    #: that one is the base of the deadline.
+    queued: bool = False
 
 
 class Known(Lifecycle):
@@ -78,6 +81,8 @@ class Known(Lifecycle):
     read_from: Offset = 0
     #: The repeated start event had other fields than the first.
     conflict: bool = False
+    #: The run waits for a place; see `Started`.
+    queued: bool = False
 
 
 class Completed(Lifecycle):

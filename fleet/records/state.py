@@ -106,6 +106,11 @@ def suspended_key(run_id: str, event_id: str, step: str) -> bytes:
     return b"%b%b\0%b" % (suspended_prefix(run_id), event_id.encode(), step.encode())
 
 
+def run_of_suspended(key: bytes) -> str:
+    """Return the run of suspended work."""
+    return key[len(SUSPENDED) :].partition(b"\0")[0].decode()
+
+
 def suspect_prefix(run_id: str) -> bytes:
     """Return the first part of the keys of a run's steps that may have ended a process."""
     return b"%b%b\0" % (SUSPECT, run_id.encode())

@@ -77,6 +77,17 @@ def timeout(seconds: float | None, of: str = "a run's") -> float | None:
     return float(seconds)
 
 
+def concurrent_runs(count: object) -> int | None:
+    """Return *count* if it can be `num_concurrent_runs`; raise WorkflowConfigurationError."""
+    if count is None:
+        return None
+    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+        raise WorkflowConfigurationError(
+            f"num_concurrent_runs must be an integer greater than 0 or None, not {count!r}"
+        )
+    return count
+
+
 def _raise(problem: str) -> None:
     if problem:
         raise WorkflowConfigurationError(problem)

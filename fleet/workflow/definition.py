@@ -57,6 +57,8 @@ class Definition(Generic[Result_co]):
     _fleet_skips: ClassVar[Skips] = frozenset()
     #: What instances skipped when the graph was found good.
     _fleet_checked: ClassVar[set[Skips]] = set()
+    #: How many runs a worker works on at once; None: as many as come.
+    _fleet_concurrent_runs: int | None = None
     #: Whether it runs or is called: then no step is added.
     _fleet_in_use: ClassVar[bool] = False
     _fleet_result: ClassVar[result_type.ResultType] = result_type.ResultType()
@@ -178,6 +180,11 @@ def graph_in_use(workflow: type[Definition]) -> Graph:
     checked = graph(workflow)
     workflow._fleet_in_use = True  # noqa: SLF001 - the file that gives it
     return checked
+
+
+def concurrent_runs(workflow: Definition) -> int | None:
+    """Return how many of its runs a worker works on at once; None: as many as come."""
+    return workflow._fleet_concurrent_runs  # noqa: SLF001 - the file that gives it
 
 
 def event_type(workflow: type[Definition], name: str) -> type[Event] | None:

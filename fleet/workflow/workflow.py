@@ -27,7 +27,6 @@ platforms.check_here()
 #: Arguments that workflows have in other libraries, and what to write here.
 _ELSEWHERE = {
     "disable_validation": "skip what you must: Workflow(skip_graph_checks={'reachability'})",
-    "num_concurrent_runs": "FLEET_SLOTS bounds how many steps a worker has in flight",
     "resource_manager": "make the resource an attribute of the class or the instance",
     "runtime": "`serve(...)` makes a worker, `connect(...)` calls one, `app=` embeds one",
     "serializer": "events travel as JSON; let fields be of types that pydantic writes",
@@ -59,6 +58,9 @@ class Workflow(Definition[Result_co]):
     checks that find nothing: "reachability", "terminal_event", "dead_end". If `connect` and
     commands have to know them, write them on the class: `class Flow(Workflow, skip_graph_checks=
     {"dead_end"})`.
+
+    `num_concurrent_runs` is how many runs this object works on at once, and each worker of
+    `serve(Flow(num_concurrent_runs=4))`. Others wait for their turn; a run's time counts from then.
     """
 
     _fleet_timeout: float | None
@@ -76,11 +78,13 @@ class Workflow(Definition[Result_co]):
         timeout: float | None = DEFAULT_TIMEOUT_SECONDS,
         app: Any = None,
         skip_graph_checks: Collection[str] | None = None,
+        num_concurrent_runs: int | None = None,
     ) -> None:
         timeout = call_checks.timeout(timeout, "a workflow's")
         self._fleet_skipped = checks.names(skip_graph_checks, "Workflow(skip_graph_checks=...)")
         definition.check(type(self), self._fleet_skipped)
         self._fleet_timeout = timeout
+        self._fleet_concurrent_runs = call_checks.concurrent_runs(num_concurrent_runs)
         if app is not None:
             self._fleet_place = running.place(self, app, timeout)
             self._fleet_events = self._fleet_place.events

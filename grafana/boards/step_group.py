@@ -78,11 +78,13 @@ _SLOTS = Section(
         lines(
             Question(
                 "Slots, in flight, waiting",
-                "Is the group at its limit? When `in flight` meets `slots`, events wait.",
+                "Is the group at its limit? When `in flight` meets `slots`, events wait. Queued "
+                "runs wait for one of num_concurrent_runs.",
             ),
             Series(f"sum({WORKER.of('fleet_slots')})", "slots"),
             Series(f"sum({WORKER.of('fleet_steps_in_flight')})", "in flight"),
             Series(f"sum({WORKER.of('fleet_steps_waiting')})", "waiting"),
+            Series(f"sum({WORKER.of('fleet_runs_queued')})", "queued runs"),
         ),
         lines(
             Question("In flight by worker", "Is the work spread evenly over the workers?"),

@@ -47,7 +47,8 @@ def check(world: World, broker: Broker, plan: Plan) -> None:
                 happening = lifecycle.decode(envelope.type, record.value or b"")
             except FleetError:
                 continue
-            if isinstance(happening, Started):
+            # Of a run that waits for a place the time counts from the record that follows.
+            if isinstance(happening, Started) and not happening.queued:
                 started.setdefault(envelope.run_id, (happening, record))
             elif happening.terminal and envelope.run_id in started:
                 begun, base = started.pop(envelope.run_id)

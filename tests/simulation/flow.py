@@ -8,6 +8,7 @@ tells which attempt it came from.
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from pydantic import Field, field_validator
 
@@ -15,6 +16,9 @@ from fleet import Context, Event, StartEvent, StopEvent, step
 from fleet.workflow.definition import Definition
 from simulation.poisoned import Panic, Poisons
 from simulation.world import World
+
+if TYPE_CHECKING:
+    from simulation.queued import Places
 
 #: The validator of a part does not return from this number.
 POISON = 666
@@ -106,6 +110,8 @@ class Laboratory:
     inside: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     #: Hears of each edit, with its run and worker, as its block has ended.
     on_edit: Callable[[str, str, str], None] = lambda _run_id, _worker, _name: None
+    #: Hears of each attempt as it begins and as it ends.
+    places: "Places | None" = None
 
 
 #: Steps that show what they do.
@@ -173,6 +179,17 @@ class SimulatedFlow(Definition, workflow="simulated"):
         laboratory.attempts.append(attempt)
         world.note(self._worker, f"attempt {number}: {name} of {ctx.run_id}")
         laboratory.on_attempt(attempt)
+        if laboratory.places is None:
+            return await self._labour(ctx, attempt, fails)
+        laboratory.places.enter(attempt)
+        try:
+            return await self._labour(ctx, attempt, fails)
+        finally:
+            laboratory.places.leave(attempt)
+
+    async def _labour(self, ctx: Context, attempt: Attempt, fails: str) -> int:
+        laboratory, world = self._laboratory, self._laboratory.world
+        name, number, key = attempt.step, attempt.number, attempt.key
         self._compute()
         at_once = fails == name and laboratory.poisons.is_at_once(ctx.run_id)
         if not at_once and world.random.random() < 0.8:

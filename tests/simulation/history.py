@@ -11,6 +11,7 @@ from unittest.mock import patch
 
 from faust.types import TP
 
+from fleet.engine import intake
 from fleet.engine.admission import budget
 from fleet.host import lost_tasks
 from fleet.kafka import loading
@@ -32,6 +33,7 @@ from simulation.grown import FLOWS
 from simulation.plan import Fault, Plan
 from simulation.poisoned import MESSAGE_TOO_LARGE, Poisons, poisoned
 from simulation.producers import Content
+from simulation.queued import Places, queued
 from simulation.rare import rare
 from simulation.replacing import Replacing, damage, undisturbed
 from simulation.themes import themed
@@ -86,6 +88,7 @@ class History:
         )
         self.broker.refuses = self._refuses
         self.laboratory.tokens = made.calling.tokens
+        self.laboratory.places = Places(self.world, made.concurrent_runs)
         self.laboratory.unreadable = made.calling.unreadable
         flow = FLOWS["grown" if made.kind == "plain" else made.kind]
         self.checks = Checks(self.world, self.broker, self.laboratory, made.partitions, flow)
@@ -276,6 +279,7 @@ class History:
             window_bytes=WINDOW_BYTES,
             version=self._version,
             kind=self.plan.kind,
+            concurrent_runs=self.plan.concurrent_runs,
             opening=self.plan.opening,
         )
         worker.on_refusal = self._replacing.refused
@@ -543,6 +547,7 @@ def simulate(seed: int) -> Verdict:
     damaged = damage(seed) is not None
     planned = branched(rare(astray(poisoned(undisturbed(called)))), damaged=damaged)
     planned = edited(planned, damaged=damaged)
+    planned = queued(planned, damaged=damaged)
     made = clocks.clocked(planned, busy=damaged)
     ids = Random(f"ids {seed}")
     uncommitted = made.crowd.uncommitted if made.crowd else budget.UNCOMMITTED_STEPS
@@ -550,6 +555,7 @@ def simulate(seed: int) -> Verdict:
         patch.object(budget, "UNCOMMITTED_STEPS", uncommitted),
         patch.object(budget, "UNCOMMITTED_SHARE_STEPS", UNCOMMITTED_SHARE),
         patch.object(budget, "WINDOW_SHARE_BYTES", WINDOW_SHARE_BYTES),
+        patch.object(intake, "CROWDED_RECORDS", made.crowded),
         patch.object(loading, "STALE_SECONDS", made.stale_seconds),
         patch.object(lost_tasks, "REOPEN_SECONDS", made.opening.reopen_seconds),
         patch.object(wire, "BATCH_RECORDS", CROWD_BATCH if made.crowd else wire.BATCH_RECORDS),

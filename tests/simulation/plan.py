@@ -165,6 +165,10 @@ class Plan:
     clocks: Clocks = ALL_RIGHT
     #: Which of `grown.FLOWS` its workflow is, where all workers are of one version.
     kind: str = "plain"
+    #: `num_concurrent_runs` of each worker.
+    concurrent_runs: int | None = None
+    #: What `inputs.CROWDED_RECORDS` is here.
+    crowded: int = 5_000
 
     @property
     def is_calm(self) -> bool:

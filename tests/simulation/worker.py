@@ -243,6 +243,7 @@ class Worker:
         window_bytes: int,
         version: Version | None = None,
         kind: str = "plain",
+        concurrent_runs: int | None = None,
         opening: Opening,
         accept_logs: str = "",
         clock: Clock = TRUE,
@@ -304,6 +305,7 @@ class Worker:
         )
         flow = FLOWS[version.flow if version else kind]
         steps = flow(laboratory, name, lambda: self.loop.spend(compute.step))
+        steps._fleet_concurrent_runs = concurrent_runs
         self.metrics = GroupMetrics(TOPICS)
         self.engine = Engine(steps, TOPICS, settings, backend, self.metrics)
         #: Hears that it cannot go on.

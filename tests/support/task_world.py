@@ -4,10 +4,12 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from fleet import Context, Event, StartEvent, StopEvent, step
 from fleet.engine import ends_index
+from fleet.engine.admission.concurrent_runs import ConcurrentRuns
 from fleet.engine.admission.slots import Slots
 from fleet.engine.attempts import Outcome
 from fleet.engine.log import Receipt, TaskLost
@@ -196,8 +198,14 @@ class Log:
 class World:
     """A broker with one partition of each topic, and the task that owns it."""
 
-    def __init__(self, clock: Clock, flow: Definition | None = None) -> None:
-        """Run *flow*; without one, a `WiderFlow` of which a version knows only `JokeFlow`."""
+    def __init__(
+        self, clock: Clock, flow: Definition | None = None, most_runs: int | None = None
+    ) -> None:
+        """Run *flow*; without one, a `WiderFlow` of which a version knows only `JokeFlow`.
+
+        *most_runs* is its `num_concurrent_runs`.
+        """
+        self._most_runs = most_runs
         self.flow: Any = flow or WiderFlow()
         self.clock = clock
         self.topics: dict[str, list[Delivered]] = defaultdict(list)
@@ -284,6 +292,8 @@ class World:
 
     def _new_task(self) -> tuple[Task, Log, Store]:
         log, store = Log(self), Store()
+        # Another process has places of its own.
+        self.step_group = replace(self.step_group, runs=ConcurrentRuns(self._most_runs))
         store.write(self.state)
         made = Task(self.step_group, 0, log, store, lambda _, why: self.lost.append(why))
         made.restore()

@@ -48,6 +48,12 @@ class Account:
         budget = self._budget
         return budget.held >= budget.total and self.held >= budget.share
 
+    @property
+    def half_full(self) -> bool:
+        """Whether half of what lets it wait is held."""
+        budget = self._budget
+        return 2 * budget.held >= budget.total and 2 * self.held >= budget.share
+
     def add(self, amount: int) -> None:
         """Hold *amount* more, or less where it is negative."""
         if not self._closed:

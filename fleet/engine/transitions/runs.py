@@ -45,6 +45,8 @@ class Run(Entry):
     held: bool = False
     #: It may have values of its context.
     context: bool = False
+    #: It waits for a place in a worker (`num_concurrent_runs`): its deadline is counted from then.
+    queued: bool = False
 
 
 class End(Entry):
@@ -187,7 +189,8 @@ def begin(run: Run | None, end: End | None, start: Start, runs_position: int) ->
         return _begun(run, start, runs_position)
     if _began(run, start):
         return Redelivered()
-    return Repeated(_answer(start, run.fingerprint, None, runs_position), run.epoch)
+    answer = _answer(start, run.fingerprint, None, runs_position)
+    return Repeated(answer.model_copy(update={"queued": run.queued}), run.epoch)
 
 
 def admit(end: End | None, epoch: int) -> Admission:
@@ -216,7 +219,7 @@ def conclude(run: Run | None, end: End | None, terminal: Lifecycle, place: Place
 
 def with_deadline(run: Run, started: Started, appended_ms: int) -> Run | None:
     """Return *run* with its deadline, or None if it has one or needs none."""
-    if run.deadline_ms or started.timeout_seconds is None:
+    if run.deadline_ms or started.timeout_seconds is None or started.queued:
         return None
     if started.start_event_id != run.start_event_id:
         return None
@@ -251,7 +254,37 @@ def resumed(run: Run, epoch: int, appended_ms: int) -> Run:
     deadline_ms = 0
     if run.timeout_seconds is not None:
         deadline_ms = _due_ms(appended_ms, run.timeout_seconds)
-    return run.model_copy(update={"epoch": epoch, "deadline_ms": deadline_ms})
+    return run.model_copy(update={"epoch": epoch, "deadline_ms": deadline_ms, "queued": False})
+
+
+def is_new(view: View, run_id: str) -> bool:
+    """Tell whether a run has not begun."""
+    run = run_of(view, run_id)
+    return run is None or run.queued or not run.start_event_id
+
+
+def queued(begun: Begun) -> Begun:
+    """Return what a start decides if its run has to wait for a place."""
+    update = {"queued": True}
+    return Begun(begun.run.model_copy(update=update), begun.record.model_copy(update=update))
+
+
+def admitted(run: Run, runs_position: int) -> Begun:
+    """Return what begins with a run that has waited for a place."""
+    record = Started(
+        start_event_id=run.start_event_id,
+        timeout_seconds=run.timeout_seconds,
+        read_from=runs_position,
+    )
+    return Begun(run.model_copy(update={"queued": False}), record)
+
+
+def in_order(view: View) -> list[tuple[str, Run]]:
+    """Return the open runs: first those that have begun, each in the order in which they came."""
+    found = ((key[len(state.RUN) :], Run.decode(value)) for key, value in view.items(state.RUN))
+    still_open = [(key, run) for key, run in found if view.get(state.END + key) is None]
+    still_open.sort(key=lambda one: (one[1].queued, one[1].seen_ms))
+    return [(key.decode(), run) for key, run in still_open]
 
 
 def _due_ms(appended_ms: int, timeout_seconds: float) -> int:

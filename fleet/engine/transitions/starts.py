@@ -34,6 +34,20 @@ def _start(draft: Draft, topics: Topics, envelope: Envelope, decision: runs.Star
             pass
 
 
+def admit(draft: Draft, topics: Topics, run_id: str, runs_position: int) -> bool:
+    """Let a run begin that has waited for a place; tell whether it had to."""
+    run = runs.run_of(draft.state, run_id)
+    if run is None or not run.queued or runs.end_of(draft.state, run_id) is not None:
+        return False
+    begun = runs.admitted(run, runs_position)
+    draft.state.put(state.run_key(run_id), begun.run.encode())
+    envelope = Envelope(
+        run_id=run_id, event_id=run.start_event_id, type=begun.record.kind, epoch=run.epoch
+    )
+    draft.append_lifecycle(topics, envelope, begun.record)
+    return True
+
+
 def _attach(draft: Draft, record: Delivered, envelope: Envelope) -> Envelope:
     value = draft.state.get(state.run_key(envelope.run_id))
     if value is not None:

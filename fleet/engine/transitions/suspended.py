@@ -18,7 +18,7 @@ from fleet.records import envelope as envelopes
 from fleet.records import state
 from fleet.records.entry import Entry
 from fleet.records.log import Delivered
-from fleet.records.state import Overlay
+from fleet.records.state import Overlay, View
 
 
 class Until(enum.StrEnum):
@@ -118,6 +118,13 @@ def resume(changes: Overlay, run_id: str, epoch: int, now_ms: int) -> list[tuple
     for key, entry in resumed:
         changes.put(key, entry.encode())
     return resumed
+
+
+def in_order(view: View) -> list[bytes]:
+    """Return the keys of all suspended work, in the order in which its events came."""
+    entries = ((key, Suspended.decode(value)) for key, value in view.items(state.SUSPENDED))
+    placed = [(entry.since_ms, entry.offset, key) for key, entry in entries]
+    return [key for _, _, key in sorted(placed)]
 
 
 def await_resume(changes: Overlay, run_id: str) -> None:

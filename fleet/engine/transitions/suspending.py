@@ -41,6 +41,21 @@ def hold(draft: Draft, topics: Topics, record: Delivered, held: Held) -> None:
         runs.mark_held(draft.state, envelope.run_id)
 
 
+def set_aside(draft: Draft, work: Work) -> bytes:
+    """Let a step that has to wait do so in the state; return the key of its entry.
+
+    Empty if its event is too large for an entry.
+    """
+    envelope, step = work.envelope, work.step.name
+    value = suspended.for_version(work.record, step, envelope.epoch, Until.NOW)
+    if len(value) > sizes.MAX_RECORD_BYTES:
+        return b""
+    key = state.suspended_key(envelope.run_id, envelope.event_id, step)
+    draft.state.put(key, value)
+    runs.mark_held(draft.state, envelope.run_id)
+    return key
+
+
 def keep(draft: Draft, record: Delivered, envelope: Envelope, step: str) -> int:
     """Suspend a step, or every step if it is empty, until its run is resumed.
 

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from fleet import Context, Event, StartEvent, StopEvent, WorkflowRuntimeError, step
+from fleet.engine.admission.concurrent_runs import ConcurrentRuns
 from fleet.engine.admission.slots import Slots
 from fleet.engine.attempts import Attempt, Attempts, Outcome
+from fleet.engine.run_queues import Users
 from fleet.engine.transitions.draft import Work
 from fleet.engine.transitions.outcomes import Raised, Returned, Sent
 from fleet.records.envelope import Envelope, idempotency_key
@@ -169,12 +171,15 @@ class Deck:
             topics=Topics("fleet", "joke", "main"),
             workflow=lambda: self.flow,
             slots=self.slots,
+            runs=ConcurrentRuns(),
             stream=self.stream,
         )
         clock: Any = Clock()
         self.gate = OpenGate()
         gate: Any = self.gate
         self.attempts = Attempts(settings, self.state, clock, gate, self.owner)
+        nothing: Any = lambda _: None  # noqa: E731 - nothing is set aside, and no run waits
+        self.attempts.queues.serve(Users(self.attempts.line_up, nothing, nothing))
 
     def add(self, name: str, run_id: str = "r", event_id: str = "e1") -> Work:
         """Add one step for one event."""

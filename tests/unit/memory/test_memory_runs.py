@@ -27,6 +27,7 @@ from fleet import (
     WorkflowValidationError,
     step,
 )
+from fleet.client import patience
 from fleet.config import settings
 from fleet.records.events import UnencodableEvent
 from fleet.workflow.errors import (
@@ -820,6 +821,30 @@ class TestLimits:
         flow = Flow()
         await asyncio.gather(flow.run(), flow.run())
         assert flow.most == 4
+
+    async def test_num_concurrent_runs_bounds_the_runs_of_an_object(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The others wait in their order, and their time does not count meanwhile."""
+        monkeypatch.setattr(patience, "GRACE_SECONDS", 0)
+        flow = Waiting(num_concurrent_runs=2, timeout=None)
+        handlers = [flow.run(topic=0), flow.run(topic=1)]
+        handlers += [flow.run(topic=number, timeout=0.2) for number in range(2, 6)]
+        await flow.entered.wait()
+        await asyncio.sleep(0.4)
+        assert flow.running == 2
+        await handlers[4].cancel_run()
+        flow.proceed.set()
+        results = await asyncio.gather(*handlers, return_exceptions=True)
+        assert isinstance(results.pop(4), WorkflowCancelledByUser)
+        assert (results, flow.most) == ([0, 1, 2, 3, 5], 2)
+
+    @pytest.mark.parametrize("count", [0, -1, 1.5, True, "2"])
+    def test_num_concurrent_runs_is_a_number(self, count: Any) -> None:
+        """As with the reference."""
+        said = "num_concurrent_runs must be an integer greater than 0 or None"
+        with pytest.raises(WorkflowConfigurationError, match=said):
+            Waiting(num_concurrent_runs=count)
 
     async def test_slots_bound_all_runs(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """FLEET_SLOTS holds for everything that one workflow object runs."""

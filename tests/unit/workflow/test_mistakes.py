@@ -126,7 +126,6 @@ def a_generators_annotation() -> None:
 #: Mistakes that are heard where they are made.
 MISTAKES: list[tuple[str, Callable[[], object], str]] = [
     ("verbose", lambda: flow(verbose=True), "JokeFlow takes no argument 'verbose': set the log "),
-    ("num_concurrent_runs", lambda: flow(num_concurrent_runs=4), "FLEET_SLOTS bounds how many"),
     ("disable_validation", lambda: flow(disable_validation=True), "skip what you must: Workflow"),
     (
         "skip_graph_checks",
