@@ -13,8 +13,12 @@ import pytest_asyncio
 from behaviour import library, runtimes
 from behaviour.library import FLEET, REFERENCE
 from behaviour.runtimes import Runtime
+from fleet import Workflow
 from fleet.config import settings
 from fleet.dev.kafka import Broker
+from fleet.kafka import provision
+from fleet.records.topics import Topics
+from fleet.workflow.definition import graph
 
 HERE = Path(__file__).parent
 NOT_INSTALLED = "llama-index-workflows is not installed"
@@ -51,6 +55,20 @@ class Carried:
                 made = refused
             self._made[found] = made
 
+    async def create_topics(self, address: str) -> None:
+        """Create all topics at once: each workflow for itself would ask about those of all."""
+        chosen = settings.current().model_copy(update={"broker": address})
+        topics = [
+            topic
+            for flow in self._made.values()
+            if isinstance(flow, Workflow)
+            for topic in provision.wanted(self._topics(flow), graph(type(flow)), chosen)
+        ]
+        await provision.apply(provision.Plan(tuple(topics), {}, chosen.partitions), chosen)
+
+    def _topics(self, flow: Workflow) -> Topics:
+        return Topics(f"embedded.{self._app.conf.id}", flow.workflow_name, flow.group_name)
+
     def __call__(self, flow: type[Any], _options: dict[str, Any]) -> Any:
         """Return the workflow of a class, or raise what its constructor raised."""
         made = self._made[flow]
@@ -76,6 +94,7 @@ async def carried(
         patch.setenv("FLEET_PARTITIONS", "1")
         settings.current.cache_clear()
         carried = Carried(app)
+        await carried.create_topics(kafka_broker.address)
         # The app starts with its first run: no test's patience is for that.
         await carried(library.module("scenarios.ends", FLEET).PlainResult, {}).run(timeout=100)
         yield carried

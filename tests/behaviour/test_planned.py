@@ -3,7 +3,7 @@
 from behaviour.runtimes import Runtime
 
 #: A run takes longest on Kafka.
-SEEDS = {"reference": range(40), "memory": range(25), "kafka": range(5)}
+SEEDS = {"reference": range(15), "memory": range(15), "kafka": range(3)}
 
 
 async def test_what_comes_of_a_plan_is_what_it_says(runtime: Runtime) -> None:

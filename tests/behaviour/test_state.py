@@ -1,6 +1,7 @@
 """What the steps of a run share: `ctx.store`."""
 
 import asyncio
+from uuid import uuid4
 
 import pytest
 
@@ -53,7 +54,7 @@ async def test_a_missing_value_without_a_default_is_a_value_error(runtime: Runti
 
 
 async def test_each_run_has_a_state_of_its_own(runtime: Runtime) -> None:
-    results = [(await runtime.run("scenarios.state.Counts")).result for _ in range(2)]
+    results = [await runtime.start("scenarios.state.Counts") for _ in range(2)]
 
     assert results == [1, 1]
 
@@ -75,11 +76,12 @@ async def test_a_caller_reads_a_typed_state_after_the_end(runtime: Runtime) -> N
 
 
 async def test_a_caller_sees_which_steps_run_and_what_they_have_set(runtime: Runtime) -> None:
-    handler = runtime.start("scenarios.state.Waits")
+    key = uuid4().hex
+    handler = runtime.start("scenarios.state.Waits", key=key)
     async with asyncio.timeout(30):
         async for event in handler.stream_events():
             if type(event).__name__ == "Note":
                 assert await handler.ctx.running_steps() == ["work"]
                 assert await handler.ctx.store.get("begun") == 1
-                gates.open_gate("go on")
+                gates.open_gate(key)
         assert await handler == "done"

@@ -242,10 +242,11 @@ class Waits(Workflow):
     @step
     async def begin(self, ctx: Context, ev: StartEvent) -> Next:
         await ctx.store.set("begun", 1)
+        await ctx.store.set("key", ev.key)
         return Next()
 
     @step
     async def work(self, ctx: Context, ev: Next) -> StopEvent:
         ctx.write_event_to_stream(Note(text="at work"))
-        await gates.at_gate("go on")
+        await gates.at_gate(await ctx.store.get("key"))
         return StopEvent(result="done")
