@@ -9,7 +9,7 @@ import typing
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, RootModel
 
 from fleet.records import field_types
 from fleet.workflow.context_state.dict_state import DictState
@@ -27,12 +27,14 @@ def named(hint: Any, step: str) -> Model | None:
     if not arguments or arguments[0] in (Any, DictState) or _is_open(arguments[0]):
         return None
     (found,) = arguments
-    if isinstance(found, type) and issubclass(found, BaseModel):
-        return found
-    shown = getattr(found, "__name__", found)
+    is_model = isinstance(found, type) and issubclass(found, BaseModel)
+    if is_model and not issubclass(found, RootModel):
+        model: Model = found
+        return model
+    shown, kind = getattr(found, "__name__", found), "model with fields" if is_model else "model"
     finding = (
-        f"step {step} names the state {shown}, which is no pydantic model; write `ctx: Context`, "
-        "or subclass pydantic.BaseModel"
+        f"step {step} names the state {shown}, which is no pydantic {kind}; write "
+        "`ctx: Context`, or subclass pydantic.BaseModel"
     )
     raise WorkflowValidationError(step, [finding])
 
