@@ -422,6 +422,7 @@ class TestBlocks:
         below = MemoryState()
         below.write({RUN + b"tags": order, RUN + b"count": b"1"})
         assert self.changed(below, State, count=2) == ["count"]
+        assert self.changed(below, State, tags={"c", "b", "a"}) == []
         assert self.changed(below, State, tags={"c", "b"}) == ["tags"]
 
     def test_a_default_that_differs_each_time_is_no_change(self) -> None:
