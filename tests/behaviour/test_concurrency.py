@@ -41,6 +41,16 @@ async def test_waiting_events_are_taken_first_come_first_served(runtime: Runtime
     assert (seen.result, seen.raised) == (list(range(10)), "")
 
 
+async def test_num_concurrent_runs_bounds_the_runs(runtime: Runtime) -> None:
+    """The others wait for their turn, and all end."""
+    key = uuid4().hex
+    flow = runtime.flow("scenarios.concurrency.OneRun")
+    runs = [flow.run(key=key, n=n) for n in range(5)]
+
+    assert await asyncio.gather(*runs) == [0, 1, 2, 3, 4]
+    assert gates.most(key) == 1
+
+
 async def test_runs_are_not_bounded_by_default(runtime: Runtime) -> None:
     key = uuid4().hex
     flow = runtime.flow("scenarios.concurrency.AnyRuns")

@@ -31,6 +31,7 @@ RULES: list[tuple[str, str, str, list[str]]] = [
     ("no_start", CONSTRUCTOR, MISCONFIGURED, ["NoStart", "StartEvent"]),
     ("two_starts", CONSTRUCTOR, MISCONFIGURED, ["TwoStarts", "StartEvent", "Begin"]),
     ("no_stop", CONSTRUCTOR, MISCONFIGURED, ["NoStop", "StopEvent"]),
+    ("no_concurrent_runs", CONSTRUCTOR, INVALID, ["num_concurrent_runs", "greater than 0"]),
     ("unknown_check", CONSTRUCTOR, INVALID, ["spelling", "reachability", "dead_end"]),
     ("accepts_stop", RUN, INVALID, ["after", "StopEvent"]),
     ("never_produced", RUN, INVALID, ["A"]),
@@ -85,7 +86,7 @@ async def _refused(module: Any, rule: str) -> tuple[str, Exception]:
         made = getattr(module, rule)()
     except Exception as raised:  # noqa: BLE001 - which it is, the test says
         # The constructor's arguments are given by the function itself.
-        built = rule == "unknown_check"
+        built = rule in ("no_concurrent_runs", "unknown_check")
         return (CONSTRUCTOR if built else DECORATION), raised
     try:
         flow: Any = made(timeout=2) if callable(made) else made

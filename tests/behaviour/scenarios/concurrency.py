@@ -121,6 +121,21 @@ class QueueUp(Workflow):
         return StopEvent(result=sorted(each.n for each in done)) if done else None
 
 
+class OneRun(Workflow):
+    """One run at a time."""
+
+    @step
+    async def begin(self, ev: StartEvent) -> Task:
+        gates.enter(ev.key)
+        return Task(n=ev.n, key=ev.key)
+
+    @step
+    async def end(self, ev: Task) -> StopEvent:
+        await asyncio.sleep(0.005)
+        gates.leave(ev.key)
+        return StopEvent(result=ev.n)
+
+
 class AnyRuns(Workflow):
     """As many runs as there are."""
 
@@ -132,3 +147,6 @@ class AnyRuns(Workflow):
     async def end(self, ev: Task) -> StopEvent:
         await together(ev.key, 4)
         return StopEvent(result=ev.n)
+
+
+OPTIONS = {"OneRun": {"num_concurrent_runs": 1}}

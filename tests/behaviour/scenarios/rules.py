@@ -196,6 +196,15 @@ def no_stop() -> Any:
     return NoStop
 
 
+def no_concurrent_runs() -> Any:
+    class NoConcurrentRuns(Workflow):
+        @step
+        async def begin(self, ev: StartEvent) -> StopEvent:
+            return StopEvent()
+
+    return NoConcurrentRuns(num_concurrent_runs=0)
+
+
 def unknown_check() -> Any:
     class UnknownCheck(Workflow):
         @step
