@@ -9,10 +9,9 @@ here can fail. The list of issues, guards and tests is docs/host.md.
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import bare
 import native
@@ -20,6 +19,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError
+from own_topics import OwnTopics
 
 from fleet import Context, StartEvent, StopEvent, Workflow, serve, step
 from fleet.api.serving import FleetApp
@@ -70,13 +70,11 @@ class EchoFlow(Workflow, workflow="echo"):
 
 
 @dataclass
-class Kafka:
+class Kafka(OwnTopics):
     """The broker, and names that only this test uses."""
 
-    broker: Broker
     folder: Path
     partitions: int = 1
-    name: str = field(default_factory=lambda: f"issue{uuid4().hex[:8]}")
 
     @property
     def settings(self) -> Settings:
@@ -90,21 +88,6 @@ class Kafka:
     @property
     def topics(self) -> Topics:
         return Topics(self.name, EchoFlow.workflow_name, EchoFlow.group_name)
-
-    async def topic(self, name: str, **config: str) -> str:
-        """Create a topic of one partition."""
-        full = f"{self.name}-{name}"
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.broker.bootstrap)
-        await admin.start()
-        try:
-            await admin.create_topics([NewTopic(full, 1, 1, topic_configs=config)])
-        finally:
-            await admin.close()
-        return full
-
-    async def values(self, topic: str) -> list[bytes | None]:
-        """What is visible in a topic."""
-        return [record.value for record in await bare.read(self.broker.bootstrap, topic)]
 
     @contextlib.asynccontextmanager
     async def log(self, kind: type[KafkaLog] = KafkaLog, name: str = "") -> AsyncIterator[KafkaLog]:

@@ -4,14 +4,11 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
-from uuid import uuid4
 
-import bare
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import (
     InvalidProducerEpoch,
     KafkaConnectionError,
@@ -20,6 +17,7 @@ from aiokafka.errors import (
 )
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.protocol.transaction import EndTxnRequest
+from own_topics import OwnTopics
 
 from fleet.config.settings import Settings
 from fleet.dev import kafka as kafka_dev
@@ -36,26 +34,8 @@ pytestmark = pytest.mark.kafka
 
 
 @dataclass
-class Kafka:
-    """The broker, and names that only this test uses."""
-
-    broker: Broker
-    name: str = field(default_factory=lambda: f"doubt{uuid4().hex[:8]}")
-
-    async def topic(self, name: str, **config: str) -> str:
-        """Create a topic of one partition."""
-        full = f"{self.name}-{name}"
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.broker.bootstrap)
-        await admin.start()
-        try:
-            await admin.create_topics([NewTopic(full, 1, 1, topic_configs=config)])
-        finally:
-            await admin.close()
-        return full
-
-    async def values(self, topic: str) -> list[bytes | None]:
-        """What is visible in a topic."""
-        return [record.value for record in await bare.read(self.broker.bootstrap, topic)]
+class Kafka(OwnTopics):
+    """Topics of a real broker, and a log."""
 
     @contextlib.asynccontextmanager
     async def log(self) -> AsyncIterator[KafkaLog]:

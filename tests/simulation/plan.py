@@ -186,6 +186,17 @@ class Plan:
         return "\n".join(lines)
 
 
+def run_once(
+    run_id: str, begin: float, random: Random, *, parts: int = 0, most: int = 2, raises: str = ""
+) -> RunPlan:
+    """Return a run that is started once, of *parts* or at random of up to *most*.
+
+    One that *raises* does it in its first step.
+    """
+    call = Call(begin, random.randrange(2), parts or random.randint(1, most))
+    return RunPlan(run_id, (call,), "begin" if raises else "", None, (), (), raises=raises)
+
+
 def make(seed: int) -> Plan:
     """Return the plan of a seed."""
     random = Random(f"plan {seed}")

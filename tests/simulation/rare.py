@@ -12,7 +12,7 @@ from random import Random
 from simulation.broker import NODES
 from simulation.calls_plan import NO_TROUBLE
 from simulation.clocks import MOST_BACK_SECONDS, Clock, Clocks
-from simulation.plan import Call, Compute, Fault, Opening, Plan, RunPlan, Wire
+from simulation.plan import Compute, Fault, Opening, Plan, Wire, run_once
 from simulation.poisoned import CRASH_LIMIT
 from simulation.replacing import damage
 
@@ -68,9 +68,9 @@ def _last_chances(random: Random, plan: Plan) -> Plan:
     """
     neighbours, begin = random.randint(1, 3), random.uniform(5, 8)
     runs = (
-        _run("first", begin, random, raises="kill at once"),
-        *(_run(f"near{each}", begin + 0.01, random) for each in range(neighbours)),
-        _run("second", begin + 0.03, random, raises=random.choice(("kill", "kill at once"))),
+        run_once("first", begin, random, raises="kill at once"),
+        *(run_once(f"near{each}", begin + 0.01, random) for each in range(neighbours)),
+        run_once("second", begin + 0.03, random, raises=random.choice(("kill", "kill at once"))),
     )
     return replace(plan, slots=1 + neighbours, runs=runs, crash_limit=CRASH_LIMIT)
 
@@ -84,7 +84,7 @@ def _last_chances_apart(random: Random, plan: Plan) -> Plan:
     begin = random.uniform(5, 8)
     kinds = ["kill", "kill at once", *[""] * 6]
     runs = (
-        _run(f"run{number}", begin + random.uniform(0, 0.05), random, raises=kind)
+        run_once(f"run{number}", begin + random.uniform(0, 0.05), random, raises=kind)
         for number, kind in enumerate(random.sample(kinds, len(kinds)))
     )
     workers = random.choice((1, 2))
@@ -113,8 +113,8 @@ def _deaths_amid_rebalances(random: Random, plan: Plan) -> Plan:
     """A step ends its process again and again while workers stop and partitions move in order."""
     begin = random.uniform(5, 8)
     runs = (
-        _run("first", begin, random, raises=random.choice(("kill", "kill at once"))),
-        *(_run(f"near{each}", begin + random.uniform(0, 10), random) for each in range(4)),
+        run_once("first", begin, random, raises=random.choice(("kill", "kill at once"))),
+        *(run_once(f"near{each}", begin + random.uniform(0, 10), random) for each in range(4)),
     )
     faults = (
         Fault(at=begin + random.uniform(0, 50), kind=kind, worker=random.randrange(2), seconds=0.2)
@@ -136,9 +136,9 @@ def _lost_after_a_death(random: Random, plan: Plan) -> Plan:
     """A process whose predecessor died loses its log, and opens it again, before a step ends it."""
     begin = random.uniform(5, 8)
     runs = (
-        _run("first", begin, random, raises="kill"),
+        run_once("first", begin, random, raises="kill"),
         # What they commit tells the process that its log is lost.
-        *(_run(f"near{each}", begin + random.uniform(0, 10), random) for each in range(6)),
+        *(run_once(f"near{each}", begin + random.uniform(0, 10), random) for each in range(6)),
     )
     return replace(
         plan,
@@ -158,7 +158,9 @@ def _set_back_in_a_commit(random: Random, plan: Plan) -> Plan:
     begin = random.uniform(5, 8)
     node = Clock(steps=((begin + random.uniform(0, 1.5), MOST_BACK_SECONDS),))
     runs = (
-        replace(_run(f"run{each}", begin + each * 0.3, random), fails="never", timeout_seconds=20.0)
+        replace(
+            run_once(f"run{each}", begin + each * 0.3, random), fails="never", timeout_seconds=20.0
+        )
         for each in range(3)
     )
     return replace(
@@ -185,7 +187,9 @@ def _copy_from_the_future(random: Random, plan: Plan) -> Plan:
         stale_seconds=4.0,
         tombstone_seconds=6.5,
         compacted_at=tuple(at + 7.0 + 0.5 * number for number in range(4)),
-        runs=tuple(_run(f"run{each}", random.uniform(at - 6, at - 1), random) for each in range(8)),
+        runs=tuple(
+            run_once(f"run{each}", random.uniform(at - 6, at - 1), random) for each in range(8)
+        ),
         faults=(Fault(at=at, kind="kill", worker=0, seconds=random.uniform(10, 14)),),
         clocks=Clocks(plan.seed, nodes=(node,) * NODES),
     )
@@ -205,7 +209,7 @@ def _frozen_before_there_is_state(random: Random, plan: Plan) -> Plan:
     return replace(
         plan,
         workers=2,
-        runs=tuple(_run(f"run{each}", random.uniform(8, 12), random) for each in range(4)),
+        runs=tuple(run_once(f"run{each}", random.uniform(8, 12), random) for each in range(4)),
         faults=(pause,),
     )
 
@@ -225,9 +229,3 @@ def _fences(random: Random, begin: float, count: int) -> tuple[Fault, ...]:
     return tuple(
         Fault(at=random.uniform(begin, begin + 15), kind="fence", worker=0) for _ in range(count)
     )
-
-
-def _run(run_id: str, begin: float, random: Random, raises: str = "") -> RunPlan:
-    """Return a run that is started once; one that *raises* does it in its first step."""
-    call = Call(begin, random.randrange(2), random.choice((1, 2)))
-    return RunPlan(run_id, (call,), "begin" if raises else "", None, (), (), raises=raises)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from random import Random
 
 from simulation.calls_plan import Calling
-from simulation.plan import Call, Compute, Fault, Opening, Plan, RunPlan, Wire
+from simulation.plan import Compute, Fault, Opening, Plan, Wire, run_once
 
 #: Share of the seeds that each theme has.
 SHARE = 0.025
@@ -40,7 +40,7 @@ def _old_copy_returns(random: Random, plan: Plan) -> Plan:
         tombstone_seconds=6.5,
         compacted_at=tuple(at + back_after - 8 + second for second in range(8)),
         runs=tuple(
-            _run(number, random.uniform(at - 4, at), random)
+            run_once(f"run{number}", random.uniform(at - 4, at), random, most=3)
             for number in range(random.choice((4, 8)))
         ),
         faults=(Fault(at=at, kind="kill", worker=random.randrange(2), seconds=back_after),),
@@ -67,7 +67,10 @@ def _frozen_while_loading(random: Random, plan: Plan) -> Plan:
         slots=100,
         longest=3.0,
         dedupe_seconds=60.0,
-        runs=tuple(_run(number, random.uniform(at - 1, at + 12), random) for number in range(8)),
+        runs=tuple(
+            run_once(f"run{number}", random.uniform(at - 1, at + 12), random, most=3)
+            for number in range(8)
+        ),
         faults=(pause, change),
     )
 
@@ -76,7 +79,7 @@ def _events_outlive_their_run(random: Random, plan: Plan) -> Plan:
     """A topic is read long after its events' run has ended and been due to be forgotten."""
     begin = random.uniform(6, 8)
     run = replace(
-        _run(0, begin, random, parts=3),
+        run_once("run0", begin, random, parts=3),
         timeout_seconds=random.choice((None, random.uniform(1, 3))),
         cancelled_at=(begin + random.uniform(0.5, 2),),
         advised_at=(begin + 0.4, begin + 1.0),
@@ -116,7 +119,9 @@ def _opened_amid_rebalances(random: Random, plan: Plan) -> Plan:
         longest=3.0,
         drain_seconds=2.0,
         dedupe_seconds=60.0,
-        runs=tuple(_run(number, random.uniform(5, 18), random) for number in range(8)),
+        runs=tuple(
+            run_once(f"run{number}", random.uniform(5, 18), random, most=3) for number in range(8)
+        ),
         faults=tuple(faults),
         opening=Opening(init_slow=0.7, deaf=0.5, reopen_seconds=0.1),
     )
@@ -137,7 +142,7 @@ def _crowded_loop(random: Random, plan: Plan) -> Plan:
         opening=Opening(),
         compute=Compute(callback=random.uniform(0.005, 0.02), step=random.uniform(0.02, 0.1)),
         wire=Wire(breaks=0.0, moved_at=(), away_seconds=0.0, expired_at=()),
-        runs=tuple(_run(number, begin, random, parts=3) for number in range(30)),
+        runs=tuple(run_once(f"run{number}", begin, random, parts=3) for number in range(30)),
         faults=(),
     )
 
@@ -159,7 +164,10 @@ def _shown_late(random: Random, plan: Plan) -> Plan:
         dedupe_seconds=60.0,
         crowd=None,
         opening=Opening(),
-        runs=tuple(_run(number, random.uniform(at - 2.5, at), random) for number in range(6)),
+        runs=tuple(
+            run_once(f"run{number}", random.uniform(at - 2.5, at), random, most=3)
+            for number in range(6)
+        ),
         faults=(late,),
         calling=Calling(tokens=6),
     )
@@ -189,7 +197,9 @@ def _requests_come_late(random: Random, plan: Plan) -> Plan:
         opening=Opening(),
         refusal=0,
         wire=Wire(breaks=0.3, moved_at=(), away_seconds=0.0, expired_at=()),
-        runs=tuple(_run(number, random.uniform(5, 22), random, parts=3) for number in range(12)),
+        runs=tuple(
+            run_once(f"run{number}", random.uniform(5, 22), random, parts=3) for number in range(12)
+        ),
         faults=pauses,
     )
 
@@ -203,16 +213,3 @@ THEMES: tuple[Callable[[Random, Plan], Plan], ...] = (
     _shown_late,
     _requests_come_late,
 )
-
-
-def _run(number: int, begin: float, random: Random, parts: int = 0) -> RunPlan:
-    """Return a run that is started once and fails nowhere."""
-    call = Call(begin, random.randrange(2), parts or random.choice((1, 2, 3)))
-    return RunPlan(
-        run_id=f"run{number}",
-        calls=(call,),
-        fails="",
-        timeout_seconds=None,
-        cancelled_at=(),
-        advised_at=(),
-    )
