@@ -16,9 +16,10 @@ from typing import Any, Protocol
 from fleet.config.current_step import CURRENT_STEP, CurrentStep
 from fleet.engine.admission.concurrent_runs import ConcurrentRuns
 from fleet.engine.admission.gate import Gate
+from fleet.engine.admission.run_queues import Aside, Key, RunQueues
 from fleet.engine.admission.slots import Line, Slots
 from fleet.engine.clock import BrokerClock
-from fleet.engine.run_queues import Aside, Key, RunQueues
+from fleet.engine.step_threads import StepThread, StepThreads
 from fleet.engine.transitions import joins, runs
 from fleet.engine.transitions.draft import Work
 from fleet.engine.transitions.outcomes import Raised, Returned, Sent
@@ -31,6 +32,7 @@ from fleet.workflow.context import Context, Surroundings, WriteToStream
 from fleet.workflow.editing import Editor
 from fleet.workflow.errors import StepTimeoutError
 from fleet.workflow.graph import Graph
+from fleet.workflow.thread_context import ThreadContext
 
 Outcome = Returned | Raised
 
@@ -77,6 +79,11 @@ class Settings(Protocol):
         ...
 
     @property
+    def threads(self) -> StepThreads:
+        """Where its steps run that are plain functions."""
+        ...
+
+    @property
     def stream(self) -> StreamWriter:
         """Writes what a step shows to its caller."""
         ...
@@ -111,6 +118,8 @@ class Attempt:
     stopped: bool = False
     #: What its event is decoded as when it begins; None if it is.
     decoded_as: type[Event] | None = None
+    #: Of a step that is a plain function; its slot is free when that has ended.
+    thread: StepThread | None = None
     #: What it has shown, until that is acknowledged.
     written: list[asyncio.Future[None]] = field(default_factory=list)
 
@@ -234,7 +243,7 @@ class Attempts:
         self._drop_line(key.run_id)
         attempt.task = asyncio.create_task(self._run(attempt), name=f"step {key[1]}")
         # Not in the coroutine: one that is cancelled before it begins runs none of its own code.
-        attempt.task.add_done_callback(lambda task: self._left(key, task))
+        attempt.task.add_done_callback(lambda task: self._over(attempt, key, task))
 
     def _stop(self, attempt: Attempt) -> None:
         attempt.stopped = True
@@ -277,12 +286,18 @@ class Attempts:
     def _has_begun(self, run_id: str) -> bool:
         return self._view.get(state.run_key(run_id)) is not None
 
-    def _left(self, key: Key, task: asyncio.Task[None]) -> None:
-        self.queues.left(key)
-        self._slots.give_back()
+    def _over(self, attempt: Attempt, key: Key, task: asyncio.Task[None]) -> None:
+        if attempt.thread is None or attempt.thread.ended.done():
+            self._left(key)
+        else:
+            attempt.thread.ended.add_done_callback(lambda _: self._left(key))
         failure = None if task.cancelled() else task.exception()
         if failure is not None:
             self._owner.broken(failure)
+
+    def _left(self, key: Key) -> None:
+        self.queues.left(key)
+        self._slots.give_back()
 
     async def _run(self, attempt: Attempt) -> None:
         outcome: Outcome
@@ -314,7 +329,7 @@ class Attempts:
         context = self._context(attempt)
         if attempt.decoded_as is not None:
             _decode(attempt, attempt.decoded_as)
-        returned = await self._returned(attempt.work, context)
+        returned = await self._returned(attempt, context)
         if attempt.written:
             await asyncio.gather(*attempt.written)
         return _outcome(returned, context)
@@ -356,14 +371,29 @@ class Attempts:
             partial(self.active_steps, work.envelope.run_id),
         )
 
-    async def _returned(self, work: Work, context: Context) -> Event | list[Event] | None:
-        running = work.step.bind(self._settings.workflow(), context, self._arguments(work))
+    async def _returned(self, attempt: Attempt, context: Context) -> Event | list[Event] | None:
+        work = attempt.work
+        running = await self._begun(attempt, context)
         seconds = work.step.options.timeout_seconds
         returned: Event | list[Event] | None = await (
             running if seconds is None else _within(seconds, work.step.name, running)
         )
         work.step.check_returned(returned, has_sent=bool(context.sent))
         return returned
+
+    async def _begun(
+        self, attempt: Attempt, context: Context
+    ) -> Coroutine[Any, Any, Event | list[Event] | None]:
+        """Return what runs: the step's coroutine, or what waits for its thread."""
+        step, arguments = attempt.work.step, self._arguments(attempt.work)
+        call = partial(step.bind, self._settings.workflow())
+        if not step.is_plain:
+            running: Coroutine[Any, Any, Event | list[Event] | None] = call(context, arguments)
+            return running
+        thread = attempt.thread = await self._settings.threads.begin()
+        of_thread = ThreadContext(inside=context, in_loop=thread.in_loop)
+        thread.start(partial(call, of_thread, arguments), step.name)
+        return thread.result()
 
     def _arguments(self, work: Work) -> dict[str, Any]:
         """Return what the step takes, by parameter."""

@@ -8,12 +8,12 @@ either. Here that takes effect: in the draft, in the inputs, and on the steps th
 from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
 
+from fleet.engine.admission.run_queues import Aside, Key
 from fleet.engine.joining import Joining
 from fleet.engine.loading.other_versions import OtherVersions
 from fleet.engine.offsets import Delivery, Lost
 from fleet.engine.parts import Parts
 from fleet.engine.run_changes import Entry, RunChanges
-from fleet.engine.run_queues import Aside, Key
 from fleet.engine.transitions import failures, runs, starts, suspended, suspending, unhandled
 from fleet.engine.transitions.draft import Work
 from fleet.engine.transitions.joins import Fired

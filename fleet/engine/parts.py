@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from fleet.engine.admission.run_queues import RunQueues
 from fleet.engine.admission.suspects import Suspects
 from fleet.engine.attempts import Attempt, Attempts
 from fleet.engine.clock import BrokerClock
@@ -11,7 +12,6 @@ from fleet.engine.deadlines import Deadlines
 from fleet.engine.inputs import Inputs
 from fleet.engine.ledger import Ledger
 from fleet.engine.observing import Guarded
-from fleet.engine.run_queues import RunQueues
 from fleet.engine.transitions.draft import Draft, Wiring
 from fleet.records.topics import Topics
 

@@ -19,6 +19,7 @@ from fleet.engine.admission.budget import Budgets
 from fleet.engine.admission.concurrent_runs import ConcurrentRuns
 from fleet.engine.admission.gate import Gate
 from fleet.engine.admission.ownership import OwnershipCheck
+from fleet.engine.admission.run_queues import Users
 from fleet.engine.admission.slots import Slots
 from fleet.engine.admission.suspects import Quarantine, Suspects
 from fleet.engine.admission.uncommitted import Uncommitted
@@ -38,7 +39,7 @@ from fleet.engine.open_work import OpenWork
 from fleet.engine.parts import Parts
 from fleet.engine.retention import Retention
 from fleet.engine.run_changes import RunChanges
-from fleet.engine.run_queues import Users
+from fleet.engine.step_threads import StepThreads
 from fleet.engine.time_keeping import TimeKeeping
 from fleet.engine.transitions import ends
 from fleet.engine.transitions.draft import Draft, Wiring
@@ -74,6 +75,8 @@ class StepGroupSettings:
     )
     #: How many runs the worker may work on.
     runs: ConcurrentRuns = field(default_factory=ConcurrentRuns)
+    #: Where its steps run that are plain functions.
+    threads: StepThreads = field(default_factory=StepThreads)
     #: In memory a state does not outlive its process.
     quarantine: Quarantine = field(default_factory=Quarantine)
     #: How many partitions each topic has.

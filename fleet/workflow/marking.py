@@ -120,7 +120,7 @@ def _is_type(value: object) -> bool:
 
 
 def _mark(function: StepFunction, options: Options) -> StepFunction:
-    _check_async(function)
+    _check_function(function)
     if _is_free(function):
         finding = (
             f"step {function.__name__} is a function outside of a class, so no workflow has it; "
@@ -134,15 +134,15 @@ def _mark(function: StepFunction, options: Options) -> StepFunction:
 def _added(
     function: StepFunction, workflow: Any, options: Options, names: dict[str, Any]
 ) -> StepFunction:
-    _check_async(function)
+    _check_function(function)
     setattr(function, _MARK, options)
     setattr(function, _NAMES, names)
     workflow.add_step(function)
     return function
 
 
-def _check_async(function: StepFunction) -> None:
-    if not inspect.iscoroutinefunction(function) or isinstance(function, functools.partial):
+def _check_function(function: StepFunction) -> None:
+    if not _is_function(function):
         name = getattr(function, "__name__", repr(function))
         owner = getattr(function, "__qualname__", name).split(".")[-2:][0]
         raise WorkflowValidationError(owner, [f"step {name} {_no_step(function)}"])
@@ -155,11 +155,22 @@ def _is_free(function: StepFunction) -> bool:
     return outside and next(iter(inspect.signature(function).parameters), "") != "self"
 
 
+def _is_function(function: object) -> bool:
+    """Tell whether *function* can be called as a step: it is `async def`, or runs in a thread."""
+    if inspect.iscoroutinefunction(function):
+        return not isinstance(function, functools.partial)
+    generates = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+    if not inspect.isfunction(function) or generates:
+        return False
+    # A decorator's plain wrapper of an `async def` returns what is to be awaited.
+    return not inspect.iscoroutinefunction(inspect.unwrap(function))
+
+
 def _no_step(function: object) -> str:
     """Say why *function* cannot be a step, and what to write."""
     if isinstance(function, staticmethod | classmethod):
         return f"is a {type(function).__name__}; write it as a method: `async def`, with `self`"
-    if inspect.isasyncgenfunction(function):
+    if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
         return (
             "has a `yield`; return a list of events, `-> list[...]`, or send them one by one with "
             "ctx.send_event(event), and show some with ctx.write_event_to_stream(event)"
@@ -174,7 +185,7 @@ def _no_step(function: object) -> str:
             "is wrapped by a decorator that makes a plain function of it; put @step first, below "
             "that decorator, or make the decorator's wrapper `async def`"
         )
-    return "must be written with `async def`"
+    return "must be a function: `def`, or `async def`"
 
 
 def _refuse(later: dict[str, Any]) -> None:

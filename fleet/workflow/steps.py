@@ -5,7 +5,8 @@ A step as its annotations describe it: what it takes, what it gives, how it is c
 together.
 """
 
-from collections.abc import Callable, Coroutine, Mapping
+import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Concatenate
 
@@ -16,7 +17,8 @@ from fleet.workflow.collect import Collect
 from fleet.workflow.context import Context
 from fleet.workflow.errors import BareReturned, OtherReturned, UnexpectedResult
 
-StepFunction = Callable[Concatenate[Any, ...], Coroutine[Any, Any, Any]]
+#: `async def`, or a plain function, which runs in a thread.
+StepFunction = Callable[Concatenate[Any, ...], Any]
 
 #: Attempts of one step that one run may have in flight.
 DEFAULT_NUM_WORKERS = 4
@@ -77,6 +79,11 @@ class Step:
         return tuple(dict.fromkeys((*self.fans_out, *self.bare)))
 
     @property
+    def is_plain(self) -> bool:
+        """Whether it is no `async def`: it runs in a thread."""
+        return not inspect.iscoroutinefunction(self.function)
+
+    @property
     def is_join(self) -> bool:
         """Whether it begins with several events."""
         return self.collect is not None or len(self.slots) > 1
@@ -109,10 +116,8 @@ class Step:
             wrong = BareReturned if isinstance(returned, self.fans_out) else OtherReturned
             raise wrong(self.name, type_name(returned), self._stated())
 
-    def bind(
-        self, workflow: object, context: Context, arguments: Mapping[str, Any]
-    ) -> Coroutine[Any, Any, Any]:
-        """Return the coroutine of one attempt.
+    def bind(self, workflow: object, context: Context, arguments: Mapping[str, Any]) -> Any:
+        """Return the coroutine of one attempt; of a plain function, what it returns.
 
         *arguments* has an event, or a list of events, for the parameter of each slot.
         """

@@ -3,8 +3,8 @@
 from typing import Any
 
 from fleet.engine.admission.concurrent_runs import ConcurrentRuns
+from fleet.engine.admission.run_queues import RunQueues
 from fleet.engine.attempts import Attempts
-from fleet.engine.run_queues import RunQueues
 from fleet.engine.transitions import runs, starts, suspending
 from simulation.mutations.registry import instead_of
 

@@ -10,9 +10,10 @@ import pytest
 
 from fleet import Context, Event, StartEvent, StopEvent, WorkflowRuntimeError, step
 from fleet.engine.admission.concurrent_runs import ConcurrentRuns
+from fleet.engine.admission.run_queues import Users
 from fleet.engine.admission.slots import Slots
 from fleet.engine.attempts import Attempt, Attempts, Outcome
-from fleet.engine.run_queues import Users
+from fleet.engine.step_threads import StepThreads
 from fleet.engine.transitions.draft import Work
 from fleet.engine.transitions.outcomes import Raised, Returned, Sent
 from fleet.records.envelope import Envelope, idempotency_key
@@ -172,6 +173,7 @@ class Deck:
             workflow=lambda: self.flow,
             slots=self.slots,
             runs=ConcurrentRuns(),
+            threads=StepThreads(2),
             stream=self.stream,
         )
         clock: Any = Clock()

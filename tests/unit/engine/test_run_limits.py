@@ -8,7 +8,8 @@ import pytest
 from task_world import Clock, Gate, World, turns
 
 from fleet import Context, Event, StartEvent, StopEvent, step
-from fleet.engine import commits, intake, retention, run_queues, task
+from fleet.engine import commits, intake, retention, task
+from fleet.engine.admission import run_queues
 from fleet.records import state
 from fleet.records.lifecycle import Cancelled, Completed, Resumed, Started, TimedOut
 from fleet.workflow.definition import Definition

@@ -85,7 +85,7 @@ def a_class(**options: Any) -> Any:
 
 
 def generator() -> None:
-    @step  # type: ignore[type-var]
+    @step
     async def many(self: Any, ev: StartEvent) -> AsyncIterator[StopEvent]:
         yield StopEvent()
 
@@ -105,12 +105,6 @@ def wrapped() -> None:
     @step
     @plain
     async def only(self: Any, ev: StartEvent) -> StopEvent:
-        return StopEvent()
-
-
-def plain_method() -> None:
-    @step  # type: ignore[type-var]
-    def only(self: Any, ev: StartEvent) -> StopEvent:
         return StopEvent()
 
 
@@ -162,7 +156,7 @@ MISTAKES: list[tuple[str, Callable[[], object], str]] = [
     ("static", static, "step .* is a staticmethod; write it as a method"),
     ("wrapped", wrapped, "step only is wrapped by a decorator that makes a plain function of it"),
     ("partial", lambda: step(functools.partial(free)), "is a partial, which has no name and no a"),
-    ("plain method", plain_method, "step only must be written with `async def`"),
+    ("an object", lambda: step(object()), r"must be a function: `def`, or `async def`"),  # type: ignore[call-overload]
     (
         "-> AsyncIterator",
         a_generators_annotation,

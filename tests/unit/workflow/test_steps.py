@@ -4,7 +4,7 @@
 # mypy: disable-error-code="valid-type, no-untyped-def, type-arg, call-overload, empty-body"
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Optional, Union
 
@@ -121,19 +121,30 @@ class TestMark:
         with pytest.raises(WorkflowConfigurationError, match=r"'workers'; it takes num_workers,"):
             step(workers=3)
 
-    def test_a_step_is_async(self) -> None:
-        """A plain method is refused with the workflow's name, its own and the fix."""
-        with pytest.raises(WorkflowValidationError, match=r"(?s)Flow is not.*work must.*async def"):
+    def test_a_step_may_be_a_plain_method(self) -> None:
+        """It runs in a thread; the others do not."""
 
-            class Flow:
-                @step  # type: ignore[type-var]
-                def work(self, ev: A) -> B: ...
+        @step
+        def plain(self: Any, ev: A) -> B: ...
+
+        @step
+        async def other(self: Any, ev: A) -> B: ...
+
+        assert (read(plain).is_plain, read(other).is_plain) == (True, False)
+
+    def test_a_plain_generator_is_no_step(self) -> None:
+        """As an async one."""
+        with pytest.raises(WorkflowValidationError, match=r"has a `yield`.* ctx\.send_event"):
+
+            @step
+            def work(self: Any, ev: A) -> Iterator[B]:
+                yield B()
 
     def test_a_generator_is_no_step(self) -> None:
         """An async generator has no single result; it hears what to write instead."""
         with pytest.raises(WorkflowValidationError, match=r"has a `yield`.* ctx\.send_event"):
 
-            @step  # type: ignore[type-var]
+            @step
             async def work(self, ev: A) -> AsyncIterator[B]:
                 yield B()
 
