@@ -6,21 +6,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol
 
 from fleet.client.event_stream import EventStream
+from fleet.client.other_names import OtherNames
 from fleet.client.run_context import ContextSource, FinalContext, RunContext
 from fleet.records import printable
 from fleet.records.events import Event, type_name
 from fleet.workflow import arguments
 from fleet.workflow.definition import Result_co
 from fleet.workflow.errors import RunEnded, WorkflowRuntimeError
-
-#: Names in other libraries, and what to write here.
-_ELSEWHERE = {
-    "cancel": "await cancel_run()",
-    "cancelled": "exception(), which is then a WorkflowCancelledByUser",
-    "done": "is_done()",
-    "get_stop_event": "result()",
-    "stop_event_result": "`await handler`",
-}
 
 
 class RunControl(ContextSource, Protocol):
@@ -56,7 +48,7 @@ class NotEnded(WorkflowRuntimeError, asyncio.InvalidStateError):
         )
 
 
-class WorkflowHandler(Generic[Result_co]):
+class WorkflowHandler(OtherNames[Result_co], Generic[Result_co]):
     """One run, from its start to its end.
 
     `await handler` gives the result: the `.result` of a plain StopEvent, else the result event
@@ -82,6 +74,8 @@ class WorkflowHandler(Generic[Result_co]):
         self.was_known = False
         #: The context that the run's result came with; None if the run has no result yet.
         self.final_context: FinalContext | None = None
+        #: The event that carries the result, once there is one.
+        self.result_event: Event | None = None
         #: What the steps show.
         self.stream = EventStream(run_id)
         self._control = control
@@ -150,16 +144,23 @@ class WorkflowHandler(Generic[Result_co]):
             raise RunEnded(self.run_id, type_name(event))
         await self._control.send_event(self.run_id, event, step)
 
-    @arguments.checked({"timeout": "`async with asyncio.timeout(...)`"}, named="cancel_run")
-    async def cancel_run(self, reason: str = "") -> None:
+    @arguments.checked({}, named="cancel_run")
+    async def cancel_run(self, reason: str = "", *, timeout: float | None = None) -> None:
         """Ask for the run to stop; `await handler` then raises WorkflowCancelledByUser.
 
-        Does nothing if the run has ended. Raises RunConflict if the workers say that the id is
-        another run's. Without a worker, no run of this id will begin.
+        Returns when the log has the request; with *timeout* when the run has ended, at the latest
+        after that number of seconds. Does nothing if the run has ended. Raises RunConflict if the
+        workers say that the id is another run's. Without a worker, no run of this id will begin.
         """
         await self._until_judged_or_no_worker()
         if not self.has_ended:
             await self._control.cancel_run(self.run_id, reason)
+        if timeout is not None:
+            await asyncio.wait([self._result], timeout=timeout)
+
+    def cancel_soon(self) -> None:
+        """Ask for the run to stop, in the background."""
+        self._soon(self.cancel_run())
 
     async def _until_judged(self) -> None:
         """Wait until the workers say that the id is this run's; raise RunConflict if it is not."""
@@ -201,9 +202,10 @@ class WorkflowHandler(Generic[Result_co]):
         if self._judged is not None and not self._judged.done():
             self._judged.set_result(None)
 
-    def succeed(self, result: Any) -> None:
-        """End with a result."""
+    def succeed(self, result: Any, event: Event | None = None) -> None:
+        """End with a result, which *event* carries."""
         if not self._result.done():
+            self.result_event = event
             self._result.set_result(result)
 
     def fail(self, error: BaseException) -> None:
@@ -226,8 +228,7 @@ class WorkflowHandler(Generic[Result_co]):
     if not TYPE_CHECKING:
         # With this, type checkers would accept any name.
         def __getattr__(self, name: str) -> NoReturn:
-            way = f"; write {_ELSEWHERE[name]}" if name in _ELSEWHERE else ""
-            raise AttributeError(f"a WorkflowHandler has no attribute {name!r}{way}")
+            raise AttributeError(f"a WorkflowHandler has no attribute {name!r}")
 
     def _soon(self, sending: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         task = asyncio.get_running_loop().create_task(sending)

@@ -57,7 +57,7 @@ class Waits:
         if outcome.error is not None:
             run.handler.fail(outcome.error)
         else:
-            run.handler.succeed(outcome.result)
+            run.handler.succeed(outcome.result, outcome.event)
         if run.work is not None and run.work is not asyncio.current_task():
             run.work.cancel()
         self._transport.when_stream_read(

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from fleet.config.current_step import CURRENT_STEP, CurrentStep
+from fleet.engine.activity import Activity
 from fleet.engine.admission.concurrent_runs import ConcurrentRuns
 from fleet.engine.admission.gate import Gate
 from fleet.engine.admission.run_queues import Aside, Key, RunQueues
@@ -76,6 +77,11 @@ class Settings(Protocol):
     @property
     def slots(self) -> Slots:
         """How many steps the worker may have in flight."""
+        ...
+
+    @property
+    def activity(self) -> Activity | None:
+        """Says what the steps do; None: nothing does."""
         ...
 
     @property
@@ -320,12 +326,16 @@ class Attempts:
             # One that was not permitted has not begun.
             attempt.started = attempt.started or self._clock.now()
             self._remove(attempt)
+            if self._settings.activity is not None:
+                self._settings.activity.finished(attempt.work, outcome)
             self._owner.finished(attempt, outcome)
 
     async def _result(self, attempt: Attempt) -> Outcome:
         await self._gate.until_owned()
         CURRENT_STEP.set(CurrentStep(attempt.work.step.name, attempt.work.envelope.run_id))
         attempt.started = self._clock.now()
+        if self._settings.activity is not None:
+            self._settings.activity.started(attempt.work)
         context = self._context(attempt)
         if attempt.decoded_as is not None:
             _decode(attempt, attempt.decoded_as)

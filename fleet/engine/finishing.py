@@ -1,6 +1,7 @@
 """Attempts finish: what a step returned or raised goes into the draft, with its history."""
 
 from fleet.config import logs
+from fleet.engine.activity import UnhandledLog
 from fleet.engine.admission.suspects import CrashesWorker
 from fleet.engine.attempts import Attempt, Outcome
 from fleet.engine.log import RecordsRefused
@@ -12,7 +13,6 @@ from fleet.engine.transitions.failures import StepFailed
 from fleet.engine.transitions.outcomes import Raised, Returned
 from fleet.engine.transitions.results import Moment
 from fleet.engine.transitions.sizes import RecordTooLarge
-from fleet.engine.unhandled_log import UnhandledLog
 from fleet.records.dead_letter import Reason
 from fleet.records.events import type_name
 from fleet.records.lifecycle import MOST_SENT, RAISED, RETURNED, StepRecord

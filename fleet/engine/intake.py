@@ -8,6 +8,7 @@ either. Here that takes effect: in the draft, in the inputs, and on the steps th
 from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
 
+from fleet.engine.activity import UnhandledLog
 from fleet.engine.admission.run_queues import Aside, Key
 from fleet.engine.joining import Joining
 from fleet.engine.loading.other_versions import OtherVersions
@@ -31,7 +32,6 @@ from fleet.engine.transitions.resolve import (
 from fleet.engine.transitions.runs import Entrance
 from fleet.engine.transitions.scopes import Place
 from fleet.engine.transitions.suspended import Suspended
-from fleet.engine.unhandled_log import UnhandledLog
 from fleet.records import state
 from fleet.records.envelope import Envelope
 from fleet.records.log import Delivered

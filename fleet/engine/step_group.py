@@ -13,6 +13,7 @@ from typing import Any
 
 from fleet.config import logs
 from fleet.config.settings import Settings
+from fleet.engine.activity import Activity
 from fleet.engine.admission.budget import Budgets
 from fleet.engine.admission.concurrent_runs import ConcurrentRuns
 from fleet.engine.admission.ownership import OwnershipCheck
@@ -96,6 +97,7 @@ class Engine:
             workflow=lambda: workflow,
             slots=Slots(settings.slots),
             runs=ConcurrentRuns(definition.concurrent_runs(workflow)),
+            activity=Activity() if definition.is_verbose(workflow) else None,
             budgets=Budgets.of(settings.window_bytes),
             stream=self._stream,
             observer=observer,

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fleet.config import settings
+from fleet.engine.activity import Activity
 from fleet.engine.admission.budget import Budgets
 from fleet.engine.admission.concurrent_runs import ConcurrentRuns
 from fleet.engine.admission.gate import Gate
@@ -75,6 +76,8 @@ class StepGroupSettings:
     )
     #: How many runs the worker may work on.
     runs: ConcurrentRuns = field(default_factory=ConcurrentRuns)
+    #: Says what its steps do; None: nothing does.
+    activity: Activity | None = None
     #: Where its steps run that are plain functions.
     threads: StepThreads = field(default_factory=StepThreads)
     #: In memory a state does not outlive its process.

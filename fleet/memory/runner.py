@@ -5,6 +5,7 @@ import weakref
 from collections.abc import Callable, Iterator
 
 from fleet.config import settings
+from fleet.engine.activity import Activity
 from fleet.engine.admission.budget import Budgets
 from fleet.engine.admission.concurrent_runs import ConcurrentRuns
 from fleet.engine.admission.slots import Slots
@@ -70,6 +71,7 @@ def _step_group(workflow: Definition, topics: Topics, broker: MemoryBroker) -> S
         workflow=weakref.ref(workflow),
         slots=Slots(limits.slots),
         runs=ConcurrentRuns(definition.concurrent_runs(workflow)),
+        activity=Activity() if definition.is_verbose(workflow) else None,
         budgets=Budgets.of(limits.window_bytes),
         stream=MemoryStream(broker, topics),
         observer=Metrics(topics),

@@ -56,6 +56,8 @@ def checked(advice: Mapping[str, str], *, named: str = "") -> Callable[[F], F]:
         @functools.wraps(function)
         def call(self: Any, *given: Any, **options: Any) -> Any:
             called = named or type(self).__name__
+            # None is the default of most, where they exist.
+            options = {k: v for k, v in options.items() if v is not None or k not in advice}
             for name in options:
                 if name not in known:
                     raise UnknownArgument(called, name, known, advice.get(name, ""))

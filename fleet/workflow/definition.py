@@ -14,11 +14,11 @@ from typing import Any, ClassVar, Generic
 from pydantic import ValidationError
 from typing_extensions import TypeVar
 
-from fleet.records.events import Event, StartEvent, fields_of, problems, type_name
+from fleet.records.events import Event, StartEvent, StopEvent, fields_of, problems, type_name
 from fleet.workflow import arguments, checks, marking, members, result_type, start_fields
 from fleet.workflow.checks import Skips
 from fleet.workflow.errors import UnclearEnds, WorkflowConfigurationError, WorkflowValidationError
-from fleet.workflow.graph import Graph, build, no_end, subclasses
+from fleet.workflow.graph import Graph, all_types, build, no_end, subclasses
 
 #: What Kafka allows in the name of a topic.
 _LEGAL_NAME = re.compile(r"[a-zA-Z0-9_-]+")
@@ -32,6 +32,11 @@ _TAKEN = _NAMED_IN_BRACKETS | {"run", "run_sync", "topic", "validate", "add_step
 #: How long a run may take if the workflow has no `timeout=`, in seconds.
 DEFAULT_TIMEOUT_SECONDS = 45.0
 
+#: Attributes that a workflow has in LlamaIndex Workflows, and what to do here.
+_NO_ATTRIBUTE = {
+    "runtime": ": `serve` makes a worker of it, `connect` calls one, `app=` embeds one",
+    "serializer": ": events travel as JSON; their fields say how",
+}
 #: What `run` gives: anything, if the workflow does not say it.
 Result_co = TypeVar("Result_co", covariant=True, default=Any)
 
@@ -57,6 +62,8 @@ class Definition(Generic[Result_co]):
     _fleet_skips: ClassVar[Skips] = frozenset()
     #: What instances skipped when the graph was found good.
     _fleet_checked: ClassVar[set[Skips]] = set()
+    #: Whether what its steps do is printed.
+    _fleet_verbose: bool = False
     #: How many runs a worker works on at once; None: as many as come.
     _fleet_concurrent_runs: int | None = None
     #: Whether it runs or is called: then no step is added.
@@ -185,6 +192,27 @@ def graph_in_use(workflow: type[Definition]) -> Graph:
 def concurrent_runs(workflow: Definition) -> int | None:
     """Return how many of its runs a worker works on at once; None: as many as come."""
     return workflow._fleet_concurrent_runs  # noqa: SLF001 - the file that gives it
+
+
+def is_verbose(workflow: Definition) -> bool:
+    """Tell whether what its steps do is printed."""
+    return workflow._fleet_verbose  # noqa: SLF001 - the file that gives it
+
+
+def attribute(workflow: type[Definition], name: str) -> Any:
+    """Return what a workflow has under a name of LlamaIndex Workflows; raise AttributeError.
+
+    These are no attributes: a step of a user's workflow may have such a name.
+    """
+    if name == "start_event_class":
+        return graph(workflow).start
+    if name == "stop_event_class":
+        results = graph(workflow).results
+        return results[0] if len(results) == 1 else StopEvent
+    if name == "events":
+        return all_types(graph(workflow).steps)
+    way = _NO_ATTRIBUTE.get(name, "")
+    raise AttributeError(f"{workflow.__name__} has no attribute {name!r}{way}")
 
 
 def event_type(workflow: type[Definition], name: str) -> type[Event] | None:

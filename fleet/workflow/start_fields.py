@@ -68,6 +68,11 @@ def sorted_out(
 ) -> tuple[Event | None, dict[str, Any]]:
     """Return the start event and fields that you meant; raise WorkflowConfigurationError."""
     undeclared = {name: value for name, value in fields.items() if name not in start.model_fields}
+    for name in ("ctx", "start_event"):
+        # As with LlamaIndex Workflows: None is none.
+        if name in undeclared and undeclared[name] is None:
+            undeclared.pop(name)
+            fields = {other: value for other, value in fields.items() if other != name}
     given = undeclared.get("start_event")
     if event is None and isinstance(given, Event):
         event, fields = given, {name: fields[name] for name in fields if name != "start_event"}

@@ -26,11 +26,9 @@ platforms.check_here()
 
 #: Arguments that workflows have in other libraries, and what to write here.
 _ELSEWHERE = {
-    "disable_validation": "skip what you must: Workflow(skip_graph_checks={'reachability'})",
     "resource_manager": "make the resource an attribute of the class or the instance",
     "runtime": "`serve(...)` makes a worker, `connect(...)` calls one, `app=` embeds one",
     "serializer": "events travel as JSON; let fields be of types that pydantic writes",
-    "verbose": "set the log level: `faust -A MODULE worker -l info`",
     "workflow_name": "write it on the class: `class JokeFlow(Workflow, workflow='joke')`",
 }
 
@@ -57,7 +55,7 @@ class Workflow(Definition[Result_co]):
     `timeout` is in seconds and bounds each run; None sets no bound. `skip_graph_checks` names
     checks that find nothing: "reachability", "terminal_event", "dead_end". If `connect` and
     commands have to know them, write them on the class: `class Flow(Workflow, skip_graph_checks=
-    {"dead_end"})`.
+    {"dead_end"})`. `disable_validation` skips all three. `verbose` prints what the steps do.
 
     `num_concurrent_runs` is how many runs this object works on at once, and each worker of
     `serve(Flow(num_concurrent_runs=4))`. Others wait for their turn; a run's time counts from then.
@@ -72,18 +70,21 @@ class Workflow(Definition[Result_co]):
     _fleet_events: running.Events | None = None
 
     @arguments.checked(_ELSEWHERE)
-    def __init__(
+    def __init__(  # noqa: PLR0913 - as many as there
         self,
-        *,
         timeout: float | None = DEFAULT_TIMEOUT_SECONDS,
+        disable_validation: bool = False,
+        verbose: bool = False,
+        *,
         app: Any = None,
         skip_graph_checks: Collection[str] | None = None,
         num_concurrent_runs: int | None = None,
     ) -> None:
         timeout = call_checks.timeout(timeout, "a workflow's")
         self._fleet_skipped = checks.names(skip_graph_checks, "Workflow(skip_graph_checks=...)")
-        definition.check(type(self), self._fleet_skipped)
+        definition.check(type(self), checks.CHECKS if disable_validation else self._fleet_skipped)
         self._fleet_timeout = timeout
+        self._fleet_verbose = bool(verbose)
         self._fleet_concurrent_runs = call_checks.concurrent_runs(num_concurrent_runs)
         if app is not None:
             self._fleet_place = running.place(self, app, timeout)
@@ -148,6 +149,12 @@ class Workflow(Definition[Result_co]):
     def validate(self) -> None:
         """Check the graph; raise WorkflowValidationError with every finding."""
         definition.check(type(self), self._fleet_skipped)
+
+    if not TYPE_CHECKING:
+        # Type checkers would accept any name.
+
+        def __getattr__(self, name: str) -> Any:
+            return definition.attribute(type(self), name)
 
     def _fleet_starter(self) -> running.Starter:
         timeout = timeout_of(self)

@@ -174,6 +174,7 @@ class Deck:
             slots=self.slots,
             runs=ConcurrentRuns(),
             threads=StepThreads(2),
+            activity=None,
             stream=self.stream,
         )
         clock: Any = Clock()
