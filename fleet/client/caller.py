@@ -84,6 +84,8 @@ class Caller:
             unaccepted="" if accepted else qualified_name(type(event)),
         )
         record = Outgoing(self._topics.inbox, run_id.encode(), encoded(event), envelope.headers())
+        for run in self._waits.of(run_id):
+            await run.until_sent()
         await self._send(run_id, record, repeatable=False)
 
     async def cancel_run(self, run_id: str, reason: str) -> None:
@@ -137,7 +139,7 @@ class Caller:
         await self._transport.follow(run_id)
         # Readers recognise a copy by its event id.
         await self._transport.send(record, repeatable=True)
-        run.sent = True
+        run.note_sent()
         if not run.handler.is_done():
             self._waits.patience.begin(run)
             if not run.answered:

@@ -26,6 +26,8 @@ class OpenRun:
     followed: bool = False
     #: The log has acknowledged the start event.
     sent: bool = False
+    #: Done then; None if nothing waits for that.
+    on_sent: asyncio.Future[None] | None = None
     #: `started` or `known` was read for this start event. It may be read again after a look back.
     answered: bool = False
     #: It waits for a place in a worker (`num_concurrent_runs`).
@@ -41,6 +43,27 @@ class OpenRun:
     held: list[Delivered] | None = None
     #: Its background work.
     work: asyncio.Task[None] | None = None
+
+    async def until_sent(self) -> None:
+        """Return once the log has the start event; raise the error of a wait that ended before.
+
+        What is sent to a run earlier may be answered before its partition is followed.
+        """
+        if not self.sent:
+            self.on_sent = self.on_sent or asyncio.get_running_loop().create_future()
+            ended = asyncio.ensure_future(self.handler.until_done())
+            try:
+                await asyncio.wait((self.on_sent, ended), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                ended.cancel()
+        if not self.sent and (error := self.handler.exception()) is not None:
+            raise error
+
+    def note_sent(self) -> None:
+        """Note that the log has the start event."""
+        self.sent = True
+        if self.on_sent is not None and not self.on_sent.done():
+            self.on_sent.set_result(None)
 
     def hold(self) -> None:
         """Keep what arrives: a later end must not overtake the one that counts."""

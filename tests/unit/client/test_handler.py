@@ -94,6 +94,9 @@ class WrittenLog:
         self.workers = workers
         self.sent: list[Outgoing] = []
         self.followed: list[str] = []
+        #: Whether the broker tells where a partition ends.
+        self.may_follow = asyncio.Event()
+        self.may_follow.set()
         self.looked_back: list[int] = []
         #: What was read of `runs`, in its order.
         self.records: list[Delivered] = []
@@ -109,6 +112,7 @@ class WrittenLog:
         self.caller = Caller(JokeFlow, TOPICS, self)
 
     async def follow(self, run_id: str) -> None:
+        await self.may_follow.wait()
         self.followed.append(run_id)
 
     async def send(self, record: Outgoing, *, repeatable: bool) -> None:
@@ -622,6 +626,30 @@ class TestStream:
 
 
 class TestControl:
+    async def test_nothing_is_sent_to_a_run_that_is_not_followed_yet(self, log: WrittenLog) -> None:
+        """What comes of it would be shown before this caller reads."""
+        log.may_follow.clear()
+        handler = log.caller.run(StartEvent(topic="x"), None, None)
+        sending = handler.send_event(JokeEvent(joke="a"))
+        await turns()
+        assert log.sent == []
+        log.may_follow.set()
+        await sending
+        assert [envelopes.parse(each.headers).type for each in log.sent] == [
+            "StartEvent",
+            "JokeEvent",
+        ]
+
+    async def test_what_waits_to_be_sent_ends_with_its_wait(self, log: WrittenLog) -> None:
+        """The connection was closed before the run was followed."""
+        log.may_follow.clear()
+        handler = log.caller.run(StartEvent(topic="x"), None, None)
+        sending = handler.send_event(JokeEvent(joke="a"))
+        await turns()
+        log.caller.shut()
+        with pytest.raises(WorkflowRuntimeError, match="the connection was closed"):
+            await sending
+
     async def test_an_event_from_outside_goes_to_the_inbox(self, log: WrittenLog) -> None:
         """With the run's key, no parent, and the step where one is named."""
         handler = await log.judged_run()
