@@ -79,6 +79,14 @@ async def test_the_first_result_counts(runtime: Runtime) -> None:
     assert (seen.result, seen.types) == ("first", ["StopEvent"])
 
 
+async def test_the_stream_is_what_steps_wrote_and_the_stop_event_last(runtime: Runtime) -> None:
+    """Events that travel between steps are not on it."""
+    seen = await runtime.run("scenarios.ends.Shows")
+
+    assert seen.types == ["Note"] * 4 + ["StopEvent"]
+    assert seen.notes == ["begin 0", "begin 1", "begin 2", "end"]
+
+
 async def test_a_failed_run_raises_the_steps_own_error(runtime: Runtime) -> None:
     """What the step showed before is on the stream, and the stream ends."""
     seen = await runtime.run("scenarios.ends.ShowsAndFails")

@@ -1,5 +1,5 @@
 """
-Workflows in the structure of the reference's published examples, under both libraries.
+Eight workflows in the structure of the reference's published examples, under both libraries.
 
 Only their import lines differ. The results, the errors, and what each branch shows in its order are
 the same; of parallel branches it is the same multiset.
@@ -71,4 +71,8 @@ def _plain(seen: Outcome) -> dict[str, Any]:
 
 
 def _fields(result: Any) -> Any:
-    return [type(result).__name__, result.model_dump()] if hasattr(result, "model_dump") else result
+    """Return a result event as its type and the fields that the example declares for it."""
+    if not hasattr(result, "model_dump"):
+        return result
+    declared = type(result).__annotations__
+    return type(result).__name__, {name: getattr(result, name) for name in declared}

@@ -128,7 +128,6 @@ class Shows(Workflow):
     @step
     async def end(self, ctx: Context, ev: A) -> StopEvent:
         ctx.write_event_to_stream(Note(text="end"))
-        ctx.write_event_to_stream(Event(free="field"))
         return StopEvent(result=None)
 
 
