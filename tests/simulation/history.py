@@ -96,7 +96,8 @@ class History:
         if made.kind == "edited":
             attempts, kept = self.laboratory.attempts, self.checks.state
             edits = ContextChecks(self.world, self.broker, attempts, kept)
-            edits.owned_since = self._owned_since
+            # A block that began in time may end when its partition has gone elsewhere.
+            edits.owned_since = lambda name, partition: self._worker(name).owned_since(partition)
             self.broker.on_commit.append(edits.on_commit)
             self.laboratory.on_edit = edits.on_edit
             self._edits = edits
@@ -365,7 +366,7 @@ class History:
             self._replace(worker, fault)
 
     def _crash(self, name: str, run_id: str, key: str) -> None:
-        worker = next(each for each in self.workers if each.name == name)
+        worker = self._worker(name)
         # Beside those that the limit counts, the first one, and those of which no owner learns.
         self._unseen[key] += worker.dies_unseen(partition_of(run_id, self.plan.partitions))
         kills = self.laboratory.poisons.kills[key]
@@ -525,8 +526,11 @@ class History:
                 for key in worker.indexed()[:1]:
                     self.world.violate(f"{worker.name} has what is forgotten in its index: {key!r}")
 
+    def _worker(self, name: str) -> Worker:
+        return next(each for each in self.workers if each.name == name)
+
     def _owned_since(self, name: str, partition: int) -> float | None:
-        worker = next(each for each in self.workers if each.name == name)
+        worker = self._worker(name)
         if partition not in worker.partitions:
             self.world.violate(f"{name} works on {partition}, which it was not assigned")
         if worker.is_rash(partition):

@@ -214,6 +214,32 @@ def _frozen_before_there_is_state(random: Random, plan: Plan) -> Plan:
     )
 
 
+def _moved_while_steps_wait(random: Random, plan: Plan) -> Plan:
+    """Partitions move away from workers that keep others, with many steps that wait for a slot."""
+    begin = random.uniform(5, 8)
+    faults = (
+        Fault(
+            at=begin + random.uniform(0, 10),
+            kind=random.choice(("join", "stop")),
+            worker=random.randrange(3),
+            seconds=1.0,
+        )
+        for _ in range(6)
+    )
+    return replace(
+        plan,
+        workers=2,
+        partitions=6,
+        slots=2,
+        longest=0.1,
+        drain_seconds=1.0,
+        runs=tuple(run_once(f"run{number}", begin, random, most=3) for number in range(60)),
+        faults=tuple(faults),
+        # Brokers' clocks agree then, see `clocks`.
+        calling=replace(plan.calling, tokens=1),
+    )
+
+
 WORLDS: dict[str, Callable[[Random, Plan], Plan]] = {
     "last chances": _last_chances,
     "lost after a death": _lost_after_a_death,
@@ -222,6 +248,7 @@ WORLDS: dict[str, Callable[[Random, Plan], Plan]] = {
     "frozen before there is state": _frozen_before_there_is_state,
     "last chances apart": _last_chances_apart,
     "deaths amid rebalances": _deaths_amid_rebalances,
+    "moved while steps wait": _moved_while_steps_wait,
 }
 
 
