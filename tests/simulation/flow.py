@@ -57,6 +57,12 @@ class Advice(Event):
     by: int = 0
 
 
+class Stray(Event):
+    """No step takes it."""
+
+    by: int
+
+
 class Token(Event):
     """What an attempt shows, counted from 0."""
 
@@ -110,6 +116,8 @@ class Laboratory:
     inside: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     #: Hears of each edit, with its run and worker, as its block has ended.
     on_edit: Callable[[str, str, str], None] = lambda _run_id, _worker, _name: None
+    #: Whether a step sends an event that no step takes.
+    strays: bool = False
     #: Hears of each attempt as it begins and as it ends.
     places: "Places | None" = None
 
@@ -146,6 +154,8 @@ class SimulatedFlow(Definition, workflow="simulated"):
     async def note(self, ctx: Context, ev: Part) -> Advice | None:
         by = await self._work(ctx, "note", ev.by, ev.fails)
         self._take(ev, by)
+        if self._laboratory.strays:
+            ctx.send_event(Stray(by=by))
         await ctx.store.set(f"noted.{ev.number}", by)
         return Advice(text="noted", by=by) if ev.number else None
 

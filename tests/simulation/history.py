@@ -33,7 +33,7 @@ from simulation.grown import FLOWS
 from simulation.plan import Fault, Plan
 from simulation.poisoned import MESSAGE_TOO_LARGE, Poisons, poisoned
 from simulation.producers import Content
-from simulation.queued import Places, queued
+from simulation.queued import Places, check_strays, queued
 from simulation.rare import rare
 from simulation.replacing import Replacing, damage, undisturbed
 from simulation.themes import themed
@@ -89,6 +89,7 @@ class History:
         self.broker.refuses = self._refuses
         self.laboratory.tokens = made.calling.tokens
         self.laboratory.places = Places(self.world, made.concurrent_runs)
+        self.laboratory.strays = made.strays
         self.laboratory.unreadable = made.calling.unreadable
         flow = FLOWS["grown" if made.kind == "plain" else made.kind]
         self.checks = Checks(self.world, self.broker, self.laboratory, made.partitions, flow)
@@ -509,6 +510,7 @@ class History:
         for run in self.plan.runs:
             self.checks.suspects_are_right(run)
         clock_checks.check(self.world, self.broker, self.plan)
+        check_strays(self.world, self.broker, self.plan)
         for caller in self.callers:
             for call in (each for each in caller.calls if each.run_id not in lost):
                 call_checks.check(self.world, self.checks, call)

@@ -167,7 +167,9 @@ class Plan:
     kind: str = "plain"
     #: `num_concurrent_runs` of each worker.
     concurrent_runs: int | None = None
-    #: What `inputs.CROWDED_RECORDS` is here.
+    #: Whether a step sends events that no step takes.
+    strays: bool = False
+    #: What `intake.CROWDED_RECORDS` is here.
     crowded: int = 5_000
 
     @property

@@ -1,5 +1,6 @@
 """
-Histories in which runs wait for a place, and what waits for its run is set aside in the state.
+Histories in which runs wait for a place, what waits for its run is set aside in the state, and a
+step sends events that no step takes.
 
 A small share of the seeds, by a chance of its own: the plans of all others stay the same.
 """
@@ -9,7 +10,12 @@ from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING
 
+from fleet.records import envelope as envelopes
+from fleet.records.envelope import child_id
+from fleet.records.lifecycle import StepRecord
+from simulation.broker import Broker
 from simulation.plan import Plan, RunPlan
+from simulation.worker import TOPICS
 from simulation.world import World
 
 if TYPE_CHECKING:
@@ -35,6 +41,7 @@ def queued(plan: Plan, *, damaged: bool) -> Plan:
         longest=min(plan.longest, 0.5),
         concurrent_runs=random.choice((None, 1, 1, 2)),
         crowded=random.choice((0, 0, 1, 3)),
+        strays=True,
     )
 
 
@@ -85,3 +92,25 @@ class Places:
     def leave(self, attempt: "Attempt") -> None:
         """Take a step that has ended."""
         self._inside[attempt.worker][attempt.run_id] -= 1
+
+
+def check_strays(world: World, broker: Broker, plan: Plan) -> None:
+    """Each event that no step takes is told in the stream once, if its sender's result counts."""
+    sent = [
+        child_id(step.event_id, step.step, number)
+        for record in broker.topic(TOPICS.history)
+        for step in [StepRecord.decode(record.value or b"")]
+        for number, kind in enumerate(step.sent)
+        if kind == "Stray"
+    ]
+    told = [
+        envelope.parent_id
+        for record in broker.topic(TOPICS.stream)
+        for envelope in [envelopes.parse(record.headers)]
+        if envelope.type == "UnhandledEvent"
+    ]
+    if plan.calling.copied_at:
+        # A client has written records of the stream again.
+        told = list(set(told))
+    if sorted(sent) != sorted(told):
+        world.violate(f"{len(told)} events are told to be unhandled, and {len(sent)} were sent")

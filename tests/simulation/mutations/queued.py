@@ -5,7 +5,7 @@ from typing import Any
 from fleet.engine.admission.concurrent_runs import ConcurrentRuns
 from fleet.engine.admission.run_queues import RunQueues
 from fleet.engine.attempts import Attempts
-from fleet.engine.transitions import runs, starts, suspending
+from fleet.engine.transitions import runs, starts, suspending, unhandled
 from simulation.mutations.registry import instead_of
 
 
@@ -32,7 +32,7 @@ def _a_run_without_a_start_keeps_its_place(self: Any, run_id: str) -> bool:
     return True
 
 
-@instead_of(starts, "admit", near=650)
+@instead_of(starts, "admit", near=480)
 def _a_run_that_gets_its_place_is_not_told(*_: Any) -> bool:
     return False
 
@@ -40,7 +40,7 @@ def _a_run_that_gets_its_place_is_not_told(*_: Any) -> bool:
 _with_deadline = runs.with_deadline
 
 
-@instead_of(runs, "with_deadline", near=2750)
+@instead_of(runs, "with_deadline", near=2100)
 def _the_time_of_a_run_counts_while_it_waits(run: Any, started: Any, appended_ms: int) -> Any:
     return _with_deadline(run, started.model_copy(update={"queued": False}), appended_ms)
 
@@ -57,6 +57,14 @@ def _a_run_does_not_know_that_work_is_set_aside(draft: Any, work: Any) -> bytes:
         runs.mark_held = mark_held
 
 
-@instead_of(RunQueues, "clear", near=385)
+_record = unhandled.record
+
+
+@instead_of(unhandled, "record")
+def _an_event_that_no_step_takes_is_not_shown(topics: Any, *rest: Any, **idle: Any) -> Any:
+    return _record(topics, *rest, **idle)._replace(topic=topics.inbox)
+
+
+@instead_of(RunQueues, "clear", near=1050)
 def _work_that_is_set_aside_outlives_its_run(self: Any, run_id: str) -> None:
     del self, run_id
