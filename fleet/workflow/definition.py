@@ -224,7 +224,8 @@ def event_type(workflow: type[Definition], name: str) -> type[Event] | None:
     known = graph(workflow).types.get(name)
     if known is not None:
         return known
-    found = [kind for kind in subclasses(Event) if type_name(kind) == name]
+    every: list[type[Event]] = [Event, *subclasses(Event)]
+    found = [kind for kind in every if type_name(kind) == name]
     found = [kind for kind in found if not issubclass(kind, result_type.StatedStopEvent)]
     near = [kind for kind in found if kind.__module__ == workflow.__module__]
     return next(reversed(near or found), None)

@@ -87,6 +87,13 @@ async def test_the_stream_is_what_steps_wrote_and_the_stop_event_last(runtime: R
     assert seen.notes == ["begin 0", "begin 1", "begin 2", "end"]
 
 
+async def test_a_bare_event_comes_to_the_stream_as_one(runtime: Runtime) -> None:
+    seen = await runtime.run("scenarios.ends.ShowsABareEvent")
+
+    assert seen.types == ["Event", "StopEvent"]
+    assert seen.stream[0].free == "field"
+
+
 async def test_a_failed_run_raises_the_steps_own_error(runtime: Runtime) -> None:
     """What the step showed before is on the stream, and the stream ends."""
     seen = await runtime.run("scenarios.ends.ShowsAndFails")

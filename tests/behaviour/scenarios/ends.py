@@ -131,6 +131,15 @@ class Shows(Workflow):
         return StopEvent(result=None)
 
 
+class ShowsABareEvent(Workflow):
+    """Shows an event of no class of its own."""
+
+    @step
+    async def begin(self, ctx: Context, ev: StartEvent) -> StopEvent:
+        ctx.write_event_to_stream(Event(free="field"))
+        return StopEvent(result=None)
+
+
 class ShowsAndFails(Workflow):
     """Shows an event, and raises."""
 
