@@ -45,9 +45,10 @@ class OpenRun:
     work: asyncio.Task[None] | None = None
 
     async def until_sent(self) -> None:
-        """Return once the log has the start event; raise the error of a wait that ended before.
+        """Return once the log has the start event, or the run's end.
 
-        What is sent to a run earlier may be answered before its partition is followed.
+        What is sent to a run earlier may be answered before its partition is followed. Raises the
+        error of a wait that ended without either.
         """
         if not self.sent:
             self.on_sent = self.on_sent or asyncio.get_running_loop().create_future()
@@ -56,7 +57,9 @@ class OpenRun:
                 await asyncio.wait((self.on_sent, ended), return_when=asyncio.FIRST_COMPLETED)
             finally:
                 ended.cancel()
-        if not self.sent and (error := self.handler.exception()) is not None:
+        if self.sent or self.handler.has_ended:
+            return
+        if (error := self.handler.exception()) is not None:
             raise error
 
     def note_sent(self) -> None:
