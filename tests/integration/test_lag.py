@@ -371,9 +371,8 @@ async def test_an_idle_group_has_exactly_no_lag(place: Place) -> None:
 
     await until(is_idle)
     working = await place.look()
+    # Whether markers lie behind the offsets now is chance; further down the offsets are set back.
     assert_nothing_undone(working)
-    # There is something to be mistaken about.
-    assert any(each.end > each.committable for each in working.partitions)
 
     assert worker.terminate() == 0
     idle = await place.look()
