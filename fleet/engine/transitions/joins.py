@@ -68,11 +68,8 @@ def take(draft: Draft, wiring: Wiring, work: Work) -> Fired | Stray | None:
     Raises RecordTooLarge if an entry cannot hold the event.
     """
     envelope, step = work.envelope, work.step
-    taken: Fired | Stray | None
-    if step.collect is None:
-        taken = _take_parameter(draft, wiring, work)
-    else:
-        taken = _take_member(draft, work)
+    is_list = step.collect is not None
+    taken = _take_member(draft, work) if is_list else _take_parameter(draft, wiring, work)
     scopes.item_done(draft.state, envelope, step.name)
     scopes.note(draft, envelope.run_id, envelope.scope)
     return taken
@@ -220,19 +217,14 @@ def _complete(graph: Graph, step: Step, members: Sequence[Member]) -> list[Membe
         if not slots:
             return []
         for member in free:
-            if _fits(_type(graph, member), slots[0], step):
+            event_type = _type(graph, member)
+            if any(step.takes_as(event_type, accepted) for accepted in slots[0].types):
                 rest = search(slots[1:], [other for other in free if other is not member])
                 if rest is not None:
                     return [member, *rest]
         return None
 
     return search(step.slots, members) or []
-
-
-def _fits(event_type: type[Event], slot: Slot, step: Step) -> bool:
-    if step.options.accept_event_subclasses:
-        return issubclass(event_type, slot.types)
-    return event_type in slot.types
 
 
 # -- what a join that fired is run with -----------------------------------------------------------
@@ -264,7 +256,7 @@ def arguments(view: View, graph: Graph, work: Work) -> dict[str, Any]:
 
 
 def count(view: View, work: Work) -> int | None:
-    """Return how many events a join that fired has; None if *work* is no such join."""
+    """Return how many events a join that fired has; None for other work."""
     run_id, batch = work.envelope.run_id, work.envelope.batch
     if not batch:
         return None
