@@ -8,7 +8,6 @@ of the one run, with a sentence.
 from typing import Any, NamedTuple
 
 from fleet.config import logs
-from fleet.engine.transitions import outcomes
 from fleet.records.events import Event, UndecodableEvent, decoded
 from fleet.records.foreign import FOREIGN, told
 from fleet.records.lifecycle import Cancelled, Completed, Failed, Lifecycle, TimedOut
@@ -19,6 +18,7 @@ from fleet.workflow.errors import (
     WorkflowRuntimeError,
     WorkflowTimeoutError,
 )
+from fleet.workflow.failing import exceptions
 
 _log = logs.get_logger("caller")
 
@@ -78,7 +78,7 @@ def _completed(workflow: type[Definition], completed: Completed) -> Outcome:
 
 def _revived(failed: Failed, run_id: str) -> BaseException:
     try:
-        return outcomes.revive(failed, run_id)
+        return exceptions.revive(failed, run_id)
     except FOREIGN as failure:
         # The type is the user's, and its arguments may come from anywhere.
         _log.warning("error_not_revived", run_id=run_id, reason=told(failure))

@@ -113,7 +113,7 @@ class Failure(BaseModel):
     message: str
     #: The exception's arguments as JSON, or their repr if JSON has no such values.
     args: tuple[Any, ...] = ()
-    #: Its attributes that are plain JSON values; see `fleet.engine.transitions.attributes`.
+    #: Its attributes that are plain JSON values; see `fleet.workflow.failing.attributes`.
     attributes: dict[str, Any] = Field(default_factory=dict)
     stack: str = ""
 

@@ -5,13 +5,14 @@ Every dead letter is made here: its record, and its entry in the draft, by which
 its commit is acknowledged.
 """
 
-from fleet.engine.transitions import outcomes, sizes
+from fleet.engine.transitions import sizes
 from fleet.engine.transitions.draft import Draft
 from fleet.records.dead_letter import HEADER, DeadLetter, Reason
 from fleet.records.envelope import MAX_ID_BYTES, Envelope
 from fleet.records.lifecycle import Failed
 from fleet.records.log import Delivered, Outgoing
 from fleet.records.topics import Topics
+from fleet.workflow.failing import exceptions
 
 
 def append(  # noqa: PLR0913 - the last one by name, and of joins alone
@@ -49,7 +50,7 @@ def append_too_large(
         step=envelope.step,
         event_id=envelope.event_id,
         attempt=0,
-        failure=outcomes.describe(error),
+        failure=exceptions.describe(error),
     )
     append(draft, topics, record, Reason.TOO_LARGE, failed)
 

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from fleet.engine.transitions import dead_letters, joins, outcomes, runs, suspending
+from fleet.engine.transitions import dead_letters, joins, runs, suspending
 from fleet.engine.transitions.draft import Draft, Work
 from fleet.engine.transitions.refused import Culprit
 from fleet.engine.transitions.resolve import Rejected
@@ -12,6 +12,7 @@ from fleet.records.lifecycle import Failed
 from fleet.records.log import Delivered
 from fleet.records.state import View
 from fleet.records.topics import Topics
+from fleet.workflow.failing import exceptions
 
 
 class StepFailed(NamedTuple):
@@ -32,7 +33,7 @@ def step_failed(draft: Draft, topics: Topics, work: Work, failure: StepFailed) -
         step=work.step.name,
         event_id=work.envelope.event_id,
         attempt=work.attempt if failure.attempts is None else failure.attempts,
-        failure=outcomes.describe(failure.error),
+        failure=exceptions.describe(failure.error),
     )
     joined = joins.count(draft.state, work)
     dead_letters.append(draft, topics, work.record, failure.reason, failed, joined=joined)
@@ -47,7 +48,7 @@ def rejected(draft: Draft, topics: Topics, record: Delivered, found: Rejected) -
     """
     envelope = found.envelope
     event_id = envelope.event_id if envelope else ""
-    failure = outcomes.describe(found.error)
+    failure = exceptions.describe(found.error)
     failed = Failed(step="", event_id=event_id, attempt=0, failure=failure)
     dead_letters.append(draft, topics, record, found.reason, failed)
     # The sender of a repeated start learns that the run is known: that fails no run.

@@ -22,8 +22,8 @@ from fleet import (
     WorkflowTimeoutError,
     step,
 )
-from fleet.engine.transitions import outcomes
 from fleet.records.lifecycle import Failed
+from fleet.workflow.failing import exceptions
 
 Raise = Callable[[], BaseException]
 
@@ -145,11 +145,11 @@ def test_every_kind_becomes_data_and_an_error_again(kind: Raise) -> None:
     """It is told as far as it can be, in less than a record holds."""
     with pytest.raises(BaseException) as caught:  # noqa: PT011 - that is what is tested
         _fail(kind)
-    told = outcomes.describe(caught.value)
+    told = exceptions.describe(caught.value)
     assert told.type
     assert len(told.model_dump_json()) < 900_000
     failed = Failed(step="work", event_id="e", failure=told)
-    assert type(outcomes.revive(failed, "r")).__mro__[-2] is BaseException
+    assert type(exceptions.revive(failed, "r")).__mro__[-2] is BaseException
 
 
 async def test_a_step_that_cancels_its_own_task_has_failed() -> None:

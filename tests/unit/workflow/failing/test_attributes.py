@@ -10,8 +10,8 @@ import openai
 import pytest
 
 from fleet import StartEvent, StopEvent, Workflow, WorkflowRuntimeError, step
-from fleet.engine.transitions import attributes, outcomes
 from fleet.records.lifecycle import Failed
+from fleet.workflow.failing import attributes, exceptions
 
 
 class Refused(Exception):
@@ -58,8 +58,8 @@ class Sly(Exception):
 
 def travelled(error: BaseException) -> Any:
     """Return what *error* is where the run is awaited: through bytes, as on Kafka."""
-    failed = Failed(step="s", event_id="e", failure=outcomes.describe(error))
-    return outcomes.revive(Failed.model_validate_json(failed.encode()), "r")
+    failed = Failed(step="s", event_id="e", failure=exceptions.describe(error))
+    return exceptions.revive(Failed.model_validate_json(failed.encode()), "r")
 
 
 def test_plain_values_arrive() -> None:
@@ -166,9 +166,9 @@ def test_no_code_of_the_type_runs() -> None:
 
 def test_an_unknown_type_keeps_its_attributes() -> None:
     """On the error that stands for it; they overrule nothing of ours."""
-    failure = outcomes.describe(Refused("E7", permanent=False))
+    failure = exceptions.describe(Refused("E7", permanent=False))
     failed = Failed(step="s", event_id="e", failure=failure.model_copy(update={"module": "gone"}))
-    found = outcomes.revive(failed, "r")
+    found = exceptions.revive(failed, "r")
     assert isinstance(found, WorkflowRuntimeError)
     assert (vars(found)["code"], found.permanent) == ("E7", True)
 
@@ -177,7 +177,7 @@ def test_a_record_without_attributes_is_read() -> None:
     """As an older worker writes it."""
     failure = b'{"module":"builtins","type":"KeyError","message":"1","args":[1]}'
     value = b'{"step":"s","event_id":"e","failure":%b}' % failure
-    assert type(outcomes.revive(Failed.model_validate_json(value), "r")) is KeyError
+    assert type(exceptions.revive(Failed.model_validate_json(value), "r")) is KeyError
 
 
 async def test_the_caller_of_a_run_gets_them() -> None:

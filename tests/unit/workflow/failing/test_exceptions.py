@@ -12,11 +12,11 @@ from collections.abc import Callable
 import pytest
 
 from fleet import Event, FleetError, WorkflowRuntimeError
-from fleet.engine.transitions import outcomes
 from fleet.engine.transitions.sizes import MAX_VALUE_BYTES
 from fleet.records import lifecycle
 from fleet.records.lifecycle import Failed, Failure
 from fleet.workflow.errors import StepTimeoutError
+from fleet.workflow.failing import exceptions
 
 
 class Plain(Exception):
@@ -66,10 +66,10 @@ def raised(error: BaseException) -> BaseException:
 
 def through_the_log(error: BaseException, step: str = "critique") -> BaseException:
     """Return what a caller gets for an error that a step raised."""
-    failed = Failed(step=step, event_id="e1", attempt=2, failure=outcomes.describe(raised(error)))
+    failed = Failed(step=step, event_id="e1", attempt=2, failure=exceptions.describe(raised(error)))
     read = lifecycle.decode("failed", failed.encode())
     assert isinstance(read, Failed)
-    return outcomes.revive(read, "r1")
+    return exceptions.revive(read, "r1")
 
 
 class TestSameType:
@@ -163,7 +163,7 @@ class TestOtherType:
         for module in ("lazy", "antigravity"):
             failure = Failure(module=module, type="Special", message="m")
             failed = Failed(step="s", event_id="e", failure=failure)
-            assert type(outcomes.revive(failed, "r")) is WorkflowRuntimeError
+            assert type(exceptions.revive(failed, "r")) is WorkflowRuntimeError
         assert asked == []
 
     @pytest.mark.parametrize("name", ["open", "Color", "Outer", "Outer.Inner.Deeper", "", "."])
@@ -173,7 +173,7 @@ class TestOtherType:
         failed = Failed(
             step="s", event_id="e", failure=Failure(module=module, type=name, message="m")
         )
-        assert type(outcomes.revive(failed, "r")) is WorkflowRuntimeError
+        assert type(exceptions.revive(failed, "r")) is WorkflowRuntimeError
 
 
 class TestDescribe:
@@ -206,7 +206,7 @@ class TestDescribe:
 
         with pytest.raises(ValueError, match=r"^") as caught:
             deep(100)
-        failure = outcomes.describe(caught.value)
+        failure = exceptions.describe(caught.value)
         written = Failed(step="s", event_id="e", failure=failure).encode()
         assert len(written) < MAX_VALUE_BYTES
         assert len(failure.args) == 8
@@ -220,4 +220,4 @@ class TestDescribe:
 
         with pytest.raises(KeyError) as caught:
             the_cause(200)
-        assert 'else os.environ["NOT SET"]' in outcomes.describe(caught.value).stack
+        assert 'else os.environ["NOT SET"]' in exceptions.describe(caught.value).stack

@@ -1,0 +1,1 @@
+"""Steps that fail: their exceptions as data, and the steps that handle them."""
