@@ -20,6 +20,8 @@ from fleet.engine.admission.gate import Gate
 from fleet.engine.admission.run_queues import Aside, Key, RunQueues
 from fleet.engine.admission.slots import Line, Slots
 from fleet.engine.clock import BrokerClock
+from fleet.engine.context.calls import AttemptCalls
+from fleet.engine.context.own_commits import OwnCommits
 from fleet.engine.step_threads import StepThread, StepThreads
 from fleet.engine.transitions import joins, runs
 from fleet.engine.transitions.draft import Work
@@ -30,7 +32,6 @@ from fleet.records.state import View
 from fleet.records.topics import Topics
 from fleet.workflow import call_checks
 from fleet.workflow.context import Context, Surroundings, WriteToStream
-from fleet.workflow.editing import Editor
 from fleet.workflow.errors import StepTimeoutError
 from fleet.workflow.graph import Graph
 from fleet.workflow.thread_context import ThreadContext
@@ -106,8 +107,9 @@ class Owner(Protocol):
         """Take that the engine itself failed."""
         ...
 
-    def editor(self, attempt: "Attempt") -> Editor:
-        """Return who takes the attempt's edits of the context."""
+    @property
+    def own_commits(self) -> OwnCommits:
+        """What its steps commit while they run."""
         ...
 
 
@@ -128,6 +130,8 @@ class Attempt:
     thread: StepThread | None = None
     #: What it has shown, until that is acknowledged.
     written: list[asyncio.Future[None]] = field(default_factory=list)
+    #: Its recorded calls; None until it makes one.
+    calls: AttemptCalls | None = None
 
 
 class Attempts:
@@ -342,7 +346,7 @@ class Attempts:
         returned = await self._returned(attempt, context)
         if attempt.written:
             await asyncio.gather(*attempt.written)
-        return _outcome(returned, context)
+        return _outcome(returned, context, attempt.calls)
 
     def _context(self, attempt: Attempt) -> Context:
         attempt_id, work, written = "", attempt.work, attempt.written
@@ -377,9 +381,15 @@ class Attempts:
             partial(call_checks.target, graph, work.step.name),
             self._settings.topics.workflow,
             graph.state_model,
-            partial(self._owner.editor, attempt),
+            partial(self._owner.own_commits.editor, attempt),
             partial(self.active_steps, work.envelope.run_id),
+            partial(self._calls, attempt),
         )
+
+    def _calls(self, attempt: Attempt) -> AttemptCalls:
+        if attempt.calls is None:
+            attempt.calls = self._owner.own_commits.calls(attempt)
+        return attempt.calls
 
     async def _returned(self, attempt: Attempt, context: Context) -> Event | list[Event] | None:
         work = attempt.work
@@ -412,12 +422,20 @@ class Attempts:
         return {work.step.slots[0].parameter: work.event}
 
 
-def _outcome(returned: Event | list[Event] | None, context: Context) -> Returned:
+def _outcome(
+    returned: Event | list[Event] | None, context: Context, calls: AttemptCalls | None
+) -> Returned:
     sent = [Sent(*event) for event in context.sent]
     several = returned if isinstance(returned, list) else [returned]
     sent += [Sent(event, returned=True) for event in several if event is not None]
-    fans_out = isinstance(returned, list)
-    return Returned(tuple(sent), context.changes, fans_out, context.collected, context.edits)
+    return Returned(
+        tuple(sent),
+        context.changes,
+        fans_out=isinstance(returned, list),
+        collected=context.collected,
+        edits=context.edits,
+        calls=calls.asked if calls is not None else (),
+    )
 
 
 def _shed(attempt: Attempt) -> None:

@@ -51,8 +51,8 @@ class Finishing:
         """Let what the broker refuses be the failure of the attempts that made it."""
         topics = self._parts.topics
         for culprit in refused.take_out(draft, topics, found.refused, self._left_out):
-            if culprit.edit:
-                self._parts.edits.refused(culprit)
+            if culprit.call:
+                self._parts.own_commits.refused(culprit)
             else:
                 failures.refused(draft, topics, self._parts.ledger, culprit)
 

@@ -7,7 +7,7 @@ from fleet.engine.admission.suspects import Suspects
 from fleet.engine.attempts import Attempt, Attempts
 from fleet.engine.clock import BrokerClock
 from fleet.engine.commits import Commits
-from fleet.engine.context.edits import Edits
+from fleet.engine.context.own_commits import OwnCommits
 from fleet.engine.deadlines import Deadlines
 from fleet.engine.inputs import Inputs
 from fleet.engine.ledger import Ledger
@@ -31,7 +31,7 @@ class Parts:
     commits: Commits
     deadlines: Deadlines
     suspects: Suspects
-    edits: Edits
+    own_commits: OwnCommits
     observer: Guarded
 
     @property

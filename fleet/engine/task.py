@@ -27,7 +27,7 @@ from fleet.engine.admission.uncommitted import Uncommitted
 from fleet.engine.attempts import Attempt, Attempts, Outcome, StreamWriter
 from fleet.engine.clock import BrokerClock
 from fleet.engine.commits import Commits, Committed
-from fleet.engine.context.edits import Edits
+from fleet.engine.context.own_commits import OwnCommits
 from fleet.engine.deadlines import Deadlines
 from fleet.engine.finishing import Finishing
 from fleet.engine.inputs import Inputs
@@ -49,7 +49,6 @@ from fleet.engine.transitions.resolve import Resolver
 from fleet.records import state
 from fleet.records.events import type_name
 from fleet.records.topics import Topics
-from fleet.workflow.editing import Editor
 from fleet.workflow.graph import Graph
 
 #: Delivered and not done, per input topic, before a task takes no more of it.
@@ -122,7 +121,7 @@ class Task:
         self.uncommitted = Uncommitted(self.ledger, step_group.budgets)
         self.commits = Commits(log, self.ledger, self._seal, self._committed, self._refused)
         self._suspects = Suspects(step_group.quarantine, partition, self.ledger, self.commits.now)
-        self._edits = Edits(self.ledger, self.commits)
+        self.own_commits = OwnCommits(self.ledger, self.commits)
         self.gate = Gate(self.uncommitted, step_group.ownership, self._suspects)
         self.attempts = Attempts(step_group, self.ledger, self.clock, self.gate, owner=self)
         self.queues = self.attempts.queues
@@ -157,7 +156,7 @@ class Task:
             commits=self.commits,
             deadlines=self._deadlines,
             suspects=self._suspects,
-            edits=self._edits,
+            own_commits=self.own_commits,
             observer=self._observer,
         )
 
@@ -299,10 +298,6 @@ class Task:
         if self._alive and not self._is_ending(outcome):
             self._finishing.finished(attempt, outcome)
 
-    def editor(self, attempt: Attempt) -> Editor:
-        """Return who takes an attempt's edits of the context."""
-        return self._edits.editor(attempt)
-
     def _take_up(self, entry: bytes) -> None:
         """Run work that was set aside."""
         self._guarded(lambda: self.intake.take_up(entry))
@@ -334,7 +329,7 @@ class Task:
     def _seal(self) -> Mapping[bytes, bytes]:
         """Return the positions for the draft that is sealed next."""
         self._suspects.sealed()
-        self._edits.sealed()
+        self.own_commits.sealed()
         self._deadlines.sealed()
         return self.inputs.positions()
 
@@ -342,7 +337,7 @@ class Task:
         self._time_keeping.committed(commit)
         self._deadlines.committed()
         self._suspects.committed(self.clock.now_ms())
-        self._edits.committed()
+        self.own_commits.committed()
         self.inputs.committed()
         self.uncommitted.count()
         if self._taking and commit.draft.scopes:

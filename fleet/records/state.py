@@ -24,6 +24,8 @@ changelog keeps it for as long as runs last.
     h <run id> <buffer>           what a step collects: how much of each type there is
     b <run id> <buffer> <number>  an event that a step has collected; see `workflow.collecting`
     g <run id> <event id> <step> <n>  what the n-th edit of the context by a step replaced
+    u <run id> <event id> <step> <call>  what a recorded call of a step gave; see `records.calls`.
+                                  Event and step are empty for a call that all steps share
 """
 
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
@@ -49,6 +51,7 @@ MEMBER = b"j\0"
 BUFFER_HEAD = b"h\0"
 BUFFERED = b"b\0"
 EDIT = b"g\0"
+CALL = b"u\0"
 
 #: Up to this many changes are looked through one by one.
 FEW_CHANGES = 32
@@ -165,6 +168,17 @@ def edits_prefix(run_id: str) -> bytes:
 def edit_key(run_id: str, event_id: str, step: str, number: int) -> bytes:
     """Return the key of the *number*-th edit of the context by a step for its event."""
     return b"%b%b\0%b\0%d" % (edits_prefix(run_id), event_id.encode(), step.encode(), number)
+
+
+def calls_prefix(run_id: str) -> bytes:
+    """Return the first part of the keys of a run's recorded calls."""
+    return b"%b%b\0" % (CALL, run_id.encode())
+
+
+def call_key(run_id: str, event_id: str, step: str, call: str) -> bytes:
+    """Return the key of what a call gave; *event_id* and *step* are empty if all steps share it."""
+    inner = (event_id.encode(), step.encode(), call.encode())
+    return calls_prefix(run_id) + b"\0".join(inner)
 
 
 class View(Protocol):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, NoReturn, Self
 from pydantic import BaseModel
 
 from fleet.config import logs
+from fleet.records.calls import Calls
 from fleet.records.envelope import Envelope, idempotency_key
 from fleet.records.events import Event, StopEvent, encoded
 from fleet.records.state import Overlay, View, context_prefix
@@ -47,6 +48,8 @@ class Surroundings(NamedTuple):
     editor: Callable[[], Editor] | None = None
     #: Returns the names of the run's steps that run now.
     running_steps: Callable[[], Iterable[str]] = tuple
+    #: Returns who keeps the attempt's recorded calls; None if it makes none.
+    calls: Callable[[], Calls] | None = None
 
 
 class OfOneRun:

@@ -303,3 +303,16 @@ class EditTooLate(ContextStateError):
             f"a block of edit_state() ended after step {step} had ended, so nothing was changed; "
             "await it in the step"
         )
+
+
+class CallTooLate(WorkflowRuntimeError):
+    """Raised when a call that is to be recorded is made after its step has ended.
+
+    What to do: Await the call before the step returns.
+    """
+
+    def __init__(self, step: str) -> None:
+        super().__init__(
+            f"a call was to be recorded after step {step} had ended, so nothing was recorded; "
+            "await it in the step"
+        )

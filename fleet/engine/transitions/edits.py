@@ -30,10 +30,15 @@ def make(draft: Draft, work: Work, number: int, edit: Edit) -> None:
     leaves.apply(part, changes, prefix)
     part.put(_key(work, number), note)
     # From here on nothing can be refused.
-    refused.add(draft, Result(work, [], part.changes, edit=number))
+    refused.add(draft, Result(work, [], part.changes, call=name(number)))
     draft.state.written += part.written
     runs.mark_context(draft.state, run_id)
     runs.mark_held(draft.state, run_id)
+
+
+def name(number: int) -> str:
+    """Return the name of the *number*-th edit among what its step commits while it runs."""
+    return f"edit {number}"
 
 
 def replaced(view: View, work: Work, number: int) -> Leaves | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from fleet.engine.transitions import edits, runs, scopes, starts, suspended, suspending
+from fleet.engine.transitions import edits, journal, runs, scopes, starts, suspended, suspending
 from fleet.engine.transitions.draft import Draft, Due, Ended
 from fleet.engine.transitions.runs import End, Place, Run
 from fleet.records import state
@@ -109,6 +109,7 @@ def _remove(draft: Draft, run_id: str) -> None:
     if run is None or run.held:
         scopes.remove(draft, run_id)
         edits.remove(draft, run_id)
+        journal.remove(draft, run_id)
     if draft.state.get(state.run_key(run_id)) is not None:
         draft.state.delete(state.run_key(run_id))
     starts.clear_seen(draft, run_id)

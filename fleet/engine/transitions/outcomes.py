@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from fleet.records.calls import Call
 from fleet.records.events import Event
 from fleet.workflow.collecting import Collected
 
@@ -31,6 +32,8 @@ class Returned(NamedTuple):
     collected: Collected | None = None
     #: How many blocks of `edit_state()` it has begun.
     edits: int = 0
+    #: The recorded calls that it has asked for and no other step shares.
+    calls: tuple[Call, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,8 +62,8 @@ class Result:
     before: dict[bytes, bytes | None] = field(default_factory=dict)
     #: Its history record.
     history: Outgoing | None = None
-    #: Which edit of the context it is; 0: it is what the attempt has returned.
-    edit: int = 0
+    #: Which commit of its own the running step waits for; empty: it is what the attempt returned.
+    call: str = ""
 
 
 class Culprit(NamedTuple):
@@ -72,8 +72,8 @@ class Culprit(NamedTuple):
     work: "Work"
     error: ResultRefused
     reason: Reason
-    #: Which edit of a step that runs; 0: the step has ended.
-    edit: int = 0
+    #: Which commit of its own the running step waits for; empty: the step has ended.
+    call: str = ""
 
 
 def add(draft: "Draft", result: Result) -> None:
@@ -104,7 +104,7 @@ def take_out(
             if result in draft.results:
                 _remove(draft, result)
                 error = ResultRefused(record.topic, repr(reason))
-                culprits.append(Culprit(result.work, error, _word(reason), result.edit))
+                culprits.append(Culprit(result.work, error, _word(reason), result.call))
         elif not _shorten(draft, topics, record):
             if not _leave_out(draft, topics, record):
                 raise Unexpendable(record.topic, repr(reason))

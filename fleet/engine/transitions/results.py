@@ -6,6 +6,7 @@ from fleet.engine.transitions import (
     edits,
     final_context,
     joins,
+    journal,
     refused,
     runs,
     scopes,
@@ -78,6 +79,7 @@ def _keep(part: Overlay, work: Work, outcome: Returned) -> None:
     scopes.item_done(part, work.envelope, work.step.name)
     joins.consume(part, work)
     edits.settle(part, work, outcome.edits)
+    journal.settle(part, work, outcome.calls)
     for key, value in outcome.collected.changes.items() if outcome.collected else ():
         if value is None:
             part.delete(key)

@@ -137,7 +137,7 @@ def run_of(view: View, run_id: str) -> Run | None:
 
 
 def mark_held(changes: Overlay, run_id: str) -> None:
-    """Note at a run that it may have suspended work, fan-outs, joins or edits."""
+    """Note at a run that it may have suspended work, fan-outs, joins, edits or recorded calls."""
     _mark(changes, run_id, "held")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from fleet.client.context_reader import ContextReader
 from fleet.engine.admission.commit_waits import CommitWaits
 from fleet.engine.context.edits import Edits
+from fleet.engine.context.turns import Turns
 from fleet.engine.transitions import edits, final_context, runs
 from fleet.engine.transitions.draft import lifecycle_record
 from fleet.records.lifecycle import Completed
@@ -28,7 +29,7 @@ def _a_repeated_block_sees_its_own_edit(self: Any, _replaced: Any) -> Block:
     return Block(self._values, self._kind)
 
 
-@instead_of(Edits, "turn", near=19)
+@instead_of(Turns, "turn", near=19)
 @asynccontextmanager
 async def _several_blocks_of_a_run_are_open(_self: Any, _run_id: str) -> AsyncIterator[None]:
     yield
@@ -39,7 +40,7 @@ def _a_block_ends_before_its_commit(
     self: Any, attempt: Any, number: int, edit: Any
 ) -> Awaitable[None]:
     edits.make(self._ledger.open, attempt.work, number, edit)
-    self._waits.add()
+    self._own_commits.of(attempt.work, edits.name(number))
     return asyncio.sleep(0)
 
 

@@ -13,6 +13,7 @@ from fleet.engine.admission.concurrent_runs import ConcurrentRuns
 from fleet.engine.admission.run_queues import Users
 from fleet.engine.admission.slots import Slots
 from fleet.engine.attempts import Attempt, Attempts, Outcome
+from fleet.engine.context.own_commits import OwnCommits
 from fleet.engine.step_threads import StepThreads
 from fleet.engine.transitions.draft import Work
 from fleet.engine.transitions.outcomes import Raised, Returned, Sent
@@ -22,7 +23,6 @@ from fleet.records.state import MemoryState, context_prefix
 from fleet.records.topics import Topics
 from fleet.workflow import definition
 from fleet.workflow.definition import Definition
-from fleet.workflow.editing import Editor
 from fleet.workflow.errors import StepTimeoutError, UnexpectedResult
 
 
@@ -138,8 +138,11 @@ class Owner:
     def broken(self, failure: BaseException) -> None:
         self.failures.append(failure)
 
-    def editor(self, attempt: Attempt) -> Editor:
-        raise AssertionError(f"{attempt} edits nothing")
+    @property
+    def own_commits(self) -> OwnCommits:
+        ledger: Any = MemoryState()
+        commits: Any = SimpleNamespace(now=lambda: None)
+        return OwnCommits(ledger, commits)
 
     async def outcome(self) -> Outcome:
         """Return what the next flight ends with."""

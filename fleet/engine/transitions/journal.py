@@ -1,0 +1,61 @@
+"""
+Recorded calls: what a step has paid for, kept for its next attempt.
+
+What a call gave is committed by itself, before its step goes on. The step's result removes what
+the step asked for; what all steps of a run share, and what no attempt asked for again, goes with
+the run. While a run that ended without a result may be resumed, everything stays.
+"""
+
+from collections.abc import Iterable
+
+from fleet.engine.transitions import refused, runs, sizes
+from fleet.engine.transitions.draft import Draft, Work
+from fleet.engine.transitions.refused import Result
+from fleet.records import state
+from fleet.records.calls import Call, Scope
+from fleet.records.state import Overlay, View
+
+
+def key(work: Work, call: Call) -> bytes:
+    """Return the state key of a call."""
+    envelope = work.envelope
+    if call.scope is Scope.RUN:
+        return state.call_key(envelope.run_id, "", "", call.name)
+    return state.call_key(envelope.run_id, envelope.event_id, work.step.name, call.name)
+
+
+def read(view: View, work: Work, call: Call) -> bytes | None:
+    """Return what a call gave, if it is recorded."""
+    return view.get(key(work, call))
+
+
+def put(draft: Draft, work: Work, call: Call, value: bytes) -> None:
+    """Record what a call gave; raise RecordTooLarge."""
+    changes: dict[bytes, bytes | None] = {key(work, call): value}
+    what = f"what {call.name!r} of step {work.step.name} gave"
+    sizes.check_result(what, (), sizes.check_changes(what, changes))
+    # From here on nothing can be refused.
+    refused.add(draft, Result(work, [], changes, call=name(call)))
+    draft.state.written += len(value)
+    runs.mark_held(draft.state, work.envelope.run_id)
+
+
+def name(call: Call) -> str:
+    """Return the name of a call among what its step commits while it runs."""
+    return f"{call.scope} {call.name}"
+
+
+def settle(part: Overlay, work: Work, calls: Iterable[Call]) -> None:
+    """Remove what is recorded of the calls of a step that has its result."""
+    for call in calls:
+        _remove(part, key(work, call))
+
+
+def remove(draft: Draft, run_id: str) -> None:
+    """Remove everything that is recorded of a run's calls."""
+    draft.state.delete_all(state.calls_prefix(run_id))
+
+
+def _remove(part: Overlay, recorded: bytes) -> None:
+    if part.get(recorded) is not None:
+        part.delete(recorded)
