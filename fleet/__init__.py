@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from fleet.records.errors import FleetError
     from fleet.records.events import (
         Event,
+        HumanResponseEvent,
+        InputRequiredEvent,
         InternalDispatchEvent,
         StartEvent,
         StopEvent,
@@ -44,6 +46,8 @@ _HOMES = {
     "ContextStateError": "fleet.workflow.errors",
     "Event": "fleet.records.events",
     "FleetError": "fleet.records.errors",
+    "HumanResponseEvent": "fleet.records.events",
+    "InputRequiredEvent": "fleet.records.events",
     "InternalDispatchEvent": "fleet.records.events",
     "LLM": "fleet.llm",
     "StartEvent": "fleet.records.events",
@@ -74,6 +78,8 @@ __all__ = [
     "ContextStateError",
     "Event",
     "FleetError",
+    "HumanResponseEvent",
+    "InputRequiredEvent",
     "InternalDispatchEvent",
     "StartEvent",
     "StopEvent",

@@ -158,12 +158,14 @@ def _default(field: FieldInfo) -> str:
 
 
 def _marker(kind: Kind, picture: Picture, node: int) -> tuple[Fact, ...]:
+    before, after = tuple(picture.before(node)), tuple(picture.after(node))
     near = {
-        Kind.START: Fact("a run begins with", nodes=tuple(picture.after(node))),
-        Kind.DONE: Fact("a run ends with", nodes=tuple(picture.before(node))),
-        Kind.DEAD_END: Fact("a branch ends after", nodes=tuple(picture.before(node))),
+        Kind.START: (Fact("a run begins with", nodes=after),),
+        Kind.DONE: (Fact("a run ends with", nodes=before),),
+        Kind.DEAD_END: (Fact("a branch ends after", nodes=before),),
+        Kind.OUTSIDE: (Fact("is asked with", nodes=before), Fact("answers with", nodes=after)),
     }
-    return (near[kind],)
+    return near[kind]
 
 
 def _home(thing: Any) -> str:

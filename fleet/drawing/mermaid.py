@@ -13,6 +13,7 @@ _SHAPES = {
     Kind.STEP: ("[", "]"),
     Kind.DEAD_END: ("{{", "}}"),
     Kind.DONE: ("(((", ")))"),
+    Kind.OUTSIDE: ("[/", "/]"),
 }
 _FRAMED = (Kind.EVENT, Kind.STEP, Kind.DEAD_END)
 _PLAIN = re.compile(r"[^\w .-]")

@@ -2,7 +2,8 @@
 What a drawing shows: a workflow's events and steps as nodes, its routing as arrows.
 
 It also shows what the annotations imply: where a run starts, where it is done, and where a branch
-ends without either. It knows no places, pixels or file formats.
+ends without either. Questions go outside, and answers come from there. It knows no places, pixels
+or file formats.
 """
 
 import inspect
@@ -10,11 +11,11 @@ from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from fleet.records.events import Event
+from fleet.records.events import Event, InputRequiredEvent
 from fleet.workflow import definition
 from fleet.workflow.collect import Collect, Take
 from fleet.workflow.definition import Definition
-from fleet.workflow.graph import Graph
+from fleet.workflow.graph import Graph, answers, unique
 from fleet.workflow.steps import Step
 
 
@@ -27,6 +28,7 @@ class Kind(StrEnum):
     STEP = "step"
     DEAD_END = "dead-end"
     DONE = "done"
+    OUTSIDE = "outside"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ class Node:
 
     kind: Kind
     name: str
-    #: None for nodes without code: start, done, dead ends.
+    #: None for nodes without code: start, done, dead ends, outside.
     subject: type[Event] | Step | None = None
 
 
@@ -103,6 +105,8 @@ def _nodes(graph: Graph) -> Iterator[tuple[Hashable, Node]]:
         yield step, Node(Kind.STEP, step.name, step)
         if not step.returns:
             yield (Kind.DEAD_END, step), Node(Kind.DEAD_END, "dead end")
+    if _questions(graph) or answers(graph.steps):
+        yield Kind.OUTSIDE, Node(Kind.OUTSIDE, "outside")
     yield Kind.DONE, Node(Kind.DONE, "done")
 
 
@@ -124,9 +128,17 @@ def _arrows(graph: Graph) -> Iterator[tuple[Hashable, Hashable, Label | None]]:
         yield from ((step, event, _returned_label(event, step)) for event in step.returns)
         if not step.returns:
             yield step, (Kind.DEAD_END, step), None
+    yield from ((event, Kind.OUTSIDE, None) for event in _questions(graph))
+    yield from ((Kind.OUTSIDE, event, None) for event in answers(graph.steps))
     # A workflow may name a result type that none of its steps returns.
     results = [event for event in graph.results if event in graph.types.values()]
     yield from ((event, Kind.DONE, None) for event in results)
+
+
+def _questions(graph: Graph) -> list[type[Event]]:
+    """Return the event types that ask for an answer from outside."""
+    returned = unique(event for step in graph.steps for event in step.returns)
+    return [event for event in returned if issubclass(event, InputRequiredEvent)]
 
 
 def _returned_label(event: type[Event], step: Step) -> Label | None:

@@ -24,7 +24,13 @@ _NAME_LETTER, _REMARK_LETTER, _LABEL_LETTER = 8.4, 6.9, 7.0
 #: Longer names are shortened in their middle; the whole name is in the details.
 _LONGEST = 34
 _PADDING = 16
-_HEIGHTS = {Kind.STEP: 42.0, Kind.DEAD_END: 26.0, Kind.START: 22.0, Kind.DONE: 24.0}
+_HEIGHTS = {
+    Kind.STEP: 42.0,
+    Kind.DEAD_END: 26.0,
+    Kind.START: 22.0,
+    Kind.DONE: 24.0,
+    Kind.OUTSIDE: 26.0,
+}
 _EVENT_HEIGHT, _REMARK_HEIGHT = 34.0, 16.0
 #: Pixels around the drawing and between the step group's frame and what is in it.
 _MARGIN, _FRAME = 28, 28
@@ -204,7 +210,7 @@ def _add_shape(parent: Element, kind: Kind, box: _Box) -> None:
     around = (left - _RING, top - _RING, right + _RING, bottom + _RING)
     round_ = _STEP_RADIUS if kind is Kind.STEP else (bottom - top) / 2
     _rectangle(parent, around, round_ + _RING).set("class", "ring")
-    if kind is Kind.DEAD_END:
+    if kind in (Kind.DEAD_END, Kind.OUTSIDE):
         cut = (bottom - top) / 2
         shape = f"M{left:.1f} {top + cut:.1f}l{cut} {-cut}H{right - cut:.1f}l{cut} {cut}"
         path = f"{shape}l{-cut} {cut}H{left + cut:.1f}z"

@@ -258,6 +258,20 @@ class StopEvent(Event, metaclass=_StopEventMeta):
         def __init__(self, result: Any = None, **fields: Any) -> None: ...
 
 
+class InputRequiredEvent(Event):
+    """Asks for an answer from outside. What a step returns or sends of it goes to the stream.
+
+    Subclass it to declare the fields of the question.
+    """
+
+
+class HumanResponseEvent(Event):
+    """An answer from outside: a step takes it, or waits for it with `ctx.wait_for_event`.
+
+    Subclass it to declare the fields of the answer.
+    """
+
+
 class InternalDispatchEvent(Event):
     """What Fleet itself shows of a run: see `stream_events(expose_internal=True)`."""
 

@@ -6,8 +6,6 @@ from collections.abc import Iterable
 
 #: Names that a later version will have, and what to do until then.
 LATER = {
-    "HumanResponseEvent": "end the run and start another with the answer",
-    "InputRequiredEvent": "end the run and start another with the answer",
     "Resource": "make the resource an attribute of the workflow",
     "ResourceConfig": "make the resource an attribute of the workflow",
     "StepFailedEvent": "catch the error in the step itself",

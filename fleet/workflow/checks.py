@@ -9,11 +9,11 @@ import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from fleet.records.events import Event, StopEvent, promise, type_name
+from fleet.records.events import Event, InputRequiredEvent, StopEvent, promise, type_name
 from fleet.workflow import levels
 from fleet.workflow.context_state import state_models
 from fleet.workflow.errors import BadOption
-from fleet.workflow.graph import Graph, all_types, no_end, unique
+from fleet.workflow.graph import Graph, all_types, answers, no_end, unique
 from fleet.workflow.steps import Slot, Step
 
 #: A step that nothing in the graph leads to: something from outside may.
@@ -132,7 +132,8 @@ def _unsent(graph: Graph) -> Iterator[Finding]:
 
 
 def _unsent_of(step: Step, graph: Graph) -> list[type[Event]]:
-    produced = [graph.start, *(event for other in graph.steps for event in other.returns)]
+    returned = (event for other in graph.steps for event in other.returns)
+    produced = [graph.start, *answers(graph.steps), *returned]
     sent = {event for event in step.accepts if any(step.takes_as(one, event) for one in produced)}
     return [event for event in step.accepts if event not in sent]
 
@@ -150,7 +151,9 @@ def _untaken(graph: Graph) -> Iterator[Finding]:
 
 
 def _is_taken(event: type[Event], graph: Graph) -> bool:
-    return event in graph.results or bool(graph.accepting_type(event))
+    # A question goes to the stream.
+    is_question = issubclass(event, InputRequiredEvent)
+    return is_question or event in graph.results or bool(graph.accepting_type(event))
 
 
 def _of_base(event: type[Event], graph: Graph) -> str:
@@ -162,7 +165,7 @@ def _of_base(event: type[Event], graph: Graph) -> str:
 
 
 def _unreachable(graph: Graph) -> Iterator[Finding]:
-    reached = _closure({graph.start}, graph.steps)
+    reached = _closure({graph.start, *answers(graph.steps)}, graph.steps)
     for step in graph.steps:
         # Said already, if no step returns anything that it accepts.
         if _can_begin(step, reached) or len(_unsent_of(step, graph)) == len(step.accepts):
@@ -212,8 +215,9 @@ def _dead_ends(graph: Graph) -> Iterator[Finding]:
 
 def _ending(graph: Graph) -> set[type[Event]]:
     """Return the event types from which a way leads to a result, or to the end of the branch."""
-    ending: set[type[Event]] = set(graph.results)
     every = all_types(graph.steps)
+    questions = (event for event in every if issubclass(event, InputRequiredEvent))
+    ending: set[type[Event]] = {*graph.results, *questions}
     while True:
         ended = [one for one in graph.steps if not one.returns or ending.intersection(one.returns)]
         more = {event for step in ended for event in every if step.takes(event)} - ending
@@ -250,7 +254,8 @@ def _unlisted(graph: Graph) -> Iterator[str]:
 def _apart(graph: Graph) -> Iterator[str]:
     """Yield the joins of several parameters whose events never meet."""
     outside = [event for step in graph.steps for event in _unsent_of(step, graph)]
-    level_of = {"outside of any list": levels.at(graph.steps, [graph.start, *outside])}
+    first = [graph.start, *answers(graph.steps), *outside]
+    level_of = {"outside of any list": levels.at(graph.steps, first)}
     for producer, level in levels.by_producer(graph.steps).items():
         level_of[f"in the list of step {producer}"] = level
     for step in graph.steps:

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from fleet.records.events import (
     Event,
+    HumanResponseEvent,
     StartEvent,
     StatedResult,
     StopEvent,
@@ -143,8 +144,9 @@ def _start_type(
         raise _NoStart(f"no step accepts {type_name(start)}, which starts it; annotate one with it")
     produced = {event for step in steps for event in step.returns}
     marked = [event for event in consumed if issubclass(event, StartEvent)]
-    # A step that takes every Event, with subclasses, starts nothing.
-    unsent = [one for one in consumed if one not in produced and one not in {result, Event}]
+    # A step that takes every Event, with subclasses, starts nothing. An answer begins no run.
+    begin_nothing = {result, Event, *answers(steps)}
+    unsent = [one for one in consumed if one not in produced and one not in begin_nothing]
     candidates = marked or unsent
     if len(candidates) == 1:
         return candidates[0]
@@ -158,6 +160,12 @@ def _start_type(
 def _results(steps: tuple[Step, ...], result: type[Event] | None) -> tuple[type[Event], ...]:
     returned = (event for step in steps for event in step.returns if issubclass(event, StopEvent))
     return tuple(unique([*([result] if result is not None else []), *returned]))
+
+
+def answers(steps: tuple[Step, ...]) -> list[type[Event]]:
+    """Return the event types that *steps* take and that come from outside."""
+    taken = unique(event for step in steps for event in step.accepts)
+    return [event for event in taken if issubclass(event, HumanResponseEvent)]
 
 
 def subclasses(kind: type[Event]) -> Iterator[type[Event]]:

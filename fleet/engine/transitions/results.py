@@ -16,12 +16,14 @@ from fleet.engine.transitions import (
 from fleet.engine.transitions.draft import Draft, Wiring, Work
 from fleet.engine.transitions.outcomes import Returned, Sent
 from fleet.engine.transitions.refused import Result
+from fleet.engine.transitions.waiting import questions
 from fleet.records import state
 from fleet.records.envelope import Envelope, child_id
-from fleet.records.events import encoded, qualified_name, type_name
+from fleet.records.events import HumanResponseEvent, encoded, qualified_name, type_name
 from fleet.records.lifecycle import Completed
 from fleet.records.log import Outgoing
 from fleet.records.state import Overlay, View
+from fleet.records.topics import Topics
 from fleet.workflow.context_state import leaves
 from fleet.workflow.graph import Graph
 from fleet.workflow.steps import Step
@@ -58,9 +60,12 @@ def returned(
             child = child._replace(order=moment.order + index)
         if taking or wiring.graph.is_result(sent.event):
             records.append(_record(part, wiring, work, sent, child))
-        else:
-            idle, full = moment.alone and len(outcome.sent) == 1, qualified_name(type(sent.event))
-            records.append(unhandled.record(wiring.topics, child, full, idle=idle))
+        elif not questions.is_question(sent.event):
+            alone = moment.alone and len(outcome.sent) == 1
+            records.append(_unaccepted(draft, wiring.topics, sent, child, alone=alone))
+        if questions.is_question(sent.event):
+            value = sent.value or encoded(sent.event)
+            records.append(questions.record(wiring.topics, child, sent.event, value))
     sizes.check_changes(f"the context of run {run_id}", outcome.changes)
     if outcome.fans_out and scope:
         scopes.open_scope(part, wiring.graph, work, scope)
@@ -70,8 +75,7 @@ def returned(
     refused.add(draft, Result(work, records, part.changes))
     draft.state.written += part.written
     _note(draft, work, outcome, scope)
-    pairs = zip(records, outcome.sent, strict=True)
-    return [type_name(sent.event) for made, sent in pairs if made.topic == wiring.topics.stream]
+    return unhandled.types(wiring.topics, records)
 
 
 def _keep(part: Overlay, work: Work, outcome: Returned) -> None:
@@ -126,6 +130,19 @@ def _taking(graph: Graph, sent: Sent) -> list[Step]:
     # By name first: that is looked up, and the other is searched for.
     accepting = graph.accepting.get(type_name(sent.event)) or graph.accepting_type(type(sent.event))
     return [step for step in accepting if sent.step in (None, step.name)]
+
+
+def _unaccepted(
+    draft: Draft, topics: Topics, sent: Sent, child: Envelope, *, alone: bool
+) -> Outgoing:
+    """Return the record of an event that no step accepts: a step may wait for it."""
+    full = qualified_name(type(sent.event))
+    if isinstance(sent.event, HumanResponseEvent) or runs.waits(draft.state, child.run_id):
+        headers = child._replace(unaccepted=full).headers()
+        value = sent.value or encoded(sent.event)
+        answer = Outgoing(topics.inbox, child.run_id.encode(), value, headers)
+        return sizes.checked(answer, child.type)
+    return unhandled.record(topics, child, full, idle=alone)
 
 
 def _record(part: View, wiring: Wiring, work: Work, sent: Sent, child: Envelope) -> Outgoing:

@@ -47,6 +47,8 @@ class Run(Entry):
     context: bool = False
     #: It waits for a place in a worker (`num_concurrent_runs`): its deadline is counted from then.
     queued: bool = False
+    #: Steps of it may wait for events, or answers for steps.
+    waits: bool = False
 
 
 class End(Entry):
@@ -144,6 +146,18 @@ def mark_held(changes: Overlay, run_id: str) -> None:
 def mark_context(changes: Overlay, run_id: str) -> None:
     """Note at a run that it may have a context. Of others nothing is looked for at their end."""
     _mark(changes, run_id, "context")
+
+
+def mark_waits(changes: Overlay, run_id: str) -> None:
+    """Note at a run that steps may wait for events, or answers for steps."""
+    _mark(changes, run_id, "waits")
+
+
+def waits(view: View, run_id: str) -> bool:
+    """Tell whether steps of a run may wait for events, or answers for steps."""
+    value = view.get(state.run_key(run_id)) or view.get(state.seen_key(run_id))
+    # Most runs have no such flag: they need not be decoded.
+    return value is not None and b'"waits"' in value and Run.decode(value).waits
 
 
 def _mark(changes: Overlay, run_id: str, flag: str) -> None:

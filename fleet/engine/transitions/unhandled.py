@@ -5,10 +5,15 @@ The record goes with the commit that takes the event's cause: the result of the 
 or its delivery from outside. So a reader sees it once, however often a worker dies.
 """
 
+from collections.abc import Iterable
+
+from fleet.records import envelope as envelopes
 from fleet.records.envelope import Envelope
 from fleet.records.events import UnhandledEvent, encoded, type_name
 from fleet.records.log import Outgoing
 from fleet.records.topics import Topics
+
+_TYPE = type_name(UnhandledEvent)
 
 
 def record(topics: Topics, event: Envelope, qualified_name: str, *, idle: bool) -> Outgoing:
@@ -29,3 +34,10 @@ def record(topics: Topics, event: Envelope, qualified_name: str, *, idle: bool) 
         step=event.step,
     )
     return Outgoing(topics.stream, event.run_id.encode(), encoded(shown), envelope.headers())
+
+
+def types(topics: Topics, records: Iterable[Outgoing]) -> list[str]:
+    """Return the types of the events that stream records among *records* call unhandled."""
+    shown = (record for record in records if record.topic == topics.stream)
+    unhandled = (one for one in shown if envelopes.parse(one.headers).type == _TYPE)
+    return [UnhandledEvent.model_validate_json(one.value or b"").event_type for one in unhandled]

@@ -21,6 +21,8 @@ from fleet import (
     Collect,
     Event,
     FleetError,
+    HumanResponseEvent,
+    InputRequiredEvent,
     StartEvent,
     StopEvent,
     Take,
@@ -292,6 +294,28 @@ def test_what_comes_from_outside_is_drawn() -> None:
 
     spoken = {str(at["aria-label"]) for at in page(Woken).nodes.values()}
     assert {"event Revise; accepted by wake", "event Audit; returned by begin"} <= spoken
+
+
+def test_questions_go_outside_and_answers_come_from_there() -> None:
+    class Ask(InputRequiredEvent):
+        pass
+
+    class Say(HumanResponseEvent):
+        pass
+
+    class Asks(Workflow):
+        @step
+        async def ask(self, ev: Question) -> Ask: ...
+        @step
+        async def take(self, ev: Say) -> Answer: ...
+
+    drawn = drawing_picture.of(Asks)
+    pairs = {
+        (drawn.nodes[source].name, drawn.nodes[target].name) for source, target in drawn.arrows
+    }
+    spoken = {str(at["aria-label"]) for at in page(Asks).nodes.values()}
+    assert {("Ask", "outside"), ("outside", "Say")} <= pairs
+    assert "outside; is asked with Ask; answers with Say" in spoken
 
 
 def test_a_result_type_that_no_step_returns_is_not_drawn() -> None:

@@ -18,6 +18,8 @@ from fleet import (
     All,
     Collect,
     Event,
+    HumanResponseEvent,
+    InputRequiredEvent,
     StartEvent,
     StopEvent,
     WorkflowConfigurationError,
@@ -36,6 +38,39 @@ def findings(
 ) -> list[str]:
     """Return what is wrong with these steps."""
     return checks.findings(graph.build("Flow", steps, None, result), skips)
+
+
+class Ask(InputRequiredEvent):
+    pass
+
+
+class Say(HumanResponseEvent):
+    pass
+
+
+class TestOutside:
+    """Questions go outside, and answers come from there."""
+
+    def test_a_question_and_an_answer_need_no_step_of_the_other_side(self) -> None:
+        assert not findings(step("ask", [StartEvent], [Ask]), step("end", [Say], [StopEvent]))
+
+    def test_an_answer_may_lead_to_another_question(self) -> None:
+        first, again = step("first", [StartEvent], [StopEvent]), step("again", [Say], [Ask])
+        assert not findings(first, again)
+
+    def test_an_answer_begins_no_run(self) -> None:
+        built = graph.build(
+            "Flow", [step("take", [Say], [A]), step("end", [A], [StopEvent])], A, None
+        )
+        assert built.start is A
+
+    def test_a_question_that_no_step_asks_is_found(self) -> None:
+        found = findings(step("first", [StartEvent], [StopEvent]), step("take", [Ask], [StopEvent]))
+        assert [text.split("]")[0] for text in found] == ["[reachability"]
+
+    def test_an_answer_that_a_step_returns_needs_a_step(self) -> None:
+        found = findings(step("first", [StartEvent], [Say, StopEvent]))
+        assert [text.split("]")[0] for text in found] == ["[terminal_event"]
 
 
 class TestFound:

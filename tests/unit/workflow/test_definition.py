@@ -515,7 +515,6 @@ class TestPublicNames:
     @pytest.mark.parametrize(
         ("name", "said"),
         [
-            ("HumanResponseEvent", "it is not available in this version; end the run and start an"),
             (
                 "catch_error",
                 "it is not available in this version; catch the error in the step itself",

@@ -1,0 +1,1 @@
+"""Waits for events: what asks, what waits, and the answers that come."""
