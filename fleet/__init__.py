@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from fleet.drawing.draw import draw_workflow
     from fleet.llm import LLM
     from fleet.records.clear_text import ClearText
+    from fleet.records.end_events import (
+        WorkflowCancelledEvent,
+        WorkflowFailedEvent,
+        WorkflowTimedOutEvent,
+    )
     from fleet.records.errors import FleetError
     from fleet.records.events import (
         Event,
@@ -56,9 +61,12 @@ _HOMES = {
     "UnhandledEvent": "fleet.records.events",
     "Workflow": "fleet.workflow.workflow",
     "WorkflowCancelledByUser": "fleet.workflow.errors",
+    "WorkflowCancelledEvent": "fleet.records.end_events",
     "WorkflowConfigurationError": "fleet.workflow.errors",
+    "WorkflowFailedEvent": "fleet.records.end_events",
     "WorkflowHandler": "fleet.client.handler",
     "WorkflowRuntimeError": "fleet.workflow.errors",
+    "WorkflowTimedOutEvent": "fleet.records.end_events",
     "WorkflowTimeoutError": "fleet.workflow.errors",
     "WorkflowValidationError": "fleet.workflow.errors",
     "connect": "fleet.client.connection",
@@ -87,9 +95,12 @@ __all__ = [
     "UnhandledEvent",
     "Workflow",
     "WorkflowCancelledByUser",
+    "WorkflowCancelledEvent",
     "WorkflowConfigurationError",
+    "WorkflowFailedEvent",
     "WorkflowHandler",
     "WorkflowRuntimeError",
+    "WorkflowTimedOutEvent",
     "WorkflowTimeoutError",
     "WorkflowValidationError",
     "connect",

@@ -9,6 +9,7 @@ from fleet.client.event_stream import EventStream
 from fleet.client.other_names import OtherNames
 from fleet.client.run_context import ContextSource, FinalContext, RunContext
 from fleet.records import printable
+from fleet.records.end_events import WorkflowCancelledEvent
 from fleet.records.events import Event, type_name
 from fleet.workflow import arguments
 from fleet.workflow.definition import Result_co
@@ -74,7 +75,7 @@ class WorkflowHandler(OtherNames[Result_co], Generic[Result_co]):
         self.was_known = False
         #: The context that the run's result came with; None if the run has no result yet.
         self.final_context: FinalContext | None = None
-        #: The event that carries the result, once there is one.
+        #: The event that carries the result, or says that the run was cancelled.
         self.result_event: Event | None = None
         #: What the steps show.
         self.stream = EventStream(run_id)
@@ -120,6 +121,8 @@ class WorkflowHandler(OtherNames[Result_co], Generic[Result_co]):
     def stream_events(self, expose_internal: bool = False) -> AsyncIterator[Event]:
         """Iterate over the events that the steps show, from the first to the result event.
 
+        The last event of a run without a result is a WorkflowFailedEvent, WorkflowTimedOutEvent or
+        WorkflowCancelledEvent; `await handler` then raises the error.
         With *expose_internal* also over what Fleet shows: an UnhandledEvent for each event that no
         step accepts. Call it as often as you like: each `async for` sees every event once. Raises
         StreamGone if the beginning of a very long stream was dropped.
@@ -208,9 +211,11 @@ class WorkflowHandler(OtherNames[Result_co], Generic[Result_co]):
             self.result_event = event
             self._result.set_result(result)
 
-    def fail(self, error: BaseException) -> None:
-        """End with an error."""
+    def fail(self, error: BaseException, event: Event | None = None) -> None:
+        """End with an error; *event* is the last one of the stream."""
         if not self._result.done():
+            if isinstance(event, WorkflowCancelledEvent):
+                self.result_event = event
             if isinstance(error, StopIteration):
                 # A future refuses this exception.
                 error = WorkflowRuntimeError(f"StopIteration: {error}")

@@ -10,7 +10,7 @@ from fleet.workflow.errors import WorkflowCancelledByUser
 class Handler(Protocol):
     """What these names are made of."""
 
-    #: The result event of a run that has one.
+    #: The event that carries the result, or says that the run was cancelled.
     result_event: Event | None
 
     def is_done(self) -> bool:
@@ -44,7 +44,10 @@ class OtherNames(Generic[Result_co]):
         self.cancel_soon()
 
     def get_stop_event(self: Handler) -> Event | None:
-        """Return the result event; None before the end, and of a run without a result."""
+        """Return the result event; None before the end, and of a run that failed or timed out.
+
+        Of a run that was cancelled it is the WorkflowCancelledEvent.
+        """
         return self.result_event
 
     async def stop_event_result(self: Handler) -> Event:

@@ -8,6 +8,11 @@ of the one run, with a sentence.
 from typing import Any, NamedTuple
 
 from fleet.config import logs
+from fleet.records.end_events import (
+    WorkflowCancelledEvent,
+    WorkflowFailedEvent,
+    WorkflowTimedOutEvent,
+)
 from fleet.records.events import Event, UndecodableEvent, decoded
 from fleet.records.foreign import FOREIGN, told
 from fleet.records.lifecycle import Cancelled, Completed, Failed, Lifecycle, TimedOut
@@ -24,8 +29,9 @@ _log = logs.get_logger("caller")
 
 
 class Outcome(NamedTuple):
-    """How a wait ends: with a result and the event that carries it, or with an error."""
+    """How a wait ends: with a result, or with an error."""
 
+    #: The last event of the stream: it carries the result, or says how the run ended without one.
     event: Event | None = None
     result: Any = None
     error: BaseException | None = None
@@ -41,11 +47,13 @@ def of(workflow: type[Definition], terminal: Lifecycle, run_id: str) -> Outcome:
         case Completed():
             return _completed(workflow, terminal)
         case Failed():
-            return Outcome(error=_revived(terminal, run_id))
+            return _failed(terminal, run_id)
         case TimedOut(timeout_seconds=seconds, active_steps=active):
-            return Outcome(error=WorkflowTimeoutError(seconds, active, ""))
+            timed_out = WorkflowTimedOutEvent(timeout=seconds, active_steps=list(active))
+            return Outcome(timed_out, error=WorkflowTimeoutError(seconds, active, ""))
         case Cancelled(reason=reason):
-            return Outcome(error=WorkflowCancelledByUser(run_id, reason))
+            error = WorkflowCancelledByUser(run_id, reason)
+            return Outcome(WorkflowCancelledEvent(), error=error)
     raise AssertionError(f"{terminal.kind} ends no run")
 
 
@@ -76,7 +84,17 @@ def _completed(workflow: type[Definition], completed: Completed) -> Outcome:
         return Outcome(error=error)
 
 
-def _revived(failed: Failed, run_id: str) -> BaseException:
+def _failed(failed: Failed, run_id: str) -> Outcome:
+    error = _revived(failed, run_id)
+    end = WorkflowFailedEvent(
+        step_name=failed.step,
+        exception=error,
+        attempts=failed.attempt if failed.step else None,
+    )
+    return Outcome(end, error=error)
+
+
+def _revived(failed: Failed, run_id: str) -> Exception:
     try:
         return exceptions.revive(failed, run_id)
     except FOREIGN as failure:

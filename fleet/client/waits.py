@@ -55,7 +55,7 @@ class Waits:
         self.patience.end(run)
         self._workers.dropped(run)
         if outcome.error is not None:
-            run.handler.fail(outcome.error)
+            run.handler.fail(outcome.error, outcome.event)
         else:
             run.handler.succeed(outcome.result, outcome.event)
         if run.work is not None and run.work is not asyncio.current_task():

@@ -73,11 +73,13 @@ class WorkflowTimeoutError(WorkflowRuntimeError, TimeoutError):
     """
 
     def __init__(self, timeout_seconds: float, active_steps: Iterable[str], advice: str) -> None:
-        active = ", ".join(active_steps) or "none"
-        super().__init__(
-            f"Operation timed out after {timeout_seconds:g} seconds. "
-            f"Currently active steps: {active}. {advice}".strip()
-        )
+        active = ", ".join(active_steps)
+        sentences = [
+            f"Operation timed out after {timeout_seconds:g} seconds",
+            f"Currently active steps: {active}" if active else "No steps active",
+            *([advice] if advice else []),
+        ]
+        super().__init__(". ".join(sentences))
 
 
 class RunUnheard(WorkflowTimeoutError):

@@ -64,10 +64,7 @@ CLASSES = {
     "StepState": _NOT_THE_USERS,
     "StepStateChanged": _NOT_THE_USERS,
     "UnreconstructedException": _NOT_THE_USERS,
-    "WorkflowCancelledEvent": _SUSPENDED,
     "WorkflowDone": _NOT_THE_USERS,
-    "WorkflowFailedEvent": _SUSPENDED,
     "WorkflowIdleEvent": _NOT_THE_USERS,
     "WorkflowStepDoesNotExistError": _OLD,
-    "WorkflowTimedOutEvent": _SUSPENDED,
 }

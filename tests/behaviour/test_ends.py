@@ -95,20 +95,63 @@ async def test_a_bare_event_comes_to_the_stream_as_one(runtime: Runtime) -> None
 
 
 async def test_a_failed_run_raises_the_steps_own_error(runtime: Runtime) -> None:
-    """What the step showed before is on the stream, and the stream ends."""
+    """What the step showed before is on the stream, and the failure last."""
     seen = await runtime.run("scenarios.ends.ShowsAndFails")
 
     assert seen.raised == "LookupError: no such topic"
-    assert seen.notes == ["before"]
+    assert seen.types == ["Note", "WorkflowFailedEvent"]
+    end = seen.stream[-1]
+    assert (end.step_name, end.attempts, end.result) == ("begin", 1, None)
+    assert f"{type(end.exception).__name__}: {end.exception}" == seen.raised
+    exception = {"exception_type": "builtins.LookupError", "exception_message": "no such topic"}
+    assert end.model_dump()["exception"] == exception
 
 
 async def test_a_run_that_takes_too_long_raises(runtime: Runtime) -> None:
-    """What the step showed before is on the stream, and the stream ends."""
+    """What the step showed before is on the stream, and that its time is up last."""
     seen = await runtime.run("scenarios.ends.TakesLong")
 
     assert type(seen.error).__name__ == "WorkflowTimeoutError"
-    assert "timed out after 0.5 seconds" in str(seen.error)
-    assert seen.notes == ["before"]
+    assert str(seen.error) == "Operation timed out after 0.5 seconds. Currently active steps: begin"
+    assert seen.types == ["Note", "WorkflowTimedOutEvent"]
+    end = seen.stream[-1]
+    assert (end.timeout, end.active_steps, end.result) == (0.5, ["begin"], None)
+
+
+@pytest.mark.filterwarnings("ignore:.*deprecated:DeprecationWarning")
+async def test_a_cancelled_run_raises_and_its_stream_says_so(runtime: Runtime) -> None:
+    """The handler keeps the last event of a run that was cancelled, and of no other failure."""
+    key = uuid4().hex
+    handler = runtime.start("scenarios.ends.WaitsToBeCancelled", key=key)
+    await gates.at_gate(f"{key}begun")
+    await handler.cancel_run()
+    seen = await outcome(handler)
+
+    assert type(seen.error).__name__ == "WorkflowCancelledByUser"
+    assert seen.types == ["WorkflowCancelledEvent"]
+    assert (seen.stream[-1].model_dump(exclude={"result"}), seen.stream[-1].result) == ({}, None)
+    assert type(handler.get_stop_event()).__name__ == "WorkflowCancelledEvent"
+    assert (handler.is_done(), handler.cancelled()) == (True, True)
+    with pytest.raises(runtime.name_of("WorkflowCancelledByUser")):
+        await handler.stop_event_result()
+    assert await handler.cancel_run() is None
+
+
+@pytest.mark.filterwarnings("ignore:.*deprecated:DeprecationWarning")
+async def test_a_failed_run_has_no_stop_event(runtime: Runtime) -> None:
+    handler = runtime.start("scenarios.ends.ShowsAndFails")
+    await outcome(handler)
+
+    assert (handler.get_stop_event(), handler.is_done(), handler.cancelled()) == (None, True, False)
+    with pytest.raises(LookupError):
+        await handler.stop_event_result()
+
+
+async def test_the_events_of_ends_are_stop_events(runtime: Runtime) -> None:
+    names = ("WorkflowFailedEvent", "WorkflowTimedOutEvent", "WorkflowCancelledEvent")
+    stop_event = runtime.name_of("StopEvent")
+
+    assert all(issubclass(runtime.name_of(name), stop_event) for name in names)
 
 
 async def test_a_stream_may_be_read_again(runtime: Runtime) -> None:

@@ -2,8 +2,14 @@
 
 from pydantic_core import from_json
 
+from fleet.records.end_events import (
+    WorkflowCancelledEvent,
+    WorkflowFailedEvent,
+    WorkflowTimedOutEvent,
+)
 from fleet.records.lifecycle import Cancelled, Completed, Failed, Lifecycle, TimedOut
 from fleet.workflow.errors import (
+    EndGone,
     RunConflict,
     RunUnheard,
     WorkflowCancelledByUser,
@@ -14,6 +20,8 @@ from simulation.caller import Call
 from simulation.checks import CLOCK_SECONDS, Checks
 from simulation.flow import Done, Token
 from simulation.world import World
+
+_ENDS = (WorkflowCancelledEvent, WorkflowFailedEvent, WorkflowTimedOutEvent)
 
 
 def check(world: World, checks: Checks, call: Call) -> None:
@@ -71,8 +79,33 @@ def check_stream(world: World, checks: Checks, call: Call) -> None:
         world.violate(f"{name} saw the results {results}")
     if has_result and call.shown[-1:] != results:
         world.violate(f"{name} saw {call.shown[-1]} after the result")
+    _check_last(world, call)
     if has_result and is_first:
         _check_complete(world, checks, call, seen)
+
+
+def _check_last(world: World, call: Call) -> None:
+    """A run without a result says last how it ended, as its handler does."""
+    error = call.handler.exception()
+    kinds = [type(event) for event in call.shown if type(event) in _ENDS]
+    last = type(call.shown[-1]) if call.shown else None
+    expected: list[type] = []
+    if call.handler.has_ended and error is not None and not _is_of_the_caller(error):
+        match error:
+            case WorkflowCancelledByUser():
+                expected = [WorkflowCancelledEvent]
+            case WorkflowTimeoutError():
+                expected = [WorkflowTimedOutEvent]
+            case _:
+                expected = [WorkflowFailedEvent]
+    if kinds != expected or (expected and last != expected[0]):
+        world.violate(f"a reader of {call.run_id}, which ended with {error!r}, saw {kinds} at last")
+
+
+def _is_of_the_caller(error: BaseException) -> bool:
+    """Tell whether the caller has the error and not the run: it gave up, or could not read."""
+    is_unreadable = type(error) is WorkflowRuntimeError and "raises KeyError" in str(error)
+    return is_unreadable or isinstance(error, EndGone | RunUnheard)
 
 
 def _check_newest(world: World, checks: Checks, call: Call) -> None:

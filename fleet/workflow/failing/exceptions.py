@@ -49,7 +49,7 @@ def describe(error: BaseException) -> Failure:
     )
 
 
-def revive(failed: Failed, run_id: str) -> BaseException:
+def revive(failed: Failed, run_id: str) -> Exception:
     """Return the exception to raise to the caller that awaits the run.
 
     It is of the original type if this process has imported that type, else a WorkflowRuntimeError
@@ -61,7 +61,7 @@ def revive(failed: Failed, run_id: str) -> BaseException:
     )
 
 
-def revived(failure: Failure, told: Iterable[str] = ()) -> BaseException:
+def revived(failure: Failure, told: Iterable[str] = ()) -> Exception:
     """Return the exception that *failure* describes, with the notes *told* and its traceback.
 
     It is of the original type if this process has imported that type, else a WorkflowRuntimeError

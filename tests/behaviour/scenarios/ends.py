@@ -159,4 +159,14 @@ class TakesLong(Workflow):
         return StopEvent()
 
 
+class WaitsToBeCancelled(Workflow):
+    """Never ends by itself."""
+
+    @step
+    async def begin(self, ev: StartEvent) -> StopEvent:
+        gates.open_gate(f"{ev.key}begun")
+        await gates.at_gate("never")
+        return StopEvent()
+
+
 OPTIONS = {"TakesLong": {"timeout": 0.5}}

@@ -7,11 +7,13 @@ from fleet.client import results, shown
 from fleet.client.follower import Follower
 from fleet.client.results import Outcome
 from fleet.client.shown import Shown
+from fleet.client.waits import Waits
 from fleet.kafka.calling.stream_ends import StreamEnds
 from fleet.kafka.topic_reader import StallWatch
 from fleet.kafka.transport import KafkaTransport
 from fleet.kafka.writer import Writer
 from fleet.records.envelope import Envelope
+from fleet.records.events import Event
 from fleet.records.log import Outgoing
 from fleet.workflow import definition
 from simulation.mutations.registry import instead_of
@@ -129,6 +131,26 @@ def _attempts_count_in_the_order_in_which_they_show(attempt: str) -> int:
 def _a_result_type_may_raise(workflow: Any, completed: Any) -> Outcome:
     event = results.event(workflow, completed.event_type, completed.event.encode())
     return Outcome(event=event, result=definition.result_of(workflow, event))
+
+
+_end_stream = Waits._end_stream
+
+
+@instead_of(Waits, "_end_stream")
+def _a_stream_does_not_say_how_its_run_failed(
+    self: Any, run: Any, event: Event | None = None
+) -> None:
+    _end_stream(self, run, event if run.handler.exception() is None else None)
+
+
+_close = Waits.close
+
+
+@instead_of(Waits, "close")
+def _an_end_overtakes_what_its_run_shows(self: Any, run: Any, outcome: Outcome) -> None:
+    if outcome.event is not None and not run.handler.is_done():
+        run.handler.show(outcome.event)
+    _close(self, run, outcome._replace(event=None))
 
 
 _look_back_soon = Follower._look_back_soon

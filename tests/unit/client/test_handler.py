@@ -11,8 +11,11 @@ from fleet import (
     StartEvent,
     StopEvent,
     WorkflowCancelledByUser,
+    WorkflowCancelledEvent,
+    WorkflowFailedEvent,
     WorkflowHandler,
     WorkflowRuntimeError,
+    WorkflowTimedOutEvent,
     WorkflowTimeoutError,
     step,
 )
@@ -292,6 +295,36 @@ class TestEnd:
             await handler
         assert handler.is_done()
         assert isinstance(handler.exception(), error)
+
+    @pytest.mark.parametrize(
+        ("end", "last"),
+        [
+            (FAILED, WorkflowFailedEvent),
+            (Cancelled(), WorkflowCancelledEvent),
+            (
+                TimedOut(timeout_seconds=2, active_steps=("critique",)),
+                WorkflowTimedOutEvent(timeout=2, active_steps=["critique"]),
+            ),
+        ],
+    )
+    async def test_each_end_without_a_result_is_the_last_event(
+        self, log: WrittenLog, end: Lifecycle, last: type[Event] | Event
+    ) -> None:
+        handler = await log.run()
+        await log.reads(Started(start_event_id=log.start_id()), 3)
+        await log.reads(end, 4)
+        (event,) = [event async for event in handler.stream_events()]
+        assert event == last if isinstance(last, Event) else type(event) is last
+        if isinstance(event, WorkflowFailedEvent):
+            assert event.exception is handler.exception()
+
+    async def test_a_run_that_failed_before_a_step_says_so(self, log: WrittenLog) -> None:
+        handler = await log.run()
+        failed = FAILED.model_copy(update={"step": "", "event_id": log.start_id(), "attempt": 0})
+        await log.reads(failed, 3)
+        (event,) = [event async for event in handler.stream_events()]
+        assert isinstance(event, WorkflowFailedEvent)
+        assert (event.step_name, event.attempts) == ("", None)
 
     async def test_completed_is_the_result(self, log: WrittenLog) -> None:
         """The handler is done, has a result and nothing is followed any more."""

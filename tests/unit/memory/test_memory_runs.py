@@ -21,6 +21,7 @@ from fleet import (
     Workflow,
     WorkflowCancelledByUser,
     WorkflowConfigurationError,
+    WorkflowFailedEvent,
     WorkflowHandler,
     WorkflowRuntimeError,
     WorkflowTimeoutError,
@@ -488,7 +489,7 @@ class TestTime:
         flow = Waiting(timeout=0.01)
         with pytest.raises(
             WorkflowTimeoutError,
-            match=r"^Operation timed out after 0.01 seconds. Currently active steps: wait.$",
+            match=r"^Operation timed out after 0.01 seconds. Currently active steps: wait$",
         ) as caught:
             await flow.run()
         assert isinstance(caught.value, TimeoutError)
@@ -718,9 +719,10 @@ class TestStream:
                 raise Special("x")
 
         handler = Flow().run(topic="x")
-        assert await self.collected(handler) == [StartEvent(topic="x")]
-        with pytest.raises(Special):
+        with pytest.raises(Special) as raised:
             await handler
+        end = WorkflowFailedEvent(step_name="only", exception=raised.value, attempts=1)
+        assert await self.collected(handler) == [StartEvent(topic="x"), end]
 
     async def test_runs_have_streams_of_their_own(self) -> None:
         """Nobody sees what another run shows."""

@@ -14,6 +14,7 @@ from fleet import (
     StopEvent,
     Workflow,
     WorkflowCancelledByUser,
+    WorkflowCancelledEvent,
     WorkflowConfigurationError,
     WorkflowHandler,
     step,
@@ -215,7 +216,8 @@ class TestHandler:
         handler.cancel()
         with pytest.raises(WorkflowCancelledByUser):
             await handler
-        assert (handler.done(), handler.cancelled(), handler.get_stop_event()) == (True, True, None)
+        assert (handler.done(), handler.cancelled()) == (True, True)
+        assert handler.get_stop_event() == WorkflowCancelledEvent()
 
     async def test_a_cancel_waits_for_the_end(self) -> None:
         """So long and no longer."""
