@@ -1,4 +1,4 @@
-"""`fleet runs`: list the runs of a workflow, show one, cancel some."""
+"""`fleet runs`: list the runs of a workflow, show one, send it an event, cancel some."""
 
 from datetime import datetime
 
@@ -11,7 +11,7 @@ from fleet.records.outcomes import OUTCOMES
 
 @click.group(cls=Group)
 def runs() -> None:
-    """List the runs of a workflow, show one, cancel some."""
+    """List the runs of a workflow, show one, send it an event, cancel some."""
 
 
 @runs.command("list")
@@ -110,3 +110,42 @@ def cancel(  # noqa: PLR0913 - click gives each option a parameter
     from fleet.cli.actions import cancel as action
 
     action.cancel(workflow, action.Wanted(run_ids, limit, before), reason, form, yes=yes)
+
+
+@runs.command()
+@options.workflow
+@click.argument("run_id")
+@click.argument("event_type", metavar="EVENT_TYPE")
+@click.argument("fields", nargs=-1, metavar="[FIELD=VALUE]...")
+@click.option("--step", help="Send it to this step alone, not to all that accept it.")
+@options.reason
+@options.output
+@options.as_json
+@options.broker
+def send(  # noqa: PLR0913 - click gives each option a parameter
+    workflow: str,
+    run_id: str,
+    event_type: str,
+    fields: tuple[str, ...],
+    step: str | None,
+    reason: str,
+    form: str,
+) -> None:
+    """Send an event to a run of WORKFLOW, such as the answer that it waits for.
+
+    \b
+      fleet runs send orders r-17 Approval approved:=true by=ann --reason "called her"
+
+    EVENT_TYPE is the name of the event's class. Write a field as key=value, or as key:=JSON. The
+    event goes to the steps that wait for it or accept it, as with `handler.send_event`. The command
+    returns when the log has it.
+
+    \b
+    Exit codes:
+      0    the event is sent
+      2    nothing was sent: no such run, it has ended, or the fields do not make the event
+      4    no broker answers
+    """  # noqa: D301 - click's mark for lines that stay as they are
+    from fleet.cli.actions import send as action
+
+    action.send(workflow, run_id, event_type, fields, step=step, reason=reason, form=form)

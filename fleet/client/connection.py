@@ -67,14 +67,29 @@ class Connection(Generic[Result_co]):
         **fields: Any,
     ) -> WorkflowHandler[Result_co]:
         """Start a run; see `Workflow.run`."""
+        caller = self._connected()
+        event = definition.start_event(
+            self._workflow, start_event, fields, run_id=run_id, timeout=timeout
+        )
+        return caller.run(event, run_id, self._timeout if timeout is None else timeout)
+
+    async def send_event(self, run_id: str | UUID, event: Event, step: str | None = None) -> None:
+        """Send *event* to a run that any process has started; return when the log has it.
+
+        As `handler.send_event`, without a handler: for the answer to a question that was asked
+        hours ago. Nothing looks whether the run exists. Raises UnacceptedEvent if *step* does not
+        take *event*.
+        """
+        caller = self._connected()
+        caller.check_event(event, step)
+        await caller.send_event(call_checks.run_id(run_id), event, step)
+
+    def _connected(self) -> Caller:
         if self._caller is None:
             raise WorkflowConfigurationError(
                 f"not connected; write `async with connect({self._workflow.__name__}) as flow:`"
             )
-        event = definition.start_event(
-            self._workflow, start_event, fields, run_id=run_id, timeout=timeout
-        )
-        return self._caller.run(event, run_id, self._timeout if timeout is None else timeout)
+        return self._caller
 
     def run_sync(
         self,

@@ -6,18 +6,18 @@ from collections.abc import Iterable
 from pydantic_core import to_json
 
 from fleet.cli.shared import loop, terminal
-from fleet.control import calls, start_fields, workflows
+from fleet.control import calls, event_fields, workflows
 from fleet.control.calls import Call
 from fleet.records import printable
 from fleet.records.events import Event, type_name
 
 
 def call(workflow: str, fields: Iterable[str], run_id: str, timeout_seconds: float | None) -> Call:
-    """Return the call that the command line means; raises what `start_fields` raises."""
+    """Return the call that the command line means; raises what `event_fields` raises."""
     found = workflows.find(workflow)
     return Call(
         workflow=found,
-        event=start_fields.start_event(found, fields),
+        event=event_fields.start_event(found, fields),
         run_id=run_id,
         timeout_seconds=timeout_seconds,
     )

@@ -1,16 +1,25 @@
 """`fleet run` up to the broker: fields, sentences, exit codes."""
 
 import json
+import re
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 from pydantic import BaseModel, Field
 
-from fleet import Event, StartEvent, StopEvent, Workflow, WorkflowRuntimeError, step
+from fleet import (
+    Event,
+    HumanResponseEvent,
+    StartEvent,
+    StopEvent,
+    Workflow,
+    WorkflowRuntimeError,
+    step,
+)
 from fleet.cli import main
 from fleet.cli.actions import run
-from fleet.control import calls, start_fields
+from fleet.control import calls, event_fields
 from fleet.records.errors import FleetError
 
 
@@ -70,7 +79,7 @@ class Plain(Workflow):
 
 def made(workflow: type[Workflow], *words: str) -> Event:
     """Return the start event."""
-    return start_fields.start_event(workflow, words)
+    return event_fields.start_event(workflow, words)
 
 
 def refused(workflow: type[Workflow], *words: str) -> str:
@@ -222,3 +231,32 @@ def test_the_clients_own_lines_stay_away_from_the_terminal() -> None:
     """One sentence and its address, not ten lines of a library."""
     _, address = fleet("joke", "topic=cats").stderr.splitlines()
     assert address == "See docs/reference.md#brokerunreachable"
+
+
+class Approval(HumanResponseEvent):
+    """An answer that this module declares, and no step accepts."""
+
+    approved: bool
+    by: str
+
+
+def test_an_event_of_a_run_is_made_of_words() -> None:
+    """Also of a type that no step accepts: a step may wait for it."""
+    event = event_fields.event(Plain, "Approval", ["approved=true", "by=2024"])
+    assert event == Approval(approved=True, by="2024")
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "said"),
+    [
+        ("Aproval", [], "Plain knows no event type 'Aproval'; its steps take StartEvent"),
+        ("Approval", ["approved=yes?"], "Approval has the fields approved, by"),
+        ("Approval", ["approved=true", "by=Ann", "when=now"], "Approval has the fields approved"),
+        ("Approval", ["approved"], "does not have the form key=value"),
+        ("Approval", ["approved:=tru"], "is not JSON"),
+    ],
+)
+def test_an_event_that_cannot_be_made_is_refused(name: str, words: list[str], said: str) -> None:
+    with pytest.raises(FleetError, match=re.escape(said)) as caught:
+        event_fields.event(Plain, name, words)
+    assert getattr(caught.value, "exit_code", 1) == 2

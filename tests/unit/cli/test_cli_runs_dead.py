@@ -20,9 +20,12 @@ from fleet.control.dead import letters as dead_letters
 from fleet.control.dead import topic
 from fleet.control.dead.redrive import RedriveProgress
 from fleet.control.dead.topic import Found
-from fleet.control.runs import cancelling
+from fleet.control.runs import cancelling, sending
+from fleet.control.runs import topic as runs_topic
 from fleet.control.runs.log import RunLog
-from fleet.control.runs.topic import RunDetails, Step
+from fleet.control.runs.topic import NoSuchRun, RunDetails, Step
+from fleet.control.source import Source
+from fleet.joke import JokeEvent, JokeFlow
 from fleet.kafka import provision
 from fleet.records.lifecycle import StepRecord
 from fleet.records.log import Delivered
@@ -47,6 +50,7 @@ def log_of(*records: Delivered) -> RunLog:
         ("runs", "list", "joke"),
         ("runs", "show", "joke", "r"),
         ("runs", "cancel", "joke", "r", "--reason", "x", "--yes"),
+        ("runs", "send", "joke", "r", "JokeEvent", "joke=ha", "--reason", "x"),
         ("dead", "list", "joke", "--json"),
         ("dead", "show", "joke", "0:1"),
         ("dead", "redrive", "joke", "--all", "--reason", "x", "--yes"),
@@ -314,3 +318,22 @@ def test_a_missing_audit_topic_names_the_recipe() -> None:
     told = str(provision.AuditMissing("p.audit", Settings(broker="kafka://far:9092")))
     assert "`fleet topics apply WORKFLOW`" in told
     assert "nothing was changed" in told
+
+
+async def test_an_event_for_a_run_that_has_ended_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing is written, not even to the audit topic."""
+    log = log_of(record(started(), 0), record(failed(), 1))
+
+    async def runs(*_: object) -> tuple[RunLog, dict[object, int]]:
+        return log, {}
+
+    monkeypatch.setattr(runs_topic, "runs", runs)
+    source = Source(JokeFlow, Settings())
+    with pytest.raises(sending.RunIsOver, match=r"r has ended \(failed\).*fleet dead redrive"):
+        await sending.send(source, "r", JokeEvent(joke="ha"), None, "x")
+    with pytest.raises(NoSuchRun):
+        await sending.send(source, "s", JokeEvent(joke="ha"), None, "x")
+    with pytest.raises(sending.NotForThisStep, match="there is no step 'judge'"):
+        await sending.send(source, "r", JokeEvent(joke="ha"), "judge", "x")

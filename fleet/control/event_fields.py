@@ -1,9 +1,9 @@
 """
-Start events from words: `key=value` and `key:=JSON`.
+Events from words: `key=value` and `key:=JSON`.
 
-A start event that declares its fields decides what a word means: text if text fits, else JSON. A
-plain StartEvent takes anything, so its words are text unless `:=` says otherwise. A guess would
-make a number of the topic "2024" for some runs, and not for others.
+An event that declares its fields decides what a word means: text if text fits, else JSON. One that
+declares none takes anything, so its words are text unless `:=` says otherwise. A guess would make a
+number of the topic "2024" for some runs, and not for others.
 """
 
 from collections.abc import Iterable
@@ -13,14 +13,14 @@ from pydantic import ValidationError
 
 from fleet.control import syntax
 from fleet.records.errors import ExitCode, FleetError
-from fleet.records.events import Event
+from fleet.records.events import Event, problems
 from fleet.workflow import definition
 from fleet.workflow.errors import WorkflowConfigurationError
 from fleet.workflow.workflow import Workflow
 
 
 class UnreadableField(FleetError):
-    """Raised when a word is not a field of a start event.
+    """Raised when a word is not a field of an event.
 
     What to do: Write `key=value`, or `key:=JSON`.
     """
@@ -29,15 +29,15 @@ class UnreadableField(FleetError):
 
 
 class FieldsRefused(FleetError):
-    """Raised when the fields do not make the workflow's start event.
+    """Raised when the fields do not make the event.
 
     What to do: Give each field as `key=value`, or as `key:=JSON`. `fleet draw` shows the fields of
-    the start event.
+    each event.
     """
 
     exit_code = ExitCode.REFUSED
 
-    def __init__(self, refused: WorkflowConfigurationError) -> None:
+    def __init__(self, refused: object) -> None:
         super().__init__(f"{refused}; write fields as key=value, or as key:=JSON")
 
 
@@ -53,6 +53,41 @@ def start_event(workflow: type[Workflow], words: Iterable[str]) -> Event:
         return definition.start_event(workflow, None, fields)
     except WorkflowConfigurationError as refused:
         raise FieldsRefused(refused) from None
+
+
+class UnknownEventType(FleetError):
+    """Raised when a command names an event type that the workflow does not know.
+
+    What to do: Name a type that the message lists, or import the module that declares yours in the
+    module of the workflow.
+    """
+
+    exit_code = ExitCode.REFUSED
+
+    def __init__(self, workflow: type[Workflow], name: str) -> None:
+        graph = definition.graph(workflow)
+        known = ", ".join(sorted(graph.accepting)) or "none"
+        super().__init__(
+            f"{workflow.__name__} knows no event type {name!r}; its steps take {known}, and a step "
+            "may wait for another type that its module declares or imports"
+        )
+
+
+def event(workflow: type[Workflow], type_name: str, words: Iterable[str]) -> Event:
+    """Return the event of a type by its name, with the fields that *words* describe.
+
+    Raises UnknownEventType, UnreadableField and FieldsRefused.
+    """
+    kind = definition.event_type(workflow, type_name)
+    if kind is None:
+        raise UnknownEventType(workflow, type_name)
+    try:
+        return kind(**_fitted(kind, _read(words)))
+    except ValidationError as failure:
+        fields = ", ".join(kind.model_fields) or "(none)"
+        raise FieldsRefused(
+            f"no {type_name} can be made: {problems(failure)}; {type_name} has the fields {fields}"
+        ) from None
 
 
 def _read(words: Iterable[str]) -> dict[str, Any]:
@@ -91,10 +126,10 @@ def _field(word: str) -> tuple[str, Any]:
         ) from None
 
 
-def _fitted(start: type[Event], fields: dict[str, Any]) -> dict[str, Any]:
-    """Read the values as JSON that *start* does not take as text."""
+def _fitted(kind: type[Event], fields: dict[str, Any]) -> dict[str, Any]:
+    """Read the values as JSON that *kind* does not take as text."""
     try:
-        start(**_plain(fields))
+        kind(**_plain(fields))
     except ValidationError as failure:
         unfit = {error["loc"][0] for error in failure.errors() if error["loc"]}
         return _plain(
