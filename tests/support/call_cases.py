@@ -126,11 +126,11 @@ async def a_stream_after_one_that_was_left_sees_all(flow: Flow) -> Any:
     return [first, await numbers(handler)]
 
 
-@comes_to([[], "WorkflowCancelledByUser", []])
+@comes_to([["WorkflowCancelledEvent"], "WorkflowCancelledByUser", ["WorkflowCancelledEvent"]])
 async def streams_of_a_cancelled_run_end(flow: Flow) -> Any:
     handler = flow.run(do="wait")
     await handler.cancel_run()
-    return [await numbers(handler), await raised(handler), await numbers(handler)]
+    return [await shown(handler), await raised(handler), await shown(handler)]
 
 
 @comes_to(["UnacceptedEvent"] * 4 + ["yes"])
