@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         WorkflowValidationError,
     )
     from fleet.workflow.marking import step
+    from fleet.workflow.recorded.memo import NOT_DONE
     from fleet.workflow.workflow import Workflow
 
 # The module of each public name, loaded at first use: the command line and a test of events should
@@ -55,6 +56,7 @@ _HOMES = {
     "InputRequiredEvent": "fleet.records.events",
     "InternalDispatchEvent": "fleet.records.events",
     "LLM": "fleet.llm",
+    "NOT_DONE": "fleet.workflow.recorded.memo",
     "StartEvent": "fleet.records.events",
     "StopEvent": "fleet.records.events",
     "Take": "fleet.workflow.collect",
@@ -79,6 +81,7 @@ _ABSENT = "fleet.workflow.absent_names"
 
 __all__ = [
     "LLM",
+    "NOT_DONE",
     "All",
     "ClearText",
     "Collect",

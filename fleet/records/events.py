@@ -39,6 +39,8 @@ class UnencodableEvent(FleetError):
     """
 
     def __init__(self, event_type: str, reason: str) -> None:
+        #: Which value, why, and the way out.
+        self.reason = reason
         super().__init__(f"this {event_type} cannot be sent: {reason}")
 
 

@@ -8,7 +8,17 @@ all or nothing. Only events written to the stream are visible at once.
 import difflib
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, NoReturn, Self
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Generic,
+    Literal,
+    NamedTuple,
+    NoReturn,
+    Self,
+    TypeVar,
+    overload,
+)
 
 from pydantic import BaseModel
 
@@ -21,14 +31,16 @@ from fleet.workflow.collecting import Buffers, Collected
 from fleet.workflow.context_state import state_type
 from fleet.workflow.editing import Editor
 from fleet.workflow.errors import NoEvent, NotAvailableYet, WorkflowConfigurationError
+from fleet.workflow.recorded.memo import BadMemo, Reconcile, memo
 from fleet.workflow.store import Model, Store
+
+T = TypeVar("T")
 
 WriteToStream = Callable[[Event], Awaitable[None]]
 CheckTarget = Callable[[Event, str], None]
 
 _LATER = {
     "wait_for_event": "end the run and start another with the answer",
-    "memo": "make the expensive call in a step of its own: its result is kept",
     "sleep": "use asyncio.sleep, which starts from the beginning after a crash",
 }
 
@@ -153,6 +165,51 @@ class Context(OfOneRun, Generic[Model]):
         """
         _must_be_event(ev, "collect_events")
         return self._buffers.collect(ev, expected, buffer_id or "default")
+
+    @overload
+    async def memo(
+        self,
+        key: str,
+        fn: Callable[[], Awaitable[T]],
+        *,
+        scope: Literal["step", "run"] = ...,
+        reconcile: Reconcile[T] | None = ...,
+    ) -> T: ...
+    @overload
+    async def memo(
+        self,
+        key: str,
+        fn: Callable[[], T],
+        *,
+        scope: Literal["step", "run"] = ...,
+        reconcile: Reconcile[T] | None = ...,
+    ) -> T: ...
+    async def memo(
+        self,
+        key: str,
+        fn: Callable[[], Any],
+        *,
+        scope: Literal["step", "run"] = "step",
+        reconcile: Callable[[], Any] | None = None,
+    ) -> Any:
+        """Call *fn* once, and return what it gave: `await ctx.memo("offer", ask_for_offer)`.
+
+        The value is committed before you get it. A later attempt of the step for its event gets it
+        without a call: after a crash, a retry, a wait or a resume. *fn* takes no arguments and is
+        async or plain. Calls of one key at the same time call it once. With `scope="run"` all steps
+        of the run share the value; it is kept until the run has completed or is forgotten.
+
+        If *fn* raises, nothing is recorded. If a worker dies between the call and the commit, the
+        call may have happened without a record. With *reconcile*, the intent to call is committed
+        first; an attempt that finds no result after it awaits `reconcile()`, which returns the
+        result, or `fleet.NOT_DONE`: then *fn* is called.
+
+        Raises UnrecordedValue for a value that would not come back equal and of its type,
+        RecordTooLarge for one of more than 1,000,000 bytes, and BadMemo for wrong arguments.
+        """
+        if self._surroundings.calls is None:
+            raise BadMemo("only a step that runs can record a call")
+        return await memo(self._surroundings.calls(), key, fn, scope, reconcile)
 
     def send_event(self, event: Event, step: str | None = None) -> None:
         """Send *event* when the step has succeeded, to all accepting steps or only to *step*.

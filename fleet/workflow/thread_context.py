@@ -25,7 +25,8 @@ class StoreInPlainStep(WorkflowRuntimeError):
 
     def __init__(self) -> None:
         super().__init__(
-            "ctx.store and ctx.running_steps() are for steps that can await; write `async def`, "
+            "ctx.store, ctx.memo() and ctx.running_steps() are for steps that can await; write "
+            "`async def`, "
             "and call what blocks with `await asyncio.to_thread(...)`"
         )
 
@@ -46,6 +47,10 @@ class ThreadContext(Context[Any]):
         raise StoreInPlainStep
 
     async def running_steps(self) -> list[str]:
+        """Refused: it is awaited."""
+        raise StoreInPlainStep
+
+    def memo(self, *_: Any, **__: Any) -> Any:
         """Refused: it is awaited."""
         raise StoreInPlainStep
 

@@ -433,7 +433,7 @@ class TestNotYet:
         with pytest.raises(NotAvailableYet, match=r"parameter folder .*make the resource an attr"):
             read(work)
 
-    @pytest.mark.parametrize("name", ["wait_for_event", "memo", "sleep"])
+    @pytest.mark.parametrize("name", ["wait_for_event", "sleep"])
     def test_methods_of_the_context(self, name: str) -> None:
         """Each method of a later version says that it is not there, and what to do instead."""
         with pytest.raises(NotAvailableYet, match=rf"ctx.{name} is not available.*; \w+"):
