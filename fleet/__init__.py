@@ -38,6 +38,13 @@ if TYPE_CHECKING:
         WorkflowTimeoutError,
         WorkflowValidationError,
     )
+    from fleet.workflow.failing.retrying import (
+        ConstantDelayRetryPolicy,
+        ExponentialBackoffRetryPolicy,
+        RetryInfo,
+        RetryPolicy,
+        retry_policy,
+    )
     from fleet.workflow.marking import step
     from fleet.workflow.recorded.memo import NOT_DONE
     from fleet.workflow.workflow import Workflow
@@ -48,15 +55,19 @@ _HOMES = {
     "All": "fleet.workflow.collect",
     "ClearText": "fleet.records.clear_text",
     "Collect": "fleet.workflow.collect",
+    "ConstantDelayRetryPolicy": "fleet.workflow.failing.retrying",
     "Context": "fleet.workflow.context",
     "ContextStateError": "fleet.workflow.errors",
     "Event": "fleet.records.events",
+    "ExponentialBackoffRetryPolicy": "fleet.workflow.failing.retrying",
     "FleetError": "fleet.records.errors",
     "HumanResponseEvent": "fleet.records.events",
     "InputRequiredEvent": "fleet.records.events",
     "InternalDispatchEvent": "fleet.records.events",
     "LLM": "fleet.llm",
     "NOT_DONE": "fleet.workflow.recorded.memo",
+    "RetryInfo": "fleet.workflow.failing.retrying",
+    "RetryPolicy": "fleet.workflow.failing.retrying",
     "StartEvent": "fleet.records.events",
     "StopEvent": "fleet.records.events",
     "Take": "fleet.workflow.collect",
@@ -73,6 +84,7 @@ _HOMES = {
     "WorkflowValidationError": "fleet.workflow.errors",
     "connect": "fleet.client.connection",
     "draw_workflow": "fleet.drawing.draw",
+    "retry_policy": "fleet.workflow.failing.retrying",
     "serve": "fleet.api.serving",
     "step": "fleet.workflow.marking",
 }
@@ -85,13 +97,17 @@ __all__ = [
     "All",
     "ClearText",
     "Collect",
+    "ConstantDelayRetryPolicy",
     "Context",
     "ContextStateError",
     "Event",
+    "ExponentialBackoffRetryPolicy",
     "FleetError",
     "HumanResponseEvent",
     "InputRequiredEvent",
     "InternalDispatchEvent",
+    "RetryInfo",
+    "RetryPolicy",
     "StartEvent",
     "StopEvent",
     "Take",
@@ -108,6 +124,7 @@ __all__ = [
     "WorkflowValidationError",
     "connect",
     "draw_workflow",
+    "retry_policy",
     "serve",
     "step",
 ]

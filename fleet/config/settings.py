@@ -12,8 +12,11 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
+import pydantic_settings
 from pydantic import (
     AfterValidator,
+    BaseModel,
+    ConfigDict,
     Field,
     FiniteFloat,
     SecretStr,
@@ -32,6 +35,18 @@ if TYPE_CHECKING:
 WINDOW_BYTES = 64 * 1024 * 1024
 VARIABLE_PREFIX = "FLEET_"
 _HIGHEST_PORT = 65_535
+
+
+class Retries(BaseModel):
+    """How often the steps of a workflow are tried that say nothing about it themselves."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    #: The first one included.
+    attempts: int = Field(3, ge=1)
+    #: Before the second attempt; each wait after it is twice as long, with jitter.
+    wait_seconds: FiniteFloat = Field(1, ge=0)
+    max_wait_seconds: FiniteFloat = Field(60, ge=0)
 
 
 class SettingsError(FleetError):
@@ -93,6 +108,11 @@ class Settings(BaseSettings):
         1,
         gt=0,
         description="How long a repeated run id is recognised after the run's end, in days.",
+    )
+    retries: dict[str, Retries] = Field(
+        {},
+        description="Retries of workflows whose steps have no policy, as JSON by workflow, `*` for "
+        'all: {"digest": {"attempts": 3, "wait_seconds": 1, "max_wait_seconds": 60}}.',
     )
     resume_days: FiniteFloat = Field(
         7,
@@ -240,6 +260,14 @@ def read() -> Settings:
         return Settings()
     except ValidationError as failure:
         raise SettingsError([_sentence(error) for error in failure.errors()]) from None
+    except pydantic_settings.SettingsError as failure:
+        # One that is JSON, and is not.
+        raise SettingsError([f"{_field_of(failure)}: not JSON: {failure.__cause__}"]) from None
+
+
+def _field_of(failure: pydantic_settings.SettingsError) -> str:
+    found = re.search(r'field "(\w+)"', str(failure))
+    return variable(found[1]) if found else "a variable"
 
 
 @cache
@@ -249,7 +277,8 @@ def current() -> Settings:
 
 
 def _sentence(error: "ErrorDetails") -> str:
-    name = "".join(f"{variable(str(field))}: " for field in error["loc"][:1])
+    first, *rest = [str(part) for part in error["loc"]] or [""]
+    name = "".join(f"{part}: " for part in (first and variable(first), ".".join(rest)) if part)
     if error["type"] == "value_error":  # one of the sentences above
         return f"{name}{error['ctx']['error']}"
     return f"{name}{error['msg']} (it is {error['input']!r})"

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from fleet.config import logs
 from fleet.engine.transitions.draft import Work
-from fleet.engine.transitions.outcomes import Raised, Returned
+from fleet.engine.transitions.outcomes import Outcome, Raised, Suspends
 from fleet.records.events import type_name
 from fleet.records.topics import Topics
 
@@ -24,10 +24,13 @@ class Activity:
         """Say that an attempt starts."""
         self._say(f"{_step(work)} started from {work.envelope.type}")
 
-    def finished(self, work: Work, outcome: Returned | Raised) -> None:
+    def finished(self, work: Work, outcome: Outcome) -> None:
         """Say what an attempt ends with."""
         if isinstance(outcome, Raised):
             self._say(f"{_step(work)} failed with {type(outcome.error).__name__}")
+            return
+        if isinstance(outcome, Suspends):
+            self._say(f"{_step(work)} waits")
             return
         returned = [type_name(sent.event) for sent in outcome.sent if sent.returned]
         if outcome.fans_out:

@@ -7,6 +7,7 @@ take turns at the slots.
 """
 
 import asyncio
+import math
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
@@ -23,10 +24,11 @@ from fleet.engine.clock import BrokerClock
 from fleet.engine.context.calls import AttemptCalls
 from fleet.engine.context.own_commits import OwnCommits
 from fleet.engine.step_threads import StepThread, StepThreads
-from fleet.engine.transitions import joins, runs
+from fleet.engine.transitions import joins, retries, runs
 from fleet.engine.transitions.draft import Work
-from fleet.engine.transitions.outcomes import Raised, Returned, Sent
+from fleet.engine.transitions.outcomes import Outcome, Raised, Returned, Sent, Suspends
 from fleet.records import state
+from fleet.records.calls import Call
 from fleet.records.events import Event, decoded
 from fleet.records.state import View
 from fleet.records.topics import Topics
@@ -34,9 +36,8 @@ from fleet.workflow import call_checks
 from fleet.workflow.context import Context, Surroundings, WriteToStream
 from fleet.workflow.errors import StepTimeoutError
 from fleet.workflow.graph import Graph
+from fleet.workflow.suspending import Sleep, Suspend
 from fleet.workflow.thread_context import ThreadContext
-
-Outcome = Returned | Raised
 
 #: An event from this size on, in bytes, is decoded again when its step begins, if that has to
 #: wait for a slot: decoded it may take ten times the memory of its bytes.
@@ -132,6 +133,8 @@ class Attempt:
     written: list[asyncio.Future[None]] = field(default_factory=list)
     #: Its recorded calls; None until it makes one.
     calls: AttemptCalls | None = None
+    #: What its step waits for: the attempt is over, and what it still does has no effect.
+    suspends: Sleep | None = None
 
 
 class Attempts:
@@ -326,6 +329,8 @@ class Attempts:
                 # Its loop is gone, and Python clears up.
                 raise
             outcome = Raised(failure)
+        if attempt.suspends is not None:
+            outcome = Suspends(attempt.suspends)
         if not attempt.stopped:
             # One that was not permitted has not begun.
             attempt.started = attempt.started or self._clock.now()
@@ -382,9 +387,21 @@ class Attempts:
             self._settings.topics.workflow,
             graph.state_model,
             partial(self._owner.own_commits.editor, attempt),
+            partial(retries.info, work, self._clock.at_ms(attempt.started)),
             partial(self.active_steps, work.envelope.run_id),
             partial(self._calls, attempt),
+            partial(self._sleep, attempt),
         )
+
+    async def _sleep(self, attempt: Attempt, number: int, seconds: float) -> None:
+        """Return if the step has slept enough; else end its attempt."""
+        call = Call("sleep", f"{number}")
+        noted = await self._calls(attempt).read(call)
+        now_ms = self._clock.now_ms()
+        due_ms = int(noted) if noted is not None else math.ceil(now_ms + seconds * 1000)
+        if due_ms > now_ms:
+            attempt.suspends = Sleep(call, due_ms)
+            raise Suspend(attempt.suspends)
 
     def _calls(self, attempt: Attempt) -> AttemptCalls:
         if attempt.calls is None:

@@ -3,24 +3,44 @@
 from fleet.config import logs
 from fleet.engine.activity import UnhandledLog
 from fleet.engine.admission.suspects import CrashesWorker
-from fleet.engine.attempts import Attempt, Outcome
+from fleet.engine.attempts import Attempt
 from fleet.engine.log import RecordsRefused
 from fleet.engine.open_work import OpenWork
 from fleet.engine.parts import Parts
-from fleet.engine.transitions import failures, refused, results, run_history
+from fleet.engine.transitions import (
+    failures,
+    journal,
+    refused,
+    results,
+    retries,
+    run_history,
+    timed,
+)
 from fleet.engine.transitions.draft import Draft, Work
 from fleet.engine.transitions.failures import StepFailed
-from fleet.engine.transitions.outcomes import Raised, Returned
+from fleet.engine.transitions.outcomes import Outcome, Raised, Returned, Suspends
 from fleet.engine.transitions.results import Moment
 from fleet.engine.transitions.sizes import RecordTooLarge
+from fleet.engine.transitions.timed import Due
 from fleet.records.dead_letter import Reason
 from fleet.records.events import type_name
-from fleet.records.lifecycle import MOST_SENT, RAISED, RETURNED, StepRecord
+from fleet.records.lifecycle import (
+    MOST_SENT,
+    RAISED,
+    RETRIED,
+    RETURNED,
+    SUSPENDED,
+    StepRecord,
+)
 from fleet.records.log import Outgoing
 from fleet.records.state import View
 from fleet.workflow.errors import ContextValueTooLarge
+from fleet.workflow.suspending import Sleep
 
 _log = logs.get_logger("task")
+
+#: Errors that another attempt would have, too.
+_NEVER_AGAIN = (RecordTooLarge, ContextValueTooLarge, CrashesWorker)
 
 
 class Finishing:
@@ -39,8 +59,8 @@ class Finishing:
         if isinstance(outcome, Returned) and _is_stale(outcome, parts.ledger):
             parts.attempts.add(work)
             return
-        outcome = self._take(work, outcome)
-        step = self._record(attempt, outcome)
+        outcome, word = self._take(attempt, outcome)
+        step = self._record(attempt, outcome, word)
         parts.observer.step_finished(work, outcome, step)
         run_history.note(parts.draft, parts.topics, work, step)
         self._open_work.close(work)
@@ -56,17 +76,58 @@ class Finishing:
             else:
                 failures.refused(draft, topics, self._parts.ledger, culprit)
 
-    def _take(self, work: Work, outcome: Outcome) -> Outcome:
-        """Bring an outcome into the draft; return it, or the error for which it was refused."""
-        parts = self._parts
-        if isinstance(outcome, Returned):
-            try:
+    def _take(self, attempt: Attempt, outcome: Outcome) -> tuple[Outcome, str]:
+        """Bring an outcome into the draft; return it, or the error for which it was refused.
+
+        With it comes the word for its history.
+        """
+        work = attempt.work
+        try:
+            if isinstance(outcome, Returned):
                 self._bring(work, outcome)
-                return outcome
-            except BaseException as refusal:  # noqa: BLE001 - the boundary: encoding is user code
-                outcome = Raised(refusal)
-        failures.step_failed(parts.draft, parts.topics, work, _failed(outcome.error))
-        return outcome
+                return outcome, RETURNED
+            if isinstance(outcome, Suspends):
+                self._suspend(work, outcome.until)
+                return outcome, SUSPENDED
+        except BaseException as refusal:  # noqa: BLE001 - the boundary: encoding is user code
+            outcome = Raised(refusal)
+        return outcome, self._fail(attempt, outcome.error)
+
+    def _fail(self, attempt: Attempt, error: BaseException) -> str:
+        """Take a failure: the step is tried again, or its run fails; return the word for it."""
+        parts, work = self._parts, attempt.work
+        try:
+            due = self._next_try(attempt, error)
+            if due is not None:
+                timed.suspend(parts.draft, work, due, round(parts.clock.now_ms()))
+                return RETRIED
+        except Exception as failure:  # noqa: BLE001 - the boundary: a policy is user code
+            self._say_untried(work, error, failure)
+        failures.step_failed(parts.draft, parts.topics, work, _failed(error))
+        return RAISED
+
+    def _next_try(self, attempt: Attempt, error: BaseException) -> Due | None:
+        parts, step = self._parts, attempt.work.step
+        policy = step.options.retry_policy or parts.retry_policy
+        if policy is None or issubclass(type(error), _NEVER_AGAIN):
+            return None
+        times = round(parts.clock.at_ms(attempt.started)), round(parts.clock.now_ms())
+        return retries.next_try(policy, attempt.work, error, *times)
+
+    def _suspend(self, work: Work, until: Sleep) -> None:
+        parts, now_ms = self._parts, round(self._parts.clock.now_ms())
+        noted = {journal.key(work, until.call): b"%d" % until.due_ms}
+        timed.suspend(parts.draft, work, Due(until.due_ms, work.tries, noted), now_ms)
+
+    def _say_untried(self, work: Work, error: BaseException, failure: Exception) -> None:
+        _log.error(
+            "step_not_tried_again",
+            task=self._parts.name,
+            run=work.envelope.run_id,
+            step=work.step.name,
+            failed_with=type(error).__name__,
+            because=repr(failure),
+        )
 
     def _bring(self, work: Work, outcome: Returned) -> None:
         parts = self._parts
@@ -81,7 +142,7 @@ class Finishing:
         self._order = first + count
         return first
 
-    def _record(self, attempt: Attempt, outcome: Outcome) -> StepRecord:
+    def _record(self, attempt: Attempt, outcome: Outcome, word: str) -> StepRecord:
         work, clock = attempt.work, self._parts.clock
         sent = outcome.sent if isinstance(outcome, Returned) else ()
         return StepRecord(
@@ -93,7 +154,7 @@ class Finishing:
             queued=clock.at_ms(attempt.queued) / 1000,
             started=clock.at_ms(attempt.started) / 1000,
             finished=clock.now_ms() / 1000,
-            outcome=RETURNED if isinstance(outcome, Returned) else RAISED,
+            outcome=word,
             sent=tuple(type_name(one.event) for one in sent[:MOST_SENT]),
         )
 

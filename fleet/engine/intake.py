@@ -15,7 +15,15 @@ from fleet.engine.loading.other_versions import OtherVersions
 from fleet.engine.offsets import Delivery, Lost
 from fleet.engine.parts import Parts
 from fleet.engine.run_changes import Entry, RunChanges
-from fleet.engine.transitions import failures, runs, starts, suspended, suspending, unhandled
+from fleet.engine.transitions import (
+    failures,
+    runs,
+    starts,
+    suspended,
+    suspending,
+    timed,
+    unhandled,
+)
 from fleet.engine.transitions.draft import Work
 from fleet.engine.transitions.joins import Fired
 from fleet.engine.transitions.resolve import (
@@ -241,6 +249,14 @@ class Intake:
         if value is not None:
             self.run_suspended(key, Suspended.decode(value))
 
+    def wake(self, due: bytes) -> None:
+        """Run the suspended work whose time has come; *due* is the key of its time."""
+        parts = self._parts
+        woken = timed.wake(parts.draft, due, round(parts.clock.now_ms()))
+        parts.commits.now()
+        if woken is not None:
+            self.run_suspended(*woken)
+
     def _run_resumed(self, entries: list[Entry]) -> None:
         # While the task is loaded nothing runs; `restore_suspended` runs these then.
         if self._taking():
@@ -295,4 +311,4 @@ class Intake:
             if key != found_at:
                 named = entry.model_copy(update={"step": work.step.name})
                 draft.state.put(key, named.encode())
-            self._start(work._replace(suspended=key))
+            self._start(work._replace(suspended=key, tries=entry.tries))

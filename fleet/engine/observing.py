@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from fleet.config import logs
-from fleet.engine.attempts import Outcome
 from fleet.engine.offsets import Lost
 from fleet.engine.transitions.draft import Work
+from fleet.engine.transitions.outcomes import Outcome
 from fleet.records.dead_letter import DeadLetter
 from fleet.records.lifecycle import StepRecord
 

@@ -8,12 +8,13 @@ from fleet.engine.attempts import Attempt, Attempts
 from fleet.engine.clock import BrokerClock
 from fleet.engine.commits import Commits
 from fleet.engine.context.own_commits import OwnCommits
-from fleet.engine.deadlines import Deadlines
 from fleet.engine.inputs import Inputs
 from fleet.engine.ledger import Ledger
 from fleet.engine.observing import Guarded
+from fleet.engine.timers.deadlines import Deadlines
 from fleet.engine.transitions.draft import Draft, Wiring
 from fleet.records.topics import Topics
+from fleet.workflow.failing.retrying import RetryPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,8 @@ class Parts:
     suspects: Suspects
     own_commits: OwnCommits
     observer: Guarded
+    #: Of the steps that have none of their own; None: they are not tried again.
+    retry_policy: RetryPolicy | None = None
 
     @property
     def topics(self) -> Topics:

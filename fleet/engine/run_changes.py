@@ -2,7 +2,7 @@
 
 from fleet.engine.open_work import OpenWork
 from fleet.engine.parts import Parts
-from fleet.engine.time_keeping import TimeKeeping
+from fleet.engine.timers.time_keeping import TimeKeeping
 from fleet.engine.transitions import ends, lifecycle_records
 from fleet.engine.transitions.draft import Due, Ended, RunResumed
 from fleet.engine.transitions.suspended import Suspended

@@ -97,6 +97,7 @@ class Engine:
             workflow=lambda: workflow,
             slots=Slots(settings.slots),
             runs=ConcurrentRuns(definition.concurrent_runs(workflow)),
+            retry_policy=definition.retry_policy(workflow, settings),
             activity=Activity() if definition.is_verbose(workflow) else None,
             budgets=Budgets.of(settings.window_bytes),
             stream=self._stream,

@@ -24,11 +24,10 @@ from fleet.engine.admission.run_queues import Users
 from fleet.engine.admission.slots import Slots
 from fleet.engine.admission.suspects import Quarantine, Suspects
 from fleet.engine.admission.uncommitted import Uncommitted
-from fleet.engine.attempts import Attempt, Attempts, Outcome, StreamWriter
+from fleet.engine.attempts import Attempt, Attempts, StreamWriter
 from fleet.engine.clock import BrokerClock
 from fleet.engine.commits import Commits, Committed
 from fleet.engine.context.own_commits import OwnCommits
-from fleet.engine.deadlines import Deadlines
 from fleet.engine.finishing import Finishing
 from fleet.engine.inputs import Inputs
 from fleet.engine.intake import Intake
@@ -41,14 +40,17 @@ from fleet.engine.parts import Parts
 from fleet.engine.retention import Retention
 from fleet.engine.run_changes import RunChanges
 from fleet.engine.step_threads import StepThreads
-from fleet.engine.time_keeping import TimeKeeping
+from fleet.engine.timers.deadlines import Deadlines
+from fleet.engine.timers.time_keeping import TimeKeeping
+from fleet.engine.timers.waking import Waking
 from fleet.engine.transitions import ends
 from fleet.engine.transitions.draft import Draft, Wiring
-from fleet.engine.transitions.outcomes import Returned
+from fleet.engine.transitions.outcomes import Outcome, Raised
 from fleet.engine.transitions.resolve import Resolver
 from fleet.records import state
 from fleet.records.events import type_name
 from fleet.records.topics import Topics
+from fleet.workflow.failing.retrying import RetryPolicy
 from fleet.workflow.graph import Graph
 
 #: Delivered and not done, per input topic, before a task takes no more of it.
@@ -85,6 +87,8 @@ class StepGroupSettings:
     partitions: Callable[[], int] = lambda: 1
     #: How many ended runs of each kind are remembered, however young they are; 0: all of them.
     most_ended: int = 0
+    #: Of the steps that have none of their own; None: they are not tried again.
+    retry_policy: RetryPolicy | None = None
     #: Whether what is appended is delivered in the next turn of the loop, as in memory.
     reads_at_once: bool = False
     #: Is called with the id of each ended run that is forgotten.
@@ -127,7 +131,9 @@ class Task:
         self.queues = self.attempts.queues
         self.queues.serve(Users(self.attempts.line_up, self._take_up, self._admitted))
         self._deadlines = Deadlines(self.clock, self._time_out)
-        self._time_keeping = TimeKeeping(self.clock, topics.runs, self._deadlines, self.inputs)
+        self._waking = Waking(self.clock, self.ledger, self._wake, self._takes_more)
+        timers = self._deadlines, self._waking
+        self._time_keeping = TimeKeeping(self.clock, topics.runs, timers, self.inputs)
         self._observer = Guarded(step_group.observer)
         wiring = Wiring(step_group.graph, topics)
         parts = self._parts(wiring)
@@ -158,6 +164,7 @@ class Task:
             suspects=self._suspects,
             own_commits=self.own_commits,
             observer=self._observer,
+            retry_policy=self.step_group.retry_policy,
         )
 
     def __repr__(self) -> str:
@@ -210,6 +217,7 @@ class Task:
             ),
         ]
         self._deadlines.start()
+        self._waking.start()
         self._suspects.mark()
         self.intake.restore_runs()
         self.intake.restore_suspended()
@@ -230,6 +238,7 @@ class Task:
         """Take nothing new, let running steps finish within *seconds*, commit what finished."""
         self._taking = False
         self._deadlines.stop()
+        self._waking.stop()
         self.attempts.stop_admitting()
         await self.attempts.wait(seconds)
         # One that ended its process without a mark would not be counted.
@@ -275,6 +284,7 @@ class Task:
     def _stop(self) -> None:
         self._alive = self._taking = False
         self._deadlines.stop()
+        self._waking.stop()
         self.attempts.stop()
         self.inputs.window.close()
         self.uncommitted.close()
@@ -302,6 +312,13 @@ class Task:
         """Run work that was set aside."""
         self._guarded(lambda: self.intake.take_up(entry))
 
+    def _wake(self, due: bytes) -> None:
+        """Run suspended work whose time has come."""
+        self._guarded(lambda: self.intake.wake(due))
+
+    def _takes_more(self) -> bool:
+        return not self.uncommitted.full and len(self.attempts) < self.step_group.slots.total
+
     def _admitted(self, run_id: str) -> None:
         """Let a run begin that has waited for a place."""
         self._guarded(lambda: self.intake.admit(run_id))
@@ -315,7 +332,7 @@ class Task:
 
     def _is_ending(self, outcome: Outcome) -> bool:
         """Tell whether a step was cancelled with all tasks of the loop: the process ends."""
-        if isinstance(outcome, Returned) or type(outcome.error) is not asyncio.CancelledError:
+        if not isinstance(outcome, Raised) or type(outcome.error) is not asyncio.CancelledError:
             return False
         # One of them may be cancelled for a moment: that is how a timeout works.
         return all(loop.cancelling() for loop in self._loops)
@@ -340,6 +357,7 @@ class Task:
         self.own_commits.committed()
         self.inputs.committed()
         self.uncommitted.count()
+        self._waking.committed(commit.draft)
         if self._taking and commit.draft.scopes:
             self.intake.fire_joins(commit.draft.scopes)
         # Also of other tasks: what this one held is theirs now.

@@ -71,6 +71,7 @@ def _step_group(workflow: Definition, topics: Topics, broker: MemoryBroker) -> S
         workflow=weakref.ref(workflow),
         slots=Slots(limits.slots),
         runs=ConcurrentRuns(definition.concurrent_runs(workflow)),
+        retry_policy=definition.retry_policy(workflow, limits),
         activity=Activity() if definition.is_verbose(workflow) else None,
         budgets=Budgets.of(limits.window_bytes),
         stream=MemoryStream(broker, topics),

@@ -15,13 +15,12 @@ from typing import NamedTuple
 from prometheus_client import Counter, Gauge, Histogram
 
 from fleet.config import logs
-from fleet.engine.attempts import Outcome
 from fleet.engine.offsets import Lost
 from fleet.engine.transitions.draft import Work
-from fleet.engine.transitions.outcomes import Raised, Returned
+from fleet.engine.transitions.outcomes import Outcome, Returned, Suspends
 from fleet.engine.transitions.sizes import RecordTooLarge
 from fleet.records.dead_letter import DeadLetter, Reason
-from fleet.records.lifecycle import Cancelled, Completed, Failed, StepRecord, TimedOut
+from fleet.records.lifecycle import RETRIED, Cancelled, Completed, Failed, StepRecord, TimedOut
 from fleet.records.topics import Topics
 from fleet.workflow.errors import StepTimeoutError
 
@@ -56,7 +55,7 @@ class GaugeAtScrape(NamedTuple):
 
 STEP_DURATION = Histogram(
     "fleet_step_duration_seconds",
-    "How long an attempt of a step ran, by outcome (returned, raised).",
+    "How long an attempt of a step ran, by outcome (returned, raised, suspended).",
     (*GROUP, "step", "outcome"),
     buckets=_STEP_BUCKETS,
 )
@@ -68,8 +67,13 @@ STEP_QUEUE_WAIT = Histogram(
 )
 STEP_ATTEMPTS = Counter(
     "fleet_step_attempts_total",
-    "Attempts of steps, by how they ended (returned, failed, timed_out, too_large).",
+    "Attempts of steps, by how they ended (returned, suspended, failed, timed_out, too_large).",
     (*GROUP, "step", "reason"),
+)
+STEP_RETRIES = Counter(
+    "fleet_step_retries_total",
+    "Failed attempts of steps that are made again.",
+    (*GROUP, "step"),
 )
 RUNS_STARTED = Counter("fleet_runs_started_total", "Runs that have begun.", GROUP)
 RUNS = Counter(
@@ -238,6 +242,8 @@ class Metrics:
         # A little below 0 if this worker's idea of the broker's clock is young.
         series.queue_wait.observe(max(0.0, step.started - work.record.appended_ms / 1000))
         series.attempts.inc()
+        if step.outcome == RETRIED:
+            STEP_RETRIES.labels(*self.labels, step.step).inc()
         if not _stdlib.isEnabledFor(logging.DEBUG):
             return
         _log.debug(
@@ -250,7 +256,7 @@ class Metrics:
         )
 
     def _add(self, name: str, reason: str) -> _Step:
-        outcome = "returned" if reason == "returned" else "raised"
+        outcome = reason if reason in ("returned", "suspended") else "raised"
         step = self._steps[name, reason] = _Step(
             STEP_DURATION.labels(*self.labels, name, outcome),
             STEP_QUEUE_WAIT.labels(*self.labels, name, outcome),
@@ -343,7 +349,8 @@ def _origin(letter: DeadLetter) -> dict[str, object]:
 def _reason(outcome: Outcome) -> str:
     if isinstance(outcome, Returned):
         return "returned"
-    assert isinstance(outcome, Raised), "an attempt ends in one of two ways"
+    if isinstance(outcome, Suspends):
+        return "suspended"
     if issubclass(type(outcome.error), StepTimeoutError):
         return "timed_out"
     return "too_large" if issubclass(type(outcome.error), RecordTooLarge) else "failed"

@@ -187,8 +187,9 @@ def decode(kind: str, value: bytes) -> Lifecycle:
         raise UnknownLifecycle(kind, problems(failure)) from None
 
 
-#: Outcomes of an attempt.
-RETURNED, RAISED = "returned", "raised"
+#: Outcomes of an attempt. One that is `RETRIED` failed, and another follows; one that is
+#: `SUSPENDED` is made again from its top, when what it waits for is there.
+RETURNED, RAISED, RETRIED, SUSPENDED = "returned", "raised", "retried", "suspended"
 #: How many of the events that a step sent its record names.
 MOST_SENT = 100
 
@@ -206,7 +207,7 @@ class StepRecord(BaseModel):
     queued: float
     started: float
     finished: float
-    #: `RETURNED` or `RAISED`.
+    #: `RETURNED`, `RAISED`, `RETRIED` or `SUSPENDED`.
     outcome: str
     #: Types of the events it sent, in order, at most `MOST_SENT`.
     sent: tuple[str, ...] = ()

@@ -17,6 +17,8 @@ changelog keeps it for as long as runs last.
     t <kind> <time> <run id>      when to forget a run; only in local copies, see `ends_index`
     m running                     the process that has the task; deleted when it stops in order
     m nothing                     never there: a delete of it is appended to learn the broker's time
+    z <run id> <event id> <step>  suspended work that waits for a time or an event
+    y <time> <run id> <event id> <step>  when such work is due, in unix milliseconds, 15 digits
     x <run id> <event id> <step>  deaths of processes with a step, and whether it is begun again
     o <run id> <scope>            a fan-out that has joins, until all of its work is done
     i <run id> <scope> <event id> <step>          work of a fan-out that is not done
@@ -42,6 +44,8 @@ CONTEXT = b"c\0"
 DONE = b"d\0"
 AWAITING_RESUME = b"k\0"
 SUSPENDED = b"w\0"
+WAITING = b"z\0"
+DUE = b"y\0"
 RUNNING = b"m\0running"
 NOTHING = b"m\0nothing"
 SUSPECT = b"x\0"
@@ -107,6 +111,27 @@ def suspended_prefix(run_id: str) -> bytes:
 def suspended_key(run_id: str, event_id: str, step: str) -> bytes:
     """Return the key of one suspended step of a run."""
     return b"%b%b\0%b" % (suspended_prefix(run_id), event_id.encode(), step.encode())
+
+
+def waiting_prefix(run_id: str) -> bytes:
+    """Return the first part of the keys of a run's work that waits for a time or an event."""
+    return b"%b%b\0" % (WAITING, run_id.encode())
+
+
+def waiting_key(run_id: str, event_id: str, step: str) -> bytes:
+    """Return the key of one step of a run that waits for a time or an event."""
+    return b"%b%b\0%b" % (waiting_prefix(run_id), event_id.encode(), step.encode())
+
+
+def due_key(due_ms: int, waiting: bytes) -> bytes:
+    """Return the key that says when the work under the key *waiting* is due."""
+    return b"%b%015d\0%b" % (DUE, due_ms, waiting[len(WAITING) :])
+
+
+def due_of(key: bytes) -> tuple[int, bytes]:
+    """Return when work is due, in unix milliseconds, and under which key it waits."""
+    time, _, rest = key[len(DUE) :].partition(b"\0")
+    return int(time), WAITING + rest
 
 
 def run_of_suspended(key: bytes) -> str:

@@ -12,7 +12,6 @@ LATER = {
     "catch_error": "catch the error in the step itself",
     "compose": "write one class for the whole workflow",
     "draw_run": "draw the class with draw_workflow; `fleet runs show` lists the steps of a run",
-    "retry_policy": "let the step itself try again",
     "testing": "run the workflow in memory: `await Flow().run(...)`",
 }
 

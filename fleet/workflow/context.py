@@ -7,7 +7,8 @@ all or nothing. Only events written to the stream are visible at once.
 
 import difflib
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from functools import cached_property
+from datetime import timedelta
+from functools import cached_property, partial
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -27,10 +28,12 @@ from fleet.records.calls import Calls
 from fleet.records.envelope import Envelope, idempotency_key
 from fleet.records.events import Event, StopEvent, encoded
 from fleet.records.state import Overlay, View, context_prefix
+from fleet.workflow import suspending
 from fleet.workflow.collecting import Buffers, Collected
 from fleet.workflow.context_state import state_type
 from fleet.workflow.editing import Editor
 from fleet.workflow.errors import NoEvent, NotAvailableYet, WorkflowConfigurationError
+from fleet.workflow.failing.retrying import RetryInfo
 from fleet.workflow.recorded.memo import BadMemo, Reconcile, memo
 from fleet.workflow.store import Model, Store
 
@@ -41,7 +44,6 @@ CheckTarget = Callable[[Event, str], None]
 
 _LATER = {
     "wait_for_event": "end the run and start another with the answer",
-    "sleep": "use asyncio.sleep, which starts from the beginning after a crash",
 }
 
 
@@ -58,10 +60,14 @@ class Surroundings(NamedTuple):
     state_model: type[BaseModel] | None = None
     #: Returns who takes the attempt's edits; None if it makes none.
     editor: Callable[[], Editor] | None = None
+    #: Returns what is known of the attempts before.
+    retry_info: Callable[[], RetryInfo] = partial(RetryInfo, 0)
     #: Returns the names of the run's steps that run now.
     running_steps: Callable[[], Iterable[str]] = tuple
     #: Returns who keeps the attempt's recorded calls; None if it makes none.
     calls: Callable[[], Calls] | None = None
+    #: Returns when the *n*-th sleep of the step is over; until then, ends the attempt.
+    sleep: Callable[[int, float], Awaitable[None]] | None = None
 
 
 class OfOneRun:
@@ -99,6 +105,7 @@ class Context(OfOneRun, Generic[Model]):
         self.sent: list[tuple[Event, str | None, bytes | None]] = []
         self._event_id = envelope.event_id
         self._step = step
+        self._sleeps = 0
         self._state = state
         self._surroundings = surroundings
 
@@ -130,6 +137,24 @@ class Context(OfOneRun, Generic[Model]):
             run_id=self.run_id,
             attempt=self.attempt,
         )
+
+    def retry_info(self) -> RetryInfo:
+        """Return how often the step was tried before on its event, and what it failed with."""
+        return self._surroundings.retry_info()
+
+    async def sleep(self, seconds: float | timedelta) -> None:
+        """Let the step wait: without a slot, and over restarts of the workers.
+
+        The attempt ends here, and what it sent and changed with it. After *seconds*, which the
+        broker's clock measures, the step runs again from its top, and this call returns at once.
+        Which call it is, is its number in the attempt, so sleep in the same order each time. Put
+        what is expensive before it into `ctx.memo`. Raises WorkflowConfigurationError for anything
+        but a number of seconds.
+        """
+        wait = suspending.sleep_seconds(seconds)
+        self._sleeps += 1
+        if wait and self._surroundings.sleep is not None:
+            await self._surroundings.sleep(self._sleeps, wait)
 
     async def running_steps(self) -> list[str]:
         """Return the names of the run's steps that run now, sorted; this one is among them."""

@@ -14,10 +14,20 @@ from typing import Any, ClassVar, Generic
 from pydantic import ValidationError
 from typing_extensions import TypeVar
 
+from fleet.config.settings import Settings
 from fleet.records.events import Event, StartEvent, StopEvent, fields_of, problems, type_name
-from fleet.workflow import arguments, checks, marking, members, result_type, start_fields
+from fleet.workflow import (
+    arguments,
+    checks,
+    marking,
+    members,
+    result_type,
+    start_fields,
+)
 from fleet.workflow.checks import Skips
 from fleet.workflow.errors import UnclearEnds, WorkflowConfigurationError, WorkflowValidationError
+from fleet.workflow.failing import retrying
+from fleet.workflow.failing.retrying import RetryPolicy
 from fleet.workflow.graph import Graph, all_types, build, no_end, subclasses
 
 #: What Kafka allows in the name of a topic.
@@ -66,6 +76,8 @@ class Definition(Generic[Result_co]):
     _fleet_verbose: bool = False
     #: How many runs a worker works on at once; None: as many as come.
     _fleet_concurrent_runs: int | None = None
+    #: Of its steps that have none; None: the settings decide.
+    _fleet_retry_policy: ClassVar[RetryPolicy | None] = None
     #: Whether it runs or is called: then no step is added.
     _fleet_in_use: ClassVar[bool] = False
     _fleet_result: ClassVar[result_type.ResultType] = result_type.ResultType()
@@ -76,11 +88,16 @@ class Definition(Generic[Result_co]):
         workflow: str | None = None,
         group: str | None = None,
         skip_graph_checks: Collection[str] | None = None,
+        retry_policy: RetryPolicy | None = None,
         **options: Any,
     ) -> None:
-        """Name the workflow (default: the class's name), its step group and checks to skip."""
+        """Name the workflow (default: the class's name), its step group and checks to skip.
+
+        *retry_policy* is that of its steps that have none of their own.
+        """
         if options and _takes_no_options(cls):
-            name, known = next(iter(options)), ["workflow", "group", "skip_graph_checks"]
+            name = next(iter(options))
+            known = ["workflow", "group", "skip_graph_checks", "retry_policy"]
             raise arguments.UnknownArgument(f"class {cls.__name__}", name, known)
         super().__init_subclass__(**options)
         _refuse_taken(cls)
@@ -92,6 +109,9 @@ class Definition(Generic[Result_co]):
         if skip_graph_checks is not None:
             where = f"class {cls.__name__}(skip_graph_checks=...)"
             cls._fleet_skips = checks.names(skip_graph_checks, where)
+        if retry_policy is not None:
+            where = f"class {cls.__name__}(retry_policy=...)"
+            cls._fleet_retry_policy = retrying.checked(retry_policy, where)
         cls._fleet_in_use = False
         members.check_own(cls)
 
@@ -192,6 +212,18 @@ def graph_in_use(workflow: type[Definition]) -> Graph:
 def concurrent_runs(workflow: Definition) -> int | None:
     """Return how many of its runs a worker works on at once; None: as many as come."""
     return workflow._fleet_concurrent_runs  # noqa: SLF001 - the file that gives it
+
+
+def retry_policy(workflow: Definition, settings: Settings) -> RetryPolicy | None:
+    """Return the policy of its steps that have none: that of the class, or of the settings."""
+    own = workflow._fleet_retry_policy  # noqa: SLF001 - the file that gives it
+    by_name = settings.retries
+    stated = by_name.get(workflow.workflow_name) or by_name.get("*")
+    if own is not None or stated is None:
+        return own
+    return retrying.ExponentialBackoffRetryPolicy(
+        stated.attempts, stated.wait_seconds, max_delay=stated.max_wait_seconds
+    )
 
 
 def is_verbose(workflow: Definition) -> bool:

@@ -15,10 +15,11 @@ from typing import Any, TypeVar, overload
 from fleet.workflow import checks
 from fleet.workflow.errors import (
     BadOption,
-    NotAvailableYet,
     WorkflowConfigurationError,
     WorkflowValidationError,
 )
+from fleet.workflow.failing import retrying
+from fleet.workflow.failing.retrying import RetryPolicy
 from fleet.workflow.steps import DEFAULT_NUM_WORKERS, Options, StepFunction
 
 F = TypeVar("F", bound=StepFunction)
@@ -26,10 +27,14 @@ F = TypeVar("F", bound=StepFunction)
 _MARK = "__fleet_step__"
 _NAMES = "__fleet_names__"
 
-_LATER = {
-    "retry_policy": "let the step itself try again, or leave it out: a failed step ends its run",
-}
-_KNOWN = ("num_workers", "timeout", "workflow", "skip_graph_checks", "accept_event_subclasses")
+_KNOWN = (
+    "num_workers",
+    "timeout",
+    "retry_policy",
+    "workflow",
+    "skip_graph_checks",
+    "accept_event_subclasses",
+)
 
 
 @overload
@@ -40,9 +45,10 @@ def step(
     workflow: type | None = ...,
     num_workers: int = ...,
     timeout: float | None = ...,
+    retry_policy: RetryPolicy | None = ...,
     skip_graph_checks: Collection[str] | None = ...,
     accept_event_subclasses: bool = ...,
-    **later: Any,
+    **unknown: Any,
 ) -> Callable[[F], F]: ...
 def step(  # noqa: PLR0913 - each is an option of its own
     function: StepFunction | None = None,
@@ -51,22 +57,26 @@ def step(  # noqa: PLR0913 - each is an option of its own
     workflow: Any = None,
     num_workers: int = DEFAULT_NUM_WORKERS,
     timeout: float | None = None,
+    retry_policy: RetryPolicy | None = None,
     skip_graph_checks: Collection[str] | None = None,
     accept_event_subclasses: bool = False,
-    **later: Any,
+    **unknown: Any,
 ) -> Any:
     """Make an async method a step: `@step` or `@step(num_workers=8, timeout=30)`.
 
     *num_workers* bounds how many attempts of this step one run has in flight. *timeout*, in
-    seconds, bounds each attempt. *accept_event_subclasses* gives it subclasses of the types that it
-    names, too. *skip_graph_checks* names checks that find nothing about it: "reachability",
-    "terminal_event", "dead_end". *workflow* is for a function outside of a class, which has no
-    `self`: it becomes a step of that workflow. Raises WorkflowConfigurationError for anything else.
+    seconds, bounds each attempt. *retry_policy* decides whether a failed attempt is made again, and
+    when; without it, the policy of the workflow does. *accept_event_subclasses* gives it subclasses
+    of the types that it names, too. *skip_graph_checks* names checks that find nothing about it:
+    "reachability", "terminal_event", "dead_end". *workflow* is for a function outside of a class,
+    which has no `self`: it becomes a step of that workflow. Raises WorkflowConfigurationError for
+    anything else.
     """
-    _refuse(later)
+    _refuse(unknown)
     options = Options(
         _checked_num_workers(num_workers),
         _checked_timeout(timeout),
+        retrying.checked(retry_policy, "@step(retry_policy=...)"),
         skip_graph_checks=checks.names(skip_graph_checks, "@step(skip_graph_checks=...)"),
         accept_event_subclasses=bool(accept_event_subclasses),
     )
@@ -188,10 +198,8 @@ def _no_step(function: object) -> str:
     return "must be a function: `def`, or `async def`"
 
 
-def _refuse(later: dict[str, Any]) -> None:
-    for name in later:
-        if name in _LATER:
-            raise NotAvailableYet(f"@step({name}=...)", _LATER[name])
+def _refuse(unknown: dict[str, Any]) -> None:
+    for name in unknown:
         raise WorkflowConfigurationError(
             f"@step takes no argument {name!r}; it takes {', '.join(_KNOWN[:-1])} and {_KNOWN[-1]}"
         )

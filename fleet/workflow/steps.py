@@ -16,6 +16,7 @@ from fleet.records.events import Event, StopEvent, type_name
 from fleet.workflow.collect import Collect
 from fleet.workflow.context import Context
 from fleet.workflow.errors import BareReturned, OtherReturned, UnexpectedResult
+from fleet.workflow.failing.retrying import RetryPolicy
 
 #: `async def`, or a plain function, which runs in a thread.
 StepFunction = Callable[Concatenate[Any, ...], Any]
@@ -30,6 +31,8 @@ class Options:
 
     num_workers: int = DEFAULT_NUM_WORKERS
     timeout_seconds: float | None = None
+    #: None: that of its workflow.
+    retry_policy: RetryPolicy | None = None
     #: Names of checks that find nothing about this step.
     skip_graph_checks: frozenset[str] = frozenset()
     #: Whether it takes subclasses of the types that it names, too.

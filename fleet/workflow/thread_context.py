@@ -5,6 +5,7 @@ The state is read and changed there alone. A step in a thread waits for each cal
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
 from functools import partial
 from typing import Any, TypeVar
 
@@ -25,9 +26,8 @@ class StoreInPlainStep(WorkflowRuntimeError):
 
     def __init__(self) -> None:
         super().__init__(
-            "ctx.store, ctx.memo() and ctx.running_steps() are for steps that can await; write "
-            "`async def`, "
-            "and call what blocks with `await asyncio.to_thread(...)`"
+            "ctx.store, ctx.memo(), ctx.sleep() and ctx.running_steps() are for steps that can "
+            "await; write `async def`, and call what blocks with `await asyncio.to_thread(...)`"
         )
 
 
@@ -44,6 +44,10 @@ class ThreadContext(Context[Any]):
     @property
     def store(self) -> Store[Any]:
         """Refused: what it does is awaited."""
+        raise StoreInPlainStep
+
+    async def sleep(self, seconds: float | timedelta) -> None:
+        """Refused: it is awaited."""
         raise StoreInPlainStep
 
     async def running_steps(self) -> list[str]:

@@ -21,7 +21,6 @@ MEMBERS = {
     "Context.to_dict": _IN_THE_LOG,
     "Context.get_result": _OLD,
     "Context.get_step_context": "a step that needs its context asks for it: `ctx: Context`",
-    "Context.retry_info": _SUSPENDED,
     "Context.stream_events": _OLD,
     "Context.streaming_queue": _OLD,
     "Context.wait_for_event": _SUSPENDED,
@@ -50,7 +49,6 @@ PARAMETERS = {
     "StopEvent.get.key": _POSITION,
     "Store.to_dict.serializer": _JSON,
     "step.func": _POSITION,
-    "step.retry_policy": _SUSPENDED,
 }
 
 #: Public classes of `workflows`, `workflows.events` and `workflows.errors`.

@@ -11,11 +11,11 @@ from fleet import Context, Event, StartEvent, StopEvent, step
 from fleet.engine import ends_index
 from fleet.engine.admission.concurrent_runs import ConcurrentRuns
 from fleet.engine.admission.slots import Slots
-from fleet.engine.attempts import Outcome
 from fleet.engine.log import Receipt, TaskLost
 from fleet.engine.offsets import Lost, OffsetTracker
 from fleet.engine.task import StepGroupSettings, Task
 from fleet.engine.transitions.draft import Work
+from fleet.engine.transitions.outcomes import Outcome
 from fleet.memory.backend import MemoryStore
 from fleet.records import envelope as envelopes
 from fleet.records import lifecycle, state

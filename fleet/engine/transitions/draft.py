@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from fleet.engine.transitions.refused import Result
 from fleet.engine.transitions.scopes import Place
-from fleet.engine.transitions.suspended import Suspended
+from fleet.engine.transitions.suspended import Suspended, Tries
 from fleet.records.dead_letter import DeadLetter
 from fleet.records.envelope import Envelope
 from fleet.records.events import Event
@@ -42,8 +42,13 @@ class Work(NamedTuple):
     step: Step
     #: Key of its entry if it is suspended work; empty if the event is open in its topic.
     suspended: bytes = b""
-    #: The number of the next attempt, from 1.
-    attempt: int = 1
+    #: None if no attempt has failed.
+    tries: Tries | None = None
+
+    @property
+    def attempt(self) -> int:
+        """The number of the next attempt, from 1."""
+        return 1 if self.tries is None else self.tries.earlier + self.tries.failed + 1
 
 
 @dataclass
@@ -60,6 +65,8 @@ class Draft:
     scopes: set[Place] = field(default_factory=set)
     #: What attempts have returned, in order.
     results: list[Result] = field(default_factory=list)
+    #: When the first of the work is due that it suspends, in unix milliseconds; 0: there is none.
+    first_due_ms: int = 0
     #: How many of the records are measured, and their size, in bytes.
     _measured: int = 0
     _size: int = 0
@@ -70,6 +77,10 @@ class Draft:
             self._size += _RECORD_BYTES + len(record.value or b"")
         self._measured = len(self.records)
         return self._size + self.state.written
+
+    def due(self, due_ms: int) -> None:
+        """Note that it suspends work until *due_ms*."""
+        self.first_due_ms = min(self.first_due_ms or due_ms, due_ms)
 
     def count_step(self) -> None:
         """Count a step that ends with it."""

@@ -27,7 +27,8 @@ def conclude(
         return None
     draft.state.put(state.end_key(run_id), end.encode())
     if end.epoch or (run is not None and run.held):
-        suspended.await_resume(draft.state, run_id)
+        settle = suspended.await_resume if end.resumable else suspended.remove
+        settle(draft.state, run_id)
     if end.resumable:
         starts.clear_seen(draft, run_id)
     else:
@@ -99,7 +100,7 @@ def forget(draft: Draft, run_id: str, *, resumable: bool) -> None:
 
 def forget_unstarted(draft: Draft, run_id: str) -> None:
     """Remove everything that is kept of a run whose start never came."""
-    draft.state.delete_all(state.suspended_prefix(run_id))
+    suspended.remove(draft.state, run_id)
     _remove(draft, run_id)
 
 

@@ -7,6 +7,7 @@ from fleet.engine.transitions.draft import Draft, Work
 from fleet.engine.transitions.refused import Culprit
 from fleet.engine.transitions.resolve import Rejected
 from fleet.engine.transitions.runs import Admission
+from fleet.engine.transitions.suspended import Tries
 from fleet.records.dead_letter import Reason
 from fleet.records.lifecycle import Failed
 from fleet.records.log import Delivered
@@ -38,7 +39,8 @@ def step_failed(draft: Draft, topics: Topics, work: Work, failure: StepFailed) -
     joined = joins.count(draft.state, work)
     dead_letters.append(draft, topics, work.record, failure.reason, failed, joined=joined)
     draft.append_lifecycle(topics, work.envelope, failed)
-    suspending.keep(draft, work.record, work.envelope, work.step.name)
+    tries = (work.tries or Tries()).failed_again()
+    suspending.keep(draft, work.record, work.envelope, work.step.name, tries)
 
 
 def rejected(draft: Draft, topics: Topics, record: Delivered, found: Rejected) -> None:

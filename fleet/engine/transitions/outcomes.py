@@ -6,6 +6,7 @@ from typing import NamedTuple
 from fleet.records.calls import Call
 from fleet.records.events import Event
 from fleet.workflow.collecting import Collected
+from fleet.workflow.suspending import Sleep
 
 
 class Sent(NamedTuple):
@@ -41,3 +42,12 @@ class Raised:
     """The attempt failed."""
 
     error: BaseException
+
+
+class Suspends(NamedTuple):
+    """The attempt ended because its step waits."""
+
+    until: Sleep
+
+
+Outcome = Returned | Raised | Suspends

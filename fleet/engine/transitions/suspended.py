@@ -2,8 +2,9 @@
 Suspended work: a step and its event that wait in the state and no longer in a topic.
 
 The event is done in its topic once the entry is committed. The commit of what the step gives
-removes the entry. While its run has ended without a result, an entry waits for the run to be
-resumed, under another prefix: a task that is loaded looks only at what it can run.
+removes the entry. Work that waits for its time stands under a prefix of its own (`timed`), and so
+does the work of a run that ended without a result, until the run is resumed: a task that is loaded
+looks only at what it can run.
 
 A result that came after the end of its run waits in the same way: the resumed run ends with it.
 """
@@ -12,11 +13,12 @@ import enum
 from collections.abc import Iterable
 from typing import Any, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from fleet.records import envelope as envelopes
 from fleet.records import state
 from fleet.records.entry import Entry
+from fleet.records.lifecycle import Failure
 from fleet.records.log import Delivered
 from fleet.records.state import Overlay, View
 
@@ -28,8 +30,34 @@ class Until(enum.StrEnum):
     RESUME = "resume"
     #: Nothing more: its task runs it.
     NOW = "now"
+    #: Its time.
+    TIME = "time"
     #: A worker whose version of the workflow has a step for it.
     VERSION = "version"
+
+
+class Tries(BaseModel):
+    """What is known of the attempts of a step on its event that failed."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    #: Those that count for its policy, and those before the run was resumed last.
+    failed: int = 0
+    earlier: int = 0
+    #: When the first attempt began and the last one failed, in unix milliseconds of broker time.
+    first_ms: int = 0
+    failed_ms: int = 0
+    #: What the last one failed with, without its stack.
+    failure: Failure | None = None
+
+    def failed_again(self) -> Self:
+        """Return what is known after one more failure, of which nothing else is kept."""
+        return self.model_copy(update={"failed": self.failed + 1})
+
+    def resumed(self) -> Self:
+        """Return what is known after a resume: the policy begins again, the count goes on."""
+        update = {"failed": 0, "first_ms": 0, "earlier": self.earlier + self.failed}
+        return self.model_copy(update=update)
 
 
 class Suspended(Entry):
@@ -51,6 +79,10 @@ class Suspended(Entry):
     until: Until = Until.RESUME
     #: Broker time at which it began to wait, in unix milliseconds.
     since_ms: int = 0
+    #: Broker time at which it runs, in unix milliseconds; 0: no time is set.
+    due_ms: int = 0
+    #: None if no attempt has failed.
+    tries: Tries | None = None
 
     def encode(self) -> bytes:
         """Return the state value: JSON, a NUL, the event's value."""
@@ -78,11 +110,12 @@ class Suspended(Entry):
     def resumed(self, epoch: int, now_ms: int) -> Self:
         """Return it as work that its task runs, in *epoch*."""
         headers = tuple(with_epoch(self.headers, epoch))
-        update = {"headers": headers, "until": Until.NOW, "since_ms": now_ms}
-        return self.model_copy(update=update)
+        tries = self.tries.resumed() if self.tries is not None else None
+        update = {"headers": headers, "until": Until.NOW, "since_ms": now_ms, "tries": tries}
+        return self.model_copy(update={**update, "due_ms": 0})
 
 
-def until_resume(record: Delivered, step: str) -> bytes:
+def until_resume(record: Delivered, step: str, tries: Tries | None = None) -> bytes:
     """Return the state value of *step* that waits for a resume; empty: of every step."""
     return Suspended(
         topic=record.topic,
@@ -91,6 +124,7 @@ def until_resume(record: Delivered, step: str) -> bytes:
         value=record.value or b"",
         step=step,
         since_ms=record.appended_ms,
+        tries=tries,
     ).encode()
 
 
@@ -129,11 +163,25 @@ def in_order(view: View) -> list[bytes]:
 
 def await_resume(changes: Overlay, run_id: str) -> None:
     """Let a run's suspended work wait until the run is resumed."""
-    prefix = state.suspended_prefix(run_id)
-    for key, value in list(changes.items(prefix)):
-        entry = Suspended.decode(value).model_copy(update={"until": Until.RESUME})
-        changes.put(state.awaiting_prefix(run_id) + key[len(prefix) :], entry.encode())
-        changes.delete(key)
+    for prefix in (state.suspended_prefix(run_id), state.waiting_prefix(run_id)):
+        for key, value in list(changes.items(prefix)):
+            entry = Suspended.decode(value)
+            _remove(changes, key, entry)
+            kept = entry.model_copy(update={"until": Until.RESUME, "due_ms": 0})
+            changes.put(state.awaiting_prefix(run_id) + key[len(prefix) :], kept.encode())
+
+
+def remove(changes: Overlay, run_id: str) -> None:
+    """Remove a run's suspended work."""
+    changes.delete_all(state.suspended_prefix(run_id))
+    for key, value in list(changes.items(state.waiting_prefix(run_id))):
+        _remove(changes, key, Suspended.decode(value))
+
+
+def _remove(changes: Overlay, key: bytes, entry: Suspended) -> None:
+    changes.delete(key)
+    if entry.due_ms:
+        changes.delete(state.due_key(entry.due_ms, key))
 
 
 def with_epoch(headers: Iterable[tuple[str, Any]], epoch: int) -> list[tuple[str, Any]]:

@@ -4,7 +4,7 @@ from fleet.engine.transitions import dead_letters, runs, sizes, starts, suspende
 from fleet.engine.transitions.draft import Draft, Work
 from fleet.engine.transitions.resolve import Held
 from fleet.engine.transitions.runs import Admission
-from fleet.engine.transitions.suspended import Until
+from fleet.engine.transitions.suspended import Tries, Until
 from fleet.records import state
 from fleet.records.envelope import Envelope
 from fleet.records.log import Delivered
@@ -14,7 +14,7 @@ from fleet.records.topics import Topics
 def suspend(draft: Draft, topics: Topics, work: Work) -> None:
     """Suspend a step of a run that ended without a result, until the run is resumed."""
     envelope = work.envelope._replace(step=work.step.name)
-    size = keep(draft, work.record, envelope, work.step.name)
+    size = keep(draft, work.record, envelope, work.step.name, work.tries)
     if size > sizes.MAX_RECORD_BYTES:
         error = sizes.RecordTooLarge(f"{envelope.type}, kept for when its run is resumed,", size)
         dead_letters.append_too_large(draft, topics, work.record, envelope, error)
@@ -56,12 +56,14 @@ def set_aside(draft: Draft, work: Work) -> bytes:
     return key
 
 
-def keep(draft: Draft, record: Delivered, envelope: Envelope, step: str) -> int:
+def keep(
+    draft: Draft, record: Delivered, envelope: Envelope, step: str, tries: Tries | None = None
+) -> int:
     """Suspend a step, or every step if it is empty, until its run is resumed.
 
     Return the entry's size in bytes; one that is larger than a record may be is not kept.
     """
-    value = suspended.until_resume(record, step)
+    value = suspended.until_resume(record, step, tries)
     if len(value) <= sizes.MAX_RECORD_BYTES:
         draft.state.put(state.awaiting_key(envelope.run_id, envelope.event_id, step), value)
     return len(value)

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from fleet.engine.clock import BrokerClock
-from fleet.engine.deadlines import Deadlines
 from fleet.engine.step_group import Engine
 from fleet.engine.task import Task
+from fleet.engine.timers.deadlines import Deadlines
 from fleet.kafka import loading
 from simulation.mutations.registry import instead_of
 

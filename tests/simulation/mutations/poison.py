@@ -6,12 +6,12 @@ from typing import Any
 from fleet.engine.admission import commit_waits
 from fleet.engine.admission.places import Places
 from fleet.engine.admission.suspects import CrashesWorker, Quarantine, Suspects, _Permit
-from fleet.engine.attempts import Attempt, Attempts, Outcome
+from fleet.engine.attempts import Attempt, Attempts
 from fleet.engine.commits import Commits
 from fleet.engine.task import Task
 from fleet.engine.transitions import refused
 from fleet.engine.transitions.draft import Work
-from fleet.engine.transitions.outcomes import Raised
+from fleet.engine.transitions.outcomes import Outcome, Raised
 from fleet.engine.transitions.resolve import Rejected, Resolver
 from fleet.engine.transitions.runs import Entrance
 from fleet.records import partitions, state

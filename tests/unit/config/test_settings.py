@@ -250,3 +250,19 @@ def test_every_setting_does_something() -> None:
         if not re.search(rf"\b{field}\b", others) and f"self.{field}" not in own
     ]
     assert idle == []
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ('{"d": ', "FLEET_RETRIES: not JSON: Expecting value"),
+        ('{"d": {"attempts": 0}}', "FLEET_RETRIES: d.attempts: Input should be greater"),
+        ('{"d": {"attempt": 3}}', "FLEET_RETRIES: d.attempt: Extra inputs are not permitted"),
+    ],
+)
+def test_a_setting_in_json_says_where_it_is_wrong(
+    monkeypatch: pytest.MonkeyPatch, value: str, told: str
+) -> None:
+    monkeypatch.setenv("FLEET_RETRIES", value)
+    with pytest.raises(settings.SettingsError, match=re.escape(told)):
+        settings.read()

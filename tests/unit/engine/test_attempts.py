@@ -12,11 +12,11 @@ from fleet import Context, Event, StartEvent, StopEvent, WorkflowRuntimeError, s
 from fleet.engine.admission.concurrent_runs import ConcurrentRuns
 from fleet.engine.admission.run_queues import Users
 from fleet.engine.admission.slots import Slots
-from fleet.engine.attempts import Attempt, Attempts, Outcome
+from fleet.engine.attempts import Attempt, Attempts
 from fleet.engine.context.own_commits import OwnCommits
 from fleet.engine.step_threads import StepThreads
 from fleet.engine.transitions.draft import Work
-from fleet.engine.transitions.outcomes import Raised, Returned, Sent
+from fleet.engine.transitions.outcomes import Outcome, Raised, Returned, Sent
 from fleet.records.envelope import Envelope, idempotency_key
 from fleet.records.log import Delivered
 from fleet.records.state import MemoryState, context_prefix

@@ -519,7 +519,6 @@ class TestPublicNames:
                 "catch_error",
                 "it is not available in this version; catch the error in the step itself",
             ),
-            ("retry_policy", "it is not available in this version; let the step itself try again"),
             ("testing", "it is not available in this version; run the workflow in memory"),
             ("Workfow", "did you mean Workflow?"),
             ("Steps", "did you mean step?"),

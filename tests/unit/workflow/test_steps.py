@@ -110,12 +110,6 @@ class TestMark:
         with pytest.raises(WorkflowConfigurationError, match=f"timeout.*{seconds!r}"):
             step(timeout=seconds)
 
-    @pytest.mark.parametrize("later", ["retry_policy"])
-    def test_what_comes_later_is_refused_clearly(self, later: str) -> None:
-        """An option of a later version says that it is not there, and what to do instead."""
-        with pytest.raises(NotAvailableYet, match=rf"@step\({later}=...\) is not available"):
-            step(**{later: object()})
-
     def test_an_unknown_option_names_the_known_ones(self) -> None:
         """A typo in an option is an error that lists what there is."""
         with pytest.raises(WorkflowConfigurationError, match=r"'workers'; it takes num_workers,"):
@@ -433,7 +427,7 @@ class TestNotYet:
         with pytest.raises(NotAvailableYet, match=r"parameter folder .*make the resource an attr"):
             read(work)
 
-    @pytest.mark.parametrize("name", ["wait_for_event", "sleep"])
+    @pytest.mark.parametrize("name", ["wait_for_event"])
     def test_methods_of_the_context(self, name: str) -> None:
         """Each method of a later version says that it is not there, and what to do instead."""
         with pytest.raises(NotAvailableYet, match=rf"ctx.{name} is not available.*; \w+"):

@@ -23,7 +23,7 @@ from fleet.engine.transitions.resolve import Rejected, Resolver
 from fleet.engine.transitions.results import Moment
 from fleet.engine.transitions.runs import Admission, End, Entrance, Run
 from fleet.engine.transitions.sizes import MAX_RECORD_BYTES, MAX_VALUE_BYTES, RecordTooLarge
-from fleet.engine.transitions.suspended import Suspended, Until
+from fleet.engine.transitions.suspended import Suspended, Tries, Until
 from fleet.records import envelope as envelopes
 from fleet.records import lifecycle, state
 from fleet.records.dead_letter import DeadLetter, Reason
@@ -589,7 +589,7 @@ class TestFailures:
 
     def test_a_failed_step_is_a_dead_letter_and_fails_its_run(self, group: Group) -> None:
         """Both say what was raised where; the letter's value is the event, untouched."""
-        second = work()._replace(attempt=2)
+        second = work()._replace(tries=Tries(failed=1))
         failures.step_failed(group.draft, TOPICS, second, StepFailed(KeyError("x")))
         (happening,) = group.written()
         assert isinstance(happening, Failed)

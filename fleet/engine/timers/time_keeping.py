@@ -1,23 +1,33 @@
 """What a task learns of the broker's time, and whom it tells."""
 
+from collections.abc import Iterable
+from typing import Protocol
+
 from fleet.engine.clock import BrokerClock
 from fleet.engine.commits import Committed
-from fleet.engine.deadlines import Deadlines
 from fleet.engine.inputs import Inputs
 
 #: A broker's clock that is corrected by more was set back, in milliseconds.
 _SET_BACK_MS = 1_000.0
 
 
+class Timer(Protocol):
+    """Is set by the broker's time."""
+
+    def time_is_another(self) -> None:
+        """Look at the clock again, which was corrected."""
+        ...
+
+
 class TimeKeeping:
     """Corrects a task's clock by what the broker tells."""
 
     def __init__(
-        self, clock: BrokerClock, runs_topic: str, deadlines: Deadlines, inputs: Inputs
+        self, clock: BrokerClock, runs_topic: str, timers: Iterable[Timer], inputs: Inputs
     ) -> None:
         self._clock = clock
         self._runs_topic = runs_topic
-        self._deadlines = deadlines
+        self._timers = timers
         self._inputs = inputs
 
     def read(self, appended_ms: float) -> None:
@@ -37,6 +47,7 @@ class TimeKeeping:
             self._corrected(before_ms)
 
     def _corrected(self, before_ms: float) -> None:
-        self._deadlines.time_is_another()
+        for timer in self._timers:
+            timer.time_is_another()
         if self._clock.now_ms() < before_ms - _SET_BACK_MS:
             self._inputs.reading.forget_times()

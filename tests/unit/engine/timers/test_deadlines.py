@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from fleet.engine import deadlines as module
 from fleet.engine.clock import BrokerClock
-from fleet.engine.deadlines import Deadlines
+from fleet.engine.timers import deadlines as module
+from fleet.engine.timers.deadlines import Deadlines
 
 RUNS = "fleet.joke.runs"
 
