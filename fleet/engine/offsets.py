@@ -16,9 +16,13 @@ record that was delivered by its append time: see `log_check`.
 import enum
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, NamedTuple, Self
 
-from fleet.records.position import Position
+from fleet.records.position import Gaps, Position
+
+#: How many gaps a position has at most: it is part of each commit.
+MOST_GAPS = 16
 
 
 class Delivery(enum.Enum):
@@ -37,7 +41,8 @@ class Lost(NamedTuple):
     #: Offsets that were delivered to a predecessor, which left them unfinished.
     pending: tuple[int, ...]
     #: Offsets that were never delivered: each range from its first up to its second, which is not
-    #: in it. Some of them may be transaction markers, which are no records.
+    #: in it. Some of them may be transaction markers, which are no records. Of more ranges than
+    #: `MOST_GAPS` the nearest are joined, with what was delivered between them.
     unread: tuple[tuple[int, int], ...]
 
     @property
@@ -65,10 +70,10 @@ class OffsetTracker:
     #: unix milliseconds. -1: none, or one that was not noted.
     last_offset: int = -1
     last_ms: int = 0
-    #: Offsets that were passed over without a record: from the first up to the second, which is not
-    #: in it. Those since the log's beginning was asked for the last time, and those before.
-    _gap: tuple[int, int] = (0, 0)
-    _asked: tuple[int, int] = (0, 0)
+    #: Offsets that were passed over without a record: those since the log's beginning was asked for
+    #: the last time, and those before.
+    _gaps: Gaps = ()
+    _asked: Gaps = ()
     #: What a newer version has written behind what is known here.
     _newer: tuple[Any, ...] = ()
 
@@ -110,12 +115,16 @@ class OffsetTracker:
             self.dirty = True
 
     def _skip(self, offset: int) -> None:
-        if offset > self.next:
-            self._gap = _span(self._gap, (self.next, offset))
+        if offset <= self.next:
+            return
+        gaps, first = self._gaps, self.next
+        if gaps and gaps[-1][1] == first:
+            gaps, first = gaps[:-1], gaps[-1][0]
+        self._gaps = _few((*gaps, (first, offset)))
 
     def ask(self) -> None:
         """Note that the log's beginning is asked for: the answer judges what was skipped so far."""
-        self._asked, self._gap = _span(self._asked, self._gap), (0, 0)
+        self._asked, self._gaps = _few(self._asked + self._gaps), ()
 
     def skipped(self, begin: int) -> Lost | None:
         """Return what was skipped before `ask` and is not in a log that begins at *begin*.
@@ -123,10 +132,10 @@ class OffsetTracker:
         A consumer whose position is not in the log any more continues where the log begins. What it
         has skipped elsewhere are no records.
         """
-        (first, end), self._asked = self._asked, (0, 0)
-        self.dirty = self.dirty or first < end
-        lost = Lost((), ((first, min(end, begin)),))
-        return lost if first < min(end, begin) else None
+        asked, self._asked = self._asked, ()
+        self.dirty = self.dirty or bool(asked)
+        gone = tuple((first, min(end, begin)) for first, end in asked if first < begin)
+        return Lost((), gone) if gone else None
 
     def cut(self, begin: int, *, read: bool = False) -> Lost | None:
         """Let go of what is below *begin*, where the log begins, and is still to be delivered.
@@ -191,7 +200,7 @@ class OffsetTracker:
             self.log_id,
             self.last_offset,
             self.last_ms,
-            _span(self._asked, self._gap),
+            _few(self._asked + self._gaps),
             self._newer,
         )
 
@@ -202,7 +211,7 @@ class OffsetTracker:
         tracker = cls.restored(position.next, position.pending)
         tracker.log_id = position.log_id
         tracker.last_offset, tracker.last_ms = position.last_offset, position.last_ms
-        tracker._gap, tracker._newer = position.gap, position.newer  # noqa: SLF001 - of this class
+        tracker._gaps, tracker._newer = position.gaps, position.newer  # noqa: SLF001 - of this class
         return tracker
 
     @classmethod
@@ -213,8 +222,10 @@ class OffsetTracker:
         return tracker
 
 
-def _span(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
-    """Return the range that has both, of which either may be empty."""
-    if one[0] == one[1] or other[0] == other[1]:
-        return one if one[0] < one[1] else other
-    return min(one[0], other[0]), max(one[1], other[1])
+def _few(gaps: Gaps) -> Gaps:
+    """Join gaps that are too many to those nearest to them; what lies between counts as skipped."""
+    while len(gaps) > MOST_GAPS:
+        distances = [after[0] - before[1] for before, after in pairwise(gaps)]
+        at = distances.index(min(distances))
+        gaps = (*gaps[:at], (gaps[at][0], gaps[at + 1][1]), *gaps[at + 2 :])
+    return gaps

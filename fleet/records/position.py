@@ -5,13 +5,15 @@ It is an entry of the state. Each commit writes it; the next owner of the partit
 other versions of Fleet read it. So there is one codec.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, Self
 
 from pydantic_core import from_json, to_json
 
-#: A range of offsets that is empty.
-NO_GAP = (0, 0)
+#: Ranges of offsets in rising order, each from its first up to its second, exclusive.
+Gaps = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +28,8 @@ class Position:
     #: time in unix milliseconds.
     last_offset: int = -1
     last_ms: int = 0
-    #: Offsets that had no record: from the first up to the second, exclusive.
-    gap: tuple[int, int] = NO_GAP
+    #: Offsets that had no record.
+    gaps: Gaps = ()
     #: Values that a newer version wrote after the fields that this one knows. They are kept.
     newer: tuple[Any, ...] = ()
 
@@ -41,8 +43,8 @@ class Position:
         value: list[object] = [self.next, self.pending]
         if self.log_id or self.last_offset >= 0:
             value += [self.log_id, self.last_offset, self.last_ms]
-            if self.newer or self.gap[0] < self.gap[1]:
-                value += self.gap
+            if self.newer or self.gaps:
+                value.append(_lengths(self.gaps))
             value += self.newer
         return to_json(value)
 
@@ -53,5 +55,23 @@ class Position:
         if not log:
             return cls(following, tuple(pending))
         log_id, last_offset, last_ms, *more = log
-        gap = (more[0], more[1]) if more else NO_GAP
-        return cls(following, tuple(pending), log_id, last_offset, last_ms, gap, tuple(more[2:]))
+        gaps = _gaps(more[0]) if more else ()
+        return cls(following, tuple(pending), log_id, last_offset, last_ms, gaps, tuple(more[1:]))
+
+
+def _lengths(gaps: Gaps) -> list[int]:
+    """Return where the first gap begins, and then in turn how long a gap and a distance is.
+
+    There are many gaps and they are short, so this is, too.
+    """
+    found: list[int] = []
+    at = 0
+    for first, end in gaps:
+        found += (first - at, end - first)
+        at = end
+    return found
+
+
+def _gaps(lengths: Sequence[int]) -> Gaps:
+    bounds = tuple(accumulate(lengths))
+    return tuple(zip(bounds[::2], bounds[1::2], strict=True))

@@ -403,6 +403,17 @@ class Checks:
             for step in steps
         )
 
+    def is_worked(self, record: Record) -> bool:
+        """Whether steps take a record, and each of them has committed what it gave for it."""
+        try:
+            envelope = envelopes.parse(record.headers)
+        except envelopes.BrokenEnvelope:
+            return False
+        steps = self._graph.accepting.get(envelope.type, ())
+        return bool(steps) and all(
+            idempotency_key(envelope.event_id, step.name) in self.committed for step in steps
+        )
+
     def _is_answered(self, envelope: Envelope, now: list[Record]) -> bool:
         """Whether a start event was told that its run is known."""
         for record in now:

@@ -263,8 +263,19 @@ class Replacing:
             world.violate(f"{offsets} of {tp} are said to be lost, and were gone before the group")
         self._told.update((tp, offset) for offset in offsets)
         # Offsets of markers and of aborted records may be told as well: nobody can tell them apart.
-        if any((tp, offset) in self._old for offset in offsets):
+        worked = self._worked(tp)
+        if any((tp, offset) in self._old or offset in worked for offset in offsets):
             world.violate(f"{offsets} of {tp} were done, and are said to be lost")
+
+    def _worked(self, tp: TP) -> set[int]:
+        """Return what is gone of a partition and was worked on before."""
+        firsts: dict[bytes | None, Record] = {}
+        for record in self._removed:
+            if TP(record.topic, record.partition) == tp:
+                # A copy has the same id, and may never have been read.
+                firsts.setdefault(dict(record.headers).get("fleet-event-id"), record)
+        is_worked = self._history.checks.is_worked
+        return {record.offset for record in firsts.values() if is_worked(record)}
 
     def goes_on(self, partition: int) -> None:
         """Hear that a step begins: what is gone of the partition was said when it was loaded."""

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+from fleet.engine import offsets
 from fleet.engine.inputs import Inputs
 from fleet.engine.intake import Intake
 from fleet.engine.loading import log_check
@@ -15,6 +16,7 @@ from fleet.host import log_watch
 from fleet.host.log_watch import LogWatch
 from fleet.kafka import loading
 from fleet.records.errors import FleetError
+from fleet.records.position import Gaps
 from simulation.mutations.registry import instead_of
 
 _judge, _unusable = log_check.judge, loading._unusable
@@ -89,7 +91,12 @@ def _what_was_skipped_is_no_record(self: Any, _begin: int) -> None:
 
 @instead_of(OffsetTracker, "ask", near=144)
 def _what_was_skipped_is_forgotten_when_the_beginning_is_asked_for(self: Any) -> None:
-    self._gap = 0, 0
+    self._gaps = ()
+
+
+@instead_of(offsets, "_few", near=943)
+def _what_was_read_between_two_gaps_was_skipped(gaps: Gaps) -> Gaps:
+    return ((gaps[0][0], gaps[-1][1]),) if gaps else ()
 
 
 @instead_of(OffsetTracker, "passed", near=144)

@@ -4,7 +4,8 @@ import random
 
 import pytest
 
-from fleet.engine.offsets import Delivery, Lost, OffsetTracker
+from fleet.engine.offsets import MOST_GAPS, Delivery, Lost, OffsetTracker
+from fleet.records.position import Position
 
 
 def delivered(*offsets: int) -> OffsetTracker:
@@ -209,6 +210,39 @@ class TestLosses:
         restored.ask()
 
         assert restored.skipped(3) == Lost((), ((1, 3),))
+
+    def test_what_was_read_between_two_gaps_is_not_lost(self) -> None:
+        """Neither for the worker that has read it nor, by the position, for the next one."""
+        tracker = _known(delivered(0, 2, 5))
+        tracker.passed(7)
+        restored = OffsetTracker.decode(tracker.seal())
+
+        for judging in (tracker, restored):
+            judging.ask()
+            assert judging.skipped(9) == Lost((), ((1, 2), (3, 5), (6, 7)))
+
+    def test_a_gap_that_is_passed_and_continues_is_one(self) -> None:
+        """A reader passes markers, and finds more of them before the next record."""
+        tracker = delivered(0)
+        tracker.passed(3)
+        tracker.deliver(6)
+        tracker.ask()
+
+        assert tracker.skipped(4) == Lost((), ((1, 4),))
+
+    def test_gaps_of_which_there_are_too_many_are_joined_to_their_nearest(self) -> None:
+        """A position stays short; whatever was skipped is in one of them."""
+        offsets = [number * number for number in range(1, 4 * MOST_GAPS)]
+        tracker = _known(delivered(*offsets))
+        tracker.ask()
+        tracker.deliver(100_000)
+        position = Position.decode(tracker.seal())
+
+        skipped = set(range(100_000)) - set(offsets)
+        kept = {offset for first, end in position.gaps for offset in range(first, end)}
+        assert len(position.gaps) == MOST_GAPS
+        assert skipped <= kept
+        assert not kept & set(offsets[-MOST_GAPS + 1 :])
 
     def test_a_position_names_its_log(self) -> None:
         """Also one that nobody has read in yet; records of older versions name none."""
