@@ -10,10 +10,12 @@ from functools import partial
 from typing import Any
 
 from fleet.client import patience
+from fleet.client.attaching import Attaching
 from fleet.client.context_reader import ContextReader
 from fleet.client.follower import Follower
 from fleet.client.handler import WorkflowHandler
 from fleet.client.open_run import OpenRun
+from fleet.client.results import Outcome
 from fleet.client.shown import Shown
 from fleet.client.starts import Starts
 from fleet.client.transport import Transport
@@ -40,6 +42,7 @@ class Caller:
         self._workers = WorkerWatch(topics.engine_id, transport.workers)
         self._waits = Waits(transport, self._workers)
         self._follower = Follower(workflow, topics, transport, self._workers, self._waits)
+        self._attaching = Attaching(transport, self._follower, self._waits)
         self._contexts = ContextReader(partial(definition.graph, workflow), transport)
         self._starts = Starts(
             lambda run, event: self._waits.work(run, partial(self._start, run, event))
@@ -68,6 +71,42 @@ class Caller:
         self._starts.add(run, event)
         return run.handler
 
+    def attach(self, run_id: str | uuid.UUID, *, unseen: bool = False) -> OpenRun:
+        """Follow a run that others began.
+
+        If no worker has seen it, its wait ends with RunUnknown, or stays open with *unseen*.
+        """
+        run_id = call_checks.run_id(run_id)
+        handler: WorkflowHandler[Any] = WorkflowHandler(run_id, self, others_may_run=True)
+        handler.was_known = True
+        shown = Shown(from_the_start=False)
+        run = OpenRun(handler, uuid.uuid4().hex, None, True, shown, attached=True)
+        self._waits.add(run)
+        self._waits.work(run, partial(self._attaching.attach, run, unseen=unseen))
+        return run
+
+    async def cancel_and_wait(self, run_id: str | uuid.UUID, reason: str, seconds: float) -> str:
+        """Cancel a run that anyone began; return the outcome that the log has for it.
+
+        If no worker has seen the run, none with this id will begin. Raises RunUnheard if the log
+        does not say the outcome within *seconds*.
+        """
+        run = self.attach(run_id, unseen=True)
+        try:
+            async with asyncio.timeout(seconds):
+                await run.until_sent()
+                if not run.handler.has_ended:
+                    await self._write_cancel(run.handler.run_id, reason)
+                await run.handler.until_done()
+        except TimeoutError:
+            raise RunUnheard(seconds, (), patience.NOT_SAID) from None
+        finally:
+            unheard = RunUnheard(seconds, (), patience.NOT_SAID)
+            self._waits.close(run, Outcome(error=unheard))
+        if not run.handler.has_ended and (error := run.handler.exception()) is not None:
+            raise error
+        return run.handler.outcome
+
     def check_event(self, event: Event, step: str | None) -> None:
         """Raise UnacceptedEvent if *event* is none, or *step* does not take it."""
         call_checks.sent(self._workflow.__name__, definition.graph(self._workflow), event, step)
@@ -90,6 +129,13 @@ class Caller:
 
     async def cancel_run(self, run_id: str, reason: str) -> None:
         """Ask the workers to stop the run."""
+        attached = [run for run in self._waits.of(run_id) if run.attached]
+        for run in attached:
+            await run.until_sent()
+        if not attached or any(not run.handler.has_ended for run in attached):
+            await self._write_cancel(run_id, reason)
+
+    async def _write_cancel(self, run_id: str, reason: str) -> None:
         epoch = max((run.epoch for run in self._waits.of(run_id)), default=0)
         envelope = Envelope(
             run_id=run_id, event_id=uuid.uuid4().hex, type=Cancelled.kind, epoch=epoch

@@ -19,6 +19,8 @@ from fleet.workflow.errors import WorkflowConfigurationError
 from fleet.workflow.workflow import Workflow
 
 R = TypeVar("R")
+#: How long a cancel waits until the log says how the run ended, in seconds.
+CANCEL_SECONDS = 60.0
 
 
 class Connection(Generic[Result_co]):
@@ -83,6 +85,25 @@ class Connection(Generic[Result_co]):
         caller = self._connected()
         caller.check_event(event, step)
         await caller.send_event(call_checks.run_id(run_id), event, step)
+
+    def handler(self, run_id: str | UUID) -> WorkflowHandler[Result_co]:
+        """Return a handler of a run that was begun elsewhere; its stream begins here.
+
+        `await handler` raises RunUnknown if no worker has seen the run, or its end is forgotten. It
+        waits for as long as the run takes: use `asyncio.timeout` for a limit of yours.
+        """
+        return self._connected().attach(run_id).handler
+
+    async def cancel_run(
+        self, run_id: str | UUID, reason: str = "", *, timeout: float = CANCEL_SECONDS
+    ) -> str:
+        """Cancel a run that was begun anywhere; return how it ended.
+
+        That is "cancelled", or what the log had first: "completed", "failed" or "timed_out". If no
+        worker has seen the run, none with this id will begin. Needs no worker. Raises RunUnheard
+        if the log does not say the end within *timeout* seconds.
+        """
+        return await self._connected().cancel_and_wait(run_id, reason, timeout)
 
     def _connected(self) -> Caller:
         if self._caller is None:

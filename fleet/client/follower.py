@@ -39,6 +39,7 @@ from fleet.workflow.errors import EndGone, RunConflict, WorkflowRuntimeError
 _REMEMBERED_ENDS = 100_000
 _log = logs.get_logger("caller")
 _TERMINAL = frozenset(record.kind.encode() for record in (Completed, Failed, Cancelled, TimedOut))
+_BEGUN = frozenset(record.kind.encode() for record in (Started, Known))
 
 
 class Follower:
@@ -174,16 +175,31 @@ class Follower:
         run.hold()
         self._waits.work(run, partial(self._look_back, run, offset, is_end=is_end))
 
-    async def _look_back(self, run: OpenRun, offset: int, *, is_end: bool) -> None:
+    async def look_for_end(self, run: OpenRun, offset: int, *, is_end: bool = False) -> bool:
+        """Follow a run that others began: its end stands at *offset*, or there or later.
+
+        Tells whether the log says there that the run has begun.
+        """
+        run.answered = True
+        run.hold()
+        return await self._look_back(run, offset, is_end=is_end)
+
+    async def _look_back(self, run: OpenRun, offset: int, *, is_end: bool) -> bool:
         found = await self._transport.look_back(run.handler.run_id, offset)
         if is_end and all(record.offset != offset for record in found):
             run.handler.has_ended = True
             self._waits.close(run, Outcome(error=EndGone(run.handler.run_id)))
-        for record in (*found, *run.count_from(offset)):
+        records = (*found, *run.count_from(offset))
+        for record in records:
             self._take(run, record)
+        return any(dict(record.headers).get("fleet-type") in _BEGUN for record in records)
 
     def _end(self, run: OpenRun, terminal: Lifecycle) -> None:
+        if run.handler.has_ended:
+            return
+        run.handler.judged()
         run.handler.has_ended = True
+        run.handler.outcome = terminal.kind
         if isinstance(terminal, Completed):
             run.handler.final_context = context_reader.of(terminal)
         self._waits.close(run, results.of(self._workflow, terminal, run.handler.run_id))

@@ -71,6 +71,8 @@ class WorkflowHandler(OtherNames[Result_co], Generic[Result_co]):
         self._keeps = keeps
         #: The log has the run's end. A handler that is done without it has only stopped waiting.
         self.has_ended = False
+        #: How the run ended: `completed`, `failed`, `cancelled` or `timed_out`; empty before.
+        self.outcome = ""
         #: The run had begun before this start: another start had the same id.
         self.was_known = False
         #: The context that the run's result came with; None if the run has no result yet.

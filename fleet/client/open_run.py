@@ -22,9 +22,11 @@ class OpenRun:
     known_elsewhere: bool
     #: Which of the stream's records are for its reader.
     shown: Shown
+    #: Others began it: no start event is sent.
+    attached: bool = False
     #: Its partition is followed for it.
     followed: bool = False
-    #: The log has acknowledged the start event.
+    #: The log has acknowledged the start event, or it was read what the run has come to.
     sent: bool = False
     #: Done then; None if nothing waits for that.
     on_sent: asyncio.Future[None] | None = None
@@ -63,7 +65,7 @@ class OpenRun:
             raise error
 
     def note_sent(self) -> None:
-        """Note that the log has the start event."""
+        """Note that the log has the start event, or that it was read what the run has come to."""
         self.sent = True
         if self.on_sent is not None and not self.on_sent.done():
             self.on_sent.set_result(None)

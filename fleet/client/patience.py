@@ -21,6 +21,9 @@ NOT_ACKNOWLEDGED = (
     "The broker has not acknowledged what was sent, which may still be written. Is it there? "
     "The same run_id finds the run."
 )
+NOT_SAID = (
+    "The log has not said how the run ended. Is the broker there? The cancel may still be written."
+)
 
 
 class Patience:

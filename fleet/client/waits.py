@@ -66,7 +66,7 @@ class Waits:
             soon=run.handler.stream.has_readers,
         )
 
-    def work(self, run: OpenRun, work: Callable[[], Awaitable[None]]) -> None:
+    def work(self, run: OpenRun, work: Callable[[], Awaitable[object]]) -> None:
         """Do something for *run* in the background; if it fails, this wait is over."""
 
         async def guarded() -> None:

@@ -3,24 +3,31 @@
 from collections.abc import Iterable
 
 from fleet.records import state
+from fleet.records.position import Position
 from fleet.records.state import MemoryState
 
 
 class RunEntries:
-    """The entries of one run, as they are taken one after the other."""
+    """The entries of one run, as they are taken one after the other.
 
-    def __init__(self, run_id: str) -> None:
+    *runs* is the workflow's topic of that name: the group's position in it is taken, too.
+    """
+
+    def __init__(self, run_id: str, runs: str = "") -> None:
         #: The run's values, under their state keys.
         self.context = MemoryState()
         #: The state value of the run's end; None if it has not ended, or that is forgotten.
         self.end: bytes | None = None
         #: Whether the state has anything of the run.
         self.known = False
+        #: Ends at lower offsets of `runs` are in the state.
+        self.runs_position = 0
+        self._position_key = state.position_key(runs)
         self._prefix = state.context_prefix(run_id)
         self._end_key = state.end_key(run_id)
-        self._open: dict[bytes, bool] = {
-            state.run_key(run_id): False,
-            state.seen_key(run_id): False,
+        self._open: dict[bytes, bytes | None] = {
+            state.run_key(run_id): None,
+            state.seen_key(run_id): None,
         }
 
     def take(self, key: bytes, value: bytes | None) -> None:
@@ -30,8 +37,15 @@ class RunEntries:
         elif key == self._end_key:
             self.end = value
         elif key in self._open:
-            self._open[key] = value is not None
-        self.known = self.end is not None or any(self._open.values())
+            self._open[key] = value
+        elif key == self._position_key:
+            self.runs_position = Position.decode(value).lowest if value is not None else 0
+        self.known = self.end is not None or self.open is not None
+
+    @property
+    def open(self) -> bytes | None:
+        """The state value of the run, as long as its group keeps one."""
+        return next((value for value in self._open.values() if value is not None), None)
 
     def take_all(self, entries: Iterable[tuple[bytes, bytes]]) -> "RunEntries":
         """Take entries; return itself."""

@@ -148,6 +148,21 @@ class RunEnded(WorkflowRuntimeError):
         )
 
 
+class RunUnknown(WorkflowRuntimeError):
+    """Raised when you ask for a run by its id alone, and its group has nothing of it.
+
+    What to do: Check the id. If the run was just started, its worker has not read the start yet:
+    ask again, or call `run` with the same id and fields.
+    """
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(
+            f"no run {printable.line(run_id)} is known: no worker has read its start yet, or it "
+            "ended so long ago that it is forgotten (FLEET_DEDUPE_DAYS); check the id, or call "
+            "run with the same run_id and fields"
+        )
+
+
 class EndGone(WorkflowRuntimeError):
     """Raised when a run ended earlier and the log no longer has the record of its end.
 

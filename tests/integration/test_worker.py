@@ -14,6 +14,7 @@ from workers import WorkerProcess
 
 from fleet import (
     WorkflowCancelledByUser,
+    WorkflowCancelledEvent,
     WorkflowTimeoutError,
     connect,
 )
@@ -22,7 +23,7 @@ from fleet.config.settings import Settings
 from fleet.dev.kafka import Broker
 from fleet.kafka.provision import TopicsMismatched
 from fleet.records.errors import ExitCode
-from fleet.workflow.errors import RunConflict
+from fleet.workflow.errors import RunConflict, RunUnknown
 
 pytestmark = pytest.mark.kafka
 
@@ -214,6 +215,31 @@ async def test_a_cancel_that_comes_first_wins(fleet: Fleet, flow: Connection) ->
         await handler
 
     assert not await bare.read(fleet.broker.bootstrap, fleet.topic("JokeEvent"))
+
+
+async def test_a_run_is_followed_and_cancelled_from_elsewhere(
+    fleet: Fleet, flow: Connection
+) -> None:
+    """By another connection that has its id; without a worker a cancel counts all the same."""
+    async with fleet.connect() as other:
+        with pytest.raises(RunUnknown, match="no run nowhere is known"):
+            await other.handler("nowhere")
+        assert await other.cancel_run("nowhere") == "cancelled"
+        fleet.worker(TIMER_SECONDS="600")
+        with pytest.raises(WorkflowCancelledByUser):
+            await flow.run(topic="late", run_id="nowhere")
+
+        handler = flow.run(topic="long", run_id="long")
+        async for _ in _lifecycle(fleet, "started"):
+            break
+        found = other.handler("long")
+
+        assert await other.cancel_run("long", "enough") == "cancelled"
+        for waiting in (handler, found):
+            with pytest.raises(WorkflowCancelledByUser, match="enough"):
+                await waiting
+        assert [type(event) async for event in found.stream_events()] == [WorkflowCancelledEvent]
+        assert await other.cancel_run("long", "again") == "cancelled"
 
 
 async def test_a_run_times_out_at_its_deadline(fleet: Fleet, flow: Connection) -> None:

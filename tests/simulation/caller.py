@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -150,6 +150,15 @@ class CallerProcess:
                 self.connection.troubled_until = over
             case "deaf":
                 self.connection.deaf_before = now
+
+    @property
+    def inner(self) -> Caller:
+        """The real caller."""
+        return self._caller
+
+    def work(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Do something in this process."""
+        self._do(work())
 
     # -- as a reader, before the caller -----------------------------------------------------------
 

@@ -18,7 +18,16 @@ from fleet.kafka import loading
 from fleet.records.events import type_name
 from fleet.records.partitions import partition_of
 from fleet.workflow.errors import RunUnheard
-from simulation import call_checks, calls_plan, clock_checks, clocks, outsider, plan, wire
+from simulation import (
+    call_checks,
+    calls_plan,
+    clock_checks,
+    clocks,
+    elsewhere,
+    outsider,
+    plan,
+    wire,
+)
 from simulation.astray import astray
 from simulation.branched import branched
 from simulation.broker import Broker
@@ -94,6 +103,7 @@ class History:
         flow = FLOWS["grown" if made.kind == "plain" else made.kind]
         self.checks = Checks(self.world, self.broker, self.laboratory, made.partitions, flow)
         self.checks.owned_since = self._owned_since
+        self._elsewhere = elsewhere.Elsewhere(self.world, self.checks)
         if made.kind == "edited":
             attempts, kept = self.laboratory.attempts, self.checks.state
             edits = ContextChecks(self.world, self.broker, attempts, kept)
@@ -173,6 +183,7 @@ class History:
         if self.plan.mix is not None:
             self._prepare_deployments(self.plan.mix)
         self._prepare_calling(self.plan.calling)
+        self._elsewhere.prepare(elsewhere.make(self.plan), self.callers)
         if self.plan.kind == "edited":
             self._prepare_looks(Random(f"looks {self.plan.seed}"))
 
@@ -475,6 +486,7 @@ class History:
                 for call in caller.calls
                 if caller.reads_streams and not call.stream_ended and call.run_id not in lost
             ]
+        found += [each for each in self._elsewhere.unanswered() if not lost]
         found += [each for each in self.checks.undone() if not lost]
         found += [each for each in self.checks.unanswered() if not lost]
         for worker in self.alive():

@@ -109,7 +109,7 @@ class RunState:
         # Taken away meanwhile: two looks at once must not fill one and the same.
         last = self._looks.pop(run_id, None)
         if last is None or now - last.at > _REMEMBERED_SECONDS:
-            last = _Look(RunEntries(run_id), 0, now)
+            last = _Look(RunEntries(run_id, self._topics.runs), 0, now)
         end = (await reader.ends([tp]))[tp]
         async for batch in reader.read({tp: (last.position, end)}):
             for record in batch.records.get(tp, ()):

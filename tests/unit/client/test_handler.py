@@ -134,7 +134,7 @@ class WrittenLog:
 
     async def read_run(self, run_id: str) -> RunEntries:
         self.read.append(run_id)
-        return RunEntries(run_id).take_all(self.state.items())
+        return RunEntries(run_id, TOPICS.runs).take_all(self.state.items())
 
     async def running_steps(self, run_id: str, graph: Graph) -> list[str]:
         return sorted(graph.step_by_name)
