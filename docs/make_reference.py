@@ -165,7 +165,14 @@ def _headers(package: Module) -> str:
 def _header(field: str) -> str:
     """Ask the envelope which header it writes for *field*."""
     plain = Envelope(run_id="r", event_id="e", type="t")
-    other: Any = {"epoch": 1, "replays": 1, "timeout_seconds": 1.0, "order": 1}.get(field, "x")
+    others: dict[str, Any] = {
+        "epoch": 1,
+        "replays": 1,
+        "timeout_seconds": 1.0,
+        "order": 1,
+        "recoveries": (("x", 1),),
+    }
+    other = others.get(field, "x")
     changed = plain._replace(**{field: other})
     (name,) = {name for name, _ in set(changed.headers()) - set(plain.headers())}
     return name

@@ -45,7 +45,8 @@ if TYPE_CHECKING:
         RetryPolicy,
         retry_policy,
     )
-    from fleet.workflow.marking import step
+    from fleet.workflow.failing.step_failed import StepFailedEvent
+    from fleet.workflow.marking import catch_error, step
     from fleet.workflow.recorded.memo import NOT_DONE
     from fleet.workflow.workflow import Workflow
 
@@ -69,6 +70,7 @@ _HOMES = {
     "RetryInfo": "fleet.workflow.failing.retrying",
     "RetryPolicy": "fleet.workflow.failing.retrying",
     "StartEvent": "fleet.records.events",
+    "StepFailedEvent": "fleet.workflow.failing.step_failed",
     "StopEvent": "fleet.records.events",
     "Take": "fleet.workflow.collect",
     "UnhandledEvent": "fleet.records.events",
@@ -82,6 +84,7 @@ _HOMES = {
     "WorkflowTimedOutEvent": "fleet.records.end_events",
     "WorkflowTimeoutError": "fleet.workflow.errors",
     "WorkflowValidationError": "fleet.workflow.errors",
+    "catch_error": "fleet.workflow.marking",
     "connect": "fleet.client.connection",
     "draw_workflow": "fleet.drawing.draw",
     "retry_policy": "fleet.workflow.failing.retrying",
@@ -109,6 +112,7 @@ __all__ = [
     "RetryInfo",
     "RetryPolicy",
     "StartEvent",
+    "StepFailedEvent",
     "StopEvent",
     "Take",
     "UnhandledEvent",
@@ -122,6 +126,7 @@ __all__ = [
     "WorkflowTimedOutEvent",
     "WorkflowTimeoutError",
     "WorkflowValidationError",
+    "catch_error",
     "connect",
     "draw_workflow",
     "retry_policy",

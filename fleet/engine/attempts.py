@@ -347,7 +347,7 @@ class Attempts:
             self._settings.activity.started(attempt.work)
         context = self._context(attempt)
         if attempt.decoded_as is not None:
-            _decode(attempt, attempt.decoded_as)
+            _decode(attempt, attempt.decoded_as, self._settings.graph)
         returned = await self._returned(attempt, context)
         if attempt.written:
             await asyncio.gather(*attempt.written)
@@ -463,8 +463,8 @@ def _shed(attempt: Attempt) -> None:
         attempt.work = work._replace(event=_UNDECODED)
 
 
-def _decode(attempt: Attempt, event_type: type[Event]) -> None:
-    event = decoded(event_type, attempt.work.record.value or b"")
+def _decode(attempt: Attempt, event_type: type[Event], graph: Graph) -> None:
+    event = decoded(event_type, attempt.work.record.value or b"", graph.type_called)
     attempt.work, attempt.decoded_as = attempt.work._replace(event=event), None
 
 

@@ -35,6 +35,7 @@ from fleet.records.lifecycle import (
 from fleet.records.log import Outgoing
 from fleet.records.state import View
 from fleet.workflow.errors import ContextValueTooLarge
+from fleet.workflow.failing.step_failed import StepFailedEvent
 from fleet.workflow.suspending import Sleep
 
 _log = logs.get_logger("task")
@@ -74,7 +75,8 @@ class Finishing:
             if culprit.call:
                 self._parts.own_commits.refused(culprit)
             else:
-                failures.refused(draft, topics, self._parts.ledger, culprit)
+                now_ms = self._parts.clock.now_ms()
+                failures.refused(draft, self._parts.wiring, self._parts.ledger, culprit, now_ms)
 
     def _take(self, attempt: Attempt, outcome: Outcome) -> tuple[Outcome, str]:
         """Bring an outcome into the draft; return it, or the error for which it was refused.
@@ -91,20 +93,27 @@ class Finishing:
                 return outcome, SUSPENDED
         except BaseException as refusal:  # noqa: BLE001 - the boundary: encoding is user code
             outcome = Raised(refusal)
-        return outcome, self._fail(attempt, outcome.error)
+        return self._fail(attempt, outcome.error)
 
-    def _fail(self, attempt: Attempt, error: BaseException) -> str:
-        """Take a failure: the step is tried again, or its run fails; return the word for it."""
+    def _fail(self, attempt: Attempt, error: BaseException) -> tuple[Raised, str]:
+        """Take a failure: the step is tried again, or a handler gets it, or its run fails.
+
+        Return it with the word for its history.
+        """
         parts, work = self._parts, attempt.work
         try:
             due = self._next_try(attempt, error)
             if due is not None:
                 timed.suspend(parts.draft, work, due, round(parts.clock.now_ms()))
-                return RETRIED
+                return Raised(error), RETRIED
         except Exception as failure:  # noqa: BLE001 - the boundary: a policy is user code
             self._say_untried(work, error, failure)
-        failures.step_failed(parts.draft, parts.topics, work, _failed(error))
-        return RAISED
+        now_ms = parts.clock.now_ms()
+        began_ms = (work.tries and work.tries.first_ms) or parts.clock.at_ms(attempt.started)
+        failed = _failed(error)._replace(
+            elapsed_seconds=(now_ms - began_ms) / 1000, failed_ms=now_ms
+        )
+        return Raised(error, failures.step_failed(parts.draft, parts.wiring, work, failed)), RAISED
 
     def _next_try(self, attempt: Attempt, error: BaseException) -> Due | None:
         parts, step = self._parts, attempt.work.step
@@ -144,7 +153,6 @@ class Finishing:
 
     def _record(self, attempt: Attempt, outcome: Outcome, word: str) -> StepRecord:
         work, clock = attempt.work, self._parts.clock
-        sent = outcome.sent if isinstance(outcome, Returned) else ()
         return StepRecord(
             step=work.step.name,
             group=self._parts.topics.group,
@@ -155,11 +163,19 @@ class Finishing:
             started=clock.at_ms(attempt.started) / 1000,
             finished=clock.now_ms() / 1000,
             outcome=word,
-            sent=tuple(type_name(one.event) for one in sent[:MOST_SENT]),
+            sent=_sent(outcome),
         )
 
     def _left_out(self, what: str, record: Outgoing, reason: Exception) -> None:
         _log.error(what, task=self._parts.name, topic=record.topic, error=repr(reason))
+
+
+def _sent(outcome: Outcome) -> tuple[str, ...]:
+    """Return the types of the events that came of an attempt, at most `MOST_SENT`."""
+    if isinstance(outcome, Returned):
+        return tuple(type_name(one.event) for one in outcome.sent[:MOST_SENT])
+    caught = isinstance(outcome, Raised) and outcome.caught
+    return (type_name(StepFailedEvent),) if caught else ()
 
 
 def _is_stale(outcome: Returned, view: View) -> bool:

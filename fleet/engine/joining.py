@@ -34,8 +34,8 @@ class Joining:
         try:
             taken = joins.take(parts.draft, parts.wiring, work)
         except RecordTooLarge as error:
-            failure = StepFailed(error, Reason.TOO_LARGE)
-            failures.step_failed(parts.draft, parts.topics, work, failure)
+            failure = StepFailed(error, Reason.TOO_LARGE, failed_ms=parts.clock.now_ms())
+            failures.step_failed(parts.draft, parts.wiring, work, failure)
         self._open_work.close(work)
         if isinstance(taken, Stray):
             _say_stray(work)

@@ -11,6 +11,7 @@ from fleet.config import logs
 from fleet.engine.offsets import Lost
 from fleet.engine.transitions.draft import Work
 from fleet.engine.transitions.outcomes import Outcome
+from fleet.engine.transitions.recoveries import Caught
 from fleet.records.dead_letter import DeadLetter
 from fleet.records.lifecycle import StepRecord
 
@@ -34,6 +35,10 @@ class Observer(Protocol):
 
     def dead_letter(self, run_id: str, letter: DeadLetter) -> None:
         """Hear that a dead letter was appended; *run_id* may be what stands in its place."""
+        ...
+
+    def failure_caught(self, work: Work, caught: Caught) -> None:
+        """Hear that a step failed, and that its handler gets the failure."""
         ...
 
     def records_lost(self, topic: str, partition: int, lost: Lost) -> None:
@@ -66,6 +71,10 @@ class Guarded:
     def dead_letter(self, run_id: str, letter: DeadLetter) -> None:
         """See `Observer`."""
         _tell(self._observer.dead_letter, run_id, letter)
+
+    def failure_caught(self, work: Work, caught: Caught) -> None:
+        """See `Observer`."""
+        _tell(self._observer.failure_caught, work, caught)
 
     def records_lost(self, topic: str, partition: int, lost: Lost) -> None:
         """See `Observer`."""

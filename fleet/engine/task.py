@@ -365,6 +365,9 @@ class Task:
         self._observer.committed(commit.records, commit.size, commit.seconds)
         for run_id, letter in commit.draft.letters:
             self._observer.dead_letter(run_id, letter)
+        for result in commit.draft.results:
+            if result.caught is not None:
+                self._observer.failure_caught(result.work, result.caught)
 
     def _refused(self, draft: Draft, found: RecordsRefused) -> None:
         self._finishing.refused(draft, found)

@@ -18,6 +18,7 @@ from fleet.config import logs
 from fleet.engine.offsets import Lost
 from fleet.engine.transitions.draft import Work
 from fleet.engine.transitions.outcomes import Outcome, Returned, Suspends
+from fleet.engine.transitions.recoveries import Caught
 from fleet.engine.transitions.sizes import RecordTooLarge
 from fleet.records.dead_letter import DeadLetter, Reason
 from fleet.records.lifecycle import RETRIED, Cancelled, Completed, Failed, StepRecord, TimedOut
@@ -91,6 +92,11 @@ DEAD_LETTERS = Counter(
     "fleet_dead_letters_total",
     "Records and steps that failed, by reason.",
     (*GROUP, "reason"),
+)
+CAUGHT = Counter(
+    "fleet_failures_caught_total",
+    "Failures of steps that a handler (`@catch_error`) took, so that their runs went on.",
+    GROUP,
 )
 RECORDS_LOST = Counter(
     "fleet_records_lost_total",
@@ -227,6 +233,7 @@ class Metrics:
         self._runs = {end: RUNS.labels(*self.labels, end) for end in OUTCOMES}
         self._run_duration = {end: RUN_DURATION.labels(*self.labels, end) for end in OUTCOMES}
         self._dead_letters = {why: DEAD_LETTERS.labels(*self.labels, why) for why in Reason}
+        self._caught = CAUGHT.labels(*self.labels)
         self._steps: dict[tuple[str, str], _Step] = {}
         self._discarded = {why: STATE_DISCARDED.labels(*self.labels, why) for why in DISCARDED}
         self._runs_started = RUNS_STARTED.labels(*self.labels)
@@ -289,6 +296,19 @@ class Metrics:
             attempt=letter.attempts,
             error=letter.failure.type,
             **_origin(letter),
+        )
+
+    def failure_caught(self, work: Work, caught: Caught) -> None:
+        """Count a failure that a handler takes, and log it as a dead letter is."""
+        self._caught.inc()
+        _log.warning(
+            "failure_caught",
+            reason=caught.failure.reason,
+            run_id=work.envelope.run_id,
+            step=work.step.name,
+            handler=caught.handler,
+            attempt=work.attempt if caught.failure.attempts is None else caught.failure.attempts,
+            error=type(caught.failure.error).__qualname__,
         )
 
     def committed(self, records: int, size: int, seconds: float) -> None:

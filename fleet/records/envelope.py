@@ -15,6 +15,7 @@ from fleet.records.errors import FleetError
 Headers = list[tuple[str, bytes]]
 
 EPOCH = "fleet-epoch"
+RECOVERIES = "fleet-recoveries"
 
 
 #: Longest id, type or step name in an envelope, in bytes of UTF-8.
@@ -23,6 +24,8 @@ MAX_ID_BYTES = 255
 MAX_TIMEOUT_SECONDS = 100 * 365.25 * 86_400
 #: Largest epoch and number of replays.
 MAX_COUNT = 2**31 - 1
+#: Longest list of recoveries, in bytes.
+MAX_RECOVERIES_BYTES = 1_000
 #: Largest order of an event: 16 digits, which unix microseconds have until the year 2286.
 MAX_ORDER = 10**16 - 1
 
@@ -75,6 +78,8 @@ class Envelope(NamedTuple):
     order: int = 0
     #: Of a join that fires: names the events that it has in the state. Empty for other events.
     batch: str = ""
+    #: The handlers of failures that this event descends from, each with how often it ran.
+    recoveries: tuple[tuple[str, int], ...] = ()
     #: No step of the sender's version accepts it; the type's name with its module.
     unaccepted: str = ""
 
@@ -99,13 +104,13 @@ class Envelope(NamedTuple):
             headers.append(("fleet-context", self.context.encode()))
         if self.traceparent:
             headers.append(("traceparent", self.traceparent.encode()))
-        if self.scope or self.order or self.batch:
-            headers += self._of_fan_outs()
+        if self.scope or self.order or self.batch or self.recoveries:
+            headers += self._of_joins_and_failures()
         if self.unaccepted:
             headers.append(("fleet-unaccepted", self.unaccepted.encode()[-MAX_ID_BYTES:]))
         return headers
 
-    def _of_fan_outs(self) -> Headers:
+    def _of_joins_and_failures(self) -> Headers:
         headers = []
         if self.scope:
             headers.append(("fleet-scope", self.scope.encode()))
@@ -113,6 +118,8 @@ class Envelope(NamedTuple):
             headers.append(("fleet-order", b"%d" % self.order))
         if self.batch:
             headers.append(("fleet-batch", self.batch.encode()))
+        if self.recoveries:
+            headers.append((RECOVERIES, written_recoveries(self.recoveries)))
         return headers
 
 
@@ -141,6 +148,21 @@ def _count(value: bytes, largest: int = MAX_COUNT) -> int:
 
 def _order(value: bytes) -> int:
     return _count(value, MAX_ORDER)
+
+
+def written_recoveries(recoveries: Iterable[tuple[str, int]]) -> bytes:
+    """Return handlers and how often they ran as the value of a header."""
+    return ",".join(f"{name}={count}" for name, count in recoveries).encode()
+
+
+def _recoveries(value: bytes) -> tuple[tuple[str, int], ...]:
+    if len(value) > MAX_RECOVERIES_BYTES:
+        raise ValueError(f"{len(value):,} bytes; the limit is {MAX_RECOVERIES_BYTES:,}")
+    pairs = [pair.partition(b"=") for pair in value.split(b",")] if value else []
+    found = {_identifier(name): _count(count) for name, _, count in pairs}
+    if len(found) < len(pairs):
+        raise ValueError("it names a handler twice")
+    return tuple(found.items())
 
 
 def _seconds(value: bytes) -> float:
@@ -185,6 +207,7 @@ _FIELDS: dict[str, tuple[str, Callable[[bytes], Any]]] = {
     "fleet-scope": ("scope", _name),
     "fleet-order": ("order", _order),
     "fleet-batch": ("batch", _name),
+    RECOVERIES: ("recoveries", _recoveries),
     "fleet-unaccepted": ("unaccepted", _shown),
 }
 _REQUIRED = ("fleet-run-id", "fleet-event-id", "fleet-type")
@@ -227,6 +250,11 @@ def child_id(parent_id: str, step: str, index: int) -> str:
     Derived, so that a repeated attempt sends events with the same ids.
     """
     return _digest(parent_id, step, str(index))
+
+
+def failure_id(event_id: str, step: str) -> str:
+    """Return the id of the event that tells a handler that *step* has failed on an event."""
+    return _digest("failed", event_id, step)
 
 
 def scope_id(event_id: str, step: str) -> str:

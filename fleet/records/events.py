@@ -226,6 +226,8 @@ class Event(BaseModel, metaclass=_EventMeta):
 
 
 E = TypeVar("E", bound=Event)
+#: Returns the event type of a name; None if there is none.
+TypeCalled = Callable[[str], type[Event] | None]
 
 
 class StartEvent(Event):
@@ -321,6 +323,13 @@ def _of_generic(name: str) -> str:
     return re.sub(r"\W+", "_", name).strip("_")
 
 
+def subclasses(kind: type[Event]) -> Iterator[type[Event]]:
+    """Yield every class below *kind*."""
+    for below in kind.__subclasses__():
+        yield below
+        yield from subclasses(below)
+
+
 class StatedResult(Protocol):
     """The type that a workflow declares for the `.result` of its plain StopEvent."""
 
@@ -410,21 +419,22 @@ def _check(event: Event, value: bytes) -> None:
         raise UnencodableEvent(type_name(event), str(changed))
 
 
-def decoded(event_type: type[E], value: bytes) -> E:
+def decoded(event_type: type[E], value: bytes, type_called: TypeCalled | None = None) -> E:
     """Read an event from a record's value; raise UndecodableEvent if it cannot be read.
 
-    Also if the type's own validators raise another error.
+    Also if the type's own validators raise another error. *type_called* returns the event types of
+    the workflow by name, for an event that holds another one.
     """
     try:
-        return _read(event_type, value)
+        return _read(event_type, value, type_called)
     except Exception as failure:  # noqa: BLE001 - the boundary: validators are your code
         raise UndecodableEvent(type_name(event_type), problems(failure)) from None
 
 
-def _read(event_type: type[E], value: bytes) -> E:
+def _read(event_type: type[E], value: bytes, context: TypeCalled | None) -> E:
     # By field name, as Fleet writes it; by alias, as other clients may write it.
     try:
-        return event_type.model_validate_json(value, by_name=True, by_alias=True)
+        return event_type.model_validate_json(value, by_name=True, by_alias=True, context=context)
     except ValidationError as failure:
         if all(error["type"] != "extra_forbidden" for error in failure.errors()):
             raise
@@ -432,7 +442,11 @@ def _read(event_type: type[E], value: bytes) -> E:
     # unknown fields would lose them.
     open_ended = event_type.model_config.get("extra") == "allow"
     return event_type.model_validate_json(
-        value, extra="allow" if open_ended else "ignore", by_name=True, by_alias=True
+        value,
+        extra="allow" if open_ended else "ignore",
+        by_name=True,
+        by_alias=True,
+        context=context,
     )
 
 

@@ -61,7 +61,7 @@ def difference(before: Any, after: Any) -> Difference | None:
         # pydantic reads an Iterable so, also one in a union.
         return Difference("", _ONCE)
     if kind is not type(after):
-        return Difference("", _other_type(before, after))
+        return _of_types(before, after)
     if kind in _SIMPLE:
         return None if before == after else Difference("", _CHANGED)
     for family, compared in _FAMILIES:
@@ -74,6 +74,17 @@ def difference(before: Any, after: Any) -> Difference | None:
     except Exception:  # noqa: BLE001 - the boundary: a value's own comparison
         equal = False
     return None if equal else Difference("", _CHANGED)
+
+
+def _of_types(before: Any, after: Any) -> Difference | None:
+    if isinstance(before, BaseException) and isinstance(after, BaseException):
+        # It travels as a description, of which another process may make an exception of ours.
+        return None
+    return Difference("", _other_type(before, after))
+
+
+def _of_errors(before: BaseException, after: BaseException) -> None:
+    """Find no difference: an exception travels as a description, with notes."""
 
 
 def _inside(part: object, found: Difference) -> Difference:
@@ -187,6 +198,7 @@ _FAMILIES: tuple[tuple[Any, Callable[[Any, Any], Difference | None]], ...] = (
     (dict, _of_dicts),
     ((list, tuple, deque), _of_lists),
     ((set, frozenset), _of_sets),
+    (BaseException, _of_errors),
 )
 
 

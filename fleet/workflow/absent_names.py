@@ -8,8 +8,6 @@ from collections.abc import Iterable
 LATER = {
     "Resource": "make the resource an attribute of the workflow",
     "ResourceConfig": "make the resource an attribute of the workflow",
-    "StepFailedEvent": "catch the error in the step itself",
-    "catch_error": "catch the error in the step itself",
     "compose": "write one class for the whole workflow",
     "draw_run": "draw the class with draw_workflow; `fleet runs show` lists the steps of a run",
     "testing": "run the workflow in memory: `await Flow().run(...)`",

@@ -13,6 +13,8 @@ from fleet.records.events import Event, InputRequiredEvent, StopEvent, promise, 
 from fleet.workflow import levels
 from fleet.workflow.context_state import state_models
 from fleet.workflow.errors import BadOption
+from fleet.workflow.failing import catching
+from fleet.workflow.failing.step_failed import StepFailedEvent
 from fleet.workflow.graph import Graph, all_types, answers, no_end, unique
 from fleet.workflow.steps import Slot, Step
 
@@ -72,6 +74,8 @@ def findings(graph: Graph, skips: Skips) -> list[str]:
 def _all(graph: Graph) -> Iterator[Finding]:
     for text in (*_names(graph), *_fields(graph), *_state(graph), *_results(graph)):
         yield Finding(text)
+    for text in catching.findings(graph.steps):
+        yield Finding(text)
     yield from _unsent(graph)
     yield from _untaken(graph)
     for text in (*_unlisted(graph), *_apart(graph)):
@@ -124,14 +128,19 @@ def _results(graph: Graph) -> Iterator[str]:
 def _unsent(graph: Graph) -> Iterator[Finding]:
     for step in graph.steps:
         for event in _unsent_of(step, graph):
-            text = (
-                f"step {step.name} accepts {type_name(event)}, which no step returns; add it to "
-                "the return type of the step that sends it"
+            way = (
+                "mark it with @catch_error in the place of @step"
+                if event is StepFailedEvent
+                else "add it to the return type of the step that sends it"
             )
+            text = f"step {step.name} accepts {type_name(event)}, which no step returns; {way}"
             yield Finding(text, REACHABILITY, step)
 
 
 def _unsent_of(step: Step, graph: Graph) -> list[type[Event]]:
+    if step.options.catches is not None:
+        # The engine sends it.
+        return []
     returned = (event for other in graph.steps for event in other.returns)
     produced = [graph.start, *answers(graph.steps), *returned]
     sent = {event for event in step.accepts if any(step.takes_as(one, event) for one in produced)}
@@ -165,8 +174,11 @@ def _of_base(event: type[Event], graph: Graph) -> str:
 
 
 def _unreachable(graph: Graph) -> Iterator[Finding]:
-    reached = _closure({graph.start, *answers(graph.steps)}, graph.steps)
+    reached = _closure({graph.start, *answers(graph.steps)}, graph)
+    yield from _idle_handlers(graph)
     for step in graph.steps:
+        if step.options.catches is not None:
+            continue
         # Said already, if no step returns anything that it accepts.
         if _can_begin(step, reached) or len(_unsent_of(step, graph)) == len(step.accepts):
             continue
@@ -179,11 +191,22 @@ def _unreachable(graph: Graph) -> Iterator[Finding]:
         yield Finding(text, REACHABILITY, step)
 
 
-def _closure(reached: set[type[Event]], steps: tuple[Step, ...]) -> set[type[Event]]:
+def _idle_handlers(graph: Graph) -> Iterator[Finding]:
+    for handler in catching.handlers(graph.steps):
+        named = handler.options.catches.for_steps if handler.options.catches else None
+        if named == ():
+            text = (
+                f"handler {handler.name} can never run: its for_steps is empty; name steps, or "
+                "leave for_steps out for all that have no other handler"
+            )
+            yield Finding(text, REACHABILITY, handler)
+
+
+def _closure(reached: set[type[Event]], graph: Graph) -> set[type[Event]]:
     while True:
-        more = {
-            event for step in steps if _can_begin(step, reached) for event in step.returns
-        } - reached
+        begins = [step for step in graph.steps if _can_begin(step, reached)]
+        handlers = (graph.handler_of[step.name] for step in begins if step.name in graph.handler_of)
+        more = {event for step in (*begins, *handlers) for event in step.returns} - reached
         if not more:
             return reached
         reached = reached | more

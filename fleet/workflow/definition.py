@@ -15,7 +15,15 @@ from pydantic import ValidationError
 from typing_extensions import TypeVar
 
 from fleet.config.settings import Settings
-from fleet.records.events import Event, StartEvent, StopEvent, fields_of, problems, type_name
+from fleet.records.events import (
+    Event,
+    StartEvent,
+    StopEvent,
+    fields_of,
+    problems,
+    subclasses,
+    type_name,
+)
 from fleet.workflow import (
     arguments,
     checks,
@@ -28,7 +36,7 @@ from fleet.workflow.checks import Skips
 from fleet.workflow.errors import UnclearEnds, WorkflowConfigurationError, WorkflowValidationError
 from fleet.workflow.failing import retrying
 from fleet.workflow.failing.retrying import RetryPolicy
-from fleet.workflow.graph import Graph, all_types, build, no_end, subclasses
+from fleet.workflow.graph import Graph, all_types, build, no_end
 
 #: What Kafka allows in the name of a topic.
 _LEGAL_NAME = re.compile(r"[a-zA-Z0-9_-]+")

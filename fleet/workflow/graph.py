@@ -4,7 +4,7 @@ The graph that a workflow's annotations describe: who takes an event, what start
 `checks` says what is wrong with it.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,11 +16,14 @@ from fleet.records.events import (
     StartEvent,
     StatedResult,
     StopEvent,
+    subclasses,
     type_name,
 )
 from fleet.workflow import levels
 from fleet.workflow.context_state import state_models
 from fleet.workflow.errors import UnclearEnds
+from fleet.workflow.failing import catching
+from fleet.workflow.failing.step_failed import StepFailedEvent
 from fleet.workflow.steps import Step
 
 _NO_STEPS = (
@@ -49,6 +52,11 @@ class Graph:
     def joins_of(self) -> dict[str, tuple[Step, ...]]:
         """The `list[E]` joins that close the fan-out of a step, by the step's name."""
         return levels.joins_of(self.steps)
+
+    @cached_property
+    def handler_of(self) -> dict[str, Step]:
+        """The step with `@catch_error` that handles the failures of a step, by the step's name."""
+        return catching.handler_of(self.steps)
 
     @cached_property
     def state_model(self) -> type[BaseModel] | None:
@@ -137,7 +145,8 @@ class _NoStart(Exception):
 def _start_type(
     steps: tuple[Step, ...], start: type[Event] | None, result: type[Event] | None
 ) -> type[Event]:
-    consumed = unique(event for step in steps for event in step.accepts)
+    accepted = unique(event for step in steps for event in step.accepts)
+    consumed = [event for event in accepted if event is not StepFailedEvent]
     if start is not None and start in consumed:
         return start
     if start is not None:
@@ -166,13 +175,6 @@ def answers(steps: tuple[Step, ...]) -> list[type[Event]]:
     """Return the event types that *steps* take and that come from outside."""
     taken = unique(event for step in steps for event in step.accepts)
     return [event for event in taken if issubclass(event, HumanResponseEvent)]
-
-
-def subclasses(kind: type[Event]) -> Iterator[type[Event]]:
-    """Yield every class below *kind*."""
-    for below in kind.__subclasses__():
-        yield below
-        yield from subclasses(below)
 
 
 def all_types(steps: tuple[Step, ...]) -> list[type[Event]]:

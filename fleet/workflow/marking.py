@@ -1,5 +1,5 @@
 """
-`@step`: marks an async method as a step of its workflow.
+`@step` and `@catch_error`: mark an async method as a step of its workflow.
 
 It checks the function alone. Annotations are read later (`signature`), because they may name types
 that are defined after the class.
@@ -12,6 +12,7 @@ import types
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, TypeVar, overload
 
+from fleet.records.envelope import MAX_COUNT
 from fleet.workflow import checks
 from fleet.workflow.errors import (
     BadOption,
@@ -19,6 +20,7 @@ from fleet.workflow.errors import (
     WorkflowValidationError,
 )
 from fleet.workflow.failing import retrying
+from fleet.workflow.failing.catching import Catches
 from fleet.workflow.failing.retrying import RetryPolicy
 from fleet.workflow.steps import DEFAULT_NUM_WORKERS, Options, StepFunction
 
@@ -86,6 +88,33 @@ def step(  # noqa: PLR0913 - each is an option of its own
         _check_workflow(workflow)
         names = enclosing_names(depth=1)
         mark = functools.partial(_added, workflow=workflow, options=options, names=names)
+    return mark if function is None else mark(function)
+
+
+@overload
+def catch_error(function: F, /) -> F: ...
+@overload
+def catch_error(
+    *, for_steps: list[str] | None = ..., max_recoveries: int = ...
+) -> Callable[[F], F]: ...
+def catch_error(
+    function: StepFunction | None = None,
+    /,
+    *,
+    for_steps: list[str] | None = None,
+    max_recoveries: int = 1,
+) -> Any:
+    """Make a method the step that handles failures of other steps: it takes a StepFailedEvent.
+
+    It runs when a step has failed and is not tried again, in the place of what that step would have
+    returned; the run goes on. *for_steps* names the steps that it is for; without it, it is for all
+    that no other handler names. *max_recoveries* bounds how often it runs in one lineage: for a
+    failure, for a failure of what follows from its own events, and so on. One more such failure
+    fails the run, and so does a failure of the handler. Raises BadOption.
+    """
+    catches = Catches(_checked_for_steps(for_steps), _checked_recoveries(max_recoveries))
+    # Each failure on its own: a handler of many may ask a model.
+    mark = functools.partial(_mark, options=Options(num_workers=1, catches=catches))
     return mark if function is None else mark(function)
 
 
@@ -218,6 +247,20 @@ def _checked_num_workers(num_workers: object) -> int:
     if not isinstance(num_workers, int) or isinstance(num_workers, bool) or num_workers < 1:
         raise BadOption(f"num_workers must be an integer greater than 0, not {num_workers!r}")
     return num_workers
+
+
+def _checked_for_steps(given: object) -> tuple[str, ...] | None:
+    if given is None:
+        return None
+    if not isinstance(given, list | tuple) or not all(isinstance(name, str) for name in given):
+        raise BadOption(f"for_steps must be a list of names of steps, not {given!r}")
+    return tuple(dict.fromkeys(given))
+
+
+def _checked_recoveries(given: object) -> int:
+    if not isinstance(given, int) or isinstance(given, bool) or not 1 <= given <= MAX_COUNT:
+        raise BadOption(f"max_recoveries must be an integer greater than 0, not {given!r}")
+    return given
 
 
 def _checked_timeout(timeout: object) -> float | None:

@@ -19,6 +19,7 @@ from fleet.workflow.collect import Collect
 from fleet.workflow.context import Context
 from fleet.workflow.context_state import state_models
 from fleet.workflow.errors import NotAvailableYet, WorkflowValidationError
+from fleet.workflow.failing.step_failed import StepFailedEvent
 from fleet.workflow.steps import Slot, Step, StepFunction
 
 _GENERATORS = (
@@ -58,13 +59,16 @@ def read(
     context, events = _parameters(marked, name, hints, skipped=0 if is_free else 1)
     taken = [_taken(parameter, hints[parameter], name) for parameter in events]
     _check_join(taken, name)
+    options = marking.options_of(marked)
+    if options.catches is not None:
+        _check_handler(taken, name)
     where = f"the return type of step {name}"
     returned = _members(_stated_return(hints, name))
     lists = [member for member in returned if typing.get_origin(member) is list]
     return Step(
         name=name,
         function=marked,
-        options=marking.options_of(marked),
+        options=options,
         slots=tuple(one.slot for one in taken),
         context_parameter=context,
         state_model=state_models.named(hints[context], name) if context else None,
@@ -163,6 +167,16 @@ def _check_join(taken: list[_Taken], name: str) -> None:
                 "parameter; take one, or give the types a step each that returns the same event"
             )
             raise WorkflowValidationError(name, [finding])
+
+
+def _check_handler(taken: list[_Taken], name: str) -> None:
+    """Raise if a step with `@catch_error` takes something other than one StepFailedEvent."""
+    if len(taken) > 1 or taken[0].collect or taken[0].slot.types != (StepFailedEvent,):
+        finding = (
+            f"step {name} has @catch_error, so it must take a StepFailedEvent and no other event; "
+            "write `ev: StepFailedEvent`"
+        )
+        raise WorkflowValidationError(name, [finding])
 
 
 def _stated_return(hints: dict[str, Any], name: str) -> Any:

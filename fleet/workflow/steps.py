@@ -16,6 +16,7 @@ from fleet.records.events import Event, StopEvent, type_name
 from fleet.workflow.collect import Collect
 from fleet.workflow.context import Context
 from fleet.workflow.errors import BareReturned, OtherReturned, UnexpectedResult
+from fleet.workflow.failing.catching import Catches
 from fleet.workflow.failing.retrying import RetryPolicy
 
 #: `async def`, or a plain function, which runs in a thread.
@@ -37,6 +38,8 @@ class Options:
     skip_graph_checks: frozenset[str] = frozenset()
     #: Whether it takes subclasses of the types that it names, too.
     accept_event_subclasses: bool = False
+    #: Not None if it handles the failures of other steps.
+    catches: Catches | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,6 @@ CLASSES = {
     "DictLikeModel": _NOT_THE_USERS,
     "IdleReleasedEvent": _NOT_THE_USERS,
     "JsonSerializer": _JSON,
-    "StepFailedEvent": _SUSPENDED,
     "StepState": _NOT_THE_USERS,
     "StepStateChanged": _NOT_THE_USERS,
     "UnreconstructedException": _NOT_THE_USERS,

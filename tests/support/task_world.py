@@ -16,6 +16,7 @@ from fleet.engine.offsets import Lost, OffsetTracker
 from fleet.engine.task import StepGroupSettings, Task
 from fleet.engine.transitions.draft import Work
 from fleet.engine.transitions.outcomes import Outcome
+from fleet.engine.transitions.recoveries import Caught
 from fleet.memory.backend import MemoryStore
 from fleet.records import envelope as envelopes
 from fleet.records import lifecycle, state
@@ -216,6 +217,8 @@ class World:
         self.lost: list[BaseException] = []
         self.ended: list[str] = []
         self.buried: list[str] = []
+        #: Failures that a handler gets: the step and its handler.
+        self.caught: list[tuple[str, str]] = []
         #: Whether transactions wait for the test.
         self.hold = False
         self.step_group = StepGroupSettings(
@@ -358,6 +361,10 @@ class World:
     def dead_letter(self, run_id: str, letter: DeadLetter) -> None:
         """Hear that a dead letter was appended."""
         self.buried.append(letter.reason)
+
+    def failure_caught(self, work: Work, caught: Caught) -> None:
+        """Hear that a handler gets a failure."""
+        self.caught.append((work.step.name, caught.handler))
 
     def records_lost(self, topic: str, partition: int, lost: Lost) -> None:
         """Hear that an input does not have any more what was not done."""

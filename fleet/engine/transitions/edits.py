@@ -55,6 +55,11 @@ def settle(part: Overlay, work: Work, count: int) -> None:
             part.delete(key)
 
 
+def forget(part: Overlay, work: Work) -> None:
+    """Remove the notes of all edits of a step that does not run again for its event."""
+    part.delete_all(_key(work, 0)[:-1])
+
+
 def remove(draft: Draft, run_id: str) -> None:
     """Remove the notes of a run's edits."""
     draft.state.delete_all(state.edits_prefix(run_id))

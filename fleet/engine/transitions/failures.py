@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-from fleet.engine.transitions import dead_letters, joins, runs, suspending
-from fleet.engine.transitions.draft import Draft, Work
+from fleet.engine.transitions import dead_letters, joins, recoveries, runs, suspending
+from fleet.engine.transitions.draft import Draft, Wiring, Work
 from fleet.engine.transitions.refused import Culprit
 from fleet.engine.transitions.resolve import Rejected
 from fleet.engine.transitions.runs import Admission
@@ -23,10 +23,22 @@ class StepFailed(NamedTuple):
     reason: Reason = Reason.FAILED
     #: How often it was tried, if that is not the number of its attempt.
     attempts: int | None = None
+    #: From the beginning of its first attempt to its failure.
+    elapsed_seconds: float = 0.0
+    #: Broker time of the failure, in unix milliseconds.
+    failed_ms: float = 0.0
 
 
-def step_failed(draft: Draft, topics: Topics, work: Work, failure: StepFailed) -> None:
-    """Take a step's failure: a dead letter, and the run fails with the original error.
+def step_failed(draft: Draft, wiring: Wiring, work: Work, failure: StepFailed) -> bool:
+    """Take a step's failure: its handler gets it, or the run fails. Tell whether a handler does."""
+    if recoveries.catch(draft, wiring, work, failure):
+        return True
+    _fail_run(draft, wiring.topics, work, failure)
+    return False
+
+
+def _fail_run(draft: Draft, topics: Topics, work: Work, failure: StepFailed) -> None:
+    """Take a failure that no handler takes: a dead letter, and the run fails with its error.
 
     The step is suspended until the run is resumed.
     """
@@ -61,10 +73,22 @@ def rejected(draft: Draft, topics: Topics, record: Delivered, found: Rejected) -
     suspending.keep(draft, record, envelope, "")
 
 
-def refused(draft: Draft, topics: Topics, view: View, culprit: Culprit) -> None:
+def refused(
+    draft: Draft, wiring: Wiring, view: View, culprit: Culprit, failed_ms: float = 0.0
+) -> None:
     """Let an attempt fail whose result the broker refused, in the commit that it was in.
 
-    *view* tells what its run has come to since.
+    *view* tells what its run has come to since; *failed_ms* is the broker's time.
     """
-    work = culprit.work._replace(envelope=runs.at_epoch(view, culprit.work.envelope))
-    step_failed(draft, topics, work, StepFailed(culprit.error, culprit.reason))
+    envelope = runs.at_epoch(view, culprit.work.envelope)
+    work = culprit.work._replace(envelope=envelope)
+    if culprit.caught is not None:
+        # The broker refuses the handler's event, too: no handler can get this failure.
+        _fail_run(draft, wiring.topics, work, culprit.caught.failure)
+        return
+    failure = StepFailed(culprit.error, culprit.reason, failed_ms=failed_ms)
+    if runs.end_of(view, envelope.run_id) is None:
+        step_failed(draft, wiring, work, failure)
+    else:
+        # What a handler would add to the state is not removed with the run any more.
+        _fail_run(draft, wiring.topics, work, failure)

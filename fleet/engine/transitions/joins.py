@@ -172,6 +172,7 @@ def _batch_envelope(place: Place, epoch: int, scope: Scope, join: tuple[str, str
         step=name,
         replays=scope.replays,
         traceparent=scope.traceparent,
+        recoveries=scope.recoveries,
         scope=scope.outer,
         batch=scope_id,
     )
@@ -246,13 +247,17 @@ def _suspend(draft: Draft, topics: Topics, envelope: Envelope, now_ms: int) -> F
 
 def arguments(view: View, graph: Graph, work: Work) -> dict[str, Any]:
     """Return the events of a join that fired, by parameter; raises UndecodableEvent."""
-    envelope, step = work.envelope, work.step
-    members = _members(view, envelope.run_id, envelope.batch, step.name)
+    step, members = work.step, members_of(view, work)
     if step.collect is not None:
-        limited = members[: _limit(step)]
-        return {step.slots[0].parameter: [_decoded(graph, member) for member in limited]}
+        return {step.slots[0].parameter: [_decoded(graph, member) for member in members]}
     events = (_decoded(graph, member) for member in members)
     return {slot.parameter: event for slot, event in zip(step.slots, events, strict=True)}
+
+
+def members_of(view: View, work: Work) -> list[Member]:
+    """Return the events of a join that fired: those that it takes."""
+    run_id, batch = work.envelope.run_id, work.envelope.batch
+    return _members(view, run_id, batch, work.step.name)[: _limit(work.step)]
 
 
 def count(view: View, work: Work) -> int | None:

@@ -51,6 +51,12 @@ def settle(part: Overlay, work: Work, calls: Iterable[Call]) -> None:
         _remove(part, key(work, call))
 
 
+def forget(part: Overlay, work: Work) -> None:
+    """Remove what is recorded of a step that does not run again for its event."""
+    envelope = work.envelope
+    part.delete_all(state.call_key(envelope.run_id, envelope.event_id, work.step.name, ""))
+
+
 def remove(draft: Draft, run_id: str) -> None:
     """Remove everything that is recorded of a run's calls."""
     draft.state.delete_all(state.calls_prefix(run_id))

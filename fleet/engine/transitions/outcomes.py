@@ -42,6 +42,8 @@ class Raised:
     """The attempt failed."""
 
     error: BaseException
+    #: A handler gets the failure (`@catch_error`).
+    caught: bool = False
 
 
 class Suspends(NamedTuple):

@@ -20,6 +20,7 @@ from fleet.workflow.errors import WorkflowRuntimeError
 
 if TYPE_CHECKING:
     from fleet.engine.transitions.draft import Draft, Work
+    from fleet.engine.transitions.recoveries import Caught
 
 _ABSENT = b"\0absent"
 
@@ -64,6 +65,8 @@ class Result:
     history: Outgoing | None = None
     #: Which commit of its own the running step waits for; empty: it is what the attempt returned.
     call: str = ""
+    #: Not None if the attempt failed: the handler that takes it.
+    caught: "Caught | None" = None
 
 
 class Culprit(NamedTuple):
@@ -74,6 +77,8 @@ class Culprit(NamedTuple):
     reason: Reason
     #: Which commit of its own the running step waits for; empty: the step has ended.
     call: str = ""
+    #: Not None if it was the event for a handler: the failure that the handler would have got.
+    caught: "Caught | None" = None
 
 
 def add(draft: "Draft", result: Result) -> None:
@@ -104,7 +109,8 @@ def take_out(
             if result in draft.results:
                 _remove(draft, result)
                 error = ResultRefused(record.topic, repr(reason))
-                culprits.append(Culprit(result.work, error, _word(reason), result.call))
+                word, left = _word(reason), (result.call, result.caught)
+                culprits.append(Culprit(result.work, error, word, *left))
         elif not _shorten(draft, topics, record):
             if not _leave_out(draft, topics, record):
                 raise Unexpendable(record.topic, repr(reason))

@@ -228,7 +228,8 @@ class Resolver:
         """Return the event as often as steps take it: a step may append to a list in its own."""
         event_type, value = self.wiring.graph.type_called(envelope.type), record.value or b""
         assert event_type is not None, "some step takes it"
-        return [decoded(event_type, value) for _ in range(copies)]
+        called = self.wiring.graph.type_called
+        return [decoded(event_type, value, called) for _ in range(copies)]
 
     # -- what happened to a run ---------------------------------------------------------------
 

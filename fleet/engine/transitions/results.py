@@ -120,6 +120,7 @@ def _child(work: Work, sent: Sent, index: int, scope: str) -> Envelope:
         replays=envelope.replays,
         traceparent=envelope.traceparent,
         scope=scope if sent.returned else "",
+        recoveries=envelope.recoveries,
     )
 
 

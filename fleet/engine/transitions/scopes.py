@@ -48,6 +48,7 @@ class Scope(Entry):
     fired: tuple[str, ...] = ()
     replays: int = 0
     traceparent: str = ""
+    recoveries: tuple[tuple[str, int], ...] = ()
 
 
 def scope_of(view: View, run_id: str, scope: str) -> Scope | None:
@@ -73,6 +74,7 @@ def open_scope(changes: Overlay, graph: Graph, work: "Work", scope: str) -> None
         joins=tuple((join.name, type_name(join.accepts[0])) for join in joins),
         replays=envelope.replays,
         traceparent=envelope.traceparent,
+        recoveries=envelope.recoveries,
     )
     changes.put(state.scope_key(envelope.run_id, scope), opened.encode())
     for join in joins if envelope.scope else ():

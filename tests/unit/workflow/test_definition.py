@@ -515,10 +515,6 @@ class TestPublicNames:
     @pytest.mark.parametrize(
         ("name", "said"),
         [
-            (
-                "catch_error",
-                "it is not available in this version; catch the error in the step itself",
-            ),
             ("testing", "it is not available in this version; run the workflow in memory"),
             ("Workfow", "did you mean Workflow?"),
             ("Steps", "did you mean step?"),

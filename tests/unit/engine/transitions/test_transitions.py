@@ -186,7 +186,7 @@ def work(name: str = "critique", event: Event | None = None, **parts: Any) -> Wo
 def failed(error: BaseException = KeyError("x")) -> Failed:  # noqa: B008 - never changed
     """Return the record of a failed step."""
     group = Group()
-    failures.step_failed(group.draft, TOPICS, work(), StepFailed(error))
+    failures.step_failed(group.draft, WIRING, work(), StepFailed(error))
     (record,) = group.written()
     assert isinstance(record, Failed)
     return record
@@ -590,7 +590,7 @@ class TestFailures:
     def test_a_failed_step_is_a_dead_letter_and_fails_its_run(self, group: Group) -> None:
         """Both say what was raised where; the letter's value is the event, untouched."""
         second = work()._replace(tries=Tries(failed=1))
-        failures.step_failed(group.draft, TOPICS, second, StepFailed(KeyError("x")))
+        failures.step_failed(group.draft, WIRING, second, StepFailed(KeyError("x")))
         (happening,) = group.written()
         assert isinstance(happening, Failed)
         assert (happening.step, happening.event_id, happening.attempt) == ("critique", "e1", 2)
