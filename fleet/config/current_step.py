@@ -1,7 +1,13 @@
-"""The step that the running code belongs to: for log lines, and for watchers of the event loop."""
+"""
+The step that the running code belongs to: for log lines, for watchers of the event loop, and for
+models whose answers are recorded.
+"""
 
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import NamedTuple
+
+from fleet.records.calls import Calls
 
 
 class CurrentStep(NamedTuple):
@@ -14,3 +20,8 @@ class CurrentStep(NamedTuple):
 #: Set in the task of each attempt, so the tasks and threads (`asyncio.to_thread`) that a step
 #: starts inherit it.
 CURRENT_STEP: ContextVar[CurrentStep | None] = ContextVar("fleet_current_step", default=None)
+
+#: Gives the recorded calls of the attempt.
+CURRENT_CALLS: ContextVar[Callable[[], Calls] | None] = ContextVar(
+    "fleet_current_calls", default=None
+)

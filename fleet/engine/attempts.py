@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
-from fleet.config.current_step import CURRENT_STEP, CurrentStep
+from fleet.config.current_step import CURRENT_CALLS, CURRENT_STEP, CurrentStep
 from fleet.engine.activity import Activity
 from fleet.engine.admission.concurrent_runs import ConcurrentRuns
 from fleet.engine.admission.gate import Gate
@@ -342,6 +342,7 @@ class Attempts:
     async def _result(self, attempt: Attempt) -> Outcome:
         await self._gate.until_owned()
         CURRENT_STEP.set(CurrentStep(attempt.work.step.name, attempt.work.envelope.run_id))
+        CURRENT_CALLS.set(partial(self._calls, attempt))
         attempt.started = self._clock.now()
         if self._settings.activity is not None:
             self._settings.activity.started(attempt.work)

@@ -8,11 +8,14 @@ the service itself, a gateway, a model on the same machine, or the scripted one 
 import asyncio
 import os
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from contextlib import aclosing
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, get_args
 from weakref import WeakKeyDictionary
 
+from fleet.llm import recorded
 from fleet.llm.connections import Connections, Endpoint
+from fleet.llm.recorded import Memo
 from fleet.records.errors import FleetError
 
 if TYPE_CHECKING:
@@ -59,6 +62,16 @@ class UnusableAnswer(FleetError):
         )
 
 
+class BadMemoMode(FleetError):
+    """Raised by `LLM(memo=...)` for a word that it does not know.
+
+    What to do: Write "auto", "always" or "off".
+    """
+
+    def __init__(self, memo: object) -> None:
+        super().__init__(f'LLM(memo={memo!r}): write "auto", "always" or "off"')
+
+
 @dataclass(frozen=True, slots=True)
 class Completion:
     """A model's answer; `str()` gives its text."""
@@ -90,10 +103,15 @@ class LLM:
     top: 3 attempts with 2 retries call a model that is down 9 times. Give `max_retries=0` to a step
     with such a policy. The last error is openai's own.
 
+    In a step, each answer is recorded before you get it. A later attempt of the step gets it
+    without a call: after a crash, a wait, a resume, and after a call that failed. If the step
+    itself raises, its next attempt makes the last call again, and those that it awaited at the same
+    time: their answer may be why. *memo* `"always"` keeps these, too, and `"off"` records nothing.
+
     One object serves any number of event loops, and its connections close with their loop.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but the first by name
         self,
         model: str | None = None,
         *,
@@ -101,6 +119,7 @@ class LLM:
         api_key: str | None = None,
         timeout: float | None = 600,
         max_retries: int = 2,
+        memo: Memo = "auto",
         **defaults: Any,
     ) -> None:
         self._model = model
@@ -108,6 +127,9 @@ class LLM:
         self._api_key = api_key
         self._timeout_seconds = timeout
         self._max_retries = max_retries
+        if memo not in get_args(Memo):
+            raise BadMemoMode(memo)
+        self._memo: Memo = memo
         self._defaults = defaults
         self._by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, Connections] = (
             WeakKeyDictionary()
@@ -133,9 +155,15 @@ class LLM:
 
         Raises MissingKey, UnusableAnswer, and what openai raises.
         """
-        with self._connections().lease() as client:
-            create: Any = client.chat.completions.create
-            return _completion(await create(**self._request(prompt, system, options)))
+        request = self._request(prompt, system, options)
+        place = recorded.place(self._memo, "complete", request)
+        with place.asking():
+            found = await place.read()
+            if found is not None:
+                return Completion(**found)
+            answer = await self._asked(request)
+            await place.keep(asdict(answer))
+            return answer
 
     #: Its name in LlamaIndex.
     acomplete = complete
@@ -143,20 +171,43 @@ class LLM:
     async def stream(
         self, prompt: str, *, system: str | None = None, **options: Any
     ) -> AsyncGenerator[str, None]:
-        """Ask the model and yield the answer's text piece by piece, as it arrives."""
-        with self._connections().lease() as client:
-            create: Any = client.chat.completions.create
-            request = self._request(prompt, system, options)
-            async with await create(stream=True, **request) as chunks:
-                async for chunk in chunks:
-                    if chunk.choices and chunk.choices[0].delta.content:
-                        yield chunk.choices[0].delta.content
+        """Ask the model and yield the answer's text piece by piece, as it arrives.
+
+        What was yielded to its end is recorded, and a later attempt gets the same pieces at once.
+        """
+        request = self._request(prompt, system, options)
+        place = recorded.place(self._memo, "stream", request)
+        with place.asking():
+            pieces = await place.read()
+            if pieces is not None:
+                for piece in pieces:
+                    yield piece
+                return
+            pieces = []
+            async with aclosing(self._pieces(request)) as arriving:
+                async for piece in arriving:
+                    pieces.append(piece)
+                    yield piece
+            await place.keep(pieces)
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop; a later call opens new ones."""
         connections = self._by_loop.pop(asyncio.get_running_loop(), None)
         if connections is not None:
             await connections.aclose()
+
+    async def _asked(self, request: dict[str, Any]) -> Completion:
+        with self._connections().lease() as client:
+            create: Any = client.chat.completions.create
+            return _completion(await create(**request))
+
+    async def _pieces(self, request: dict[str, Any]) -> AsyncGenerator[str, None]:
+        with self._connections().lease() as client:
+            create: Any = client.chat.completions.create
+            async with await create(stream=True, **request) as chunks:
+                async for chunk in chunks:
+                    if chunk.choices and chunk.choices[0].delta.content:
+                        yield chunk.choices[0].delta.content
 
     def _connections(self) -> Connections:
         loop = asyncio.get_running_loop()

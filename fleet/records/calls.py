@@ -7,7 +7,7 @@ answer of a model, a sleep that is over.
 
 import enum
 from collections.abc import Awaitable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import NamedTuple, Protocol
 
 
@@ -37,6 +37,23 @@ class Call(NamedTuple):
 
 class Calls(Protocol):
     """The recorded calls of one attempt."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the step runs, and the running code is in its event loop."""
+        ...
+
+    def count(self, asked: str) -> int:
+        """Return how often the attempt has asked so, from 1; this time counts."""
+        ...
+
+    def asking(self, call: Call) -> AbstractContextManager[None]:
+        """Note that the step awaits an answer, which it may refuse.
+
+        If the step itself raises, what is recorded of its last such call is removed, and of those
+        that it awaited at the same time.
+        """
+        ...
 
     def turn(self, call: Call) -> AbstractAsyncContextManager[None]:
         """Wait for others that make this call now; keep others out while it is held."""

@@ -5,11 +5,14 @@ Of calls that all steps of a run share, the next one may begin only after that c
 reads must not be lost any more.
 """
 
+import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from typing import TYPE_CHECKING
 
 from fleet.engine.context import still_running
+from fleet.engine.context.last_calls import LastCalls
 from fleet.engine.context.turns import Turns
 from fleet.engine.transitions import journal
 from fleet.records.calls import Call, Scope
@@ -54,11 +57,32 @@ class AttemptCalls:
         self._attempt = attempt
         #: What the step's result removes, in the order in which it was asked for.
         self._asked: dict[Call, None] = {}
+        self._counts: Counter[str] = Counter()
+        self._last = LastCalls()
 
     @property
     def asked(self) -> tuple[Call, ...]:
         """The calls that no other step shares."""
         return tuple(self._asked)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the step runs, and the running code is in its event loop."""
+        task = self._attempt.task
+        return task is not None and not task.done() and _in_loop_of(task)
+
+    def count(self, asked: str) -> int:
+        """Return how often the attempt has asked so, from 1; this time counts."""
+        self._counts[asked] += 1
+        return self._counts[asked]
+
+    def asking(self, call: Call) -> AbstractContextManager[None]:
+        """Note that the step awaits an answer, which it may refuse."""
+        return self._last.asking(call)
+
+    def refused_with(self, error: BaseException) -> tuple[Call, ...]:
+        """Return the calls to make again after the step has ended with *error*."""
+        return self._last.refused_with(error)
 
     @asynccontextmanager
     async def turn(self, call: Call) -> AsyncIterator[None]:
@@ -86,3 +110,10 @@ class AttemptCalls:
 
     def _must_run(self) -> None:
         still_running.check(self._attempt, CallTooLate)
+
+
+def _in_loop_of(task: "asyncio.Task[None]") -> bool:
+    try:
+        return asyncio.get_running_loop() is task.get_loop()
+    except RuntimeError:
+        return False
