@@ -24,18 +24,17 @@ _INTENT = b"intent"
 _INSIDE: ContextVar[tuple[Call, ...]] = ContextVar("fleet_memo_inside", default=())
 
 
-class NotDone(enum.Enum):
-    """See NOT_DONE."""
-
+class _NotDone(enum.Enum):
     NOT_DONE = "not done"
 
 
-#: What the *reconcile* of `ctx.memo` returns if the call did not happen.
-NOT_DONE = NotDone.NOT_DONE
+#: What the *reconcile* of `ctx.memo` returns if the call did not happen: in place of a result of
+#: whatever type.
+NOT_DONE: Any = _NotDone.NOT_DONE
 
 #: Any function without arguments, async or plain.
 Function = Callable[[], Any]
-Reconcile = Callable[[], Awaitable[T | NotDone]] | Callable[[], T | NotDone]
+Reconcile = Callable[[], Awaitable[T]] | Callable[[], T]
 
 
 class BadMemo(WorkflowRuntimeError):
@@ -43,8 +42,6 @@ class BadMemo(WorkflowRuntimeError):
 
     What to do: Correct what the message names. Nothing was called.
     """
-
-    permanent = True
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"ctx.memo was called, and {reason}")

@@ -37,9 +37,6 @@ class UnrecordedValue(WorkflowRuntimeError):
     JSON has. The call was made, and nothing was recorded.
     """
 
-    #: Another attempt would pay the call again, for the same error.
-    permanent = True
-
     def __init__(self, key: str, reason: str) -> None:
         super().__init__(
             f"ctx.memo({key!r}) cannot record what its function returned: {reason}. Annotate what "
@@ -53,8 +50,6 @@ class UnreadableRecord(WorkflowRuntimeError):
     What to do: Use another key for a function that returns something else. `fleet dead redrive
     --fresh` drops what is recorded.
     """
-
-    permanent = True
 
     def __init__(self, key: str, reason: str) -> None:
         super().__init__(

@@ -1,0 +1,46 @@
+"""Recorded calls of runs in memory: retries pay nothing again but what was refused."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from memo_flow import MemoFlow, noted
+
+from fleet.dev.llm import Fault, ScriptedLLM
+
+
+@pytest.fixture
+async def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ScriptedLLM]:
+    """The model of the workflow, and the file of its calls."""
+    monkeypatch.setenv("MEMO_CALLS", str(tmp_path / "calls"))
+    async with ScriptedLLM() as scripted:
+        monkeypatch.setenv("OPENAI_BASE_URL", scripted.base_url)
+        yield scripted
+        await MemoFlow.llm.aclose()
+
+
+def asked(server: ScriptedLLM) -> dict[str, int]:
+    """Return how often each prompt was asked."""
+    return {count.prompt: count.started for count in server.counts.prompts.values()}
+
+
+async def test_each_call_is_made_once(server: ScriptedLLM) -> None:
+    """And its value comes as it was."""
+    assert await MemoFlow(timeout=20).run() == "199 shared 7 True"
+    assert noted() == ["ask", "shared", "at compare", "order", "at order"]
+    assert asked(server) == {"first": 1, "last": 1}
+
+
+async def test_a_step_that_refuses_an_answer_gets_another(server: ScriptedLLM) -> None:
+    """An invalid answer in two attempts, a valid one in the third."""
+    assert await MemoFlow(timeout=20).run(refuses=2) == "199 shared 7 True"
+    assert noted() == ["ask", "shared", *["at compare"] * 3, "order", "at order"]
+    assert asked(server) == {"first": 1, "last": 3}
+
+
+async def test_a_retry_after_a_failed_call_pays_no_answer_again(server: ScriptedLLM) -> None:
+    """The model was busy at the last one."""
+    busy = Fault(kind="429", next=2, containing="last", retry_after_seconds=0)
+    server.script.change({"faults": [busy]})
+    assert await MemoFlow(timeout=20).run() == "199 shared 7 True"
+    assert asked(server) == {"first": 1, "last": 3}
