@@ -48,9 +48,12 @@ def of(workflow: type[Definition], terminal: Lifecycle, run_id: str) -> Outcome:
             return _completed(workflow, terminal)
         case Failed():
             return _failed(terminal, run_id)
-        case TimedOut(timeout_seconds=seconds, active_steps=active):
-            timed_out = WorkflowTimedOutEvent(timeout=seconds, active_steps=list(active))
-            return Outcome(timed_out, error=WorkflowTimeoutError(seconds, active, ""))
+        case TimedOut(timeout_seconds=seconds, active_steps=active, waiting=waiting):
+            timed_out = WorkflowTimedOutEvent(
+                timeout=seconds, active_steps=list(active), waiting=list(waiting)
+            )
+            error: Exception = WorkflowTimeoutError(seconds, active, waiting=waiting)
+            return Outcome(timed_out, error=error)
         case Cancelled(reason=reason):
             error = WorkflowCancelledByUser(run_id, reason)
             return Outcome(WorkflowCancelledEvent(), error=error)

@@ -6,7 +6,7 @@ No record holds these events: a reader makes each from the run's effective end i
 
 from typing import Annotated
 
-from pydantic import InstanceOf, PlainSerializer
+from pydantic import Field, InstanceOf, PlainSerializer
 
 from fleet.records.events import StopEvent
 
@@ -43,6 +43,8 @@ class WorkflowTimedOutEvent(StopEvent):
     timeout: float
     #: Names of the steps that ran then, sorted.
     active_steps: list[str]
+    #: What its suspended steps waited for, in words.
+    waiting: list[str] = Field(default_factory=list)
 
 
 class WorkflowCancelledEvent(StopEvent):

@@ -146,6 +146,8 @@ class TimedOut(Lifecycle):
     timeout_seconds: Timeout
     #: Names of the steps in flight in the owner group, sorted.
     active_steps: tuple[str, ...] = ()
+    #: What its suspended steps waited for, in words, such as `nap: sleeps until ...`.
+    waiting: tuple[str, ...] = ()
 
 
 class Resumed(Lifecycle):

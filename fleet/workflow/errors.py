@@ -69,14 +69,23 @@ class WorkflowTimeoutError(WorkflowRuntimeError, TimeoutError):
     """Raised when a run took longer than its timeout.
 
     What to do: Raise the run's `timeout`, or look at `fleet runs show` for the step that took the
-    time.
+    time. A run that waits for a person needs a long one, or `timeout=None`.
     """
 
-    def __init__(self, timeout_seconds: float, active_steps: Iterable[str], advice: str) -> None:
+    def __init__(
+        self,
+        timeout_seconds: float,
+        active_steps: Iterable[str],
+        advice: str = "",
+        waiting: Iterable[str] = (),
+    ) -> None:
+        #: What suspended steps of the run waited for: an answer, the next attempt, a time.
+        self.waiting = tuple(waiting)
         active = ", ".join(active_steps)
         sentences = [
             f"Operation timed out after {timeout_seconds:g} seconds",
             f"Currently active steps: {active}" if active else "No steps active",
+            *([f"Waiting: {'; '.join(self.waiting)}"] if self.waiting else []),
             *([advice] if advice else []),
         ]
         super().__init__(". ".join(sentences))

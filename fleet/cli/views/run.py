@@ -171,6 +171,7 @@ def _end_fields(end: End) -> dict[str, Any]:
         "error": failure.type if failure else "",
         "message": failure.message if failure else "",
         "reason": end.reason,
+        "waiting": list(end.waiting),
         "result_type": end.result_type,
     }
 

@@ -49,6 +49,8 @@ class End:
     #: The reason of a cancel.
     reason: str = ""
     timeout_seconds: float | None = None
+    #: What suspended steps of a run that timed out waited for.
+    waiting: tuple[str, ...] = ()
     #: Type of the result event. The value stays in the log.
     result_type: str = ""
 
@@ -60,7 +62,8 @@ class End:
             text = " ".join(self.failure.message.split())
             return f"{where}{self.failure.type}{f': {text}' if text else ''}"
         if self.timeout_seconds is not None:
-            return f"after {self.timeout_seconds:g} s"
+            waiting = f"; waiting: {'; '.join(self.waiting)}" if self.waiting else ""
+            return f"after {self.timeout_seconds:g} s{waiting}"
         return self.reason or self.result_type
 
 
@@ -234,6 +237,6 @@ def _end(record: Delivered, envelope: Envelope, terminal: Lifecycle) -> End:
             return replace(end, step=step, event_id=event_id, attempt=attempt, failure=short)
         case Cancelled(reason=reason):
             return replace(end, reason=reason)
-        case TimedOut(timeout_seconds=seconds):
-            return replace(end, timeout_seconds=seconds)
+        case TimedOut(timeout_seconds=seconds, waiting=waiting):
+            return replace(end, timeout_seconds=seconds, waiting=waiting)
     return end

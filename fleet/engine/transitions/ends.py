@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from fleet.engine.transitions import edits, journal, runs, scopes, starts, suspended, suspending
 from fleet.engine.transitions.draft import Draft, Due, Ended
 from fleet.engine.transitions.runs import End, Place, Run
+from fleet.engine.transitions.waiting import reasons
 from fleet.records import state
 from fleet.records.envelope import MAX_TIMEOUT_SECONDS, Envelope
 from fleet.records.lifecycle import Completed, Lifecycle, Started, TimedOut
@@ -87,6 +88,7 @@ def timed_out(draft: Draft, topics: Topics, run_id: str, active_steps: Iterable[
     happening = TimedOut(
         timeout_seconds=min(run.timeout_seconds or 0, MAX_TIMEOUT_SECONDS),
         active_steps=tuple(sorted(active_steps)),
+        waiting=reasons.of_run(draft.state, run_id) if run.held else (),
     )
     draft.append_lifecycle(topics, envelope, happening)
 

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import re
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any, ClassVar
 
 import pytest
 from pydantic import BaseModel
+from tenacity import wait_fixed
 
 from fleet import (
     Context,
@@ -24,8 +26,10 @@ from fleet import (
     WorkflowFailedEvent,
     WorkflowHandler,
     WorkflowRuntimeError,
+    WorkflowTimedOutEvent,
     WorkflowTimeoutError,
     WorkflowValidationError,
+    retry_policy,
     step,
 )
 from fleet.client import patience
@@ -495,6 +499,31 @@ class TestTime:
         assert isinstance(caught.value, TimeoutError)
         await turns()
         assert flow.running == 0
+
+    async def test_a_run_that_waits_says_for_what(self) -> None:
+        """Its steps do not run: one sleeps, the other failed and is tried again later."""
+
+        class Flow(Workflow):
+            @step
+            async def nap(self, ctx: Context, ev: StartEvent) -> StopEvent:
+                await ctx.sleep(60)
+                return StopEvent()
+
+            @step(retry_policy=retry_policy(wait=wait_fixed(60)))
+            async def work(self, ev: StartEvent) -> StopEvent:
+                raise Special("busy")
+
+        handler = Flow(timeout=0.2).run()
+        with pytest.raises(WorkflowTimeoutError) as raised:
+            await handler
+        moment = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
+        nap, work = raised.value.waiting
+        assert re.fullmatch(f"nap: sleeps until {moment}", nap)
+        assert re.fullmatch(f"work: attempt 2 at {moment}", work)
+        words = "Operation timed out after 0.2 seconds. No steps active. Waiting: "
+        assert str(raised.value) == f"{words}{nap}; {work}"
+        (event,) = [event async for event in handler.stream_events()]
+        assert event == WorkflowTimedOutEvent(timeout=0.2, active_steps=[], waiting=[nap, work])
 
     async def test_a_runs_own_timeout_replaces_the_workflows(self) -> None:
         """`run(timeout=...)` holds for this run only."""

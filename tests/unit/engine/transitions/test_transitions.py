@@ -425,6 +425,26 @@ class TestDeadline:
         assert group.written()[1:] == [TimedOut(timeout_seconds=2, active_steps=("a", "b"))]
         assert group.end is None
 
+    def test_it_says_what_suspended_steps_wait_for(self, group: Group) -> None:
+        """Of each the step and the time, and of very many the first ones."""
+        group.start("s1", timeout=2)
+        runs.mark_held(group.draft.state, "r")
+        for number in range(25):
+            key = state.waiting_key("r", f"e{number:02}", "work")
+            tries = Tries(failed=number) if number else None
+            due_ms = number if number < 2 else 10**15 - 1
+            entry = Suspended(topic="t", headers=(), step="work", due_ms=due_ms, tries=tries)
+            group.draft.state.put(key, entry.encode())
+        ends.timed_out(group.draft, TOPICS, "r", ())
+        (ending,) = group.written()[1:]
+        assert isinstance(ending, TimedOut)
+        assert ending.waiting[:2] == (
+            "work: sleeps until 1970-01-01T00:00:00Z",
+            "work: attempt 2 at 1970-01-01T00:00:00Z",
+        )
+        assert ending.waiting[2] == "work: attempt 3 at 9999-12-31T23:59:59Z"
+        assert (len(ending.waiting), ending.waiting[-1]) == (21, "and more")
+
     def test_nothing_is_written_for_a_run_that_ended_before(self, group: Group) -> None:
         """A result that came in time is the result; an unknown run has no deadline."""
         ends.timed_out(group.draft, TOPICS, "r", ())
