@@ -100,6 +100,11 @@ def show(workflow: str, letter: str, group: str | None, form: str, *, with_value
 )
 @click.option("--wait", is_flag=True, help="Follow the runs to their new ends.")
 @click.option(
+    "--fresh",
+    is_flag=True,
+    help="Let the failed steps make recorded calls again: ctx.memo, answers of models.",
+)
+@click.option(
     "--timeout",
     "patience_seconds",
     type=types.Number(min=0, min_open=True),
@@ -125,6 +130,7 @@ def redrive_(  # noqa: PLR0913 - click gives each option a parameter
     *,
     every: bool,
     wait: bool,
+    fresh: bool,
     yes: bool,
     **chosen: Any,
 ) -> None:
@@ -149,5 +155,5 @@ def redrive_(  # noqa: PLR0913 - click gives each option a parameter
     wanted = action.chosen(letters, **chosen)
     if wanted.takes_all != every:
         raise click.UsageError("choose letters, by PARTITION:OFFSET or by filters, or take --all")
-    how = action.How(reason, limit, rate, patience_seconds, wait)
+    how = action.How(reason, limit, rate, patience_seconds, wait, fresh)
     action.redrive(source, wanted, how, form, yes=yes)

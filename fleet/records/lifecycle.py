@@ -160,6 +160,8 @@ class Resumed(Lifecycle):
 
     kind = "resumed"
     reason: str = ""
+    #: Event id and step of work that makes its recorded calls again.
+    fresh: tuple[tuple[str, str], ...] = ()
 
 
 class Resumption(Lifecycle):

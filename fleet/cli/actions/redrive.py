@@ -116,6 +116,7 @@ class How:
     rate: float | None
     patience_seconds: float
     wait: bool
+    fresh: bool
 
     def options(self, found: Found) -> RedriveOptions:
         """Return what to do about the letters that were *found*."""
@@ -126,6 +127,7 @@ class How:
             rate=self.rate,
             patience_seconds=self.patience_seconds,
             wait=self.wait,
+            fresh=self.fresh,
         )
 
 
@@ -163,6 +165,7 @@ async def _audit(source: Source, options: RedriveOptions) -> None:
             "group": source.topics.group,
             "letters": sum(len(request.letters) for request in options.requests),
             "runs": len(ids),
+            "fresh": options.fresh,
             "run_ids": ids[:_AUDITED],
         },
     )

@@ -47,6 +47,8 @@ class RedriveOptions:
     patience_seconds: float = 60.0
     #: Follow the runs to their new ends.
     wait: bool = False
+    #: Let the steps of the letters make their recorded calls again.
+    fresh: bool = False
 
 
 @dataclass(slots=True)
@@ -139,11 +141,16 @@ class Redrive:
         sent: asyncio.Future[Any] = await producer.send(
             self._source.topics.runs,
             key=request.run_id.encode(),
-            value=Resumed(reason=self._options.reason).encode(),
+            value=self._resumed(request).encode(),
             headers=envelope.headers(),
             partition=request.partition,
         )
         return sent
+
+    def _resumed(self, request: ResumeRequest) -> Resumed:
+        letters = request.letters if self._options.fresh else ()
+        fresh = tuple((letter.event_id, letter.note.step) for letter in letters)
+        return Resumed(reason=self._options.reason, fresh=fresh)
 
     async def _listen(self, reader: TopicReader, interruption: Interruption) -> None:
         heard = time.monotonic()

@@ -15,6 +15,9 @@ from fleet.records import state
 from fleet.records.calls import Call, Scope
 from fleet.records.state import Overlay, View
 
+#: Kinds of calls that are made again on request.
+_PAID = ("memo", "llm")
+
 
 def key(work: Work, call: Call) -> bytes:
     """Return the state key of a call."""
@@ -55,6 +58,12 @@ def forget(part: Overlay, work: Work) -> None:
     """Remove what is recorded of a step that does not run again for its event."""
     envelope = work.envelope
     part.delete_all(state.call_key(envelope.run_id, envelope.event_id, work.step.name, ""))
+
+
+def drop(draft: Draft, run_id: str, event_id: str, step: str) -> None:
+    """Remove what a step has paid for on an event: values and answers, not its waits."""
+    for kind in _PAID:
+        draft.state.delete_all(state.call_key(run_id, event_id, step, f"{kind} "))
 
 
 def remove(draft: Draft, run_id: str) -> None:

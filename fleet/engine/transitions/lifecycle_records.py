@@ -15,7 +15,7 @@ def take(
     if isinstance(happening, Started):
         return ends.set_deadline(draft, record, envelope, happening)
     if isinstance(happening, Resumed):
-        return resume.resume(draft, topics, record, envelope)
+        return resume.resume(draft, topics, record, envelope, happening)
     if happening.terminal:
         return ends.conclude(draft, topics, record, envelope, happening)
     return None

@@ -136,6 +136,31 @@ class TestOnce:
         await world.pump()
         assert (world.flow.got, world.flow.calls) == ([1, 1], 1)
 
+    async def test_a_fresh_resume_pays_again_what_it_names(self, world: World) -> None:
+        """And nothing of another step that had not ended."""
+        world.flow.fails = True
+        await began(world, ticks=2)
+        await world.open("in r 0", "in r 1")
+        await world.open("after r 0")
+        (failed,) = (end for end in world.happenings("r") if isinstance(end, Failed))
+        world.flow.fails = False
+        world.happen(Resumed(fresh=((failed.event_id, "tick"),)), "r", epoch=1)
+        await world.pump()
+        assert (world.flow.got, world.flow.calls) == ([1, 2, 2], 3)
+        await world.open("in r 0")
+        assert world.flow.got == [1, 2, 2, 3]
+
+    async def test_a_fresh_resume_keeps_what_steps_share(self, world: World) -> None:
+        """Others have used it."""
+        world.flow.fails, world.flow.scope = True, "run"
+        await began(world, ticks=1)
+        await world.open("in r 0")
+        await world.open("after r 0")
+        (failed,) = (end for end in world.happenings("r") if isinstance(end, Failed))
+        world.happen(Resumed(fresh=((failed.event_id, "tick"),)), "r", epoch=1)
+        await world.pump()
+        assert (world.flow.got, world.flow.calls) == ([1, 1], 1)
+
     async def test_a_call_that_was_not_committed_is_made_again(self, world: World) -> None:
         """Without a reconciler nothing says that it happened."""
         await began(world, ticks=1)
