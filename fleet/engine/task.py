@@ -131,7 +131,7 @@ class Task:
         self.queues = self.attempts.queues
         self.queues.serve(Users(self.attempts.line_up, self._take_up, self._admitted))
         self._deadlines = Deadlines(self.clock, self._time_out)
-        self._waking = Waking(self.clock, self.ledger, self._wake, self._takes_more)
+        self._waking = Waking(self.clock, self.ledger, self._wake, self._takes_more, self.broken)
         timers = self._deadlines, self._waking
         self._time_keeping = TimeKeeping(self.clock, topics.runs, timers, self.inputs)
         self._observer = Guarded(step_group.observer)
@@ -314,7 +314,7 @@ class Task:
 
     def _wake(self, due: bytes) -> None:
         """Run suspended work whose time has come."""
-        self._guarded(lambda: self.intake.wake(due))
+        self.intake.wake(due)
 
     def _takes_more(self) -> bool:
         return not self.uncommitted.full and len(self.attempts) < self.step_group.slots.total

@@ -274,6 +274,9 @@ class Checks:
         owner = self._counted_at.pop(key, None)
         if owner is not None:
             self._uncommitted[owner].discard(key)
+        if step.outcome in ("retried", "suspended"):
+            # It begins again, when its time has come.
+            return
         if step.outcome != "raised":
             self.committed.add(key)
         elif envelope.epoch >= self._asked.get(envelope.run_id, 0):
@@ -429,7 +432,8 @@ class Checks:
         kept, gone = self.state[partition], state.end_key(envelope.run_id) in self._forgotten
         # Without a step's name: an event that waits for a version which has a step for it.
         places = [(envelope.run_id, envelope.event_id, name) for name in (step, "")]
-        keys = [key(*each) for each in places for key in (state.awaiting_key, state.suspended_key)]
+        kinds = state.awaiting_key, state.suspended_key, state.waiting_key
+        keys = [key(*each) for each in places for key in kinds]
         suspended = any(key in kept or key in self._given_up for key in keys)
         # Between the request to resume and its answer, work that waits is still where it was.
         return suspended or (gone and end is not None)

@@ -8,7 +8,7 @@ tells which attempt it came from.
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import Field, field_validator
 
@@ -94,6 +94,17 @@ class Attempt:
     began: float
 
 
+class Try(NamedTuple):
+    """An attempt of a step that is tried again or sleeps, as it begins."""
+
+    worker: str
+    run_id: str
+    #: The same for every attempt of this step on this event.
+    key: str
+    #: As the step sees it.
+    number: int
+
+
 @dataclass
 class Laboratory:
     """Where attempts are counted."""
@@ -116,6 +127,8 @@ class Laboratory:
     inside: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     #: Hears of each edit, with its run and worker, as its block has ended.
     on_edit: Callable[[str, str, str], None] = lambda _run_id, _worker, _name: None
+    #: Hears of each attempt of a step that is tried again or sleeps.
+    on_try: Callable[[Try], None] = lambda _: None
     #: Whether a step sends an event that no step takes.
     strays: bool = False
     #: Hears of each attempt as it begins and as it ends.

@@ -9,6 +9,7 @@ from fleet import Context, Event, step
 from simulation.branched import BranchedFlow
 from simulation.edited import EditedFlow
 from simulation.flow import Part, SimulatedFlow, Whole
+from simulation.timed import TimedFlow
 
 
 class Draft(Event):
@@ -46,4 +47,5 @@ FLOWS: dict[str, type[SimulatedFlow]] = {
     "grown": GrownFlow,
     "branched": BranchedFlow,
     "edited": EditedFlow,
+    "timed": TimedFlow,
 }

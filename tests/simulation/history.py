@@ -46,6 +46,8 @@ from simulation.queued import Places, check_strays, queued
 from simulation.rare import rare
 from simulation.replacing import Replacing, damage, undisturbed
 from simulation.themes import themed
+from simulation.timed import timed
+from simulation.timing_checks import TimingChecks
 from simulation.worker import TOPICS, Disk, Worker
 from simulation.world import BEGINNING, World
 
@@ -112,6 +114,14 @@ class History:
             self.broker.on_commit.append(edits.on_commit)
             self.laboratory.on_edit = edits.on_edit
             self._edits = edits
+        if made.kind == "timed":
+            resumed = frozenset(run.run_id for run in made.runs if run.resumed_at)
+            timing = TimingChecks(self.world, self.broker, made.partitions, resumed)
+            timing.exact = not made.clocks.nodes
+            timing.calm = made.is_calm and timing.exact
+            timing.owned_since = self._owned_since
+            self.broker.on_commit.append(timing.on_commit)
+            self.laboratory.on_try = timing.on_try
         if made.crowd is not None:
             self.checks.most_uncommitted = made.crowd.uncommitted + UNCOMMITTED_SHARE + made.slots
         self.group = Group(self.world, made.partitions, self.checks.offset)
@@ -565,6 +575,7 @@ def simulate(seed: int) -> Verdict:
     damaged = damage(seed) is not None
     planned = branched(rare(astray(poisoned(undisturbed(called)))), damaged=damaged)
     planned = edited(planned, damaged=damaged)
+    planned = timed(planned, damaged=damaged)
     planned = queued(planned, damaged=damaged)
     made = clocks.clocked(planned, busy=damaged)
     ids = Random(f"ids {seed}")

@@ -30,12 +30,14 @@ class Waking:
         ledger: Ledger,
         wake: Callable[[bytes], None],
         takes_more: Callable[[], bool],
+        broken: Callable[[Exception], object],
     ) -> None:
         self._clock = clock
         self._ledger = ledger
         self._wake = wake
         #: Whether the task takes more work now.
         self._takes_more = takes_more
+        self._broken = broken
         #: All that was due up to this key has been woken: the store may have it still.
         self._woken = state.DUE
         #: When the first is due of what is in the log, in unix milliseconds; None: nothing is.
@@ -73,17 +75,23 @@ class Waking:
             # Some loops take no delay of more than a day, and a machine may have been suspended.
             wait_seconds = min((self._next_ms - self._clock.now_ms()) / 1000, LOOK_SECONDS)
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(max(0.0, wait_seconds), self._look)
+            self._timer = loop.call_later(max(0.0, wait_seconds), self._try_to_look)
 
     def _disarm(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
+    def _try_to_look(self) -> None:
+        try:
+            self._look()
+        except Exception as failure:  # noqa: BLE001 - a timer has no caller to raise to
+            self._broken(failure)
+
     def _look(self) -> None:
         self._timer = None
         if not self._takes_more():
-            self._timer = asyncio.get_running_loop().call_later(BUSY_SECONDS, self._look)
+            self._timer = asyncio.get_running_loop().call_later(BUSY_SECONDS, self._try_to_look)
             return
         now_ms = self._clock.now_ms()
         found = self._ledger.store.scan(state.DUE, self._woken, TURN_RECORDS)

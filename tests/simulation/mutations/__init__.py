@@ -13,6 +13,7 @@ from simulation.mutations import (
     poison,
     queued,
     replaced,
+    timed,
     values,
     wire,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "poison",
     "queued",
     "replaced",
+    "timed",
     "values",
     "wire",
 ]

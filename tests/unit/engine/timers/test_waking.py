@@ -9,9 +9,13 @@ from tenacity import stop_after_attempt, wait_fixed
 
 from fleet import Context, StartEvent, StopEvent, retry_policy, step
 from fleet.engine import commits, task
+from fleet.engine.ledger import Ledger
 from fleet.engine.timers import waking
+from fleet.engine.transitions.draft import Draft
+from fleet.memory.backend import MemoryStore
 from fleet.records import state
 from fleet.records.lifecycle import Cancelled, Completed, Failed, Resumed
+from fleet.records.state import MemoryState, Overlay
 from fleet.workflow.definition import Definition
 
 
@@ -178,3 +182,76 @@ async def test_a_great_deal_that_is_due_is_woken_in_turns(
     await pass_seconds(world, 100)
     await pass_seconds(world, 0)
     assert world.ended == ["completed"] * 10
+
+
+async def test_the_first_due_time_of_a_commit_counts(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waking, "LOOK_SECONDS", 3600.0)
+    store, draft = MemoryStore(), Draft(Overlay(MemoryState()))
+    woken: list[bytes] = []
+    timer = waking.Waking(clock, Ledger(store), woken.append, lambda: True, print)  # type: ignore[arg-type]
+    timer.start()
+    await turns()
+    for later_ms in (100_000, 0, 50_000):
+        due_ms = EPOCH_MS + later_ms
+        store.write({state.due_key(due_ms, state.waiting_key("r", f"{due_ms}", "s")): b"1"})
+        draft.due(due_ms)
+    timer.committed(draft)
+    await asyncio.sleep(0.01)
+    timer.stop()
+    assert len(woken) == 1
+
+
+async def test_what_is_due_earlier_than_what_was_woken_is_found(world: World) -> None:
+    """A clock that was set back suspends work until before the last that was woken."""
+    world.start("first", sleep=100)
+    await world.pump()
+    await pass_seconds(world, 100)
+    world.clock.ms -= 90_000
+    world.start("second", sleep=20)
+    await world.pump()
+    await pass_seconds(world, 20)
+    assert world.ended == ["completed"] * 2
+
+
+async def test_nothing_is_woken_by_a_time_that_is_guessed(clock: Clock) -> None:
+    """It may be of before the broker's clock was set."""
+    store = MemoryStore()
+    store.write({state.due_key(1, state.waiting_key("r", "e", "s")): b"1"})
+    woken: list[bytes] = []
+    clock.known = False
+    timer = waking.Waking(clock, Ledger(store), woken.append, lambda: True, print)  # type: ignore[arg-type]
+    timer.start()
+    await asyncio.sleep(0.01)
+    assert woken == []
+    clock.known = True
+    timer.time_is_another()
+    await asyncio.sleep(0.01)
+    timer.stop()
+    assert len(woken) == 1
+
+
+async def test_a_task_that_takes_no_more_is_asked_again(clock: Clock) -> None:
+    store = MemoryStore()
+    store.write({state.due_key(1, state.waiting_key("r", "e", "s")): b"1"})
+    woken: list[bytes] = []
+    answers = iter([False, False, True])
+    timer = waking.Waking(clock, Ledger(store), woken.append, lambda: next(answers), print)  # type: ignore[arg-type]
+    timer.start()
+    await asyncio.sleep(0.02)
+    timer.stop()
+    assert len(woken) == 1
+
+
+async def test_a_state_that_fails_breaks_the_task(clock: Clock) -> None:
+    class Failing(MemoryStore):
+        def scan(self, prefix: bytes, after: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+            raise OSError("disk")
+
+    failures: list[Exception] = []
+    never = Ledger(Failing())
+    timer = waking.Waking(clock, never, print, lambda: True, failures.append)  # type: ignore[arg-type]
+    timer.start()
+    await asyncio.sleep(0.01)
+    assert [repr(failure) for failure in failures] == ["OSError('disk')"]
