@@ -38,6 +38,7 @@ from fleet.workflow.errors import StepTimeoutError
 from fleet.workflow.graph import Graph
 from fleet.workflow.suspending import Sleep, Suspend
 from fleet.workflow.thread_context import ThreadContext
+from fleet.workflow.waiting import EventWait
 
 #: An event from this size on, in bytes, is decoded again when its step begins, if that has to
 #: wait for a slot: decoded it may take ten times the memory of its bytes.
@@ -134,7 +135,7 @@ class Attempt:
     #: Its recorded calls; None until it makes one.
     calls: AttemptCalls | None = None
     #: What its step waits for: the attempt is over, and what it still does has no effect.
-    suspends: Sleep | None = None
+    suspends: Sleep | EventWait | None = None
 
 
 class Attempts:
@@ -392,6 +393,7 @@ class Attempts:
             partial(self.active_steps, work.envelope.run_id),
             partial(self._calls, attempt),
             partial(self._sleep, attempt),
+            partial(self._wait, attempt),
         )
 
     async def _sleep(self, attempt: Attempt, number: int, seconds: float) -> None:
@@ -403,6 +405,16 @@ class Attempts:
         if due_ms > now_ms:
             attempt.suspends = Sleep(call, due_ms)
             raise Suspend(attempt.suspends)
+
+    async def _wait(self, attempt: Attempt, wait: EventWait) -> bytes:
+        """Return what is recorded of a wait that has ended; else end the attempt."""
+        noted = await self._calls(attempt).read(wait.call)
+        if noted is not None:
+            return noted
+        # A question comes after what the step has shown before.
+        await asyncio.gather(*attempt.written)
+        attempt.suspends = wait
+        raise Suspend(wait)
 
     def _calls(self, attempt: Attempt) -> AttemptCalls:
         if attempt.calls is None:

@@ -22,6 +22,7 @@ from fleet.engine.transitions.outcomes import Outcome, Raised, Returned, Suspend
 from fleet.engine.transitions.results import Moment
 from fleet.engine.transitions.sizes import RecordTooLarge
 from fleet.engine.transitions.timed import Due
+from fleet.engine.transitions.waiting import waits
 from fleet.records.dead_letter import Reason
 from fleet.records.events import type_name
 from fleet.records.lifecycle import (
@@ -37,6 +38,7 @@ from fleet.records.state import View
 from fleet.workflow.errors import ContextValueTooLarge
 from fleet.workflow.failing.step_failed import StepFailedEvent
 from fleet.workflow.suspending import Sleep
+from fleet.workflow.waiting import EventWait
 
 _log = logs.get_logger("task")
 
@@ -125,8 +127,11 @@ class Finishing:
         times = round(parts.clock.at_ms(attempt.started)), round(parts.clock.now_ms())
         return retries.next_try(policy, attempt.work, error, *times)
 
-    def _suspend(self, work: Work, until: Sleep) -> None:
+    def _suspend(self, work: Work, until: Sleep | EventWait) -> None:
         parts, now_ms = self._parts, round(self._parts.clock.now_ms())
+        if isinstance(until, EventWait):
+            waits.begin(parts.draft, parts.wiring, work, until, now_ms)
+            return
         noted = {journal.key(work, until.call): b"%d" % until.due_ms}
         timed.suspend(parts.draft, work, Due(until.due_ms, work.tries, noted), now_ms)
 

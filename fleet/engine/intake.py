@@ -27,19 +27,21 @@ from fleet.engine.transitions import (
 from fleet.engine.transitions.draft import Work
 from fleet.engine.transitions.joins import Fired
 from fleet.engine.transitions.resolve import (
+    Answered,
     Deferred,
     Dropped,
+    Early,
     Happened,
     Held,
     Rejected,
     Resolution,
     Resolver,
     Run,
-    Unhandled,
 )
-from fleet.engine.transitions.runs import Entrance
+from fleet.engine.transitions.runs import Admission, Entrance
 from fleet.engine.transitions.scopes import Place
 from fleet.engine.transitions.suspended import Suspended
+from fleet.engine.transitions.waiting import answers, waits
 from fleet.records import state
 from fleet.records.envelope import Envelope
 from fleet.records.log import Delivered
@@ -128,8 +130,8 @@ class Intake:
             case Held():
                 self._versions.say(found.envelope)
                 suspending.hold(self._parts.draft, self._parts.topics, record, found)
-            case Unhandled(envelope):
-                self._show_unhandled(envelope)
+            case Early() | Answered():
+                self._for_waits(record, found)
             case Deferred(works):
                 for work in works:
                     if work.step.name not in done:
@@ -211,12 +213,48 @@ class Intake:
             # A caller waits for the answer that this run is known.
             self._parts.commits.now()
 
-    def _show_unhandled(self, envelope: Envelope) -> None:
-        parts, full = self._parts, envelope.unaccepted
-        idle = not parts.attempts.has(envelope.run_id)
-        self._unhandled.say(envelope.type, "")
-        parts.draft.records.append(unhandled.record(parts.topics, envelope, full, idle=idle))
+    def _for_waits(self, record: Delivered, found: Early | Answered) -> None:
+        """Take an event that steps wait for, or may come to wait for."""
+        parts = self._parts
+        envelope = starts.enter(parts.draft, parts.topics, record, found.envelope, found.entrance)
+        if isinstance(found, Early):
+            self._keep_early(record, envelope, found.entrance.admission)
+        else:
+            self._answer(record, envelope, found)
         parts.commits.now()
+
+    def _keep_early(self, record: Delivered, envelope: Envelope, admission: Admission) -> None:
+        """Keep an event that no step takes for a wait that may come; the stream says so."""
+        parts = self._parts
+        if not answers.keep(parts.draft, record, envelope):
+            parts.observer.answer_dropped(envelope)
+        if admission is Admission.RUN:
+            full, idle = envelope.unaccepted, not parts.attempts.has(envelope.run_id)
+            self._unhandled.say(envelope.type, "")
+            parts.draft.records.append(unhandled.record(parts.topics, envelope, full, idle=idle))
+
+    def _answer(self, record: Delivered, envelope: Envelope, found: Answered) -> None:
+        """Let the steps that wait for an event have it, and others run that take it."""
+        parts, now_ms = self._parts, round(self._parts.clock.now_ms())
+        woken = waits.answer(parts.draft, record, envelope, found.waiting, now_ms)
+        for work in found.works:
+            self._run_beside(work._replace(envelope=envelope), found.entrance.admission)
+        self._run_resumed(woken)
+
+    def _run_beside(self, work: Work, admission: Admission) -> None:
+        """Run a step for an event that others had waited for.
+
+        From the state: if the event came again, it would find other waits.
+        """
+        parts = self._parts
+        if admission is not Admission.RUN:
+            suspending.suspend(parts.draft, parts.topics, work)
+            return
+        entry = suspending.set_aside(parts.draft, work)
+        if entry:
+            self._start(work._replace(suspended=entry))
+        else:
+            suspending.too_large(parts.draft, parts.topics, work)
 
     # -- from the state -----------------------------------------------------------------------
 
@@ -284,7 +322,7 @@ class Intake:
                 self._run_resumed(self._changes.take_late(record, envelope, happening))
             case Run(_, _, works):
                 self._run_each(key, entry, works)
-            case Dropped() | Deferred() | Unhandled():
+            case Dropped() | Deferred() | Early() | Answered():
                 raise AssertionError("suspended work entered its run before")
 
     def _waits(self, key: bytes, entry: Suspended) -> bool:

@@ -13,6 +13,7 @@ from fleet.engine.transitions.draft import Work
 from fleet.engine.transitions.outcomes import Outcome
 from fleet.engine.transitions.recoveries import Caught
 from fleet.records.dead_letter import DeadLetter
+from fleet.records.envelope import Envelope
 from fleet.records.lifecycle import StepRecord
 
 _log = logs.get_logger("observing")
@@ -43,6 +44,10 @@ class Observer(Protocol):
 
     def records_lost(self, topic: str, partition: int, lost: Lost) -> None:
         """Hear that an input does not have any more what was not done."""
+        ...
+
+    def answer_dropped(self, event: Envelope) -> None:
+        """Hear that a run had no room for one more event that no step waits for."""
         ...
 
     def committed(self, records: int, size: int, seconds: float) -> None:
@@ -79,6 +84,10 @@ class Guarded:
     def records_lost(self, topic: str, partition: int, lost: Lost) -> None:
         """See `Observer`."""
         _tell(self._observer.records_lost, topic, partition, lost)
+
+    def answer_dropped(self, event: Envelope) -> None:
+        """See `Observer`."""
+        _tell(self._observer.answer_dropped, event)
 
     def committed(self, records: int, size: int, seconds: float) -> None:
         """See `Observer`."""

@@ -21,6 +21,7 @@ from fleet.engine.transitions.outcomes import Outcome, Returned, Suspends
 from fleet.engine.transitions.recoveries import Caught
 from fleet.engine.transitions.sizes import RecordTooLarge
 from fleet.records.dead_letter import DeadLetter, Reason
+from fleet.records.envelope import Envelope
 from fleet.records.lifecycle import RETRIED, Cancelled, Completed, Failed, StepRecord, TimedOut
 from fleet.records.topics import Topics
 from fleet.workflow.errors import StepTimeoutError
@@ -102,6 +103,11 @@ RECORDS_LOST = Counter(
     "fleet_records_lost_total",
     "Records that retention removed before they were done, by input topic; an upper bound.",
     (*GROUP, "topic"),
+)
+ANSWERS_DROPPED = Counter(
+    "fleet_answers_dropped_total",
+    "Events from outside that no step took or waited for, and for which their run had no room.",
+    GROUP,
 )
 STATE_DISCARDED = Counter(
     "fleet_state_discarded_total",
@@ -236,6 +242,7 @@ class Metrics:
         self._caught = CAUGHT.labels(*self.labels)
         self._steps: dict[tuple[str, str], _Step] = {}
         self._discarded = {why: STATE_DISCARDED.labels(*self.labels, why) for why in DISCARDED}
+        self._answers_dropped = ANSWERS_DROPPED.labels(*self.labels)
         self._runs_started = RUNS_STARTED.labels(*self.labels)
         self._commit_duration = COMMIT_DURATION.labels(*self.labels)
         self._commit_records = COMMIT_RECORDS.labels(*self.labels)
@@ -335,6 +342,16 @@ class Metrics:
             unread=[f"{begin}-{end - 1}" for begin, end in lost.unread],
             unfinished=[str(offset) for offset in lost.pending[:_MOST_OFFSETS]],
             reason="retention removed them before they were processed; see docs/promise.md",
+        )
+
+    def answer_dropped(self, event: Envelope) -> None:
+        """Count an event for which its run had no room, and log its run."""
+        self._answers_dropped.inc()
+        _log.warning(
+            "answer_dropped",
+            run=event.run_id,
+            type=event.type,
+            reason="its run keeps as many events as fit that no step waits for",
         )
 
     def runs_steps(self, names: Iterable[str]) -> None:

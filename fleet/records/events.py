@@ -311,6 +311,13 @@ def qualified_name(event_type: type[Event]) -> str:
     return f"{event_type.__module__}.{event_type.__qualname__}"
 
 
+def subclasses(kind: type[Event]) -> Iterator[type[Event]]:
+    """Yield every class below *kind*."""
+    for below in kind.__subclasses__():
+        yield below
+        yield from subclasses(below)
+
+
 def type_name(event: Event | type[Event]) -> str:
     """Return the name of an event's type in topics and envelopes."""
     name = (event if isinstance(event, type) else type(event)).__name__

@@ -19,6 +19,7 @@ changelog keeps it for as long as runs last.
     m nothing                     never there: a delete of it is appended to learn the broker's time
     z <run id> <event id> <step>  suspended work that waits for a time or an event
     y <time> <run id> <event id> <step>  when such work is due, in unix milliseconds, 15 digits
+    n <run id> <order> <event id>  an answer that no step waits for yet; see `transitions.waiting`
     x <run id> <event id> <step>  deaths of processes with a step, and whether it is begun again
     o <run id> <scope>            a fan-out that has joins, until all of its work is done
     i <run id> <scope> <event id> <step>          work of a fan-out that is not done
@@ -46,6 +47,7 @@ AWAITING_RESUME = b"k\0"
 SUSPENDED = b"w\0"
 WAITING = b"z\0"
 DUE = b"y\0"
+ANSWER = b"n\0"
 RUNNING = b"m\0running"
 NOTHING = b"m\0nothing"
 SUSPECT = b"x\0"
@@ -134,9 +136,25 @@ def due_of(key: bytes) -> tuple[int, bytes]:
     return int(time), WAITING + rest
 
 
+def answers_prefix(run_id: str) -> bytes:
+    """Return the first part of the keys of the answers that no step of a run waits for yet."""
+    return b"%b%b\0" % (ANSWER, run_id.encode())
+
+
+def answer_key(run_id: str, order: int, event_id: str) -> bytes:
+    """Return the key of one such answer; *order*, of up to 16 digits, is that of their coming."""
+    return b"%b%016d\0%b" % (answers_prefix(run_id), order, event_id.encode())
+
+
 def run_of_suspended(key: bytes) -> str:
     """Return the run of suspended work."""
     return key[len(SUSPENDED) :].partition(b"\0")[0].decode()
+
+
+def noted_key(suspended: bytes, name: str) -> bytes:
+    """Return the key of what a call gave to the step of an entry of suspended work, by its key."""
+    run_id, event_id, step = suspended[len(SUSPENDED) :].decode().split("\0", 2)
+    return call_key(run_id, event_id, step, name)
 
 
 def suspect_prefix(run_id: str) -> bytes:

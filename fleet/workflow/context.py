@@ -6,7 +6,7 @@ all or nothing. Only events written to the stream are visible at once.
 """
 
 import difflib
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from functools import cached_property, partial
 from typing import (
@@ -28,23 +28,20 @@ from fleet.records.calls import Calls
 from fleet.records.envelope import Envelope, idempotency_key
 from fleet.records.events import Event, StopEvent, encoded
 from fleet.records.state import Overlay, View, context_prefix
-from fleet.workflow import suspending
+from fleet.workflow import suspending, waiting
 from fleet.workflow.collecting import Buffers, Collected
 from fleet.workflow.context_state import state_type
 from fleet.workflow.editing import Editor
-from fleet.workflow.errors import NoEvent, NotAvailableYet, WorkflowConfigurationError
+from fleet.workflow.errors import NoEvent, WorkflowConfigurationError
 from fleet.workflow.failing.retrying import RetryInfo
 from fleet.workflow.recorded.memo import BadMemo, Reconcile, memo
 from fleet.workflow.store import Model, Store
+from fleet.workflow.waiting import E, EventWait
 
 T = TypeVar("T")
 
 WriteToStream = Callable[[Event], Awaitable[None]]
 CheckTarget = Callable[[Event, str], None]
-
-_LATER = {
-    "wait_for_event": "end the run and start another with the answer",
-}
 
 
 class Surroundings(NamedTuple):
@@ -68,6 +65,8 @@ class Surroundings(NamedTuple):
     calls: Callable[[], Calls] | None = None
     #: Returns when the *n*-th sleep of the step is over; until then, ends the attempt.
     sleep: Callable[[int, float], Awaitable[None]] | None = None
+    #: Returns what a wait for an event gave; until then, ends the attempt.
+    wait: Callable[[EventWait], Awaitable[bytes]] | None = None
 
 
 class OfOneRun:
@@ -155,6 +154,32 @@ class Context(OfOneRun, Generic[Model]):
         self._sleeps += 1
         if wait and self._surroundings.sleep is not None:
             await self._surroundings.sleep(self._sleeps, wait)
+
+    async def wait_for_event(
+        self,
+        event_type: type[E],
+        waiter_event: Event | None = None,
+        waiter_id: str | None = None,
+        requirements: Mapping[str, Any] | None = None,
+        timeout: float | None = waiting.DEFAULT_SECONDS,
+    ) -> E:
+        """Return the event of exactly *event_type* that the run gets, from outside or from a step.
+
+        Each field in *requirements* has the given value. *waiter_event* is shown to the caller,
+        once. Until the event comes the step is not in memory: its attempt ends here, and what it
+        sent and changed with it. Then the step runs again from its top, and this call returns at
+        once. Put what is expensive before it into `ctx.memo`.
+
+        *waiter_id* tells several waits of a step apart; without it, waits for the same type and
+        values are one. After *timeout* seconds, which the broker's clock measures, it raises
+        asyncio.TimeoutError; None waits for as long as the run goes on. Raises BadWait for what
+        cannot be waited for, and UnencodableEvent for *waiter_event*.
+        """
+        asked = waiting.asked(event_type, waiter_event, waiter_id, requirements, timeout)
+        if self._surroundings.wait is None:
+            raise TimeoutError
+        noted = await self._surroundings.wait(asked)
+        return waiting.given(event_type, asked, noted)
 
     async def running_steps(self) -> list[str]:
         """Return the names of the run's steps that run now, sorted; this one is among them."""
@@ -263,8 +288,6 @@ class Context(OfOneRun, Generic[Model]):
         # With this, type checkers would accept any name.
 
         def __getattr__(self, name: str) -> NoReturn:
-            if name in _LATER:
-                raise NotAvailableYet(f"ctx.{name}", _LATER[name])
             known = [public for public in dir(type(self)) if not public.startswith("_")]
             near = difflib.get_close_matches(name, [*known, "run_id", "attempt"], n=1)
             meant = f"; did you mean {near[0]}?" if near else ""

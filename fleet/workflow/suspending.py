@@ -11,6 +11,7 @@ from typing import NamedTuple
 from fleet.records.calls import Call
 from fleet.records.envelope import MAX_TIMEOUT_SECONDS
 from fleet.workflow.errors import WorkflowConfigurationError
+from fleet.workflow.waiting import EventWait
 
 
 class Sleep(NamedTuple):
@@ -28,7 +29,7 @@ class Suspend(BaseException):
     No Exception: a step that catches those must not take it for a failure.
     """
 
-    def __init__(self, until: Sleep) -> None:
+    def __init__(self, until: Sleep | EventWait) -> None:
         super().__init__(f"the step waits: {until}")
         self.until = until
 

@@ -50,6 +50,10 @@ class ThreadContext(Context[Any]):
         """Refused: it is awaited."""
         raise StoreInPlainStep
 
+    async def wait_for_event(self, *_given: Any, **_by_name: Any) -> Any:
+        """Refused: it is awaited."""
+        raise StoreInPlainStep
+
     async def running_steps(self) -> list[str]:
         """Refused: it is awaited."""
         raise StoreInPlainStep

@@ -23,7 +23,6 @@ MEMBERS = {
     "Context.get_step_context": "a step that needs its context asks for it: `ctx: Context`",
     "Context.stream_events": _OLD,
     "Context.streaming_queue": _OLD,
-    "Context.wait_for_event": _SUSPENDED,
     "Event.custom_model_dump": _NOT_THE_USERS,
     "StopEvent.custom_model_dump": _NOT_THE_USERS,
     "Store.add_seed": _NOT_THE_USERS,

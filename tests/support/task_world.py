@@ -219,6 +219,7 @@ class World:
         self.buried: list[str] = []
         #: Failures that a handler gets: the step and its handler.
         self.caught: list[tuple[str, str]] = []
+        self.answers_dropped: list[str] = []
         #: Whether transactions wait for the test.
         self.hold = False
         self.step_group = StepGroupSettings(
@@ -368,6 +369,10 @@ class World:
 
     def records_lost(self, topic: str, partition: int, lost: Lost) -> None:
         """Hear that an input does not have any more what was not done."""
+
+    def answer_dropped(self, event: Envelope) -> None:
+        """Hear that a run had no room for one more event that no step waits for."""
+        self.answers_dropped.append(event.type)
 
     def committed(self, records: int, size: int, seconds: float) -> None:
         """Hear that a commit was acknowledged."""

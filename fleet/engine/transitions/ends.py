@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from fleet.engine.transitions import edits, journal, runs, scopes, starts, suspended, suspending
 from fleet.engine.transitions.draft import Draft, Due, Ended
 from fleet.engine.transitions.runs import End, Place, Run
-from fleet.engine.transitions.waiting import reasons
+from fleet.engine.transitions.waiting import answers, reasons
 from fleet.records import state
 from fleet.records.envelope import MAX_TIMEOUT_SECONDS, Envelope
 from fleet.records.lifecycle import Completed, Lifecycle, Started, TimedOut
@@ -113,6 +113,8 @@ def _remove(draft: Draft, run_id: str) -> None:
         scopes.remove(draft, run_id)
         edits.remove(draft, run_id)
         journal.remove(draft, run_id)
+    if run is None or run.waits:
+        answers.remove(draft, run_id)
     if draft.state.get(state.run_key(run_id)) is not None:
         draft.state.delete(state.run_key(run_id))
     starts.clear_seen(draft, run_id)

@@ -7,6 +7,7 @@ from fleet.records.calls import Call
 from fleet.records.events import Event
 from fleet.workflow.collecting import Collected
 from fleet.workflow.suspending import Sleep
+from fleet.workflow.waiting import EventWait
 
 
 class Sent(NamedTuple):
@@ -49,7 +50,7 @@ class Raised:
 class Suspends(NamedTuple):
     """The attempt ended because its step waits."""
 
-    until: Sleep
+    until: Sleep | EventWait
 
 
 Outcome = Returned | Raised | Suspends

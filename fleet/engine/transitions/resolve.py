@@ -12,6 +12,8 @@ from typing import NamedTuple
 from fleet.engine.transitions import runs
 from fleet.engine.transitions.draft import Wiring, Work
 from fleet.engine.transitions.runs import Admission, Entrance
+from fleet.engine.transitions.waiting import waits
+from fleet.engine.transitions.waiting.waits import Waiting
 from fleet.records import envelope as envelopes
 from fleet.records import lifecycle
 from fleet.records.dead_letter import Reason
@@ -51,10 +53,21 @@ class Held(NamedTuple):
     place: str = ""
 
 
-class Unhandled(NamedTuple):
-    """No step takes it, here or in its sender's version: the stream says so."""
+class Early(NamedTuple):
+    """No step takes it, here or in its sender's version: it stays for a wait that may come."""
 
     envelope: Envelope
+    entrance: Entrance
+
+
+class Answered(NamedTuple):
+    """Steps wait for it, and have it now."""
+
+    envelope: Envelope
+    entrance: Entrance
+    waiting: list[Waiting]
+    #: The other steps that take it.
+    works: list[Work]
 
 
 class Deferred(NamedTuple):
@@ -78,7 +91,7 @@ class Happened(NamedTuple):
     happening: Lifecycle
 
 
-Resolution = Rejected | Dropped | Held | Unhandled | Deferred | Run | Happened
+Resolution = Rejected | Dropped | Held | Early | Answered | Deferred | Run | Happened
 
 #: In the place of the events of a join that fired.
 _BATCH = Event()
@@ -105,8 +118,10 @@ class Resolver:
         if record.topic == self.wiring.topics.runs:
             return self._happened(view, record, envelope)
         entrance = self._entrance(view, record, envelope, runs_position)
+        if waiting := self._waiting(view, record, envelope, entrance):
+            return self._answered(record, envelope, entrance, waiting)
         if self._is_for_another_version(record, envelope):
-            return _untaken(view, envelope, entrance)
+            return _untaken(envelope, entrance)
         return self._admitted(record, envelope, entrance)
 
     def resolve_suspended(
@@ -140,6 +155,30 @@ class Resolver:
                 return Deferred(works)
             case Admission.DROP:
                 return Dropped(envelope, entrance)
+
+    # -- which steps wait for it --------------------------------------------------------------
+
+    def _waiting(
+        self, view: View, record: Delivered, envelope: Envelope, entrance: Entrance
+    ) -> list[Waiting]:
+        if entrance.admission is Admission.DROP or entrance.start is not None:
+            return []
+        ended = entrance.admission is Admission.SUSPEND
+        return waits.matching(view, envelope, record.value or b"", ended=ended)
+
+    def _answered(
+        self,
+        record: Delivered,
+        envelope: Envelope,
+        entrance: Entrance,
+        waiting: list[Waiting],
+    ) -> Answered:
+        others = self._works(record, envelope, entrance) if self._steps(envelope) else []
+        answered = {entry.step for _, entry in waiting}
+        # It was read to see whether it matches, so it is not rejected.
+        works = [] if isinstance(others, Rejected) else others
+        rest = [work for work in works if work.step.name not in answered]
+        return Answered(envelope, entrance, waiting, rest)
 
     # -- which run it concerns ----------------------------------------------------------------
 
@@ -251,13 +290,13 @@ class Resolver:
             return Held(envelope, _ADMITTED)
 
 
-def _untaken(view: View, envelope: Envelope, entrance: Entrance) -> Held | Unhandled | Dropped:
+def _untaken(envelope: Envelope, entrance: Entrance) -> Held | Early | Dropped:
     """Return what becomes of an event that no step of this version takes."""
     if not envelope.unaccepted:
         return _held(envelope, entrance)
-    if entrance.admission is Admission.RUN:
-        return Unhandled(runs.at_epoch(view, envelope))
-    return Dropped(envelope, entrance)
+    if entrance.admission is Admission.DROP:
+        return Dropped(envelope, entrance)
+    return Early(envelope, entrance)
 
 
 def _held(envelope: Envelope, entrance: Entrance, place: str = "") -> Held | Dropped:

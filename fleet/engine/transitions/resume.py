@@ -28,4 +28,8 @@ def resume(
     for event_id, step in asked.fresh:
         journal.drop(draft, run_id, event_id, step)
     work = suspended.resume(draft.state, run_id, epoch, record.appended_ms)
-    return RunResumed(run_id, resumed.deadline_ms, work)
+    for _, entry in work:
+        if entry.wait is not None and entry.due_ms:
+            draft.due(entry.due_ms)
+    now = [(key, entry) for key, entry in work if entry.wait is None]
+    return RunResumed(run_id, resumed.deadline_ms, now)

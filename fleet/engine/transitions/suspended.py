@@ -21,6 +21,7 @@ from fleet.records.entry import Entry
 from fleet.records.lifecycle import Failure
 from fleet.records.log import Delivered
 from fleet.records.state import Overlay, View
+from fleet.records.waits import Wait
 
 
 class Until(enum.StrEnum):
@@ -83,6 +84,8 @@ class Suspended(Entry):
     due_ms: int = 0
     #: None if no attempt has failed.
     tries: Tries | None = None
+    #: The event that it waits for; None: for none.
+    wait: Wait | None = None
 
     def encode(self) -> bytes:
         """Return the state value: JSON, a NUL, the event's value."""
@@ -142,15 +145,24 @@ def for_version(record: Delivered, step: str, epoch: int, until: Until) -> bytes
 
 
 def resume(changes: Overlay, run_id: str, epoch: int, now_ms: int) -> list[tuple[bytes, Suspended]]:
-    """Let the work that waited for a resume run in *epoch*; return it with its keys."""
+    """Let the work that waited for a resume run in *epoch*; return it with its keys.
+
+    What waits for an event goes on waiting; it is returned, too.
+    """
     prefix = state.awaiting_prefix(run_id)
     found = [(key[len(prefix) :], Suspended.decode(value)) for key, value in changes.items(prefix)]
     changes.delete_all(prefix)
-    resumed = [
-        (state.suspended_prefix(run_id) + key, entry.resumed(epoch, now_ms)) for key, entry in found
-    ]
-    for key, entry in resumed:
-        changes.put(key, entry.encode())
+    resumed = []
+    for place, entry in found:
+        again = entry.resumed(epoch, now_ms)
+        key = state.suspended_prefix(run_id) + place
+        if entry.wait is not None:
+            key = state.waiting_prefix(run_id) + place
+            again = again.model_copy(update={"until": Until.TIME, "due_ms": entry.due_ms})
+            if entry.due_ms:
+                changes.put(state.due_key(entry.due_ms, key), b"1")
+        changes.put(key, again.encode())
+        resumed.append((key, again))
     return resumed
 
 
@@ -167,7 +179,9 @@ def await_resume(changes: Overlay, run_id: str) -> None:
         for key, value in list(changes.items(prefix)):
             entry = Suspended.decode(value)
             _remove(changes, key, entry)
-            kept = entry.model_copy(update={"until": Until.RESUME, "due_ms": 0})
+            # The time of a wait for an event goes on.
+            due_ms = entry.due_ms if entry.wait is not None else 0
+            kept = entry.model_copy(update={"until": Until.RESUME, "due_ms": due_ms})
             changes.put(state.awaiting_prefix(run_id) + key[len(prefix) :], kept.encode())
 
 

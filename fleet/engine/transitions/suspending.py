@@ -20,6 +20,13 @@ def suspend(draft: Draft, topics: Topics, work: Work) -> None:
         dead_letters.append_too_large(draft, topics, work.record, envelope, error)
 
 
+def too_large(draft: Draft, topics: Topics, work: Work) -> None:
+    """Take an event that is too large for an entry, as one that cannot be processed."""
+    envelope, size = work.envelope._replace(step=work.step.name), len(work.record.value or b"")
+    error = sizes.RecordTooLarge(f"{envelope.type}, kept for step {work.step.name},", size)
+    dead_letters.append_too_large(draft, topics, work.record, envelope, error)
+
+
 def hold(draft: Draft, topics: Topics, record: Delivered, held: Held) -> None:
     """Suspend an event until a version of the workflow has a step for it.
 

@@ -427,12 +427,6 @@ class TestNotYet:
         with pytest.raises(NotAvailableYet, match=r"parameter folder .*make the resource an attr"):
             read(work)
 
-    @pytest.mark.parametrize("name", ["wait_for_event"])
-    def test_methods_of_the_context(self, name: str) -> None:
-        """Each method of a later version says that it is not there, and what to do instead."""
-        with pytest.raises(NotAvailableYet, match=rf"ctx.{name} is not available.*; \w+"):
-            getattr(CONTEXT, name)
-
     def test_an_unknown_attribute_of_the_context_is_just_that(self) -> None:
         """A typo stays an AttributeError, so that hasattr and friends work."""
         assert not hasattr(CONTEXT, "colect_events")
