@@ -330,13 +330,6 @@ def _of_generic(name: str) -> str:
     return re.sub(r"\W+", "_", name).strip("_")
 
 
-def subclasses(kind: type[Event]) -> Iterator[type[Event]]:
-    """Yield every class below *kind*."""
-    for below in kind.__subclasses__():
-        yield below
-        yield from subclasses(below)
-
-
 class StatedResult(Protocol):
     """The type that a workflow declares for the `.result` of its plain StopEvent."""
 

@@ -20,7 +20,7 @@ from fleet import (
 from fleet.engine import commits, task
 from fleet.engine.timers import waking
 from fleet.engine.transitions import ends
-from fleet.engine.transitions.waiting import answers
+from fleet.engine.transitions.waiting import answers, reasons
 from fleet.records import state
 from fleet.records.events import type_name
 from fleet.records.lifecycle import Cancelled, Completed, Failed, Resumed
@@ -506,3 +506,10 @@ def parsed_headers(event_id: str, kind: str) -> list[tuple[str, bytes]]:
         ("fleet-type", kind.encode()),
         ("fleet-unaccepted", b"tests.Say"),
     ]
+
+
+async def test_what_a_run_waits_for_is_said_in_words(listed: World) -> None:
+    """A run that times out has them beside its active steps."""
+    await start(listed, ticks=1)
+    until = "2023-11-14T22:14:20Z"
+    assert reasons.of_run(listed.task.ledger, "r") == (f"ask: waits for Say until {until}",)

@@ -32,6 +32,9 @@ def _reason(entry: Suspended) -> str:
     due_seconds = min(entry.due_ms // 1000, _LAST_SECOND)
     due = datetime.fromtimestamp(due_seconds, UTC).isoformat("T", "seconds")
     moment = due.replace("+00:00", "Z")
+    if entry.wait is not None:
+        until = f" until {moment}" if entry.due_ms else ""
+        return f"waits for {entry.wait.awaits}{until}"
     tries = entry.tries
     if tries is None:
         return f"sleeps until {moment}"
