@@ -18,6 +18,7 @@ from simulation.poisoned import Panic, Poisons
 from simulation.world import World
 
 if TYPE_CHECKING:
+    from simulation.payments import Payments
     from simulation.queued import Places
 
 #: The validator of a part does not return from this number.
@@ -133,6 +134,8 @@ class Laboratory:
     strays: bool = False
     #: Hears of each attempt as it begins and as it ends.
     places: "Places | None" = None
+    #: Where recorded calls are made; None in histories without any.
+    payments: "Payments | None" = None
 
 
 #: Steps that show what they do.

@@ -9,6 +9,7 @@ from fleet import Context, Event, step
 from simulation.branched import BranchedFlow
 from simulation.edited import EditedFlow
 from simulation.flow import Part, SimulatedFlow, Whole
+from simulation.paying import PayingFlow
 from simulation.timed import TimedFlow
 
 
@@ -48,4 +49,5 @@ FLOWS: dict[str, type[SimulatedFlow]] = {
     "branched": BranchedFlow,
     "edited": EditedFlow,
     "timed": TimedFlow,
+    "paying": PayingFlow,
 }

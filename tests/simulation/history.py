@@ -39,6 +39,8 @@ from simulation.edited import edited
 from simulation.flow import Laboratory, Order, Part
 from simulation.group import Group
 from simulation.grown import FLOWS
+from simulation.paying import paying
+from simulation.payments import Payments
 from simulation.plan import Fault, Plan
 from simulation.poisoned import MESSAGE_TOO_LARGE, Poisons, poisoned
 from simulation.producers import Content
@@ -122,6 +124,11 @@ class History:
             timing.owned_since = self._owned_since
             self.broker.on_commit.append(timing.on_commit)
             self.laboratory.on_try = timing.on_try
+        if made.kind == "paying":
+            payments = Payments(self.world, self.checks.state)
+            payments.owned_since = lambda name, partition: self._worker(name).owned_since(partition)
+            self.broker.on_commit.append(payments.on_commit)
+            self.laboratory.payments = payments
         if made.crowd is not None:
             self.checks.most_uncommitted = made.crowd.uncommitted + UNCOMMITTED_SHARE + made.slots
         self.group = Group(self.world, made.partitions, self.checks.offset)
@@ -576,6 +583,7 @@ def simulate(seed: int) -> Verdict:
     planned = branched(rare(astray(poisoned(undisturbed(called)))), damaged=damaged)
     planned = edited(planned, damaged=damaged)
     planned = timed(planned, damaged=damaged)
+    planned = paying(planned, damaged=damaged)
     planned = queued(planned, damaged=damaged)
     made = clocks.clocked(planned, busy=damaged)
     ids = Random(f"ids {seed}")

@@ -75,5 +75,4 @@ class MemoFlow(Workflow[str]):
             await asyncio.sleep(0.05)
 
 
-if "MEMO_SERVED" in os.environ:
-    app = serve(MemoFlow)
+app = serve(MemoFlow)
