@@ -412,6 +412,9 @@ class Checks:
             envelope = envelopes.parse(record.headers)
         except envelopes.BrokenEnvelope:
             return False
+        if partition_of(envelope.run_id, self._partitions) != record.partition:
+            # A copy that went astray: nobody works on it.
+            return False
         steps = self._graph.accepting.get(envelope.type, ())
         return bool(steps) and all(
             idempotency_key(envelope.event_id, step.name) in self.committed for step in steps
