@@ -3,14 +3,15 @@ Which joins belong to which fan-out.
 
 An attempt that returns a list opens a level: the members and every event that follows from them
 step by step. A step that takes `list[E]` closes the level, and what it returns is one level up. A
-fan-out inside the level opens one below, of which only the returns of its joins come back up. What
-a handler (`@catch_error`) returns for a step is in the level of that step.
+fan-out inside the level opens one below, of which only the returns of its joins come back up.
+
+A handler (`@catch_error`) gives what the failed step would have given. So what it returns adds no
+type to a level: a handler of steps in several levels returns events of each.
 """
 
 from collections.abc import Iterable
 
 from fleet.records.events import Event
-from fleet.workflow.failing import catching
 from fleet.workflow.steps import Step
 
 Types = set[type[Event]]
@@ -38,7 +39,6 @@ class _Levels:
         self._steps = steps
         self.producers = [step for step in steps if step.fans_out]
         self._collecting = [step for step in steps if step.collect is not None]
-        self._handler_of = catching.handler_of(steps)
 
     def joins(self, level: Types) -> tuple[Step, ...]:
         """Return the joins that take something of a level."""
@@ -63,11 +63,8 @@ class _Levels:
         return level
 
     def _given_back(self, step: Step, inside: frozenset[str]) -> Types:
-        """Return what *step* adds to the level in which it begins, or its handler if it fails."""
+        """Return what *step* adds to the level in which it begins."""
         given = set(step.bare)
-        handler = self._handler_of.get(step.name)
-        if handler is not None:
-            given |= self._given_back(handler, inside)
         # Not again for a fan-out that we are inside of: its level would hold itself.
         if step.fans_out and step.name not in inside:
             for join in self.joins(self.of_members(step, inside)):

@@ -221,27 +221,6 @@ class SomeBranchesFail(Workflow):
         return StopEvent(result=sorted(ev.number for ev in evs))
 
 
-class OnlyHandlersFeedTheJoin(Workflow):
-    """No step returns what the join collects; the handler does."""
-
-    @step
-    async def split(self, ev: StartEvent) -> list[A]:
-        return [A(number=number) for number in range(2)]
-
-    @step(skip_graph_checks=["dead_end"])
-    async def work(self, ev: A) -> None:
-        raise LookupError("work")
-
-    @catch_error
-    async def rescue(self, ev: StepFailedEvent) -> B:
-        assert isinstance(ev.input_event, A)
-        return B(number=ev.input_event.number)
-
-    @step
-    async def join(self, evs: list[B]) -> StopEvent:
-        return StopEvent(result=sorted(ev.number for ev in evs))
-
-
 class HandlerFansOut(Workflow):
     """The handler returns a list, and a join awaits it."""
 
@@ -328,6 +307,38 @@ class InnerBranchFails(Workflow):
     @step
     async def outer(self, evs: list[B]) -> StopEvent:
         return StopEvent(result=sorted(ev.number for ev in evs))
+
+
+class OneHandlerOfTwoLevels(Workflow):
+    """It returns what a branch of the outer fan-out gives, and what one of the inner does."""
+
+    @step
+    async def split(self, ev: StartEvent) -> list[A]:
+        return [A(number=number) for number in range(3)]
+
+    @step
+    async def parts(self, ev: A) -> list[Part]:
+        if ev.number == 2:
+            raise LookupError("parts")
+        return [Part(number=10 * ev.number + number) for number in range(2)]
+
+    @step
+    async def work(self, ev: Part) -> Piece:
+        if ev.number == 10:
+            raise LookupError("work")
+        return Piece(number=ev.number)
+
+    @step
+    async def inner(self, evs: list[Piece]) -> B:
+        return B(number=sum(ev.number for ev in evs))
+
+    @step
+    async def outer(self, evs: list[B]) -> StopEvent:
+        return StopEvent(result=sorted(ev.number for ev in evs))
+
+    @catch_error
+    async def rescue(self, ev: StepFailedEvent) -> Piece | B:
+        return Piece(number=100) if ev.step_name == "work" else B(number=1000)
 
 
 class Gathers(Workflow):
