@@ -55,34 +55,22 @@ class BranchedFlow(SimulatedFlow, workflow="simulated"):
     @step
     async def begin(self, ctx: Context, ev: Order) -> list[Branch]:  # type: ignore[override]
         by = await self._work(ctx, "begin", 0, ev.fails)
-        await ctx.store.set("begun", by)
-        await ctx.store.set("fails", ev.fails)
-        await ctx.store.set("branches", 2 * ev.parts)
-        return [Branch(number=n, fails=ev.fails, by=by) for n in range(2 * ev.parts)]
+        return await self._branches(ctx, ev, by)
 
     @step
     async def note(self, ctx: Context, ev: Branch) -> list[Part] | None:  # type: ignore[override]
         by = await self._work(ctx, "note", ev.by, ev.fails)
-        if not _is_open(ev.number):
-            return None
-        return [
-            Part(number=10 * ev.number + n, fails=ev.fails, by=by) for n in range(ev.number % 3)
-        ]
+        return self._parts(ev, by)
 
     @step(num_workers=2)
     async def shape(self, ctx: Context, ev: Part) -> Whole | None:  # type: ignore[override]
         by = await self._work(ctx, "shape", ev.by, ev.fails)
-        if not _is_whole(ev.number):
-            return None
-        return Whole(number=ev.number, fails=ev.fails, by=by)
+        return self._whole(ev, by)
 
     @step
     async def bind(self, ctx: Context, wholes: list[Whole]) -> Bound:
         by = await self._work(ctx, "bind", [one.by for one in wholes], "")
-        numbers = [one.number for one in wholes]
-        branch = numbers[0] // 10 if numbers else _UNKNOWN
-        self._expect(ctx, "bind", sorted(numbers), _wholes(branch))
-        return Bound(number=branch, by=by)
+        return self._bound(ctx, wholes, by)
 
     @step
     async def left(self, ctx: Context, ev: Bound) -> Left:
@@ -112,13 +100,45 @@ class BranchedFlow(SimulatedFlow, workflow="simulated"):
     @step
     async def first(self, ctx: Context, met: Annotated[list[Met], Collect(Take(2))]) -> Advice:
         by = await self._work(ctx, "first", [one.by for one in met], "")
-        self._expect(ctx, "first", [len(met)], [2])
-        return Advice(text="first", by=by)
+        return self._first(ctx, met, by)
 
     @step
     async def end(self, ctx: Context, met: list[Met]) -> Done | None:  # type: ignore[override]
-        fails, branches = await ctx.store.get("fails"), await ctx.store.get("branches")
+        fails = await ctx.store.get("fails")
         by = await self._work(ctx, "end", [one.by for one in met], fails)
+        return await self._done(ctx, met, fails, by)
+
+    # -- what the steps give ----------------------------------------------------------------------
+
+    async def _branches(self, ctx: Context, order: Order, by: int) -> list[Branch]:
+        await ctx.store.set("begun", by)
+        await ctx.store.set("fails", order.fails)
+        await ctx.store.set("branches", 2 * order.parts)
+        return [Branch(number=n, fails=order.fails, by=by) for n in range(2 * order.parts)]
+
+    def _parts(self, branch: Branch, by: int) -> list[Part] | None:
+        if not _is_open(branch.number):
+            return None
+        numbers = (10 * branch.number + n for n in range(branch.number % 3))
+        return [Part(number=number, fails=branch.fails, by=by) for number in numbers]
+
+    def _whole(self, part: Part, by: int) -> Whole | None:
+        if not _is_whole(part.number):
+            return None
+        return Whole(number=part.number, fails=part.fails, by=by)
+
+    def _bound(self, ctx: Context, wholes: list[Whole], by: int) -> Bound:
+        numbers = [one.number for one in wholes]
+        branch = numbers[0] // 10 if numbers else _UNKNOWN
+        self._expect(ctx, "bind", sorted(numbers), _wholes(branch))
+        return Bound(number=branch, by=by)
+
+    def _first(self, ctx: Context, met: list[Met], by: int) -> Advice:
+        self._expect(ctx, "first", [len(met)], [2])
+        return Advice(text="first", by=by)
+
+    async def _done(self, ctx: Context, met: list[Met], fails: str, by: int) -> Done | None:
+        branches = await ctx.store.get("branches")
         await ctx.write_event_to_stream(Advice(text=str(by)))
         for numbers in ([one.left for one in met], [one.right for one in met]):
             self._expect(ctx, "end", sorted(numbers), _bound(branches))

@@ -32,6 +32,7 @@ from fleet.records.lifecycle import (
 from fleet.records.partitions import partition_of
 from fleet.workflow import definition
 from fleet.workflow.definition import Definition
+from fleet.workflow.steps import Step
 from simulation.broker import Broker
 from simulation.flow import SHOWING, Attempt, Laboratory, Order
 from simulation.grown import FLOWS
@@ -277,7 +278,8 @@ class Checks:
         if step.outcome in ("retried", "suspended"):
             # It begins again, when its time has come.
             return
-        if step.outcome != "raised":
+        if step.outcome != "raised" or step.sent:
+            # A handler has what was raised.
             self.committed.add(key)
         elif envelope.epoch >= self._asked.get(envelope.run_id, 0):
             # Not to run again until somebody asks for it.
@@ -302,7 +304,10 @@ class Checks:
         for key, step in steps.items():
             # What no step takes the stream tells; see `queued`.
             sent = [kind for kind in step.sent if kind != "Stray"]
-            if step.outcome == "returned" and len(sent) != seen.get(key, 0):
+            if step.outcome == "raised":
+                # To the handler alone.
+                sent = []
+            if len(sent) != seen.get(key, 0):
                 self._world.violate(f"{step.step} sent {sent}, {seen.get(key, 0)} are visible")
 
     def _note_shown(self, records: list[Record], steps: dict[str, StepRecord]) -> None:
@@ -399,7 +404,7 @@ class Checks:
             return False
         if record.topic == _START and self._is_answered(envelope, now or []):
             return True
-        steps = self._graph.accepting.get(envelope.type, ())
+        steps = self._steps_for(envelope)
         return all(
             self._is_done(envelope, step.name, record.partition)
             or (step.is_join and (envelope.event_id, step.name) in self._joined)
@@ -415,10 +420,14 @@ class Checks:
         if partition_of(envelope.run_id, self._partitions) != record.partition:
             # A copy that went astray: nobody works on it.
             return False
-        steps = self._graph.accepting.get(envelope.type, ())
+        steps = self._steps_for(envelope)
         return bool(steps) and all(
             idempotency_key(envelope.event_id, step.name) in self.committed for step in steps
         )
+
+    def _steps_for(self, envelope: Envelope) -> list[Step]:
+        accepting = self._graph.accepting.get(envelope.type, ())
+        return [step for step in accepting if envelope.step in ("", step.name)]
 
     def _is_answered(self, envelope: Envelope, now: list[Record]) -> bool:
         """Whether a start event was told that its run is known."""

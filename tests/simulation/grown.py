@@ -7,6 +7,7 @@ worker of the version before knows neither type, nor reads their topics.
 
 from fleet import Context, Event, step
 from simulation.branched import BranchedFlow
+from simulation.caught import CaughtFlow
 from simulation.edited import EditedFlow
 from simulation.flow import Part, SimulatedFlow, Whole
 from simulation.paying import PayingFlow
@@ -50,4 +51,5 @@ FLOWS: dict[str, type[SimulatedFlow]] = {
     "edited": EditedFlow,
     "timed": TimedFlow,
     "paying": PayingFlow,
+    "caught": CaughtFlow,
 }

@@ -32,6 +32,8 @@ from simulation.astray import astray
 from simulation.branched import branched
 from simulation.broker import Broker
 from simulation.caller import CallerProcess
+from simulation.caught import caught
+from simulation.caught_checks import CaughtChecks
 from simulation.checks import Checks
 from simulation.context_checks import ContextChecks
 from simulation.deploys import Deployment, Mix, Version
@@ -129,6 +131,9 @@ class History:
             payments.owned_since = lambda name, partition: self._worker(name).owned_since(partition)
             self.broker.on_commit.append(payments.on_commit)
             self.laboratory.payments = payments
+        if made.kind == "caught":
+            self._caught = CaughtChecks(self.world)
+            self.broker.on_commit.append(self._caught.on_commit)
         if made.crowd is not None:
             self.checks.most_uncommitted = made.crowd.uncommitted + UNCOMMITTED_SHARE + made.slots
         self.group = Group(self.world, made.partitions, self.checks.offset)
@@ -538,6 +543,8 @@ class History:
             self.checks.result_is_right(run_id)
         for run in self.plan.runs:
             self.checks.suspects_are_right(run)
+        if self.plan.kind == "caught":
+            self._caught.check_the_end(self.checks)
         clock_checks.check(self.world, self.broker, self.plan)
         check_strays(self.world, self.broker, self.plan)
         for caller in self.callers:
@@ -581,9 +588,8 @@ def simulate(seed: int) -> Verdict:
     called = calls_plan.called(themed(plan.make(seed)), plan.LONG)
     damaged = damage(seed) is not None
     planned = branched(rare(astray(poisoned(undisturbed(called)))), damaged=damaged)
-    planned = edited(planned, damaged=damaged)
-    planned = timed(planned, damaged=damaged)
-    planned = paying(planned, damaged=damaged)
+    for add in (edited, timed, paying, caught):
+        planned = add(planned, damaged=damaged)
     planned = queued(planned, damaged=damaged)
     made = clocks.clocked(planned, busy=damaged)
     ids = Random(f"ids {seed}")

@@ -3,6 +3,7 @@
 from simulation.mutations import (
     bounds,
     callers,
+    caught,
     clocks,
     context,
     engine,
@@ -24,6 +25,7 @@ __all__ = [
     "Mutation",
     "bounds",
     "callers",
+    "caught",
     "clocks",
     "context",
     "engine",
