@@ -28,6 +28,10 @@ RULES: list[tuple[str, str, str, list[str]]] = [
     ("collect_of_no_list", DECORATION, INVALID, ["ev", "Collect", "list"]),
     ("take_of_none", DECORATION, "ValueError", ["Take(n)", "integer"]),
     ("take_of_text", DECORATION, "ValueError", ["Take(n)", "integer"]),
+    ("handler_of_another_event", DECORATION, INVALID, ["rescue", "StepFailedEvent"]),
+    ("handler_of_two_events", DECORATION, INVALID, ["rescue", "StepFailedEvent"]),
+    ("no_recoveries", DECORATION, INVALID, ["max_recoveries must be an integer"]),
+    ("steps_as_text", DECORATION, INVALID, ["for_steps must be"]),
     ("no_start", CONSTRUCTOR, MISCONFIGURED, ["NoStart", "StartEvent"]),
     ("two_starts", CONSTRUCTOR, MISCONFIGURED, ["TwoStarts", "StartEvent", "Begin"]),
     ("no_stop", CONSTRUCTOR, MISCONFIGURED, ["NoStop", "StopEvent"]),
@@ -41,6 +45,11 @@ RULES: list[tuple[str, str, str, list[str]]] = [
     ("both_at_once", RUN, INVALID, ["[reachability]", "island", "[dead_end]", "circle"]),
     ("join_without_a_list", RUN, INVALID, ["page", "A", "list"]),
     ("two_states", RUN, "ValueError", ["Cat", "Dog"]),
+    ("two_wild_handlers", RUN, INVALID, ["one", "other", "handler"]),
+    ("handler_of_no_step", RUN, INVALID, ["rescue", "elsewhere"]),
+    ("step_with_two_handlers", RUN, INVALID, ["begin", "one", "other"]),
+    ("handler_of_a_handler", RUN, INVALID, ["one", "other"]),
+    ("failures_without_a_handler", RUN, INVALID, ["[reachability]", "rescue"]),
     ("parts_of_two_levels", RUN, INVALID, ["page", "a", "A", "b", "B", "split"]),
 ]
 

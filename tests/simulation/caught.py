@@ -35,7 +35,7 @@ class CaughtFlow(BranchedFlow, workflow="simulated"):
     @catch_error(for_steps=["begin"])
     async def begin_again(self, ctx: Context, ev: StepFailedEvent) -> list[Branch]:
         by = await self._work(ctx, "begin_again", 0, "")
-        return await self._branches(ctx, ev.input_event, by)  # type: ignore[arg-type]
+        return await self._branches(ctx, ev.input_event, by)
 
     @catch_error(for_steps=["note"], max_recoveries=2)
     async def note_again(self, ctx: Context, ev: StepFailedEvent) -> list[Part] | None:

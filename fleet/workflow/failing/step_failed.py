@@ -107,8 +107,8 @@ def _type(name: str, module: Any, called: Any) -> type[Event]:
     return next(reversed(own or loaded), Event)
 
 
-#: A field for an event of whatever type.
-AnyEvent = Annotated[Event, _AnyEvent()]
+#: A field for an event of whatever type. To type checkers it has every field: which, only you know.
+AnyEvent = Annotated[Any, _AnyEvent()]
 #: A field for an exception of whatever type.
 AnyException = Annotated[Exception, _AnyException()]
 

@@ -4,7 +4,18 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel
 
-from fleet import Collect, Context, Event, StartEvent, StopEvent, Take, Workflow, step
+from fleet import (
+    Collect,
+    Context,
+    Event,
+    StartEvent,
+    StepFailedEvent,
+    StopEvent,
+    Take,
+    Workflow,
+    catch_error,
+    step,
+)
 
 
 class A(Event):
@@ -341,3 +352,102 @@ def two_states() -> Any:
             return StopEvent()
 
     return TwoStates
+
+
+def handler_of_another_event() -> Any:
+    class HandlerOfAnotherEvent(Workflow):
+        @catch_error
+        async def rescue(self, ev: A) -> StopEvent:
+            return StopEvent()
+
+    return HandlerOfAnotherEvent
+
+
+def handler_of_two_events() -> Any:
+    class HandlerOfTwoEvents(Workflow):
+        @catch_error
+        async def rescue(self, ev: StepFailedEvent | A) -> StopEvent:
+            return StopEvent()
+
+    return HandlerOfTwoEvents
+
+
+def no_recoveries() -> Any:
+    class NoRecoveries(Workflow):
+        @catch_error(max_recoveries=0)
+        async def rescue(self, ev: StepFailedEvent) -> StopEvent:
+            return StopEvent()
+
+    return NoRecoveries
+
+
+def steps_as_text() -> Any:
+    class StepsAsText(Workflow):
+        @catch_error(for_steps="begin")  # type: ignore[call-overload, untyped-decorator]
+        async def rescue(self, ev: StepFailedEvent) -> StopEvent:
+            return StopEvent()
+
+    return StepsAsText
+
+
+class _Handled(Workflow):
+    @step
+    async def begin(self, ev: StartEvent) -> StopEvent:
+        return StopEvent()
+
+
+def two_wild_handlers() -> Any:
+    class TwoWildHandlers(_Handled):
+        @catch_error
+        async def one(self, ev: StepFailedEvent) -> StopEvent:
+            return StopEvent()
+
+        @catch_error
+        async def other(self, ev: StepFailedEvent) -> StopEvent:
+            return StopEvent()
+
+    return TwoWildHandlers
+
+
+def handler_of_no_step() -> Any:
+    class HandlerOfNoStep(_Handled):
+        @catch_error(for_steps=["elsewhere"])
+        async def rescue(self, ev: StepFailedEvent) -> StopEvent:
+            return StopEvent()
+
+    return HandlerOfNoStep
+
+
+def step_with_two_handlers() -> Any:
+    class StepWithTwoHandlers(_Handled):
+        @catch_error(for_steps=["begin"])
+        async def one(self, ev: StepFailedEvent) -> StopEvent:
+            return StopEvent()
+
+        @catch_error(for_steps=["begin"])
+        async def other(self, ev: StepFailedEvent) -> StopEvent:
+            return StopEvent()
+
+    return StepWithTwoHandlers
+
+
+def handler_of_a_handler() -> Any:
+    class HandlerOfAHandler(_Handled):
+        @catch_error(for_steps=["begin"])
+        async def one(self, ev: StepFailedEvent) -> StopEvent:
+            return StopEvent()
+
+        @catch_error(for_steps=["one"])
+        async def other(self, ev: StepFailedEvent) -> StopEvent:
+            return StopEvent()
+
+    return HandlerOfAHandler
+
+
+def failures_without_a_handler() -> Any:
+    class FailuresWithoutAHandler(_Handled):
+        @step
+        async def rescue(self, ev: StepFailedEvent) -> StopEvent:
+            return StopEvent()
+
+    return FailuresWithoutAHandler

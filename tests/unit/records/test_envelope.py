@@ -25,6 +25,7 @@ FULL = Envelope(
     replays=2,
     timeout_seconds=1.5,
     traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    recoveries=(("rescue", 2), ("später", 1)),
 )
 NEEDED = ["fleet-run-id", "fleet-event-id", "fleet-type"]
 
@@ -83,6 +84,13 @@ class TestBroken:
             ("fleet-replays", b""),
             ("fleet-timeout-seconds", b"'5'"),
             ("fleet-context", b"\xff"),
+            ("fleet-recoveries", b"rescue"),
+            ("fleet-recoveries", b"rescue=-1"),
+            ("fleet-recoveries", b"=1"),
+            ("fleet-recoveries", b"rescue=1,rescue=2"),
+            ("fleet-recoveries", b"a\0b=1"),
+            ("fleet-recoveries", b"rescue=1" + b"0" * 1_000),
+            ("fleet-recoveries", b",".join(b"r%d=1" % number for number in range(1_000))),
         ],
     )
     def test_a_header_that_cannot_be_read_is_refused(self, name: str, value: bytes) -> None:

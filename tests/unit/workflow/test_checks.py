@@ -21,6 +21,7 @@ from fleet import (
     HumanResponseEvent,
     InputRequiredEvent,
     StartEvent,
+    StepFailedEvent,
     StopEvent,
     WorkflowConfigurationError,
     WorkflowValidationError,
@@ -28,6 +29,7 @@ from fleet import (
 from fleet.records.events import type_name
 from fleet.workflow import checks, graph
 from fleet.workflow.checks import RESERVED_TYPE_NAMES
+from fleet.workflow.failing.catching import Catches
 from fleet.workflow.steps import Step
 
 ALL = Collect(All())
@@ -46,6 +48,80 @@ class Ask(InputRequiredEvent):
 
 class Say(HumanResponseEvent):
     pass
+
+
+def handler(name: str, returns: list[type[Event]], *names: str, wild: bool = False) -> Step:
+    """Return a handler of the steps *names*, or of all if it is *wild*."""
+    catches = Catches(None if wild else names)
+    return step(name, [StepFailedEvent], returns, catches=catches)
+
+
+class TestHandlers:
+    """Handlers of failures: which steps they are for, and what they lead to."""
+
+    def test_a_handler_takes_what_no_step_returns(self) -> None:
+        """The engine sends it."""
+        assert not findings(FIRST, LAST, handler("rescue", [StopEvent], wild=True))
+
+    def test_another_step_that_takes_failures_is_told_to_be_one(self) -> None:
+        (found,) = findings(FIRST, LAST, step("rescue", [StepFailedEvent], [StopEvent]))
+        assert "mark it with @catch_error in the place of @step" in found
+
+    def test_a_failure_starts_no_run(self) -> None:
+        """It is no candidate for the start, although no step returns it."""
+        ask = step("ask", [Answer], [StopEvent])
+        assert graph.build("F", [ask, handler("rescue", [StopEvent], wild=True)], None, None)
+
+    def test_what_follows_from_a_handler_is_reached(self) -> None:
+        """But not from one whose steps never run."""
+        follows = step("follows", [B], [StopEvent])
+        assert not findings(FIRST, LAST, handler("rescue", [B], "last"), follows)
+        island = step("island", [C], [C])
+        found = findings(FIRST, LAST, handler("rescue", [B], "island"), follows, island)
+        assert any("step follows can never run" in one for one in found)
+
+    def test_a_handler_from_which_nothing_leads_to_a_result_is_a_dead_end(self) -> None:
+        circle = step("circle", [B], [B])
+        found = findings(FIRST, LAST, handler("rescue", [B], wild=True), circle)
+        assert [one.split()[:3] for one in found] == [
+            ["[dead_end]", "step", "rescue"],
+            ["[dead_end]", "step", "circle"],
+        ]
+
+    @pytest.mark.parametrize(
+        ("handlers", "said"),
+        [
+            (
+                [handler("a", [StopEvent], wild=True), handler("b", [StopEvent], wild=True)],
+                "a and b each handle the failures of every step",
+            ),
+            ([handler("a", [StopEvent], "nope")], "for step 'nope', which there is not"),
+            (
+                [handler("a", [StopEvent], "last"), handler("b", [StopEvent], "last")],
+                "handlers a and b are both for step last",
+            ),
+            (
+                [handler("a", [StopEvent], "b"), handler("b", [StopEvent], "last")],
+                "handler a is for b, which handles failures itself",
+            ),
+            ([handler("a", [StopEvent], "a")], "handler a is for a, which handles"),
+            ([handler("a", [StopEvent])], "handler a can never run: its for_steps is empty"),
+        ],
+        ids=["two wild", "unknown", "twice", "a handler", "itself", "none"],
+    )
+    def test_a_handler_for_the_wrong_steps_is_a_finding(
+        self, handlers: list[Step], said: str
+    ) -> None:
+        (found,) = findings(FIRST, LAST, *handlers)
+        assert said in found
+
+    def test_the_handler_that_names_a_step_has_it(self) -> None:
+        """Whichever stands first; no handler has a handler."""
+        wild, named = handler("wild", [StopEvent], wild=True), handler("named", [StopEvent], "last")
+        for several in ([wild, named], [named, wild]):
+            made = graph.build("F", [FIRST, LAST, *several], None, None)
+            found = {name: one.name for name, one in made.handler_of.items()}
+            assert found == {"first": "wild", "last": "named"}
 
 
 class TestOutside:
