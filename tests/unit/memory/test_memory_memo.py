@@ -1,11 +1,21 @@
-"""Recorded calls of runs in memory: retries pay nothing again but what was refused."""
+"""Recorded calls of runs in memory: retries and waits pay nothing again but what was refused."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from memo_flow import MemoFlow, noted
+from memo_flow import MemoFlow, note, noted
 
+from fleet import (
+    LLM,
+    Context,
+    HumanResponseEvent,
+    InputRequiredEvent,
+    StartEvent,
+    StopEvent,
+    Workflow,
+    step,
+)
 from fleet.dev.llm import Fault, ScriptedLLM
 
 
@@ -44,3 +54,43 @@ async def test_a_retry_after_a_failed_call_pays_no_answer_again(server: Scripted
     server.script.change({"faults": [busy]})
     assert await MemoFlow(timeout=20).run() == "199 shared 7 True"
     assert asked(server) == {"first": 1, "last": 3}
+
+
+class Asked(InputRequiredEvent):
+    answer: str
+
+
+class Approved(HumanResponseEvent):
+    by: str
+
+
+class Approval(Workflow[str]):
+    """Asks the model, sleeps, and asks a person what it thinks of the answer."""
+
+    llm = LLM(max_retries=0)
+
+    @step
+    async def ask(self, ctx: Context, ev: StartEvent) -> StopEvent:
+        answer = await self.llm.complete("first")
+        tone = await ctx.memo("tone", _tone)
+        await ctx.sleep(0.01)
+        said = await ctx.wait_for_event(Approved, waiter_event=Asked(answer=str(answer)))
+        last = await self.llm.complete(f"last, {tone}, for {said.by}")
+        return StopEvent(result=f"{said.by} {bool(str(last))}")
+
+
+def _tone() -> str:
+    note("tone")
+    return "dry"
+
+
+async def test_waits_pay_nothing_again(server: ScriptedLLM) -> None:
+    """A sleep and a person: the step runs from its top after each, and calls nothing again."""
+    handler = Approval(timeout=20).run()
+    async for event in handler.stream_events():
+        if isinstance(event, Asked):
+            await handler.send_event(Approved(by="Ann"))
+    assert await handler == "Ann True"
+    assert noted() == ["tone"]
+    assert asked(server) == {"first": 1, "last, dry, for Ann": 1}
+    await Approval.llm.aclose()
