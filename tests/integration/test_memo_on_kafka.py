@@ -10,7 +10,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from memo_flow import MemoFlow, noted
+from memo_flow import Approved, Asked, MemoFlow, noted
 from workers import SUPPORT, WorkerProcess
 
 from fleet import connect
@@ -54,9 +54,9 @@ class Place:
         for gate in gates:
             (self.folder / f"gate {gate}").touch()
 
-    async def until(self, line: str) -> None:
-        """Return when a step has written *line*; the test's own timeout ends the waiting."""
-        while line not in noted():  # noqa: ASYNC110 - it is no event
+    async def until(self, run_id: str, line: str) -> None:
+        """Return when a run has written *line*; the test's own timeout ends the waiting."""
+        while line not in noted(run_id):  # noqa: ASYNC110 - it is no event
             await asyncio.sleep(0.1)
 
     def asked(self) -> int:
@@ -89,7 +89,7 @@ def place(kafka_broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.timeout(120)
 async def test_a_kill_pays_nothing_twice(place: Place) -> None:
-    """A worker dies in its last call, and its local state with it; the next one has no other.
+    """The only worker dies, and its local state with it: in a last call, and while a person thinks.
 
     What was recorded is not called for again, and the reconciler says what became of the last call.
     A run that fails then is redriven afresh: that pays its calls once more.
@@ -97,22 +97,27 @@ async def test_a_kill_pays_nothing_twice(place: Place) -> None:
     worker = place.hire()
     async with connect(MemoFlow, settings=place.settings, timeout=100) as flow:
         place.open("compare")
-        handler = flow.run(ordered=True)
-        await place.until("at order")
+        asking = flow.run(run_id="asking", asks=True)
+        ordering = flow.run(run_id="ordering", ordered=True)
+        question = await anext(asking.stream_events())
+        assert isinstance(question, Asked)
+        await place.until("ordering", "at order")
         worker.kill()
         shutil.rmtree(place.folder / "worker-0")
         place.hire()
-        assert await handler == "199 shared 7 True"
+        assert await ordering == "199 shared 7 True"
         paid = ["ask", "shared", "at compare", "order", "at order"]
-        assert noted() == [*paid, "at compare", "look"]
-        assert place.asked() == 2
+        assert noted("ordering") == [*paid, "at compare", "look"]
+        await asking.send_event(Approved(by="Ann"))
+        assert await asking == "approved by Ann"
+        assert noted("asking") == ["ask", "shared", "at compare", "at compare"]
+        assert place.asked() == 2 * 2
 
         place.open("order")
-        failed = flow.run(run_id="refusing", refuses=3)
         with pytest.raises(ValueError, match="is no valid answer"):
-            await failed
-        assert noted()[7:] == ["ask", "shared", *["at compare"] * 3]
-        assert place.asked() == 2 + 1 + 3
+            await flow.run(run_id="refusing", refuses=3)
+        assert noted("refusing") == ["ask", "shared", *["at compare"] * 3]
+        assert place.asked() == 4 + 1 + 3
         await asyncio.to_thread(place.redrive_afresh, "refusing")
-        assert noted()[12:] == ["ask", "at compare", "order", "at order"]
-        assert place.asked() == 6 + 2
+        assert noted("refusing")[5:] == ["ask", "at compare", "order", "at order"]
+        assert place.asked() == 8 + 2

@@ -4,13 +4,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from memo_flow import MemoFlow, note, noted
+from memo_flow import Approved, Asked, MemoFlow, note, noted
 
 from fleet import (
     LLM,
     Context,
-    HumanResponseEvent,
-    InputRequiredEvent,
     StartEvent,
     StopEvent,
     Workflow,
@@ -36,15 +34,15 @@ def asked(server: ScriptedLLM) -> dict[str, int]:
 
 async def test_each_call_is_made_once(server: ScriptedLLM) -> None:
     """And its value comes as it was."""
-    assert await MemoFlow(timeout=20).run() == "199 shared 7 True"
-    assert noted() == ["ask", "shared", "at compare", "order", "at order"]
+    assert await MemoFlow(timeout=20).run(run_id="r") == "199 shared 7 True"
+    assert noted("r") == ["ask", "shared", "at compare", "order", "at order"]
     assert asked(server) == {"first": 1, "last": 1}
 
 
 async def test_a_step_that_refuses_an_answer_gets_another(server: ScriptedLLM) -> None:
     """An invalid answer in two attempts, a valid one in the third."""
-    assert await MemoFlow(timeout=20).run(refuses=2) == "199 shared 7 True"
-    assert noted() == ["ask", "shared", *["at compare"] * 3, "order", "at order"]
+    assert await MemoFlow(timeout=20).run(run_id="r", refuses=2) == "199 shared 7 True"
+    assert noted("r") == ["ask", "shared", *["at compare"] * 3, "order", "at order"]
     assert asked(server) == {"first": 1, "last": 3}
 
 
@@ -52,16 +50,8 @@ async def test_a_retry_after_a_failed_call_pays_no_answer_again(server: Scripted
     """The model was busy at the last one."""
     busy = Fault(kind="429", next=2, containing="last", retry_after_seconds=0)
     server.script.change({"faults": [busy]})
-    assert await MemoFlow(timeout=20).run() == "199 shared 7 True"
+    assert await MemoFlow(timeout=20).run(run_id="r") == "199 shared 7 True"
     assert asked(server) == {"first": 1, "last": 3}
-
-
-class Asked(InputRequiredEvent):
-    answer: str
-
-
-class Approved(HumanResponseEvent):
-    by: str
 
 
 class Approval(Workflow[str]):
@@ -71,26 +61,25 @@ class Approval(Workflow[str]):
 
     @step
     async def ask(self, ctx: Context, ev: StartEvent) -> StopEvent:
+        def tone() -> str:
+            note(ctx.run_id, "tone")
+            return "dry"
+
         answer = await self.llm.complete("first")
-        tone = await ctx.memo("tone", _tone)
+        kind = await ctx.memo("tone", tone)
         await ctx.sleep(0.01)
         said = await ctx.wait_for_event(Approved, waiter_event=Asked(answer=str(answer)))
-        last = await self.llm.complete(f"last, {tone}, for {said.by}")
+        last = await self.llm.complete(f"last, {kind}, for {said.by}")
         return StopEvent(result=f"{said.by} {bool(str(last))}")
-
-
-def _tone() -> str:
-    note("tone")
-    return "dry"
 
 
 async def test_waits_pay_nothing_again(server: ScriptedLLM) -> None:
     """A sleep and a person: the step runs from its top after each, and calls nothing again."""
-    handler = Approval(timeout=20).run()
+    handler = Approval(timeout=20).run(run_id="r")
     async for event in handler.stream_events():
         if isinstance(event, Asked):
             await handler.send_event(Approved(by="Ann"))
     assert await handler == "Ann True"
-    assert noted() == ["tone"]
+    assert noted("r") == ["tone"]
     assert asked(server) == {"first": 1, "last, dry, for Ann": 1}
     await Approval.llm.aclose()
