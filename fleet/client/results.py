@@ -93,6 +93,7 @@ def _failed(failed: Failed, run_id: str) -> Outcome:
         step_name=failed.step,
         exception=error,
         attempts=failed.attempt if failed.step else None,
+        elapsed_seconds=failed.elapsed_seconds,
     )
     return Outcome(end, error=error)
 

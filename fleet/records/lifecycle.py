@@ -127,6 +127,8 @@ class Failed(Lifecycle):
     step: str
     event_id: str
     attempt: int = 1
+    #: From the beginning of the first attempt to the failure; None if that is not known.
+    elapsed_seconds: float | None = None
     failure: Failure
 
 

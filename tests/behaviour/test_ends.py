@@ -102,6 +102,7 @@ async def test_a_failed_run_raises_the_steps_own_error(runtime: Runtime) -> None
     assert seen.types == ["Note", "WorkflowFailedEvent"]
     end = seen.stream[-1]
     assert (end.step_name, end.attempts, end.result) == ("begin", 1, None)
+    assert end.elapsed_seconds >= 0
     assert f"{type(end.exception).__name__}: {end.exception}" == seen.raised
     exception = {"exception_type": "builtins.LookupError", "exception_message": "no such topic"}
     assert end.model_dump()["exception"] == exception

@@ -46,6 +46,7 @@ def _fail_run(draft: Draft, topics: Topics, work: Work, failure: StepFailed) -> 
         step=work.step.name,
         event_id=work.envelope.event_id,
         attempt=work.attempt if failure.attempts is None else failure.attempts,
+        elapsed_seconds=round(max(0.0, failure.elapsed_seconds), 6) or None,
         failure=exceptions.describe(failure.error),
     )
     joined = joins.count(draft.state, work)
