@@ -93,6 +93,7 @@ _ATTRIBUTES: Mapping[type, tuple[str, ...]] = {
         "_fetch_max_wait_ms",
         "_fetcher",
         "_isolation_level",
+        "_max_poll_interval_ms",
         "_loop",
         "_partition_assignment_strategy",
         "_subscription",

@@ -24,6 +24,10 @@ FETCH_WAIT_MS = 20
 #: one fetch per partition, so a partition gets its share, and at least a batch of small records.
 FETCHED_BYTES = 32 * 1024 * 1024
 LEAST_FETCH_BYTES, MOST_FETCH_BYTES = 64 * 1024, 1024 * 1024
+#: After how long without a fetch aiokafka leaves the group, in milliseconds: never. A worker
+#: without partitions fetches nothing, and would not come back. `progress` finds consumers that
+#: stand still.
+POLL_INTERVAL_MS = 100 * 365 * 86_400_000
 
 
 class Subscription(SubscriptionState):
@@ -54,6 +58,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         consumer._isolation_level = "read_committed"
         consumer._fetch_max_wait_ms = FETCH_WAIT_MS
         consumer._fetch_max_bytes = FETCHED_BYTES
+        consumer._max_poll_interval_ms = POLL_INTERVAL_MS
         # Without tables Faust assigns round robin, which spreads a run's partitions over workers.
         self._assignor = self.app.assignor
         consumer._partition_assignment_strategy = [self._assignor]
@@ -67,6 +72,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         yield from uncalled(consumer._subscription, ("assign_from_subscribed",))
         if consumer._fetcher._isolation_level != READ_COMMITTED:
             yield "the consumer reads records that are not committed"
+        if consumer._coordinator._max_poll_interval < POLL_INTERVAL_MS / 1000:
+            yield "a worker without partitions leaves the group"
         if consumer._coordinator._assignors != [self.app.assignor]:
             yield "another assignor assigns the group's partitions"
 

@@ -545,6 +545,7 @@ class History:
             self.checks.suspects_are_right(run)
         if self.plan.kind == "caught":
             self._caught.check_the_end(self.checks)
+        self._check_attempts()
         clock_checks.check(self.world, self.broker, self.plan)
         check_strays(self.world, self.broker, self.plan)
         for caller in self.callers:
@@ -552,6 +553,18 @@ class History:
                 call_checks.check(self.world, self.checks, call)
                 if caller.reads_streams:
                     call_checks.check_stream(self.world, self.checks, call)
+
+    def _check_attempts(self) -> None:
+        """A step whose worker keeps its partition is begun once, also over a rebalance."""
+        if not self.plan.keeps_its_partitions:
+            return
+        resumed = {run.run_id for run in self.plan.runs if run.resumed_at}
+        attempts = Counter(
+            attempt.key for attempt in self.laboratory.attempts if attempt.run_id not in resumed
+        )
+        for key, count in attempts.items():
+            if count > 1:
+                self.world.violate(f"{key} is begun {count} times by a worker that keeps its task")
 
     def _check_indexes(self) -> None:
         """What is forgotten is in no index any more; the last commit may be on its way to it."""

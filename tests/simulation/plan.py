@@ -178,6 +178,14 @@ class Plan:
         troubled = self.faults or self.wire.breaks or self.wire.moved_at
         return not troubled and self.opening == Opening()
 
+    @property
+    def keeps_its_partitions(self) -> bool:
+        """Whether one worker has everything all the time, whatever rebalances there are."""
+        alone = self.workers == 1 and all(fault.kind == "rebalance" for fault in self.faults)
+        quiet = replace(self, faults=()).is_calm and self.compute == Compute()
+        others = (self.crowd, self.mix, self.refusal, self.crash_limit, self.calling.faults)
+        return alone and quiet and self.kind == "plain" and not any(others)
+
     def __str__(self) -> str:
         whole = {**vars(self), "runs": len(self.runs), "faults": len(self.faults)}
         lines = [

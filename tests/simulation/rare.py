@@ -240,6 +240,33 @@ def _moved_while_steps_wait(random: Random, plan: Plan) -> Plan:
     )
 
 
+def _long_steps(random: Random, plan: Plan) -> Plan:
+    """Steps take longer than sessions, joins and drains while workers freeze, stop and come.
+
+    Or there is one worker, and only rebalances: its steps then go on.
+    """
+    begin, workers = random.uniform(5, 8), random.choice((1, 2))
+    kinds = ("rebalance",) if workers == 1 else ("rebalance", "freeze", "stop", "kill", "join")
+    faults = (
+        Fault(
+            at=begin + random.uniform(0, 20),
+            kind=random.choice(kinds),
+            worker=random.randrange(3),
+            seconds=random.uniform(7, 14),
+        )
+        for _ in range(random.randint(2, 5))
+    )
+    return replace(
+        plan,
+        workers=workers,
+        partitions=random.choice((1, 2)),
+        longest=25.0,
+        drain_seconds=random.choice((0.0, 2.0, 10.0)),
+        runs=tuple(run_once(f"run{number}", begin, random) for number in range(3)),
+        faults=tuple(faults),
+    )
+
+
 WORLDS: dict[str, Callable[[Random, Plan], Plan]] = {
     "last chances": _last_chances,
     "lost after a death": _lost_after_a_death,
@@ -249,6 +276,7 @@ WORLDS: dict[str, Callable[[Random, Plan], Plan]] = {
     "last chances apart": _last_chances_apart,
     "deaths amid rebalances": _deaths_amid_rebalances,
     "moved while steps wait": _moved_while_steps_wait,
+    "long steps": _long_steps,
 }
 
 

@@ -72,3 +72,13 @@ async def _ends_are_forgotten_before_another_version_has_read_all(
     *_: Any,
 ) -> frozenset[str]:
     return frozenset()
+
+
+_assign_partitions = step_group.Engine._assign
+
+
+@instead_of(step_group.Engine, "_assign", near=880)
+async def _steps_end_with_their_generation(self: Any, wanted: frozenset[int]) -> None:
+    async with self._changing:
+        await self._close_all(self.tasks.keys() | self.openings.keys())
+    await _assign_partitions(self, wanted)

@@ -491,6 +491,15 @@ async def test_a_fetch_does_not_hold_up_other_partitions(hosted: Hosted) -> None
         assert theirs._fetch_max_wait_ms == 1_500
 
 
+async def test_a_worker_without_partitions_stays_in_its_group(hosted: Hosted) -> None:
+    """aiokafka leaves it after `broker_max_poll_interval` without a fetch, and joins no more."""
+    hosted.app.conf.broker_max_poll_interval = 5.0
+    async with made_by(hosted, ConsumerThread) as ours:
+        assert ours._max_poll_interval_ms > 86_400_000 * 365
+    async with made_by(hosted, driver.AIOKafkaConsumerThread) as theirs:
+        assert theirs._max_poll_interval_ms == 5_000
+
+
 # -- what outlives its task -----------------------------------------------------------------------
 
 
