@@ -119,6 +119,12 @@ class Settings(BaseSettings):
         gt=0,
         description="How long the state of a failed, cancelled or timed-out run is kept, in days.",
     )
+    unknown_step_hours: FiniteFloat = Field(
+        1,
+        ge=0,
+        description="How long suspended work waits for a step that its worker does not have, in "
+        "hours. Then it becomes a dead letter, and its run fails. Longer than a deployment takes.",
+    )
     slots: int = Field(2_000, ge=1, description="Steps in flight per worker.")
     window_bytes: int = Field(
         WINDOW_BYTES,

@@ -23,6 +23,7 @@ from fleet.engine.transitions import (
     suspending,
     timed,
     unhandled,
+    unknown_steps,
 )
 from fleet.engine.transitions.draft import Work
 from fleet.engine.transitions.joins import Fired
@@ -48,6 +49,7 @@ from fleet.records.log import Delivered
 
 #: Delivered and not done, per topic, before what has to wait for its own run is set aside.
 CROWDED_RECORDS = 5_000
+HOUR_MS = 3_600_000
 
 
 class Intake:
@@ -128,8 +130,7 @@ class Intake:
             case Rejected():
                 self._reject(record, found)
             case Held():
-                self._versions.say(found.envelope)
-                suspending.hold(self._parts.draft, self._parts.topics, record, found)
+                self._hold(record, found)
             case Early() | Answered():
                 self._for_waits(record, found)
             case Deferred(works):
@@ -139,6 +140,14 @@ class Intake:
             case Dropped():
                 self._drop(record, found)
         self._parts.inputs.pass_over(record, marked=bool(done))
+
+    def _hold(self, record: Delivered, found: Held) -> None:
+        draft = self._parts.draft
+        self._versions.say(found.envelope)
+        key = suspending.hold(draft, self._parts.topics, record, found)
+        held = draft.state.get(key) if key else None
+        if held is not None:
+            self._await_version(key, Suspended.decode(held))
 
     def _run(self, record: Delivered, found: Run, done: AbstractSet[str]) -> None:
         parts = self._parts
@@ -292,8 +301,11 @@ class Intake:
         parts = self._parts
         woken = timed.wake(parts.draft, due, round(parts.clock.now_ms()))
         parts.commits.now()
+        waited = unknown_steps.passed(parts.draft, due) if woken is None else None
         if woken is not None:
             self.run_suspended(*woken)
+        elif waited is not None:
+            self._give_up(*waited)
 
     def _run_resumed(self, entries: list[Entry]) -> None:
         # While the task is loaded nothing runs; `restore_suspended` runs these then.
@@ -313,6 +325,7 @@ class Intake:
             case Held():
                 # It stays in the state: the next owner may be of a version that knows it.
                 self._versions.say(found.envelope)
+                self._await_version(key, entry)
             case Rejected():
                 # It was rejected before, is so again, and its run fails again.
                 draft.state.delete(key)
@@ -321,9 +334,28 @@ class Intake:
                 draft.state.delete(key)
                 self._run_resumed(self._changes.take_late(record, envelope, happening))
             case Run(_, _, works):
-                self._run_each(key, entry, works)
+                self._run_each(key, unknown_steps.known(draft, key, entry), works)
             case Dropped() | Deferred() | Early() | Answered():
                 raise AssertionError("suspended work entered its run before")
+
+    def _await_version(self, key: bytes, entry: Suspended) -> None:
+        """Let work wait for its step, for some hours; an event that is for no certain one waits on.
+
+        So does a record of `runs`, which has a place in that of a step.
+        """
+        if not entry.step or entry.topic == self._parts.topics.runs:
+            return
+        until_ms = self._parts.clock.now_ms() + self._parts.unknown_step_hours * HOUR_MS
+        unknown_steps.wait(self._parts.draft, key, entry, round(until_ms))
+        self._parts.commits.later()
+
+    def _give_up(self, key: bytes, entry: Suspended) -> None:
+        """Make a dead letter of work that has waited for its step, if there still is none."""
+        record, parts = entry.record(self._parts.partition), self._parts
+        args = parts.ledger, record, entry.step, self._runs_position
+        found = self._resolver.resolve_suspended(*args)
+        if isinstance(found, Held):
+            unknown_steps.give_up(parts.draft, parts.topics, record, found.envelope, entry)
 
     def _waits(self, key: bytes, entry: Suspended) -> bool:
         """Let work wait that would have to, and is not worth decoding before; tell whether."""

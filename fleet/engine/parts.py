@@ -36,6 +36,8 @@ class Parts:
     observer: Guarded
     #: Of the steps that have none of their own; None: they are not tried again.
     retry_policy: RetryPolicy | None = None
+    #: How long work waits for a step that its worker does not have.
+    unknown_step_hours: float = 1.0
 
     @property
     def topics(self) -> Topics:

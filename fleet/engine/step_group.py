@@ -106,6 +106,7 @@ class Engine:
             monotonic=self._backend.monotonic,
             dedupe_days=settings.dedupe_days,
             resume_days=settings.resume_days,
+            unknown_step_hours=settings.unknown_step_hours,
             partitions=lambda: self.partitions,
             ownership=OwnershipCheck(
                 SILENT_SESSIONS * settings.session_seconds, self._backend.monotonic

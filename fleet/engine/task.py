@@ -89,6 +89,8 @@ class StepGroupSettings:
     most_ended: int = 0
     #: Of the steps that have none of their own; None: they are not tried again.
     retry_policy: RetryPolicy | None = None
+    #: How long suspended work waits for a step that its worker does not have.
+    unknown_step_hours: float = 1.0
     #: Whether what is appended is delivered in the next turn of the loop, as in memory.
     reads_at_once: bool = False
     #: Is called with the id of each ended run that is forgotten.
@@ -165,6 +167,7 @@ class Task:
             own_commits=self.own_commits,
             observer=self._observer,
             retry_policy=self.step_group.retry_policy,
+            unknown_step_hours=self.step_group.unknown_step_hours,
         )
 
     def __repr__(self) -> str:

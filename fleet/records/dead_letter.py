@@ -23,6 +23,8 @@ class Reason(enum.StrEnum):
     CRASHES_WORKER = "crashes_worker"
     #: The value is not that of the event type.
     UNDECODABLE = "undecodable"
+    #: Suspended work is for a step that no version has had for some hours.
+    UNKNOWN_STEP = "unknown_step"
     #: No step takes events of the type.
     UNKNOWN_TYPE = "unknown_type"
     #: The headers name no run or no event.

@@ -114,6 +114,25 @@ class StepTimeoutError(WorkflowRuntimeError, TimeoutError):
         )
 
 
+class UnknownStep(WorkflowRuntimeError):
+    """Raised for a run that waits for a step which no version of its workflow has had for hours.
+
+    `FLEET_UNKNOWN_STEP_HOURS` says how many.
+
+    What to do: Deploy a version that has the step, or that names it in
+    `@step(formerly=...)` of the step that replaces it. Then resume the run with `fleet dead
+    redrive`.
+    """
+
+    def __init__(self, engine_id: str, step: str, event: str) -> None:
+        super().__init__(
+            f"no version of {engine_id} that ran lately has a step {printable.line(step)} that "
+            f"takes {printable.line(event)}; deploy the version that has it, or write "
+            f"@step(formerly={printable.line(step)!r}) at the step that replaces it, then resume "
+            "the run with `fleet dead redrive`"
+        )
+
+
 class WorkflowCancelledByUser(WorkflowRuntimeError):
     """Raised by `await handler` when the run was cancelled.
 

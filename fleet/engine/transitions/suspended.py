@@ -24,6 +24,10 @@ from fleet.records.state import Overlay, View
 from fleet.records.waits import Wait
 
 
+#: In every entry that has a time.
+_DUE = b'"due_ms":'
+
+
 class Until(enum.StrEnum):
     """What suspended work waits for."""
 
@@ -80,7 +84,8 @@ class Suspended(Entry):
     until: Until = Until.RESUME
     #: Broker time at which it began to wait, in unix milliseconds.
     since_ms: int = 0
-    #: Broker time at which it runs, in unix milliseconds; 0: no time is set.
+    #: Broker time at which it runs, in unix milliseconds; 0: no time is set. Of work that waits for
+    #: a version: when it has waited long enough.
     due_ms: int = 0
     #: None if no attempt has failed.
     tries: Tries | None = None
@@ -175,7 +180,7 @@ def in_order(view: View) -> list[bytes]:
 
 def await_resume(changes: Overlay, run_id: str) -> None:
     """Let a run's suspended work wait until the run is resumed."""
-    for prefix in (state.suspended_prefix(run_id), state.waiting_prefix(run_id)):
+    for prefix in _prefixes(run_id):
         for key, value in list(changes.items(prefix)):
             entry = Suspended.decode(value)
             _remove(changes, key, entry)
@@ -187,9 +192,17 @@ def await_resume(changes: Overlay, run_id: str) -> None:
 
 def remove(changes: Overlay, run_id: str) -> None:
     """Remove a run's suspended work."""
-    changes.delete_all(state.suspended_prefix(run_id))
-    for key, value in list(changes.items(state.waiting_prefix(run_id))):
-        _remove(changes, key, Suspended.decode(value))
+    for prefix in _prefixes(run_id):
+        for key, value in list(changes.items(prefix)):
+            # Most of it may be the event of the step: it is not looked through.
+            if value.find(_DUE, 0, value.find(b"\0")) < 0:
+                changes.delete(key)
+            else:
+                _remove(changes, key, Suspended.decode(value))
+
+
+def _prefixes(run_id: str) -> tuple[bytes, bytes]:
+    return state.suspended_prefix(run_id), state.waiting_prefix(run_id)
 
 
 def _remove(changes: Overlay, key: bytes, entry: Suspended) -> None:

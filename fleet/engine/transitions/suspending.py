@@ -27,10 +27,11 @@ def too_large(draft: Draft, topics: Topics, work: Work) -> None:
     dead_letters.append_too_large(draft, topics, work.record, envelope, error)
 
 
-def hold(draft: Draft, topics: Topics, record: Delivered, held: Held) -> None:
-    """Suspend an event until a version of the workflow has a step for it.
+def hold(draft: Draft, topics: Topics, record: Delivered, held: Held) -> bytes:
+    """Suspend an event until a version of the workflow has a step for it; return its key.
 
-    An event of a run that ended waits for the run's resume first.
+    An event of a run that ended waits for the run's resume first: its key is empty, and so is that
+    of an event that is too large.
     """
     ended = held.entrance.admission is Admission.SUSPEND
     until = Until.RESUME if ended else Until.VERSION
@@ -41,11 +42,14 @@ def hold(draft: Draft, topics: Topics, record: Delivered, held: Held) -> None:
         error = sizes.RecordTooLarge(f"{envelope.type}, which no step takes yet,", len(value))
         unnamed = envelope._replace(step="")
         dead_letters.append_too_large(draft, topics, record, unnamed, error)
-        return
-    key = state.awaiting_key if until is Until.RESUME else state.suspended_key
-    draft.state.put(key(envelope.run_id, envelope.event_id, step), value)
-    if until is Until.VERSION:
-        runs.mark_held(draft.state, envelope.run_id)
+        return b""
+    place = envelope.run_id, envelope.event_id, step
+    if ended:
+        draft.state.put(state.awaiting_key(*place), value)
+        return b""
+    draft.state.put(state.suspended_key(*place), value)
+    runs.mark_held(draft.state, envelope.run_id)
+    return state.suspended_key(*place)
 
 
 def set_aside(draft: Draft, work: Work) -> bytes:
