@@ -102,7 +102,7 @@ def _nodes(graph: Graph) -> Iterator[tuple[Hashable, Node]]:
             kind = Kind.RESULT if event in graph.results else Kind.EVENT
             yield event, Node(kind, name, event)
     for step in graph.steps:
-        yield step, Node(Kind.STEP, step.name, step)
+        yield step, Node(Kind.STEP, step.shown, step)
         if not step.returns:
             yield (Kind.DEAD_END, step), Node(Kind.DEAD_END, "dead end")
     if _questions(graph) or answers(graph.steps):

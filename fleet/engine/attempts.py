@@ -157,7 +157,7 @@ class Attempts:
         self._owner = owner
         self._by_run: dict[str, dict[int, Attempt]] = {}
         self.queues: RunQueues[Attempt] = RunQueues(
-            settings.graph.step_by_name,
+            settings.graph.step_called,
             settings.runs,
             settings.slots.total,
             partial(runs.is_new, view),
@@ -196,7 +196,7 @@ class Attempts:
     def active_steps(self, run_id: str) -> set[str]:
         """Return the names of a run's steps that run now."""
         attempts = self._by_run.get(run_id, {}).values()
-        return {attempt.work.step.name for attempt in attempts if attempt.started}
+        return {attempt.work.step.shown for attempt in attempts if attempt.started}
 
     def stop_run(self, run_id: str) -> list[Work]:
         """Stop a run's steps and return what they worked on."""
@@ -385,7 +385,7 @@ class Attempts:
         graph, work = self._settings.graph, attempt.work
         return Surroundings(
             write,
-            partial(call_checks.target, graph, work.step.name),
+            partial(call_checks.target, graph, work.step.shown),
             self._settings.topics.workflow,
             graph.state_model,
             partial(self._owner.own_commits.editor, attempt),
@@ -426,7 +426,7 @@ class Attempts:
         running = await self._begun(attempt, context)
         seconds = work.step.options.timeout_seconds
         returned: Event | list[Event] | None = await (
-            running if seconds is None else _within(seconds, work.step.name, running)
+            running if seconds is None else _within(seconds, work.step.shown, running)
         )
         work.step.check_returned(returned, has_sent=bool(context.sent))
         return returned
@@ -442,7 +442,7 @@ class Attempts:
             return running
         thread = attempt.thread = await self._settings.threads.begin()
         of_thread = ThreadContext(inside=context, in_loop=thread.in_loop)
-        thread.start(partial(call, of_thread, arguments), step.name)
+        thread.start(partial(call, of_thread, arguments), step.shown)
         return thread.result()
 
     def _arguments(self, work: Work) -> dict[str, Any]:

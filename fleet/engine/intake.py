@@ -23,7 +23,6 @@ from fleet.engine.transitions import (
     suspending,
     timed,
     unhandled,
-    unknown_steps,
 )
 from fleet.engine.transitions.draft import Work
 from fleet.engine.transitions.joins import Fired
@@ -42,6 +41,7 @@ from fleet.engine.transitions.resolve import (
 from fleet.engine.transitions.runs import Admission, Entrance
 from fleet.engine.transitions.scopes import Place
 from fleet.engine.transitions.suspended import Suspended
+from fleet.engine.transitions.versions import unknown_steps
 from fleet.engine.transitions.waiting import answers, waits
 from fleet.records import state
 from fleet.records.envelope import Envelope
@@ -135,7 +135,7 @@ class Intake:
                 self._for_waits(record, found)
             case Deferred(works):
                 for work in works:
-                    if work.step.name not in done:
+                    if done.isdisjoint(work.step.names):
                         suspending.suspend(self._parts.draft, self._parts.topics, work)
             case Dropped():
                 self._drop(record, found)
@@ -151,7 +151,7 @@ class Intake:
 
     def _run(self, record: Delivered, found: Run, done: AbstractSet[str]) -> None:
         parts = self._parts
-        works = [work for work in found.works if work.step.name not in done]
+        works = [work for work in found.works if done.isdisjoint(work.step.names)]
         parts.inputs.open(record, (work.step.name for work in works), marked=bool(done))
         if not works:
             parts.inputs.close(record)
@@ -359,7 +359,7 @@ class Intake:
 
     def _waits(self, key: bytes, entry: Suspended) -> bool:
         """Let work wait that would have to, and is not worth decoding before; tell whether."""
-        step = self._parts.wiring.graph.step_by_name.get(entry.step)
+        step = self._parts.wiring.graph.step_called.get(entry.step)
         if step is None or step.is_join or entry.topic == self._parts.topics.runs:
             return False
         place, queues = Key(state.run_of_suspended(key), step.name), self._parts.queues

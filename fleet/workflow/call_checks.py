@@ -42,20 +42,23 @@ def target(graph: Graph, sender: str, event: Event, step: str) -> None:
 def _wrong_target(graph: Graph, event: Event, step: str) -> tuple[str, str] | None:
     """Return why *step* does not take *event*, and what to do; None if it does."""
     name = type_name(event)
-    if step not in graph.step_by_name:
-        return f"there is no step {step!r}", f"the steps are {_listed(graph.step_by_name)}"
-    accepting = [taker.name for taker in graph.accepting_type(type(event))]
-    if step in accepting:
-        return _wrong_join(graph.step_by_name[step], name)
-    taken = _listed(type_name(kind) for kind in graph.step_by_name[step].accepts)
-    others = f"{name} is for {_listed(accepting)}" if accepting else f"no step accepts {name}"
+    meant = graph.step_called.get(step)
+    if meant is None:
+        known = _listed(one.shown for one in graph.steps)
+        return f"there is no step {step!r}", f"the steps are {known}"
+    accepting = graph.accepting_type(type(event))
+    if any(step in taker.names for taker in accepting):
+        return _wrong_join(meant, name)
+    taken = _listed(type_name(kind) for kind in meant.accepts)
+    takers = _listed(taker.shown for taker in accepting)
+    others = f"{name} is for {takers}" if accepting else f"no step accepts {name}"
     return f"step {step} does not accept {name}", f"{step} accepts {taken}, and {others}"
 
 
 def _wrong_join(step: Step, event: str) -> tuple[str, str] | None:
     if step.collect is None:
         return None
-    problem = f"step {step.name} joins what a returned list comes to, and takes nothing sent to it"
+    problem = f"step {step.shown} joins what a returned list comes to, and takes nothing sent to it"
     way = f"return {event} from a step of the fan-out, or use ctx.collect_events"
     return problem, way
 

@@ -17,6 +17,7 @@ from fleet.workflow.failing import catching
 from fleet.workflow.failing.step_failed import StepFailedEvent
 from fleet.workflow.graph import Graph, all_types, answers, no_end, unique
 from fleet.workflow.steps import Slot, Step
+from fleet.workflow.versions import former_names
 
 #: A step that nothing in the graph leads to: something from outside may.
 REACHABILITY = "reachability"
@@ -74,7 +75,7 @@ def findings(graph: Graph, skips: Skips) -> list[str]:
 def _all(graph: Graph) -> Iterator[Finding]:
     for text in (*_names(graph), *_fields(graph), *_state(graph), *_results(graph)):
         yield Finding(text)
-    for text in catching.findings(graph.steps):
+    for text in (*former_names.findings(graph.steps), *catching.findings(graph.steps)):
         yield Finding(text)
     yield from _unsent(graph)
     yield from _untaken(graph)
@@ -111,14 +112,14 @@ def _fields(graph: Graph) -> Iterator[str]:
 
 
 def _state(graph: Graph) -> Iterator[str]:
-    return state_models.findings({step.name: step.state_model for step in graph.steps})
+    return state_models.findings({step.shown: step.state_model for step in graph.steps})
 
 
 def _results(graph: Graph) -> Iterator[str]:
     for step in graph.steps:
         for event in step.accepts:
             if event in graph.results or issubclass(event, StopEvent):
-                yield f"step {step.name} accepts {type_name(event)}, which ends the run; remove it"
+                yield f"step {step.shown} accepts {type_name(event)}, which ends the run; remove it"
     yield from no_end(graph.steps, graph.results)
 
 
@@ -133,7 +134,7 @@ def _unsent(graph: Graph) -> Iterator[Finding]:
                 if event is StepFailedEvent
                 else "add it to the return type of the step that sends it"
             )
-            text = f"step {step.name} accepts {type_name(event)}, which no step returns; {way}"
+            text = f"step {step.shown} accepts {type_name(event)}, which no step returns; {way}"
             yield Finding(text, REACHABILITY, step)
 
 
@@ -153,7 +154,7 @@ def _untaken(graph: Graph) -> Iterator[Finding]:
             if _is_taken(event, graph):
                 continue
             text = (
-                f"step {step.name} returns {type_name(event)}, which no step accepts; "
+                f"step {step.shown} returns {type_name(event)}, which no step accepts; "
                 f"{_of_base(event, graph)}add a step that takes it, or return {_a_result(graph)}"
             )
             yield Finding(text, TERMINAL_EVENT, step)
@@ -169,7 +170,7 @@ def _of_base(event: type[Event], graph: Graph) -> str:
     """Return what to do if a step accepts a base of *event*, as the beginning of an advice."""
     for step in graph.steps:
         if issubclass(event, step.accepts):
-            return f"let step {step.name} take it with @step(accept_event_subclasses=True), "
+            return f"let step {step.shown} take it with @step(accept_event_subclasses=True), "
     return ""
 
 
@@ -185,8 +186,8 @@ def _unreachable(graph: Graph) -> Iterator[Finding]:
         missing = (one for one in step.slots if not _fills(one, step, reached))
         accepted = ", ".join(type_name(event) for slot in missing for event in slot.types)
         text = (
-            f"step {step.name} can never run: nothing that follows {type_name(graph.start)} gives "
-            f"{accepted}; return it from a step that runs, or remove {step.name}"
+            f"step {step.shown} can never run: nothing that follows {type_name(graph.start)} gives "
+            f"{accepted}; return it from a step that runs, or remove {step.shown}"
         )
         yield Finding(text, REACHABILITY, step)
 
@@ -230,7 +231,7 @@ def _dead_ends(graph: Graph) -> Iterator[Finding]:
             continue
         returned = ", ".join(type_name(event) for event in step.returns)
         text = (
-            f"step {step.name} leads nowhere: {returned} never reaches {_a_result(graph)}; return "
+            f"step {step.shown} leads nowhere: {returned} never reaches {_a_result(graph)}; return "
             f"{_a_result(graph)} from it, or from a step that follows it"
         )
         yield Finding(text, DEAD_END, step)
@@ -267,10 +268,10 @@ def _unlisted(graph: Graph) -> Iterator[str]:
         for event in step.accepts:
             if event not in unsent and not any(step.takes_as(one, event) for one in inside):
                 yield (
-                    f"step {step.name} collects list[{type_name(event)}], and no step that returns "
-                    f"a list leads to {type_name(event)}; return `list[...]` from the step that "
-                    f"fans out, or take single events, `ev: {type_name(event)}`, and collect them "
-                    "with ctx.collect_events"
+                    f"step {step.shown} collects list[{type_name(event)}], and no step that "
+                    f"returns a list leads to {type_name(event)}; return `list[...]` from the step "
+                    f"that fans out, or take single events, `ev: {type_name(event)}`, and collect "
+                    "them with ctx.collect_events"
                 )
 
 
@@ -284,7 +285,7 @@ def _apart(graph: Graph) -> Iterator[str]:
     for step in graph.steps:
         if len(step.slots) > 1 and not any(_meet(step, level) for level in level_of.values()):
             yield (
-                f"step {step.name} joins {_and(step)}, which never meet: "
+                f"step {step.shown} joins {_and(step)}, which never meet: "
                 f"{'; '.join(_place(step, event, level_of) for event in step.accepts)}; take "
                 "events of one fan-out, or all from outside of it"
             )

@@ -7,6 +7,7 @@ The graph that a workflow's annotations describe: who takes an event, what start
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 from pydantic import BaseModel
 
@@ -25,6 +26,9 @@ from fleet.workflow.errors import UnclearEnds
 from fleet.workflow.failing import catching
 from fleet.workflow.failing.step_failed import StepFailedEvent
 from fleet.workflow.steps import Step
+from fleet.workflow.versions import former_names
+
+T = TypeVar("T")
 
 _NO_STEPS = (
     "it has no steps; mark its async methods with @step, or add functions with @step(workflow=...)"
@@ -51,12 +55,12 @@ class Graph:
     @cached_property
     def joins_of(self) -> dict[str, tuple[Step, ...]]:
         """The `list[E]` joins that close the fan-out of a step, by the step's name."""
-        return levels.joins_of(self.steps)
+        return self._by_any_name(levels.joins_of(self.steps))
 
     @cached_property
     def handler_of(self) -> dict[str, Step]:
         """The step with `@catch_error` that handles the failures of a step, by the step's name."""
-        return catching.handler_of(self.steps)
+        return self._by_any_name(catching.handler_of(self.steps))
 
     @cached_property
     def state_model(self) -> type[BaseModel] | None:
@@ -72,6 +76,29 @@ class Graph:
     def step_by_name(self) -> dict[str, Step]:
         """The steps by name."""
         return {step.name: step for step in self.steps}
+
+    @cached_property
+    def step_called(self) -> dict[str, Step]:
+        """The steps by each of their names: see `former_names`."""
+        return former_names.by_any_name(self.steps)
+
+    @cached_property
+    def has_renamed(self) -> bool:
+        """Whether some step had another name."""
+        return any(step.options.formerly for step in self.steps)
+
+    def log_name(self, step: str) -> str:
+        """Return the name by which the log knows a step now, by any name that it has or had."""
+        if not self.has_renamed:
+            return step
+        found = (one.name for one in self.steps if step in one.names)
+        return next(found, step)
+
+    def _by_any_name(self, found: dict[str, T]) -> dict[str, T]:
+        if not self.has_renamed:
+            return found
+        names = {name: step.name for step in self.steps for name in step.names}
+        return {name: found[known] for name, known in names.items() if known in found}
 
     def accepting_type(self, event_type: type[Event]) -> tuple[Step, ...]:
         """Return the steps that take an event type, also one that no step names."""

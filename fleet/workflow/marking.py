@@ -9,7 +9,7 @@ import functools
 import inspect
 import sys
 import types
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, overload
 
 from fleet.records.envelope import MAX_COUNT
@@ -23,6 +23,7 @@ from fleet.workflow.failing import retrying
 from fleet.workflow.failing.catching import Catches
 from fleet.workflow.failing.retrying import RetryPolicy
 from fleet.workflow.steps import DEFAULT_NUM_WORKERS, Options, StepFunction
+from fleet.workflow.versions import former_names
 
 F = TypeVar("F", bound=StepFunction)
 
@@ -36,6 +37,7 @@ _KNOWN = (
     "workflow",
     "skip_graph_checks",
     "accept_event_subclasses",
+    "formerly",
 )
 
 
@@ -50,6 +52,7 @@ def step(
     retry_policy: RetryPolicy | None = ...,
     skip_graph_checks: Collection[str] | None = ...,
     accept_event_subclasses: bool = ...,
+    formerly: str | Sequence[str] | None = ...,
     **unknown: Any,
 ) -> Callable[[F], F]: ...
 def step(  # noqa: PLR0913 - each is an option of its own
@@ -62,6 +65,7 @@ def step(  # noqa: PLR0913 - each is an option of its own
     retry_policy: RetryPolicy | None = None,
     skip_graph_checks: Collection[str] | None = None,
     accept_event_subclasses: bool = False,
+    formerly: str | Sequence[str] | None = None,
     **unknown: Any,
 ) -> Any:
     """Make an async method a step: `@step` or `@step(num_workers=8, timeout=30)`.
@@ -69,7 +73,9 @@ def step(  # noqa: PLR0913 - each is an option of its own
     *num_workers* bounds how many attempts of this step one run has in flight. *timeout*, in
     seconds, bounds each attempt. *retry_policy* decides whether a failed attempt is made again, and
     when; without it, the policy of the workflow does. *accept_event_subclasses* gives it subclasses
-    of the types that it names, too. *skip_graph_checks* names checks that find nothing about it:
+    of the types that it names, too. *formerly* is the name that it had before you renamed it, or a
+    tuple of such names, the oldest first: work of open runs for the old name is this step's.
+    *skip_graph_checks* names checks that find nothing about it:
     "reachability", "terminal_event", "dead_end". *workflow* is for a function outside of a class,
     which has no `self`: it becomes a step of that workflow. Raises WorkflowConfigurationError for
     anything else.
@@ -81,6 +87,7 @@ def step(  # noqa: PLR0913 - each is an option of its own
         retrying.checked(retry_policy, "@step(retry_policy=...)"),
         skip_graph_checks=checks.names(skip_graph_checks, "@step(skip_graph_checks=...)"),
         accept_event_subclasses=bool(accept_event_subclasses),
+        formerly=former_names.checked(formerly, "@step(formerly=...)"),
     )
     if workflow is None:
         mark = functools.partial(_mark, options=options)
@@ -95,7 +102,10 @@ def step(  # noqa: PLR0913 - each is an option of its own
 def catch_error(function: F, /) -> F: ...
 @overload
 def catch_error(
-    *, for_steps: list[str] | None = ..., max_recoveries: int = ...
+    *,
+    for_steps: list[str] | None = ...,
+    max_recoveries: int = ...,
+    formerly: str | Sequence[str] | None = ...,
 ) -> Callable[[F], F]: ...
 def catch_error(
     function: StepFunction | None = None,
@@ -103,6 +113,7 @@ def catch_error(
     *,
     for_steps: list[str] | None = None,
     max_recoveries: int = 1,
+    formerly: str | Sequence[str] | None = None,
 ) -> Any:
     """Make a method the step that handles failures of other steps: it takes a StepFailedEvent.
 
@@ -110,11 +121,14 @@ def catch_error(
     returned; the run goes on. *for_steps* names the steps that it is for; without it, it is for all
     that no other handler names. *max_recoveries* bounds how often it runs in one lineage: for a
     failure, for a failure of what follows from its own events, and so on. One more such failure
-    fails the run, and so does a failure of the handler. Raises BadOption.
+    fails the run, and so does a failure of the handler. *formerly* is as for `@step`. Raises
+    BadOption.
     """
     catches = Catches(_checked_for_steps(for_steps), _checked_recoveries(max_recoveries))
     # Each failure on its own: a handler of many may ask a model.
-    mark = functools.partial(_mark, options=Options(num_workers=1, catches=catches))
+    names = former_names.checked(formerly, "@catch_error(formerly=...)")
+    options = Options(num_workers=1, formerly=names, catches=catches)
+    mark = functools.partial(_mark, options=options)
     return mark if function is None else mark(function)
 
 

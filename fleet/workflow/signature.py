@@ -65,8 +65,10 @@ def read(
     where = f"the return type of step {name}"
     returned = _members(_stated_return(hints, name))
     lists = [member for member in returned if typing.get_origin(member) is list]
+    log_name = next(iter(options.formerly), name)
     return Step(
-        name=name,
+        name=log_name,
+        renamed=name if log_name != name else "",
         function=marked,
         options=options,
         slots=tuple(one.slot for one in taken),

@@ -7,7 +7,7 @@ together.
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Concatenate
 
 from pydantic import BaseModel
@@ -38,6 +38,8 @@ class Options:
     skip_graph_checks: frozenset[str] = frozenset()
     #: Whether it takes subclasses of the types that it names, too.
     accept_event_subclasses: bool = False
+    #: Names that it had, the oldest first.
+    formerly: tuple[str, ...] = ()
     #: Not None if it handles the failures of other steps.
     catches: Catches | None = None
 
@@ -54,6 +56,7 @@ class Slot:
 class Step:
     """One step of a workflow."""
 
+    #: As the log and the state know it: the name of its function, or the oldest that it had.
     name: str
     function: StepFunction
     options: Options
@@ -73,6 +76,22 @@ class Step:
     collect: Collect | None = None
     #: Whether its function is outside of a class, and so takes no workflow.
     is_free: bool = False
+    #: The name of its function, if that is not `name`.
+    renamed: str = ""
+
+    @property
+    def shown(self) -> str:
+        """The name of its function, as users know it."""
+        return self.renamed or self.name
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All its names, the oldest first."""
+        return (*self.options.formerly, self.shown)
+
+    def called(self, name: str) -> "Step":
+        """Return it as the log knows it by another of its names."""
+        return self if name == self.name else replace(self, name=name)
 
     @property
     def accepts(self) -> tuple[type[Event], ...]:
@@ -113,14 +132,14 @@ class Step:
         """
         if returned is None:
             if not self.may_end and not has_sent:
-                raise OtherReturned(self.name, "None", self._stated())
+                raise OtherReturned(self.shown, "None", self._stated())
         elif isinstance(returned, list) and self.fans_out:
             self._check_members(returned)
         elif not isinstance(returned, Event):
-            raise UnexpectedResult(self.name, returned)
+            raise UnexpectedResult(self.shown, returned)
         elif not isinstance(returned, self.bare):
             wrong = BareReturned if isinstance(returned, self.fans_out) else OtherReturned
-            raise wrong(self.name, type_name(returned), self._stated())
+            raise wrong(self.shown, type_name(returned), self._stated())
 
     def bind(self, workflow: object, context: Context, arguments: Mapping[str, Any]) -> Any:
         """Return the coroutine of one attempt; of a plain function, what it returns.
@@ -135,9 +154,9 @@ class Step:
     def _check_members(self, returned: list[object]) -> None:
         for member in returned:
             if not isinstance(member, Event):
-                raise UnexpectedResult(self.name, member, in_list=True)
+                raise UnexpectedResult(self.shown, member, in_list=True)
             if not isinstance(member, self.fans_out):
-                raise OtherReturned(self.name, f"list[{type_name(member)}]", self._stated())
+                raise OtherReturned(self.shown, f"list[{type_name(member)}]", self._stated())
 
     def _stated(self) -> list[str]:
         members = " | ".join(type_name(kind) for kind in self.fans_out)

@@ -124,7 +124,7 @@ def fire_due(
     run, scope = runs.run_of(draft.state, run_id), scopes.scope_of(draft.state, run_id, scope_id)
     if scope is None or run is None or _is_over(draft.state, run_id):
         return []
-    steps = wiring.graph.step_by_name
+    steps = wiring.graph.step_called
     prefix = state.item_prefix(run_id, scope_id)
     done = not committed.scan(prefix, prefix, 1)
     due = [

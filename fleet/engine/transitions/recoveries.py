@@ -119,7 +119,7 @@ def _record(
             failure.elapsed_seconds,
             failure.failed_ms,
         )
-        value = step_failed.written(work.step.name, event, last)
+        value = step_failed.written(work.step.shown, event, last)
         record = Outgoing(topic, key, value, child.headers())
         if sizes.size(record) <= sizes.MAX_RECORD_BYTES - _ENTRY_BYTES:
             return record

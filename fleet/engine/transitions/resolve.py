@@ -12,6 +12,7 @@ from typing import NamedTuple
 from fleet.engine.transitions import runs
 from fleet.engine.transitions.draft import Wiring, Work
 from fleet.engine.transitions.runs import Admission, Entrance
+from fleet.engine.transitions.versions import former_names
 from fleet.engine.transitions.waiting import waits
 from fleet.engine.transitions.waiting.waits import Waiting
 from fleet.records import envelope as envelopes
@@ -112,6 +113,12 @@ class Resolver:
 
         *runs_position* is the offset up to which `runs` was read.
         """
+        found = self._resolve(view, record, runs_position)
+        if self.wiring.graph.has_renamed and isinstance(found, Run | Deferred | Answered):
+            return found._replace(works=[former_names.known_as(view, one) for one in found.works])
+        return found
+
+    def _resolve(self, view: View, record: Delivered, runs_position: int) -> Resolution:
         envelope = self._envelope(record)
         if isinstance(envelope, BrokenEnvelope):
             return self._broken(view, record, envelope, runs_position)
@@ -177,7 +184,7 @@ class Resolver:
         answered = {entry.step for _, entry in waiting}
         # It was read to see whether it matches, so it is not rejected.
         works = [] if isinstance(others, Rejected) else others
-        rest = [work for work in works if work.step.name not in answered]
+        rest = [work for work in works if answered.isdisjoint(work.step.names)]
         return Answered(envelope, entrance, waiting, rest)
 
     # -- which run it concerns ----------------------------------------------------------------
@@ -188,7 +195,10 @@ class Resolver:
         except BrokenEnvelope as broken:
             return broken
         wrong = misplaced(record, envelope, self.partitions())
-        return BrokenEnvelope(wrong) if wrong else envelope
+        if wrong:
+            return BrokenEnvelope(wrong)
+        step = self.wiring.graph.log_name(envelope.step)
+        return envelope if step == envelope.step else envelope._replace(step=step)
 
     def _broken(
         self, view: View, record: Delivered, broken: BrokenEnvelope, runs_position: int
@@ -232,8 +242,8 @@ class Resolver:
 
     def _steps(self, envelope: Envelope) -> list[Step]:
         """Return the steps of this version that take an event."""
-        accepting = self.wiring.graph.accepting_called(envelope.type)
-        return [step for step in accepting if envelope.step in ("", step.name)]
+        accepting, name = self.wiring.graph.accepting_called(envelope.type), envelope.step
+        return [step.called(name or step.name) for step in accepting if name in ("", *step.names)]
 
     def _is_for_another_version(self, record: Delivered, envelope: Envelope) -> bool:
         """Tell whether only another version has a step for an event, for all that this one knows.

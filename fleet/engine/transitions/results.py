@@ -52,7 +52,7 @@ def returned(
         leaves.apply(part, outcome.changes, state.context_prefix(run_id))
     records = []
     for index, sent in enumerate(outcome.sent):
-        child = _child(work, sent, index, scope)
+        child = _child(wiring.graph, work, sent, index, scope)
         taking = _taking(wiring.graph, sent)
         if child.scope:
             scopes.add_items(part, child, taking)
@@ -104,7 +104,7 @@ def _note(draft: Draft, work: Work, outcome: Returned, opened: str) -> None:
 # -- its events -----------------------------------------------------------------------------------
 
 
-def _child(work: Work, sent: Sent, index: int, scope: str) -> Envelope:
+def _child(graph: Graph, work: Work, sent: Sent, index: int, scope: str) -> Envelope:
     """Return the envelope of the *index*-th event that a step sends.
 
     Only what it returned is of its fan-out: `ctx.send_event` adds nothing to one.
@@ -116,7 +116,7 @@ def _child(work: Work, sent: Sent, index: int, scope: str) -> Envelope:
         type=type_name(sent.event),
         epoch=envelope.epoch,
         parent_id=envelope.event_id,
-        step=sent.step or "",
+        step=graph.log_name(sent.step or ""),
         replays=envelope.replays,
         traceparent=envelope.traceparent,
         scope=scope if sent.returned else "",
@@ -130,7 +130,7 @@ def _taking(graph: Graph, sent: Sent) -> list[Step]:
         return []
     # By name first: that is looked up, and the other is searched for.
     accepting = graph.accepting.get(type_name(sent.event)) or graph.accepting_type(type(sent.event))
-    return [step for step in accepting if sent.step in (None, step.name)]
+    return [step for step in accepting if sent.step is None or sent.step in step.names]
 
 
 def _unaccepted(

@@ -23,7 +23,6 @@ from fleet.records.log import Delivered
 from fleet.records.state import Overlay, View
 from fleet.records.waits import Wait
 
-
 #: In every entry that has a time.
 _DUE = b'"due_ms":'
 

@@ -32,12 +32,13 @@ def handler_of(steps: Iterable["Step"]) -> dict[str, "Step"]:
     """Return the handler of each step that has one, by the step's name."""
     every = list(steps)
     plain = [step.name for step in every if step.options.catches is None]
+    named = {name: step.name for step in every for name in step.names}
     covered: dict[str, Step] = {}
     # Those that name steps first.
     for handler in sorted(handlers(every), key=lambda one: _named(one) is None):
         for name in plain if _named(handler) is None else _named(handler) or ():
-            if name in plain:
-                covered.setdefault(name, handler)
+            if named.get(name) in plain:
+                covered.setdefault(named[name], handler)
     return covered
 
 
@@ -45,17 +46,17 @@ def findings(steps: Iterable["Step"]) -> Iterator[str]:
     """Yield what is wrong with the handlers together."""
     every = list(steps)
     found = handlers(every)
-    every_step = [one.name for one in found if _named(one) is None]
+    every_step = [one.shown for one in found if _named(one) is None]
     if len(every_step) > 1:
         yield (
             f"{' and '.join(every_step)} each handle the failures of every step, and only one "
             "handler may; name the steps of the others, @catch_error(for_steps=[...])"
         )
-    names = {step.name for step in every}
+    names = {step.shown for step in every}
     owner: dict[str, str] = {}
     for handler in found:
         for name in _named(handler) or ():
-            yield from _wrong(handler.name, name, names, {one.name for one in found}, owner)
+            yield from _wrong(handler.shown, name, names, {one.shown for one in found}, owner)
 
 
 def _named(handler: "Step") -> tuple[str, ...] | None:

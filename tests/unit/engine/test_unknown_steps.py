@@ -71,7 +71,7 @@ async def deploy(world: World, flow: Definition) -> None:
     await world.task.close()
     world.flow.asked = getattr(world.flow, "asked", [])
     world.flow, before = flow, world.flow
-    flow.asked, flow.keys = before.asked, before.keys  # type: ignore[attr-defined]
+    flow.asked, flow.keys = before.asked, before.keys
     graph = definition.graph(type(flow))
     world.step_group = dataclasses.replace(world.step_group, graph=graph)
     world.task, world.log, world.store = world._new_task()
@@ -196,3 +196,54 @@ class TestMissing:
         await settled(world)
         await later(world, 2 * HOUR_MS)
         assert world.letters() == []
+
+
+class RenamedFlow(OldFlow):
+    """The step has another name."""
+
+    nap = None  # type: ignore[assignment]
+
+    @step(formerly="nap")
+    async def rest(self, ctx: Context, ev: StartEvent) -> StopEvent:
+        return await OldFlow.nap(self, ctx, ev)
+
+
+class TestRenamed:
+    """Of a step that was renamed, and says so."""
+
+    async def test_it_follows(self, world: World) -> None:
+        """With its recorded calls, its sleep and its idempotency key; and nothing is left."""
+        await suspended(world)
+        await deploy(world, RenamedFlow())
+        await later(world, 61_000)
+        assert world.ended == [Completed.kind]
+        assert world.kept() == [state.end_key("r")]
+        assert (len(world.flow.asked), len(set(world.flow.keys))) == (1, 1)
+
+    async def test_the_version_before_goes_on_with_its_work(self, world: World) -> None:
+        """Of a run that only the later version has seen."""
+        await deploy(world, RenamedFlow())
+        await suspended(world)
+        await deploy(world, OldFlow())
+        await later(world, 61_000)
+        assert world.ended == [Completed.kind]
+        assert len(world.flow.asked) == 1
+
+    async def test_the_way_out_of_a_dead_letter(self, world: World) -> None:
+        """A release forgot `formerly`; the next one has it."""
+        await suspended(world)
+        await deploy(world, WithoutFlow())
+        await later(world, 61_000)
+        await later(world, HOUR_MS)
+        await deploy(world, RenamedFlow())
+        world.happen(Resumed(), "r", epoch=1)
+        await settled(world)
+        assert world.ended == [Failed.kind, Completed.kind]
+        assert len(world.flow.asked) == 1
+
+    @pytest.mark.parametrize("name", ["nap", "rest"])
+    async def test_an_event_for_any_of_its_names(self, world: World, name: str) -> None:
+        await deploy(world, RenamedFlow())
+        world.send(StartEvent(), "r", step=name)
+        await settled(world)
+        assert [key.rsplit(b"\0")[-1] for key in world.kept(state.WAITING)] == [b"nap"]

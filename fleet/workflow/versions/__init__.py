@@ -1,0 +1,1 @@
+"""What a workflow says about the versions of it before."""
