@@ -65,9 +65,13 @@ def about(picture: Picture, node: int) -> About:
 
 def _step(step: Step, picture: Picture, node: int) -> About:
     returns = [other for other in picture.after(node) if picture.nodes[other].subject is not None]
+    returns = [other for other in returns if (node, other) not in picture.failures]
+    taken = [other for other in picture.before(node) if (other, node) not in picture.failures]
     facts = (
-        Fact("takes", _taken(step), tuple(picture.before(node))),
+        Fact("takes", _taken(step), tuple(taken)),
+        _handles(step, picture, node),
         Fact("returns", _returned(step), tuple(returns)),
+        Fact("its failures go to", nodes=tuple(to for by, to in picture.failures if by == node)),
         Fact("num_workers", f"{step.options.num_workers} attempts at a time in each run"),
         Fact("timeout", _timeout(step) or "none of its own"),
         Fact("defined in", _home(step.function)),
@@ -76,7 +80,17 @@ def _step(step: Step, picture: Picture, node: int) -> About:
 
 
 def _taken(step: Step) -> str:
-    return "; ".join(filter(None, [_joined(step), _subclasses(step)]))
+    failure = "a StepFailedEvent" if step.options.catches is not None else ""
+    return "; ".join(filter(None, [_joined(step), _subclasses(step), failure]))
+
+
+def _handles(step: Step, picture: Picture, node: int) -> Fact:
+    catches = step.options.catches
+    if catches is None:
+        return Fact("handles failures of")
+    most = f"at most {catches.max_recoveries} in one lineage"
+    sources = sorted(source for source, target in picture.failures if target == node)
+    return Fact("handles failures of", most, tuple(sources))
 
 
 def _joined(step: Step) -> str:
@@ -107,10 +121,12 @@ def _returned(step: Step) -> str:
 
 def _remark(step: Step) -> str:
     workers, timeout = step.options.num_workers, step.options.timeout_seconds
+    usual = DEFAULT_NUM_WORKERS if step.options.catches is None else 1
     remarks = [
         _joins(step),
+        "handles failures" if step.options.catches is not None else "",
         "fans out" if step.fans_out else "",
-        f"num_workers {workers}" if workers != DEFAULT_NUM_WORKERS else "",
+        f"num_workers {workers}" if workers != usual else "",
         f"timeout {timeout:g} s" if timeout is not None else "",
         "may end its branch" if step.may_end and step.returns else "",
     ]

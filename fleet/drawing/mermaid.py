@@ -35,7 +35,7 @@ def mermaid(picture: Picture) -> str:
         f"    subgraph group[{group}]",
         *_nodes(framed, picture, "        "),
         "    end",
-        *(f"    n{arrow[0]} -->{_on(arrow, picture)} n{arrow[1]}" for arrow in picture.arrows),
+        *(f"    n{arrow[0]} {_line(arrow, picture)} n{arrow[1]}" for arrow in picture.arrows),
     ]
     return "\n".join(lines) + "\n"
 
@@ -50,9 +50,11 @@ def _shape(number: int, picture: Picture) -> str:
     return f"{opening}{_label(node.name)}{closing}"
 
 
-def _on(arrow: Arrow, picture: Picture) -> str:
+def _line(arrow: Arrow, picture: Picture) -> str:
+    if arrow in picture.failures:
+        return f"-.->|{_label('fails')}|"
     label = picture.labels.get(arrow)
-    return "" if label is None else f"|{_label(label.words)}|"
+    return "-->" if label is None else f"-->|{_label(label.words)}|"
 
 
 def _label(words: str) -> str:

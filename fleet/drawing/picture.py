@@ -15,6 +15,7 @@ from fleet.records.events import Event, InputRequiredEvent
 from fleet.workflow import definition
 from fleet.workflow.collect import Collect, Take
 from fleet.workflow.definition import Definition
+from fleet.workflow.failing.step_failed import StepFailedEvent
 from fleet.workflow.graph import Graph, answers, unique
 from fleet.workflow.steps import Step
 
@@ -63,6 +64,8 @@ class Picture:
     arrows: tuple[Arrow, ...]
     #: Most arrows have none.
     labels: Mapping[Arrow, Label] = field(default_factory=dict)
+    #: Those from a step to the handler of its failures.
+    failures: frozenset[Arrow] = frozenset()
 
     def before(self, node: int) -> list[int]:
         """Return the nodes with an arrow to *node*."""
@@ -84,8 +87,10 @@ def of(workflow: type[Definition]) -> Picture:
         arrows.append(arrow)
         if label is not None:
             labels[arrow] = label
+    handled = [(place[step], place[handler]) for step, handler in _handled(graph)]
     # Without repetitions: an annotation may name a type twice.
-    return Picture(workflow, tuple(nodes.values()), tuple(dict.fromkeys(arrows)), labels)
+    several = tuple(dict.fromkeys([*arrows, *handled]))
+    return Picture(workflow, tuple(nodes.values()), several, labels, frozenset(handled))
 
 
 def told(thing: type | Step) -> str:
@@ -98,7 +103,7 @@ def _nodes(graph: Graph) -> Iterator[tuple[Hashable, Node]]:
     """Yield each node after what `_arrows` calls it."""
     yield Kind.START, Node(Kind.START, "start")
     for name, event in graph.types.items():
-        if event is graph.start or not _is_only_a_base(event, graph):
+        if event is graph.start or _is_drawn(event, graph):
             kind = Kind.RESULT if event in graph.results else Kind.EVENT
             yield event, Node(kind, name, event)
     for step in graph.steps:
@@ -108,6 +113,18 @@ def _nodes(graph: Graph) -> Iterator[tuple[Hashable, Node]]:
     if _questions(graph) or answers(graph.steps):
         yield Kind.OUTSIDE, Node(Kind.OUTSIDE, "outside")
     yield Kind.DONE, Node(Kind.DONE, "done")
+
+
+def _handled(graph: Graph) -> list[tuple[Step, Step]]:
+    """Return each step whose failures are handled, with the step that does that."""
+    return [(graph.step_by_name[name], handler) for name, handler in graph.handler_of.items()]
+
+
+def _is_drawn(event: type[Event], graph: Graph) -> bool:
+    """Tell whether an event has a node: a failure has none, unless a step returns one itself."""
+    if event is StepFailedEvent:
+        return any(event in step.returns for step in graph.steps)
+    return not _is_only_a_base(event, graph)
 
 
 def _is_only_a_base(event: type[Event], graph: Graph) -> bool:
@@ -121,7 +138,7 @@ def _is_only_a_base(event: type[Event], graph: Graph) -> bool:
 
 def _arrows(graph: Graph) -> Iterator[tuple[Hashable, Hashable, Label | None]]:
     yield Kind.START, graph.start, None
-    drawn = [event for event in graph.types.values() if not _is_only_a_base(event, graph)]
+    drawn = [event for event in graph.types.values() if _is_drawn(event, graph)]
     for step in graph.steps:
         taken = [event for event in drawn if step in graph.accepting_type(event)]
         yield from ((event, step, _taken_label(event, step)) for event in taken)

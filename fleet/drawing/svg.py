@@ -174,6 +174,7 @@ def _add_arrows(parent: Element, drawing: Drawing) -> None:
         source, target = route.arrow
         label = drawing.picture.labels.get(route.arrow)
         kinds = ["arrow", "many" * bool(label and label.is_list), "loop" * route.is_loop]
+        kinds.append("fails" * (route.arrow in drawing.picture.failures))
         ends = {"data-from": f"n{source}", "data-to": f"n{target}"}
         group = SubElement(arrows, "g", {"class": " ".join(filter(None, kinds)), **ends})
         SubElement(group, "path", {"class": "line", "d": route.path})

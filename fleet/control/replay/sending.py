@@ -285,6 +285,7 @@ def start_headers(
         context=to_json(context).decode() if context else "",
         traceparent="",
         scope="",
+        recoveries=(),
         order=0,
         batch="",
     )

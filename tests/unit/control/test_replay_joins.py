@@ -4,7 +4,17 @@ from typing import Annotated
 
 import pytest
 
-from fleet import Collect, Context, Event, StartEvent, StopEvent, Take, step
+from fleet import (
+    Collect,
+    Context,
+    Event,
+    StartEvent,
+    StepFailedEvent,
+    StopEvent,
+    Take,
+    catch_error,
+    step,
+)
 from fleet.control.replay import joins
 from fleet.records.events import type_name
 from fleet.workflow import definition
@@ -51,6 +61,14 @@ class MapReduce(Definition):
     @step
     async def close(self, ev: Sum) -> StopEvent:
         return StopEvent()
+
+
+class Handled(MapReduce):
+    """A failure in a branch, and the handler of it."""
+
+    @catch_error(for_steps=["work"])
+    async def rescue(self, ev: StepFailedEvent) -> Done:
+        return Done()
 
 
 class Nested(Definition):
@@ -171,3 +189,12 @@ def test_a_join_of_parameters_lacks_what_the_run_does_not_send() -> None:
     assert (found.is_dead_end, found.lost) == (False, ())
     assert [(step.name, missing) for step, missing in found.incomplete] == [("meet", ("Other",))]
     assert joins.outlook(graph, Asked).incomplete == ()
+
+
+def test_a_failure_in_a_branch_only_comes_to_the_join_that_never_begins() -> None:
+    """It is refused: the new run has no fan-out."""
+    found = joins.outlook(definition.graph(Handled), StepFailedEvent)
+    assert [step.name for step in found.lost] == ["join"]
+    assert found.is_dead_end
+    begin = joins.beginnings(definition.graph(Handled), found.lost)
+    assert begin == [Asked]

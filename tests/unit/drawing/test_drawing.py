@@ -24,9 +24,11 @@ from fleet import (
     HumanResponseEvent,
     InputRequiredEvent,
     StartEvent,
+    StepFailedEvent,
     StopEvent,
     Take,
     Workflow,
+    catch_error,
     draw_workflow,
     step,
 )
@@ -205,6 +207,43 @@ def test_the_file_is_named_after_the_workflow(
     monkeypatch.chdir(tmp_path)
     assert fleet.draw_workflow(JokeFlow) == Path("joke.html")
     assert (tmp_path / "joke.html").exists()
+
+
+class HandledFlow(Workflow):
+    @step
+    async def look(self, ev: Question) -> Draft: ...
+
+    @step
+    async def tell(self, ev: Draft) -> Answer: ...
+
+    @catch_error(for_steps=["look"], max_recoveries=3)
+    async def look_again(self, ev: StepFailedEvent) -> Draft: ...
+
+    @catch_error
+    async def give_up(self, ev: StepFailedEvent) -> Answer: ...
+
+
+def test_failures_are_drawn_to_their_handlers() -> None:
+    """Without a node for the event; a handler that follows its step is no loop."""
+    drawn = page(HandledFlow)
+    failures = {(source, target) for source, target, kind in drawn.arrows if kind == "fails"}
+    steps = {
+        name: drawn.named(f"step {name}") for name in ("look", "tell", "look_again", "give_up")
+    }
+    assert failures == {
+        (steps["look"], steps["look_again"]),
+        (steps["tell"], steps["give_up"]),
+    }
+    assert "StepFailedEvent" not in {at["aria-label"] for at in drawn.nodes.values()}
+    handler = drawn.about("step look_again")
+    assert "takes a StepFailedEvent" in handler
+    assert "handles failures of look at most 3 in one lineage" in handler
+    assert "returns Draft" in handler
+    look = drawn.about("step look;")
+    assert "its failures go to look_again" in look
+    assert "returns Draft" in look
+    text = mermaid.mermaid(drawing_picture.of(HandledFlow))
+    assert text.count('-.->|"fails"|') == 2
 
 
 def test_another_ending_is_refused(tmp_path: Path) -> None:
