@@ -62,6 +62,9 @@ def forget(part: Overlay, work: Work) -> None:
 
 def drop(draft: Draft, run_id: str, event_id: str, step: str) -> None:
     """Remove what a step has paid for on an event: values and answers, not its waits."""
+    if not event_id or not step:
+        # That would be what all steps of the run share.
+        return
     for kind in _PAID:
         draft.state.delete_all(state.call_key(run_id, event_id, step, f"{kind} "))
 

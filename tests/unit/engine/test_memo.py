@@ -150,14 +150,18 @@ class TestOnce:
         await world.open("in r 0")
         assert world.flow.got == [1, 2, 2, 3]
 
-    async def test_a_fresh_resume_keeps_what_steps_share(self, world: World) -> None:
-        """Others have used it."""
+    @pytest.mark.parametrize("named", [("failed", "tick"), ("", ""), ("", "tick")], ids=str)
+    async def test_a_fresh_resume_keeps_what_steps_share(
+        self, world: World, named: tuple[str, str]
+    ) -> None:
+        """Others have used it; also if the request has gaps where it names a step."""
         world.flow.fails, world.flow.scope = True, "run"
         await began(world, ticks=1)
         await world.open("in r 0")
         await world.open("after r 0")
         (failed,) = (end for end in world.happenings("r") if isinstance(end, Failed))
-        world.happen(Resumed(fresh=((failed.event_id, "tick"),)), "r", epoch=1)
+        event_id = failed.event_id if named[0] else ""
+        world.happen(Resumed(fresh=((event_id, named[1]),)), "r", epoch=1)
         await world.pump()
         assert (world.flow.got, world.flow.calls) == ([1, 1], 1)
 
