@@ -55,6 +55,8 @@ class Connection:
         self.hangs_until = 0.0
         #: As long, of its transactions only.
         self.stalls_until = 0.0
+        #: As long, of requests with these names.
+        self.unheard_until: dict[str, float] = {}
         #: As long, of what it reads from a topic.
         self.lags_until: dict[str, float] = {}
         #: Chance that a connection breaks, at each request of a producer of transactions.
@@ -124,8 +126,9 @@ class Connection:
     def _arrive(self, name: str, request: Callable[[], Any], answer: "asyncio.Future[Any]") -> None:
         if self.loop.dead and self.world.random.random() < 0.5:
             return
-        stalled = name in _OF_TRANSACTIONS
-        hung = max(self.hangs_until, self.stalls_until if stalled else 0) - self.world.now
+        stalled = self.stalls_until if name in _OF_TRANSACTIONS else 0
+        until = max(self.hangs_until, stalled, self.unheard_until.get(name, 0))
+        hung = until - self.world.now
         if hung > 0:
             self.world.after(hung, lambda: self._arrive(name, request, answer))
             return

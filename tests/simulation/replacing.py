@@ -41,6 +41,8 @@ BEGUN_LATER_SHARE = 0.05
 LAG_SECONDS = 7.0
 #: How old records are at least that retention removes after they were done, in seconds.
 AGE_SECONDS = 14.0
+#: From when on running workers may hear nothing of logs, in seconds: before the first one looks.
+UNHEARD_SECONDS = 4.5
 #: Within how many seconds a worker has to say so: it may be dead, frozen or cut off for a while.
 NOTICED_SECONDS = 90.0
 _REFUSALS = (LogGone, LogReplaced, LogShrunk, StateLost)
@@ -60,6 +62,11 @@ class Damage:
     grows: bool
     #: A worker that has ended is replaced after so long, in seconds.
     seconds: float
+
+    @property
+    def unheard(self) -> bool:
+        """Whether no worker hears where logs begin before what is old is removed."""
+        return self.kind == "old" and self.topic % 2 == 1
 
 
 def damage(seed: int) -> Damage | None:
@@ -130,6 +137,8 @@ class Replacing:
                 "old": self._age,
             }[self._damage.kind]
             self._history.world.after(self._damage.at, partial(does_it, self._damage))
+            if self._damage.unheard:
+                self._history.world.after(UNHEARD_SECONDS, self._leave_unheard)
 
     # -- what happens -----------------------------------------------------------------------------
 
@@ -191,15 +200,14 @@ class Replacing:
             worker.connection.lags_until[self._topic] = self._history.world.now + LAG_SECONDS
         self._cut(damage)
 
-    def _age(self, _damage: Damage) -> None:
+    def _age(self, damage: Damage) -> None:
         """Remove what was read and done long ago, and let workers load then."""
-        partitions = self._history.broker.partitions
-        # Not of `runs`: callers are told of ends that are gone.
-        topics = {topic for topic in self._inputs() if topic != TOPICS.runs}
-        ends = {tp: log.end for tp, log in partitions.items() if tp.topic in topics}
+        partitions, ends = self._history.broker.partitions, self._ends()
 
         def cut() -> None:
-            for tp, end in sorted(ends.items()):
+            # What is to be judged by the next worker need not be old.
+            chosen = self._ends() if damage.unheard else ends
+            for tp, end in sorted(chosen.items()):
                 settled = map(self._history.checks.is_settled, partitions[tp].records())
                 # What nobody has read may be settled, as its run has ended.
                 if all(settled) and self._read_up_to(tp) >= end:
@@ -209,6 +217,21 @@ class Replacing:
                 self._kill(worker, 0.0)
 
         self._history.world.after(AGE_SECONDS, cut)
+
+    def _ends(self) -> dict[TP, int]:
+        """Return where logs end of which retention may remove what is old."""
+        # Not of `runs`: callers are told of ends that are gone.
+        topics = {topic for topic in self._inputs() if topic != TOPICS.runs}
+        partitions = self._history.broker.partitions
+        return {tp: log.end for tp, log in partitions.items() if tp.topic in topics}
+
+    def _leave_unheard(self) -> None:
+        """Let no worker hear where logs begin until what is old is removed.
+
+        So what its readers passed over is judged by a worker that has not read it.
+        """
+        for worker in self._history.alive():
+            worker.connection.unheard_until["ids"] = BEGINNING + HEALED
 
     def _cut(self, damage: Damage) -> None:
         """Remove records as soon as there are some that are not done."""

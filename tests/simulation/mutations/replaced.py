@@ -94,7 +94,7 @@ def _what_was_skipped_is_forgotten_when_the_beginning_is_asked_for(self: Any) ->
     self._gaps = ()
 
 
-@instead_of(offsets, "_few", near=1607)
+@instead_of(offsets, "_few", near=428)
 def _what_was_read_between_two_gaps_was_skipped(gaps: Gaps) -> Gaps:
     return ((gaps[0][0], gaps[-1][1]),) if gaps else ()
 
