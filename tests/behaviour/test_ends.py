@@ -138,6 +138,28 @@ async def test_a_cancelled_run_raises_and_its_stream_says_so(runtime: Runtime) -
     assert await handler.cancel_run() is None
 
 
+async def test_a_run_that_waits_for_a_person_can_be_cancelled(runtime: Runtime) -> None:
+    """No step of it runs, and it ends as any other."""
+    handler = runtime.start("scenarios.ends.AsksAPerson")
+    async for _ in handler.stream_events():
+        break
+    await handler.cancel_run()
+    with pytest.raises(runtime.name_of("WorkflowCancelledByUser")):
+        await handler
+
+
+async def test_a_run_that_waits_in_vain_says_that_no_step_runs(runtime: Runtime) -> None:
+    """And, in Fleet, what it waited for."""
+    seen = await runtime.run("scenarios.ends.AsksInVain")
+
+    words, _, waiting = str(seen.error).partition(". Waiting: ")
+    assert words == "Operation timed out after 0.5 seconds. No steps active"
+    assert seen.types == ["InputRequiredEvent", "WorkflowTimedOutEvent"]
+    assert (seen.stream[-1].timeout, seen.stream[-1].active_steps) == (0.5, [])
+    if runtime.name != REFERENCE:
+        assert waiting.startswith("ask: waits for HumanResponseEvent")
+
+
 @pytest.mark.filterwarnings("ignore:.*deprecated:DeprecationWarning")
 async def test_a_failed_run_has_no_stop_event(runtime: Runtime) -> None:
     handler = runtime.start("scenarios.ends.ShowsAndFails")

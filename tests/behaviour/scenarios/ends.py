@@ -3,7 +3,16 @@
 from pydantic import Field
 
 from behaviour import gates
-from fleet import Context, Event, StartEvent, StopEvent, Workflow, step
+from fleet import (
+    Context,
+    Event,
+    HumanResponseEvent,
+    InputRequiredEvent,
+    StartEvent,
+    StopEvent,
+    Workflow,
+    step,
+)
 
 
 class Note(Event):
@@ -169,4 +178,17 @@ class WaitsToBeCancelled(Workflow):
         return StopEvent()
 
 
-OPTIONS = {"TakesLong": {"timeout": 0.5}}
+class AsksAPerson(Workflow):
+    """Waits for an answer that does not come."""
+
+    @step
+    async def ask(self, ctx: Context, ev: StartEvent) -> StopEvent:
+        await ctx.wait_for_event(HumanResponseEvent, waiter_event=InputRequiredEvent(prefix="?"))
+        return StopEvent()
+
+
+class AsksInVain(AsksAPerson):
+    """Its time is up before the answer comes."""
+
+
+OPTIONS = {"AsksInVain": {"timeout": 0.5}, "TakesLong": {"timeout": 0.5}}
