@@ -99,9 +99,9 @@ class Caller:
                     await self._write_cancel(run.handler.run_id, reason)
                 await run.handler.until_done()
         except TimeoutError:
-            raise RunUnheard(seconds, (), patience.NOT_SAID) from None
+            raise RunUnheard(seconds, patience.NOT_SAID) from None
         finally:
-            unheard = RunUnheard(seconds, (), patience.NOT_SAID)
+            unheard = RunUnheard(seconds, patience.NOT_SAID)
             self._waits.close(run, Outcome(error=unheard))
         if not run.handler.has_ended and (error := run.handler.exception()) is not None:
             raise error
@@ -198,4 +198,4 @@ class Caller:
             async with asyncio.timeout(seconds):
                 await self._transport.send(record, repeatable=repeatable)
         except TimeoutError:
-            raise RunUnheard(seconds or 0, (), patience.NOT_ACKNOWLEDGED) from None
+            raise RunUnheard(seconds or 0, patience.NOT_ACKNOWLEDGED) from None

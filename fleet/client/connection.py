@@ -100,8 +100,8 @@ class Connection(Generic[Result_co]):
         """Cancel a run that was begun anywhere; return how it ended.
 
         That is "cancelled", or what the log had first: "completed", "failed" or "timed_out". If no
-        worker has seen the run, none with this id will begin. Needs no worker. Raises RunUnheard
-        if the log does not say the end within *timeout* seconds.
+        worker has seen the run, or it is forgotten, none with this id will begin. Needs no worker.
+        Raises RunUnheard if the log does not say the end within *timeout* seconds.
         """
         return await self._connected().cancel_and_wait(run_id, reason, timeout)
 

@@ -56,7 +56,7 @@ class Patience:
             advice = self._workers.advice
         else:
             advice = NOT_ACKNOWLEDGED
-        self._give_up(run, RunUnheard(run.timeout_seconds or 0, (), advice))
+        self._give_up(run, RunUnheard(run.timeout_seconds or 0, advice))
 
 
 def seconds_left(runs: Iterable[OpenRun]) -> float | None:

@@ -52,7 +52,7 @@ def of(workflow: type[Definition], terminal: Lifecycle, run_id: str) -> Outcome:
             timed_out = WorkflowTimedOutEvent(
                 timeout=seconds, active_steps=list(active), waiting=list(waiting)
             )
-            error: Exception = WorkflowTimeoutError(seconds, active, waiting=waiting)
+            error: Exception = WorkflowTimeoutError(seconds, active, waiting)
             return Outcome(timed_out, error=error)
         case Cancelled(reason=reason):
             error = WorkflowCancelledByUser(run_id, reason)

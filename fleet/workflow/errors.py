@@ -76,7 +76,6 @@ class WorkflowTimeoutError(WorkflowRuntimeError, TimeoutError):
         self,
         timeout_seconds: float,
         active_steps: Iterable[str],
-        advice: str = "",
         waiting: Iterable[str] = (),
     ) -> None:
         #: What suspended steps of the run waited for: an answer, the next attempt, a time.
@@ -86,7 +85,6 @@ class WorkflowTimeoutError(WorkflowRuntimeError, TimeoutError):
             f"Operation timed out after {timeout_seconds:g} seconds",
             f"Currently active steps: {active}" if active else "No steps active",
             *([f"Waiting: {'; '.join(self.waiting)}"] if self.waiting else []),
-            *([advice] if advice else []),
         ]
         super().__init__(". ".join(sentences))
 
@@ -99,6 +97,12 @@ class RunUnheard(WorkflowTimeoutError):
     What to do: Ask again with the same run id: the run itself may continue. Check whether a worker
     runs with `fleet groups list`.
     """
+
+    def __init__(self, timeout_seconds: float, advice: str) -> None:
+        self.waiting = ()
+        FleetError.__init__(
+            self, f"Operation timed out after {timeout_seconds:g} seconds. {advice}"
+        )
 
 
 class StepTimeoutError(WorkflowRuntimeError, TimeoutError):

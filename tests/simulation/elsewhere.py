@@ -38,11 +38,11 @@ def make(plan: "Plan") -> tuple[Asked, ...]:
     """Return what is asked for in a history."""
     # Chance of its own: all other histories are the same with and without it.
     random = Random(f"elsewhere {plan.seed}")
-    plain = (
-        plan.kind == "plain" and plan.mix is None and plan.crowd is None and not plan.crash_limit
-    )
+    quiet = plan.mix is None and plan.crowd is None and not plan.crash_limit
+    if random.random() > SHARE or plan.kind not in ("plain", "timed") or not quiet:
+        return ()
     # An ended run that is soon forgotten may begin again.
-    if random.random() > SHARE or not plain or plan.dedupe_seconds < LONG or damage(plan.seed):
+    if plan.dedupe_seconds < LONG or damage(plan.seed):
         return ()
     asked = [_asked(random, run.run_id, run.calls[0].at) for run in plan.runs for _ in range(3)]
     return (*asked, Asked(random.uniform(5, 20), 1, "unseen", cancels=True))

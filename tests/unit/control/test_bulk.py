@@ -388,7 +388,7 @@ class Unserved:
 async def test_without_workers_it_stops(source: Path, target: Path) -> None:
     """After as many as go on at once; the same runs are asked for the next time."""
     written(source, *({"name": "cats", "id": number} for number in range(100)))
-    flow = Unserved(RunUnheard(1, (), "No worker has taken it up."))
+    flow = Unserved(RunUnheard(1, "No worker has taken it up."))
     for _ in range(2):
         with pytest.raises(NobodyAnswers, match="3 runs in a row had no answer"):
             await worked(source, target, flow, concurrency=3)
