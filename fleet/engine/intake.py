@@ -273,7 +273,9 @@ class Intake:
 
     def restore_runs(self) -> None:
         """Let the runs of a loaded state take their places, or wait for them in their order."""
-        for run_id, run in runs.in_order(self._parts.ledger):
+        ledger, limited = self._parts.ledger, self._parts.queues.limited
+        kept = ledger.committed(state.RUN)
+        for run_id, run in runs.in_order(ledger, kept, queued=not limited):
             if self._parts.queues.ask(run_id, run.seen_ms):
                 # It may have waited for one in another worker.
                 self.admit(run_id)

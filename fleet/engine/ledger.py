@@ -13,6 +13,9 @@ from fleet.engine.log import Receipt
 from fleet.engine.transitions.draft import Draft
 from fleet.records.state import LargeOverlay, View
 
+#: How many entries are read at once of those that may be millions.
+_PAGE_ENTRIES = 5_000
+
 
 class StateStore(View, Protocol):
     """Where a task's committed state is kept."""
@@ -56,6 +59,13 @@ class Ledger:
     def items(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Yield the decided entries under *prefix*."""
         return self.open.state.items(prefix)
+
+    def committed(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the committed entries under *prefix*, a page at a time: there may be millions."""
+        after = prefix
+        while page := self.store.scan(prefix, after, _PAGE_ENTRIES):
+            yield from page
+            after = page[-1][0]
 
     def drafts(self) -> list[Draft]:
         """Return what is decided and not committed."""

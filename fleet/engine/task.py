@@ -207,7 +207,7 @@ class Task:
         """Read positions and deadlines from the loaded state."""
         self.inputs.restore(self.step_group.inputs)
         self._suspects.restore()
-        for due in ends.deadlines(self.ledger):
+        for due in ends.deadlines(self.ledger.committed(state.RUN)):
             self._deadlines.restore(due.run_id, due.deadline_ms)
 
     def begin(self) -> None:

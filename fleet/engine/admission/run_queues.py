@@ -94,6 +94,11 @@ class RunQueues(Generic[T]):
         """How much work is set aside."""
         return self._all_aside
 
+    @property
+    def limited(self) -> bool:
+        """Whether runs may have to wait for a place."""
+        return self._runs.limit is not None
+
     def has(self, run_id: str) -> bool:
         """Tell whether work of a run is set aside."""
         return self._aside.get(run_id, 0) > 0

@@ -9,6 +9,7 @@ was not seen yet, an end that was decided twice.
 import enum
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -293,9 +294,15 @@ def admitted(run: Run, runs_position: int) -> Begun:
     return Begun(run.model_copy(update={"queued": False}), record)
 
 
-def in_order(view: View) -> list[tuple[str, Run]]:
-    """Return the open runs: first those that have begun, each in the order in which they came."""
-    found = ((key[len(state.RUN) :], Run.decode(value)) for key, value in view.items(state.RUN))
+def in_order(
+    view: View, runs_kept: Iterable[tuple[bytes, bytes]], *, queued: bool
+) -> list[tuple[str, Run]]:
+    """Return the open runs: first those that have begun, each in the order in which they came.
+
+    *queued*: those alone that wait for a place.
+    """
+    wanted = (pair for pair in runs_kept if not queued or b'"queued"' in pair[1])
+    found = ((key[len(state.RUN) :], Run.decode(value)) for key, value in wanted)
     still_open = [(key, run) for key, run in found if view.get(state.END + key) is None]
     still_open.sort(key=lambda one: (one[1].queued, one[1].seen_ms))
     return [(key.decode(), run) for key, run in still_open]

@@ -392,16 +392,16 @@ class TestDeadline:
     def test_it_is_set_when_started_is_read(self, group: Group) -> None:
         """Only then the broker's time of the beginning is known."""
         group.start("s1", timeout=2)
-        assert ends.deadlines(group.draft.state) == []
+        assert self.restored(group) == []
         assert group.happens(self.STARTED, appended_ms=10_000) == Due("r", 12_000)
-        assert ends.deadlines(group.draft.state) == [Due("r", 12_000)]
+        assert self.restored(group) == [Due("r", 12_000)]
 
     def test_it_is_set_once(self, group: Group) -> None:
         """A second `started` neither moves it nor reports it again."""
         group.start("s1", timeout=2)
         group.happens(self.STARTED, appended_ms=10_000)
         assert group.happens(self.STARTED, appended_ms=50_000) is None
-        assert ends.deadlines(group.draft.state) == [Due("r", 12_000)]
+        assert self.restored(group) == [Due("r", 12_000)]
 
     def test_an_unknown_or_ended_run_has_none(self, group: Group) -> None:
         """`started` may be read after the end, and by groups that never saw the start."""
@@ -409,14 +409,20 @@ class TestDeadline:
         group.start("s1", timeout=2)
         group.happens(Cancelled())
         assert group.happens(self.STARTED) is None
-        assert ends.deadlines(group.draft.state) == []
+        assert self.restored(group) == []
 
-    def test_an_ended_runs_deadline_is_over(self, group: Group) -> None:
-        """A run that can be resumed keeps its entry but times out no more."""
+    def test_an_ended_run_times_out_no_more(self, group: Group) -> None:
+        """A run that can be resumed keeps its entry."""
         group.start("s1", timeout=2)
         group.happens(self.STARTED)
         group.happens(Cancelled())
-        assert ends.deadlines(group.draft.state) == []
+        before = list(group.draft.records)
+        for due in self.restored(group):
+            ends.timed_out(group.draft, TOPICS, due.run_id, ())
+        assert group.draft.records == before
+
+    def restored(self, group: Group) -> list[Due]:
+        return list(ends.deadlines(group.draft.state.items(state.RUN)))
 
     def test_a_deadline_that_passes_is_written_with_the_active_steps(self, group: Group) -> None:
         """The record names timeout and steps, sorted, and nothing ends until it is read."""
