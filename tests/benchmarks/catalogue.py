@@ -19,6 +19,7 @@ WORKLOADS = {
     "W9": "in_flight",
     "W10": "fan_out",
     "W11": "wide",
+    "W12": "sleeping",
 }
 #: Names on the command line, modules under `contenders`.
 CONTENDERS = {
@@ -38,6 +39,7 @@ CONTENDERS = {
     "faust-fan-out": "faust_fan_out",
     "llama-fan-out": "llama_fan_out",
     "asyncio-fan-out": "asyncio_fan_out",
+    "fleet-nap": "fleet_nap",
 }
 
 
