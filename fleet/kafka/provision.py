@@ -37,6 +37,8 @@ _log = logs.get_logger("provision")
 LEAST_BATCH_BYTES = 1024 * 1024
 #: How long to wait for the leaders of new partitions, in seconds.
 _LED_SECONDS = 10.0
+#: Topics, partitions and settings of one request that creates topics.
+_REQUEST_RECORDS = 5_000
 
 
 class TopicsMissing(FleetError):
@@ -368,10 +370,11 @@ class _Admin:
             )
             for topic in topics
         ]
-        response: Any = await self._client.create_topics(new)
-        for name, code, *message in response.topic_errors:
-            if code not in (NoError.errno, TopicAlreadyExistsError.errno):
-                raise TopicNotCreated(name, message[0] if message else for_code(code).__name__)
+        for part in _requests(new):
+            response: Any = await self._client.create_topics(part)
+            for name, code, *message in response.topic_errors:
+                if code not in (NoError.errno, TopicAlreadyExistsError.errno):
+                    raise TopicNotCreated(name, message[0] if message else for_code(code).__name__)
 
     async def wait_for(self, names: list[str]) -> None:
         """Return when all of *names* can be used: a created topic is not there at once."""
@@ -401,3 +404,22 @@ class _Admin:
 
 def _without_tls_none(arguments: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in arguments.items() if value is not None}
+
+
+def _requests(topics: list[NewTopic]) -> Iterator[list[NewTopic]]:
+    """Yield *topics* in as many requests as a broker takes.
+
+    A controller writes a record for each topic, partition and setting, and refuses a request with
+    more than 10,000 of them.
+    """
+    part: list[NewTopic] = []
+    records = 0
+    for topic in topics:
+        own = 1 + topic.num_partitions + len(topic.topic_configs)
+        if part and records + own > _REQUEST_RECORDS:
+            yield part
+            part, records = [], 0
+        part.append(topic)
+        records += own
+    if part:
+        yield part

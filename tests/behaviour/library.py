@@ -2,7 +2,8 @@
 One source, two libraries: a module written for Fleet is read again for the reference.
 
 The reference is LlamaIndex Workflows. Only the import lines change: a line `from fleet import ...`
-becomes imports of the same names from `workflows`. So one class has one behaviour to compare.
+becomes imports of the same names from `workflows`, and `from tenacity import ...` imports of the
+reference's own conditions. So one class has one behaviour to compare.
 """
 
 import ast
@@ -19,7 +20,14 @@ HERE = Path(__file__).parent
 REFERENCE, FLEET = "reference", "fleet"
 LIBRARIES = [REFERENCE, FLEET]
 #: The modules of the reference that have the public names of Fleet.
-_HOMES = ("workflows", "workflows.events", "workflows.errors", "workflows.collect")
+_HOMES = (
+    "workflows",
+    "workflows.events",
+    "workflows.errors",
+    "workflows.collect",
+    "workflows.retry_policy",
+)
+_MODULES = ("fleet", "tenacity")
 
 
 def is_installed() -> bool:
@@ -45,7 +53,7 @@ def for_reference(source: str) -> str:
     """Return *source* with the import lines of the reference, on as many lines."""
     lines = source.splitlines()
     for node in ast.parse(source).body:
-        if isinstance(node, ast.ImportFrom) and node.module == "fleet":
+        if isinstance(node, ast.ImportFrom) and node.module in _MODULES:
             imports = "; ".join(_imports(alias.name for alias in node.names))
             last = node.end_lineno or node.lineno
             lines[node.lineno - 1 : last] = [imports] + [""] * (last - node.lineno)
@@ -65,6 +73,8 @@ def _imports(names: Iterator[str]) -> Iterator[str]:
 
 def _home(public: str) -> str:
     for home in _HOMES:
-        if hasattr(importlib.import_module(home), public):
+        found = getattr(importlib.import_module(home), public, None)
+        # `retry_policy` is a module there, too.
+        if found is not None and not isinstance(found, ModuleType):
             return home
     raise LookupError(f"the reference has no {public}")

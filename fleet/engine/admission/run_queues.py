@@ -59,6 +59,8 @@ class RunQueues(Generic[T]):
         is_new: Callable[[str], bool],
     ) -> None:
         self._steps = steps
+        #: Whether runs may have to wait for a place.
+        self.limited = runs.limit is not None
         self._runs = runs
         #: More cannot run at once anyway.
         self._most_running = most_running
@@ -93,11 +95,6 @@ class RunQueues(Generic[T]):
     def aside(self) -> int:
         """How much work is set aside."""
         return self._all_aside
-
-    @property
-    def limited(self) -> bool:
-        """Whether runs may have to wait for a place."""
-        return self._runs.limit is not None
 
     def has(self, run_id: str) -> bool:
         """Tell whether work of a run is set aside."""
