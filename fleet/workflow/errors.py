@@ -111,6 +111,9 @@ class StepTimeoutError(WorkflowRuntimeError, TimeoutError):
     What to do: Raise `@step(timeout=...)`, or make the step faster.
     """
 
+    #: A call that hangs may answer the next time.
+    permanent = False
+
     def __init__(self, step: str, timeout_seconds: float) -> None:
         super().__init__(
             f"step {step} took longer than its timeout of {timeout_seconds:g} seconds; "

@@ -160,6 +160,10 @@ _DEAD = Section(
                 queries.gained(WORKFLOW.of("fleet_dead_letters_total"), "group, reason"),
                 "{{group}} {{reason}}",
             ),
+            Series(
+                queries.gained(WORKFLOW.of("fleet_failures_caught_total"), "group"),
+                "{{group}} caught, so no dead letter",
+            ),
         ),
     ),
 )

@@ -1,5 +1,6 @@
 """Failures that a handler takes, in a task: what is committed with them, and what stays."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ from fleet import (
     Collect,
     Context,
     Event,
+    HumanResponseEvent,
     StartEvent,
     StepFailedEvent,
     StopEvent,
@@ -20,12 +22,14 @@ from fleet import (
     retry_policy,
     step,
 )
-from fleet.engine import commits
+from fleet.engine import commits, task
+from fleet.engine.timers import waking
 from fleet.engine.transitions.sizes import MAX_RECORD_BYTES, MAX_VALUE_BYTES
 from fleet.records import state
 from fleet.records.events import decoded
 from fleet.records.lifecycle import Cancelled, Completed, Failed, Resumed
 from fleet.workflow.definition import Definition
+from fleet.workflow.errors import StepTimeoutError
 from fleet.workflow.failing.step_failed import JoinedEvents
 
 FAILURES = TOPICS.event("StepFailedEvent")
@@ -38,6 +42,14 @@ class Part(Event):
 
 class Done(Event):
     n: int
+
+
+class Answer(HumanResponseEvent):
+    pass
+
+
+async def _pay() -> int:
+    return 1
 
 
 class Flow(Definition):
@@ -63,7 +75,7 @@ class Flow(Definition):
         await ctx.store.set("worked", ev.n)
         async with ctx.store.edit_state() as kept:
             kept[f"edited{ev.n}"] = True
-        await ctx.memo("paid", self._pay)
+        await ctx.memo("paid", _pay)
         await self.gate.at(f"work {ev.n}")
         if ev.n in self.failing:
             raise LookupError(f"{ev.n}{self.more}")
@@ -85,9 +97,6 @@ class Flow(Definition):
         if ev.step_name == "join":
             return StopEvent(result="rescued")
         return Done(n=100 + ev.input_event.n)
-
-    async def _pay(self) -> int:
-        return 1
 
 
 class Bulk(Flow):
@@ -131,6 +140,25 @@ class Tries(Definition):
     async def rescue(self, ev: StepFailedEvent) -> StopEvent:
         self.got.append(ev)
         return StopEvent(result="rescued")
+
+
+class Slow(Tries):
+    """Its step takes too long, in each of two attempts."""
+
+    @step(timeout=0.001, retry_policy=retry_policy(stop=stop_after_attempt(2), wait=wait_none()))
+    async def work(self, ev: StartEvent) -> StopEvent:
+        await self.gate.at("never")
+        return StopEvent()
+
+
+class Waits(Tries):
+    """Its step waits for an answer that does not come, and has shown events before."""
+
+    @step
+    async def work(self, ctx: Context, ev: StartEvent) -> StopEvent:  # type: ignore[override]
+        await ctx.memo("paid", _pay)
+        await ctx.wait_for_event(Answer, timeout=30)
+        return StopEvent()
 
 
 class Picky(Tries):
@@ -433,6 +461,50 @@ class TestRetries:
 
         assert result(world) == "rescued"
         assert flow.got[0].attempts == 1
+
+    async def test_a_steps_own_timeout_is_a_failure(self, worlds: list[World]) -> None:
+        """Also that of a retry."""
+        flow = Slow()
+        world = await begun(worlds, flow)
+        async with asyncio.timeout(10):
+            while not flow.got:
+                await asyncio.sleep(0.001)
+                await world.pump()
+        await turns()
+        await world.pump()
+
+        assert result(world) == "rescued"
+        assert (type(flow.got[0].exception), flow.got[0].attempts) == (StepTimeoutError, 2)
+
+    async def test_a_wait_that_ends_without_an_answer_is_a_failure(
+        self, worlds: list[World], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Nothing of the wait stays."""
+        clock = Clock()
+        monkeypatch.setattr(task, "BrokerClock", lambda *_: clock)
+        monkeypatch.setattr(waking, "LOOK_SECONDS", 0.001)
+        flow = Waits()
+        world = World(clock, flow)
+        worlds.append(world)
+        await world.begin()
+        world.start("r")
+        await world.pump()
+        for _ in range(10):
+            await turns()
+            await world.pump()
+        clock.ms += 31_000
+        async with asyncio.timeout(10):
+            while not flow.got:
+                await asyncio.sleep(0.001)
+                await world.pump()
+        await turns()
+        await world.pump()
+
+        assert result(world) == "rescued"
+        assert isinstance(flow.got[0].exception, TimeoutError)
+        assert flow.got[0].attempts == 1
+        left = [key for key in world.state if not key.startswith((state.POSITION, state.META))]
+        assert left == [state.end_key("r")]
 
 
 class TestResume:

@@ -5,12 +5,14 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 
 import pytest
-from task_world import TOPICS, Clock, World, turns
+from task_world import TOPICS, Clock, Gate, World, turns
 
+from fleet import Context, StartEvent, StepFailedEvent, StopEvent, catch_error, step
 from fleet.engine import commits, task
 from fleet.engine.admission.suspects import Quarantine
 from fleet.records import state
 from fleet.records.lifecycle import Completed, Failed
+from fleet.workflow.definition import Definition
 
 LIMIT = 3
 
@@ -74,6 +76,46 @@ async def test_a_step_that_ends_its_process_is_set_aside(world: World) -> None:
     assert letter.reason == "crashes_worker"
     assert world.kept(state.SUSPECT) == []
     assert world.kept(state.AWAITING_RESUME) == [state.awaiting_key("bad", "start bad", "generate")]
+
+
+class Handled(Definition):
+    """Its step ends its process, and a handler is for that."""
+
+    def __init__(self) -> None:
+        self.gate = Gate()
+        self.got: list[StepFailedEvent] = []
+
+    @step
+    async def generate(self, ctx: Context, ev: StartEvent) -> StopEvent:
+        await self.gate.at(f"generate {ctx.run_id}")
+        return StopEvent()
+
+    @catch_error
+    async def rescue(self, ev: StepFailedEvent) -> StopEvent:
+        self.got.append(ev)
+        return StopEvent(result="rescued")
+
+
+async def test_a_handler_gets_the_failure_of_a_step_that_ends_its_process(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the number of deaths; the step is not begun again."""
+    monkeypatch.setattr(task, "BrokerClock", lambda *_: world.clock)
+    flow = Handled()
+    handled = World(world.clock, flow)
+    await handled.crash()
+    await _another_process(handled)
+    handled.start("bad", topic="x")
+    await settled(handled)
+    await died(handled, 4)
+
+    assert isinstance(handled.end("bad"), Completed)
+    (got,) = flow.got
+    assert (type(got.exception).__name__, got.attempts) == ("CrashesWorker", LIMIT)
+    assert handled.letters() == []
+    assert handled.kept(state.SUSPECT) == []
+    for each in handled.made:
+        await each.close()
 
 
 async def test_neighbours_complete_and_are_begun_a_few_times(world: World) -> None:
