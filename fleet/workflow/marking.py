@@ -175,9 +175,10 @@ def _is_type(value: object) -> bool:
 def _mark(function: StepFunction, options: Options) -> StepFunction:
     _check_function(function)
     if _is_free(function):
+        added = "write `@step(workflow=JokeFlow)` with its workflow, or "
         finding = (
             f"step {function.__name__} is a function outside of a class, so no workflow has it; "
-            "write `@step(workflow=JokeFlow)` with its workflow, or make it a method, with `self`"
+            f"{added if options.catches is None else ''}make it a method, with `self`"
         )
         raise WorkflowValidationError(function.__name__, [finding])
     setattr(function, _MARK, options)

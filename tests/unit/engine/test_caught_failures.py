@@ -290,6 +290,23 @@ class TestBranch:
         assert isinstance(got.input_event, JoinedEvents)
         assert sorted(one["n"] for one in got.input_event.events) == [0, 1]
 
+    async def test_with_too_many_handlers_in_one_lineage_the_run_fails(
+        self, worlds: list[World]
+    ) -> None:
+        """Their counts would not fit into a header, and no budget could be kept."""
+        flow = Flow()
+        flow.failing = {5}
+        world = await begun(worlds, flow)
+        many = tuple((f"handler{number:04}", 1) for number in range(71))
+        world.send(Part(n=5), "r", event_id="x", parent_id="y", recoveries=many)
+        await world.pump()
+        await go(world, "work 5")
+
+        end = world.end("r")
+        assert isinstance(end, Failed)
+        assert (end.step, end.failure.message) == ("work", "5")
+        assert (flow.got, len(world.letters())) == ([], 1)
+
 
 class TestSizes:
     async def test_of_a_join_that_no_record_holds_the_number_is_told(
