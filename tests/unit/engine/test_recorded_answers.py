@@ -11,10 +11,12 @@ from task_world import Clock, Gate, World
 from fleet import LLM, Context, StartEvent, StopEvent, step
 from fleet.dev.llm import Fault, ScriptedLLM
 from fleet.engine import commits
+from fleet.llm import recorded
 from fleet.llm.client import BadMemoMode
 from fleet.records import state
 from fleet.records.lifecycle import Completed, Failed, Resumed
 from fleet.workflow.definition import Definition
+from fleet.workflow.errors import StepTimeoutError
 
 
 class ModelFlow(Definition, workflow="joke"):
@@ -141,6 +143,41 @@ class TestKept:
         assert end.failure.type == openai.RateLimitError.__name__
         assert isinstance(await resumed(world), Completed)
         assert asked(server) == {"first": 1, "second": 2}
+
+    @pytest.mark.parametrize("grouped", [False, True], ids=["the error", "a group"])
+    async def test_of_calls_at_the_same_time_one_that_failed_is_asked_again(
+        self, world: World, server: ScriptedLLM, grouped: bool
+    ) -> None:
+        """The step did not refuse the answers of the others."""
+
+        async def gathers(ctx: Context) -> list[Any]:
+            calls = (world.flow.llm.complete(f"at once {number}") for number in range(3))
+            answers = await asyncio.gather(*calls, return_exceptions=True)
+            errors = [answer for answer in answers if isinstance(answer, Exception)]
+            if errors:
+                raise ExceptionGroup("calls", errors) if grouped else errors[0]
+            return answers
+
+        server.script.change({"faults": [Fault(kind="500", next=1, containing="once 1")]})
+        await run(world, gathers)
+        assert isinstance(await resumed(world), Completed)
+        assert asked(server) == {"at once 0": 1, "at once 1": 2, "at once 2": 1}
+
+    async def test_a_step_that_took_too_long_keeps_its_answers(
+        self, world: World, server: ScriptedLLM
+    ) -> None:
+        """It did not refuse any."""
+
+        async def takes_long(ctx: Context) -> list[Any]:
+            answer = await world.flow.llm.complete("first")
+            if not world.flow.got:
+                world.flow.got.append([])
+                raise StepTimeoutError("ask", 1)
+            return [answer]
+
+        await run(world, takes_long)
+        assert isinstance(await resumed(world), Completed)
+        assert asked(server) == {"first": 1}
 
     async def test_an_error_of_your_own_around_it_is_the_same(
         self, world: World, server: ScriptedLLM
@@ -324,6 +361,37 @@ class TestModes:
         world.flow.gate.open("stray")
         assert "late" in str(await strays[0]) or asked(server) == {"late": 1}
         assert world.kept(state.CALL) == []
+
+    async def test_a_call_that_ends_after_its_step_gives_its_answer(
+        self, world: World, server: ScriptedLLM
+    ) -> None:
+        """It was under way when the step ended."""
+        strays: list[asyncio.Task[Any]] = []
+        server.script.change({"latency_seconds": 0.2})
+
+        async def leaves(ctx: Context) -> list[Any]:
+            strays.append(asyncio.create_task(world.flow.llm.complete("late")))
+            async with asyncio.timeout(20):
+                while not server.counts.in_flight:  # noqa: ASYNC110 - it is no event
+                    await asyncio.sleep(0.01)
+            return []
+
+        assert isinstance(await run(world, leaves), Completed)
+        assert str(await strays[0])
+        assert world.kept(state.CALL) == []
+
+    async def test_an_answer_that_no_record_holds_is_no_error(
+        self, world: World, server: ScriptedLLM
+    ) -> None:
+        """It is paid for, and given."""
+
+        async def is_large(ctx: Context) -> list[Any]:
+            place = recorded.place("auto", "complete", {"prompt": "long"})
+            await place.keep("x" * 1_100_000)
+            return [await place.read()]
+
+        assert isinstance(await run(world, is_large), Completed)
+        assert world.flow.got == [["None"]]
 
     async def test_options_of_how_to_ask_make_no_other_request(
         self, world: World, server: ScriptedLLM
