@@ -243,7 +243,7 @@ def _nobody_notices_a_silence(self: Any) -> bool:
 _begin_task = Task.begin
 
 
-@instead_of(Task, "begin", near=1758)
+@instead_of(Task, "begin", near=1943)
 def _a_task_that_is_loaded_through_a_silence_begins_at_once(self: Any) -> None:
     _begin_task(self)
     self.step_group.ownership.confirm(self.step_group.ownership.suspicions)

@@ -82,7 +82,7 @@ def _what_waits_in_partitions_that_are_gone_begins(self: Any, gone: Any) -> None
     del self, gone
 
 
-@instead_of(Engine, "_begin", near=1758)
+@instead_of(Engine, "_begin", near=1943)
 def _a_task_that_is_loaded_through_a_rebalance_begins_at_once(
     self: Any, task: Any, opened: Any
 ) -> None:

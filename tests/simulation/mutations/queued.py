@@ -26,7 +26,7 @@ def _runs_of_a_partition_that_moved_keep_their_places(self: Any, queue: Any) -> 
     self.withdraw(queue)
 
 
-@instead_of(Attempts, "_has_begun", near=380)
+@instead_of(Attempts, "_has_begun", near=385)
 def _a_run_without_a_start_keeps_its_place(self: Any, run_id: str) -> bool:
     del self, run_id
     return True
