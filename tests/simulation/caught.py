@@ -11,7 +11,9 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
-from fleet import Context, StepFailedEvent, catch_error
+from tenacity import stop_after_attempt, wait_fixed
+
+from fleet import Context, StepFailedEvent, catch_error, retry_policy, step
 from fleet.workflow.failing.step_failed import JoinedEvents
 from simulation.branched import Bound, Branch, BranchedFlow, Left, Right
 from simulation.flow import Advice, Done, Part, Whole
@@ -25,12 +27,23 @@ TRIPS = 0.12
 TRIPPING = frozenset({"begin", "note", "shape", "bind", "left", "right", "first", "end"})
 
 
+#: How often `shape` is tried before its handler gets the failure.
+TRIES = 2
+
+
 class Tripped(Exception):
     """Raised by a step that trips."""
 
 
 class CaughtFlow(BranchedFlow, workflow="simulated"):
     """See the module."""
+
+    @step(
+        num_workers=2,
+        retry_policy=retry_policy(stop=stop_after_attempt(TRIES), wait=wait_fixed(0.2)),
+    )
+    async def shape(self, ctx: Context, ev: Part) -> Whole | None:  # type: ignore[override]
+        return await super().shape(ctx, ev)
 
     @catch_error(for_steps=["begin"])
     async def begin_again(self, ctx: Context, ev: StepFailedEvent) -> list[Branch]:

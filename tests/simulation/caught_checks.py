@@ -8,7 +8,7 @@ from fleet.records.events import type_name
 from fleet.records.lifecycle import Failed, StepRecord
 from fleet.workflow import definition
 from fleet.workflow.failing.step_failed import StepFailedEvent
-from simulation.caught import CaughtFlow
+from simulation.caught import TRIES, CaughtFlow
 from simulation.checks import Checks
 from simulation.producers import Record, Transaction
 from simulation.worker import TOPICS
@@ -26,6 +26,8 @@ class CaughtChecks:
         self._world = world
         #: By the id of an event: that of the event that it came from.
         self._parents: dict[str, str] = {}
+        #: What the attempts of each step for its event came to.
+        self._tries: dict[tuple[str, str], list[str]] = {}
         #: The handler of each failure that was caught, by the id of the handler's event.
         self._handlers: dict[str, str] = {}
 
@@ -39,9 +41,18 @@ class CaughtChecks:
         expected = set()
         for record in steps:
             step = StepRecord.decode(record.value or b"")
+            tries = self._tries.setdefault((step.event_id, step.step), [])
+            tries.append(step.outcome)
+            if step.step == "shape" and step.sent and step.outcome == "raised":
+                self._check_tries(tries)
             if step.outcome == "raised" and step.sent:
                 expected.add(failure_id(step.event_id, step.step))
         self._check_caught([one for one in records if one.topic == _TOPIC], expected)
+
+    def _check_tries(self, tries: list[str]) -> None:
+        """A handler comes when its step is not tried again."""
+        if tries.count("retried") < TRIES - 1:
+            self._world.violate(f"a handler gets the failure of a step after {tries}")
 
     def _note_parent(self, record: Record) -> None:
         try:
