@@ -105,13 +105,18 @@ def forget_unstarted(draft: Draft, run_id: str) -> None:
     _remove(draft, run_id)
 
 
+def remove_held(draft: Draft, run_id: str) -> None:
+    """Remove what is kept of a run's fan-outs, joins, edits and recorded calls."""
+    scopes.remove(draft, run_id)
+    edits.remove(draft, run_id)
+    journal.remove(draft, run_id)
+
+
 def _remove(draft: Draft, run_id: str) -> None:
     run = runs.run_of(draft.state, run_id)
     # Of a run that failed before its start nothing says any more what it held.
     if run is None or run.held:
-        scopes.remove(draft, run_id)
-        edits.remove(draft, run_id)
-        journal.remove(draft, run_id)
+        remove_held(draft, run_id)
     if run is None or run.waits:
         answers.remove(draft, run_id)
     if draft.state.get(state.run_key(run_id)) is not None:

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from fleet.engine.transitions import dead_letters, joins, recoveries, runs, suspending
+from fleet.engine.transitions import dead_letters, ends, joins, recoveries, runs, suspending
 from fleet.engine.transitions.draft import Draft, Wiring, Work
 from fleet.engine.transitions.refused import Culprit
 from fleet.engine.transitions.resolve import Rejected
@@ -79,17 +79,21 @@ def refused(
 ) -> None:
     """Let an attempt fail whose result the broker refused, in the commit that it was in.
 
-    *view* tells what its run has come to since; *failed_ms* is the broker's time.
+    *view* tells what its run has come to since; *failed_ms* is the broker's time. If it has its
+    result, nothing of the attempt is kept.
     """
     envelope = runs.at_epoch(view, culprit.work.envelope)
-    work = culprit.work._replace(envelope=envelope)
+    work, end = culprit.work._replace(envelope=envelope), runs.end_of(view, envelope.run_id)
+    if end is not None and not end.resumable:
+        # What the attempt's result would have removed is there again, and its run is gone.
+        ends.remove_held(draft, envelope.run_id)
+        return
+    failure = StepFailed(culprit.error, culprit.reason, failed_ms=failed_ms)
     if culprit.caught is not None:
         # The broker refuses the handler's event, too: no handler can get this failure.
         _fail_run(draft, wiring.topics, work, culprit.caught.failure)
-        return
-    failure = StepFailed(culprit.error, culprit.reason, failed_ms=failed_ms)
-    if runs.end_of(view, envelope.run_id) is None:
+    elif end is None:
         step_failed(draft, wiring, work, failure)
     else:
-        # What a handler would add to the state is not removed with the run any more.
+        # Its resume runs the step again, and then its handler gets the failure.
         _fail_run(draft, wiring.topics, work, failure)

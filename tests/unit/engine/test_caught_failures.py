@@ -1,12 +1,13 @@
 """Failures that a handler takes, in a task: what is committed with them, and what stays."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Annotated, Any
 
 import pytest
+from aiokafka.errors import MessageSizeTooLargeError
 from refusing import refuse
-from task_world import TOPICS, Clock, Gate, World, turns
+from task_world import TOPICS, Clock, Gate, Log, World, turns
 from tenacity import retry_if_exception_type, stop_after_attempt, wait_none
 
 from fleet import (
@@ -23,11 +24,13 @@ from fleet import (
     step,
 )
 from fleet.engine import commits, task
+from fleet.engine.log import Receipt, RecordsRefused
 from fleet.engine.timers import waking
 from fleet.engine.transitions.sizes import MAX_RECORD_BYTES, MAX_VALUE_BYTES
 from fleet.records import state
 from fleet.records.events import decoded
-from fleet.records.lifecycle import Cancelled, Completed, Failed, Resumed
+from fleet.records.lifecycle import Cancelled, Completed, Failed, Lifecycle, Resumed
+from fleet.records.log import Outgoing
 from fleet.workflow.definition import Definition
 from fleet.workflow.errors import StepTimeoutError
 from fleet.workflow.failing.step_failed import JoinedEvents
@@ -190,6 +193,33 @@ async def begun(worlds: list[World], flow: Definition, **fields: Any) -> World:
     world.start("r", **fields)
     await world.pump()
     return world
+
+
+CANCELLED = Cancelled()
+COMPLETED = Completed(step="other", event_type="StopEvent", event="{}")
+
+
+class Late:
+    """A log before a broker that takes its time, and refuses the records of a topic then."""
+
+    def __init__(self, log: Log, topic: str) -> None:
+        self._log = log
+        self._topic = topic
+        self.asked = asyncio.Event()
+        self.answers = asyncio.Event()
+
+    async def commit(
+        self, records: Sequence[Outgoing], changes: Mapping[bytes, bytes | None]
+    ) -> Receipt:
+        refused = [record for record in records if record.topic == self._topic]
+        if not refused:
+            return await self._log.commit(records, changes)
+        self.asked.set()
+        await self.answers.wait()
+        raise RecordsRefused([(record, MessageSizeTooLargeError()) for record in refused])
+
+    async def close(self) -> None:
+        await self._log.close()
 
 
 async def reach(world: World, place: str) -> None:
@@ -431,25 +461,33 @@ class TestRefused:
         assert (end.step, end.failure.type) == ("work", "ResultRefused")
         assert world.lost == []
 
+    @pytest.mark.parametrize("end", [CANCELLED, COMPLETED], ids=["cancelled", "completed"])
     async def test_a_run_that_has_ended_meanwhile_gets_no_handler(
-        self, worlds: list[World]
+        self, worlds: list[World], end: Lifecycle
     ) -> None:
-        """The refusal comes after the end was read: what a handler adds would stay for ever."""
+        """The refusal comes after the end was read: what is added now stays behind the run."""
         flow = Flow()
         world = await begun(worlds, flow)
-        world.hold = True
-        await go(world, "work 0")
-        world.happen(Cancelled(), "r")
+        await reach(world, "work 0")
+        await reach(world, "work 1")
+        log = Late(world.log, TOPICS.event("Done"))
+        world.task.commits._log = log
+        flow.gate.open("work 0")
+        async with asyncio.timeout(10):
+            await log.asked.wait()
+        world.happen(end, "r")
         await world.pump()
-        world.hold = False
-        refuse(world, lambda each: each.topic == TOPICS.event("Done"))
-        assert world.log.pending is not None
-        world.log.decide()
-        await turns()
-        await world.pump()
+        log.answers.set()
+        for _ in range(10):
+            await turns()
+            await world.pump()
 
-        assert world.topics[FAILURES] == []
-        assert flow.got == []
+        assert (world.topics[FAILURES], flow.got, world.lost) == ([], [], [])
+        kept = sorted(key.rsplit(b"\0", 1)[-1] for key in world.kept(state.AWAITING_RESUME))
+        assert kept == ([b"work", b"work"] if end is CANCELLED else [])
+        if end is COMPLETED:
+            left = [key for key in world.state if not key.startswith((state.POSITION, state.META))]
+            assert left == [state.end_key("r")]
 
 
 class TestRetries:
