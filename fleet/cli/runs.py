@@ -1,4 +1,4 @@
-"""`fleet runs`: list the runs of a workflow, show one, send it an event, cancel some."""
+"""`fleet runs`: list the runs of a workflow and what they wait for, answer one, cancel some."""
 
 from datetime import datetime
 
@@ -11,7 +11,7 @@ from fleet.records.outcomes import OUTCOMES
 
 @click.group(cls=Group)
 def runs() -> None:
-    """List the runs of a workflow, show one, send it an event, cancel some."""
+    """List the runs of a workflow and what they wait for, show one, answer it, cancel some."""
 
 
 @runs.command("list")
@@ -110,6 +110,32 @@ def cancel(  # noqa: PLR0913 - click gives each option a parameter
     from fleet.cli.actions import cancel as action
 
     action.cancel(workflow, action.Wanted(run_ids, limit, before), reason, form, yes=yes)
+
+
+@runs.command()
+@options.workflow
+@click.option("--run", "run_id", metavar="RUN_ID", help="Only of this run: reads one partition.")
+@click.option(
+    "--limit",
+    type=types.Whole(min=0),
+    default=50,
+    show_default=True,
+    metavar="N",
+    help="How many to list, the longest first; 0 lists all.",
+)
+@options.output
+@options.as_json
+@options.broker
+def waiting(workflow: str, run_id: str | None, limit: int, form: str) -> None:
+    """List the steps of WORKFLOW that wait for an event, the longest first.
+
+    Who is asked what, since when, and until when the step waits: what a step gave to
+    `ctx.wait_for_event`. The command reads the state topic, which takes longer the larger the state
+    is. Answer with `fleet runs send`. Times are UTC.
+    """
+    from fleet.cli.actions import waiting as action
+
+    action.list_waiting(workflow, run_id, limit, form)
 
 
 @runs.command()

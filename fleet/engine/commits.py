@@ -37,19 +37,22 @@ class Committed(NamedTuple):
 class Commits:
     """Seals the ledger's draft, appends it to the log and settles it."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each hears of something else
         self,
         log: Log,
         ledger: Ledger,
         positions: Callable[[], Mapping[bytes, bytes]],
         committed: Callable[[Committed], None],
         refused: Callable[[Draft, RecordsRefused], None] | None = None,
+        all_in_log: Callable[[], None] = lambda: None,
     ) -> None:
         self._log = log
         self._ledger = ledger
         self._positions = positions
         self._committed = committed
         self._refused = refused
+        #: Hears that nothing was to be committed: all that was decided is in the log.
+        self._all_in_log = all_in_log
         self._something = asyncio.Event()
         self._urgent = asyncio.Event()
         self._running = False
@@ -112,6 +115,7 @@ class Commits:
     async def _commit(self) -> None:
         positions = self._positions()
         if not (positions or self._ledger.open.records or self._ledger.open.state.changes):
+            self._all_in_log()
             return
         draft = self._ledger.seal()
         draft.state.changes.update(positions)

@@ -33,12 +33,12 @@ class _Open:
 class Inputs:
     """The input partitions of one task."""
 
-    def __init__(self, ledger: Ledger, window: Account) -> None:
+    def __init__(self, ledger: Ledger, window: Account, *, reads_at_once: bool = False) -> None:
         self.trackers: dict[str, OffsetTracker] = {}
         #: Events that are open, in bytes.
         self.window = window
         #: How far they were read, and when.
-        self.reading = Reading()
+        self.reading = Reading(at_once=reads_at_once)
         self._ledger = ledger
         #: By topic and offset; in the order in which they were delivered, and so the oldest first.
         self._open: dict[str, dict[int, _Open]] = defaultdict(dict)

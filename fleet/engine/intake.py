@@ -298,9 +298,18 @@ class Intake:
         if value is not None:
             self.run_suspended(key, Suspended.decode(value))
 
-    def wake(self, due: bytes) -> None:
-        """Run the suspended work whose time has come; *due* is the key of its time."""
+    def wake(self, due: bytes) -> bool:
+        """Run the suspended work whose time has come; *due* is the key of its time.
+
+        Tell whether that is too early: an event that came in time ends a wait, also if it is read
+        late, as after an hour without a worker.
+        """
         parts = self._parts
+        if timed.is_wait(parts.draft, due):
+            due_ms, _ = state.due_of(due)
+            topics = parts.inputs.trackers.keys() - {parts.topics.runs}
+            if not parts.inputs.reading.have_brought(due_ms, topics):
+                return True
         woken = timed.wake(parts.draft, due, round(parts.clock.now_ms()))
         parts.commits.now()
         waited = unknown_steps.passed(parts.draft, due) if woken is None else None
@@ -308,6 +317,7 @@ class Intake:
             self.run_suspended(*woken)
         elif waited is not None:
             self._give_up(*waited)
+        return False
 
     def _run_resumed(self, entries: list[Entry]) -> None:
         # While the task is loaded nothing runs; `restore_suspended` runs these then.

@@ -17,7 +17,9 @@ class Lag(NamedTuple):
 class Reading:
     """Up to when, in broker time, the input topics of one task were read."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, at_once: bool = False) -> None:
+        #: Whether what is appended is delivered in the next turn of the loop.
+        self._at_once = at_once
         #: Topics that this version does not read, and in which events wait for one that does.
         self._unread: frozenset[str] = frozenset()
         #: By topic: every record that was appended before this broker time was delivered.
@@ -61,8 +63,13 @@ class Reading:
 
         Never while some wait for another version of the workflow.
         """
-        if self._unread:
-            return False
+        return not self._unread and self._have_brought(time_ms, topics)
+
+    def have_brought(self, time_ms: float, topics: Iterable[str]) -> bool:
+        """Whether this task was given every record of *topics* appended before *time_ms*."""
+        return self._at_once or self._have_brought(time_ms, topics)
+
+    def _have_brought(self, time_ms: float, topics: Iterable[str]) -> bool:
         return all(self._seen_ms.get(topic, 0) > time_ms for topic in topics)
 
     def behind(self, topic: str) -> int:

@@ -122,10 +122,13 @@ class Task:
         topics = step_group.topics
         self.ledger = Ledger(store)
         self.clock = BrokerClock(step_group.monotonic, topics.runs)
-        self.inputs = Inputs(self.ledger, step_group.budgets.window.account())
+        window, at_once = step_group.budgets.window.account(), step_group.reads_at_once
+        self.inputs = Inputs(self.ledger, window, reads_at_once=at_once)
         self.trackers = self.inputs.trackers
         self.uncommitted = Uncommitted(self.ledger, step_group.budgets)
-        self.commits = Commits(log, self.ledger, self._seal, self._committed, self._refused)
+        self.commits = Commits(
+            log, self.ledger, self._seal, self._committed, self._refused, self._all_in_log
+        )
         self._suspects = Suspects(step_group.quarantine, partition, self.ledger, self.commits.now)
         self.own_commits = OwnCommits(self.ledger, self.commits)
         self.gate = Gate(self.uncommitted, step_group.ownership, self._suspects)
@@ -315,9 +318,9 @@ class Task:
         """Run work that was set aside."""
         self._guarded(lambda: self.intake.take_up(entry))
 
-    def _wake(self, due: bytes) -> None:
-        """Run suspended work whose time has come."""
-        self.intake.wake(due)
+    def _wake(self, due: bytes) -> bool:
+        """Run suspended work whose time has come; tell whether it is too early."""
+        return self.intake.wake(due)
 
     def _takes_more(self) -> bool:
         return not self.uncommitted.full and len(self.attempts) < self.step_group.slots.total
@@ -352,6 +355,10 @@ class Task:
         self.own_commits.sealed()
         self._deadlines.sealed()
         return self.inputs.positions()
+
+    def _all_in_log(self) -> None:
+        """Let go on what waits for a commit that was under way when it asked."""
+        self.own_commits.committed()
 
     def _committed(self, commit: Committed) -> None:
         self._time_keeping.committed(commit)

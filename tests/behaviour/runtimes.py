@@ -86,13 +86,22 @@ class Runtime:
 _outcomes: dict[tuple[str, str, str], Outcome] = {}
 
 
-async def outcome(handler: Any, *, internal: bool = False) -> Outcome:
-    """Read the stream of a run, then its result or error."""
+async def outcome(
+    handler: Any, *, internal: bool = False, answer: Callable[[Any], Any] = lambda _: None
+) -> Outcome:
+    """Read the stream of a run, then its result or error.
+
+    *answer* returns what to send for an event that is shown; None: nothing.
+    """
     seen = Outcome()
     options = {"expose_internal": True} if internal else {}
     async with asyncio.timeout(2 * TIMEOUT_SECONDS):
         try:
-            seen.stream.extend([event async for event in handler.stream_events(**options)])
+            async for event in handler.stream_events(**options):
+                seen.stream.append(event)
+                if (answered := answer(event)) is not None:
+                    # The reference's context sends at once.
+                    await (handler.ctx.send_event(answered) or asyncio.sleep(0))
             seen.result = await handler
         except Exception as error:  # noqa: BLE001 - what it is, is what the caller got
             seen.error = error

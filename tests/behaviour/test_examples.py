@@ -1,5 +1,5 @@
 """
-Nine workflows in the structure of the reference's published examples, under both libraries.
+Ten workflows in the structure of the reference's published examples, under both libraries.
 
 Only their import lines differ. The results, the errors, and what each branch shows in its order are
 the same; of parallel branches it is the same multiset.
@@ -52,10 +52,11 @@ async def _seen(runtime: Runtime, example: str) -> list[dict[str, Any]]:
     """Run an example with each of its inputs; return what its callers see, in plain values."""
     module = runtime.module(f"examples.{example}")
     flow = runtime.flow(f"examples.{example}.{module.FLOW}")
+    answer = getattr(module, "answer", lambda _: None)
     if getattr(module, "TOGETHER", False):
         runs = [outcome(flow.run(**given)) for given in module.INPUTS]
         return [_plain(each) for each in await asyncio.gather(*runs)]
-    return [_plain(await outcome(flow.run(**given))) for given in module.INPUTS]
+    return [_plain(await outcome(flow.run(**given), answer=answer)) for given in module.INPUTS]
 
 
 def _plain(seen: Outcome) -> dict[str, Any]:
@@ -67,6 +68,7 @@ def _plain(seen: Outcome) -> dict[str, Any]:
     return {
         "result": _fields(seen.result),
         "raised": seen.raised,
+        "asked": [_fields(each) for each in seen.stream if type(each).__name__ == "Review"],
         "branches": dict(branches) if seen.error is None else branches[""],
         "last": seen.types[-1:] if seen.error is None else [],
     }

@@ -52,7 +52,7 @@ async def test_a_wait_keeps_its_answer(runtime: Runtime) -> None:
 
 async def test_a_step_runs_again_from_its_top(runtime: Runtime) -> None:
     """What it showed before it waited is shown again; the question is not."""
-    seen = await conversation(runtime, "Waits", {"text": "me", "by": "Ann"})
+    seen = await conversation(runtime, "WaitsForOne", {"text": "me", "by": "Ann"})
 
     assert (seen.result, seen.types) == ("me", ["Note", "Ask", "Note", "StopEvent"])
     again = await conversation(runtime, "SendsAndWaits", {"text": "me"}, key=uuid4().hex)
@@ -62,7 +62,7 @@ async def test_a_step_runs_again_from_its_top(runtime: Runtime) -> None:
 async def test_an_answer_has_the_awaited_type_and_the_required_values(runtime: Runtime) -> None:
     """Another one changes nothing; the stream says that no step takes it."""
     module = runtime.module("scenarios.waiting")
-    handler = runtime.start("scenarios.waiting.Waits")
+    handler = runtime.start("scenarios.waiting.WaitsForOne")
     unhandled = []
     async for event in handler.stream_events(expose_internal=True):
         if type(event).__name__ == "Ask":

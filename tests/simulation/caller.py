@@ -113,11 +113,15 @@ class CallerProcess:
 
     def advise(self, run_id: str) -> None:
         """Send an event from outside."""
-        self._do(self._advise(run_id))
+        self.send(run_id, Advice(text="go on"))
 
-    async def _advise(self, run_id: str) -> None:
+    def send(self, run_id: str, event: Event) -> None:
+        """Send an event from outside."""
+        self._do(self._send(run_id, event))
+
+    async def _send(self, run_id: str, event: Event) -> None:
         try:
-            await self._caller.send_event(run_id, Advice(text="go on"), None)
+            await self._caller.send_event(run_id, event, None)
         except Exception as error:
             # The run ended before its start was in the log: what waits for that hears how.
             calls = [

@@ -38,6 +38,7 @@ from simulation.flow import SHOWING, Attempt, Laboratory, Order
 from simulation.grown import FLOWS
 from simulation.plan import RunPlan
 from simulation.producers import Record, Transaction
+from simulation.waited import Nod
 from simulation.worker import TOPICS
 from simulation.world import World
 
@@ -401,7 +402,8 @@ class Checks:
         except envelopes.BrokenEnvelope:
             return False
         if envelope.type not in self._graph.accepting:
-            return False
+            # A nod has ended a wait, or is kept for one: see `wait_checks`.
+            return envelope.type == type_name(Nod)
         if record.topic == _START and self._is_answered(envelope, now or []):
             return True
         steps = self._steps_for(envelope)

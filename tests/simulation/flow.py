@@ -106,6 +106,19 @@ class Try(NamedTuple):
     number: int
 
 
+class Heard(NamedTuple):
+    """What a step has got of an event that it waited for."""
+
+    worker: str
+    run_id: str
+    #: The same for every attempt of this step on this event.
+    key: str
+    #: Which of its waits.
+    wait: str
+    #: Empty: none came in time.
+    given: str
+
+
 @dataclass
 class Laboratory:
     """Where attempts are counted."""
@@ -130,6 +143,8 @@ class Laboratory:
     on_edit: Callable[[str, str, str], None] = lambda _run_id, _worker, _name: None
     #: Hears of each attempt of a step that is tried again or sleeps.
     on_try: Callable[[Try], None] = lambda _: None
+    #: Hears of each wait of a step that has ended.
+    on_heard: Callable[[Heard], None] = lambda _: None
     #: Whether a step sends an event that no step takes.
     strays: bool = False
     #: Hears of each attempt as it begins and as it ends.

@@ -12,6 +12,7 @@ from simulation.edited import EditedFlow
 from simulation.flow import Part, SimulatedFlow, Whole
 from simulation.paying import PayingFlow
 from simulation.timed import TimedFlow
+from simulation.waited import WaitedFlow
 
 
 class Draft(Event):
@@ -52,4 +53,5 @@ FLOWS: dict[str, type[SimulatedFlow]] = {
     "timed": TimedFlow,
     "paying": PayingFlow,
     "caught": CaughtFlow,
+    "waited": WaitedFlow,
 }

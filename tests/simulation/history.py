@@ -28,6 +28,7 @@ from simulation import (
     plan,
     wire,
 )
+from simulation import waited as waits_plan
 from simulation.astray import astray
 from simulation.branched import branched
 from simulation.broker import Broker
@@ -52,6 +53,8 @@ from simulation.replacing import Replacing, damage, undisturbed
 from simulation.themes import themed
 from simulation.timed import timed
 from simulation.timing_checks import TimingChecks
+from simulation.wait_checks import WaitChecks
+from simulation.waited import waited
 from simulation.worker import TOPICS, Disk, Worker
 from simulation.world import BEGINNING, World
 
@@ -134,6 +137,7 @@ class History:
         if made.kind == "caught":
             self._caught = CaughtChecks(self.world)
             self.broker.on_commit.append(self._caught.on_commit)
+        self._check_waits()
         if made.crowd is not None:
             self.checks.most_uncommitted = made.crowd.uncommitted + UNCOMMITTED_SHARE + made.slots
         self.group = Group(self.world, made.partitions, self.checks.offset)
@@ -146,6 +150,14 @@ class History:
         self._replacing = Replacing(self)
         #: Of workers that are started now; None where all are of one version.
         self._version = made.mix.first if made.mix is not None else None
+
+    def _check_waits(self) -> None:
+        if self.plan.kind == "waited":
+            waits = WaitChecks(self.world, self.broker, self.plan.partitions)
+            waits.exact = not self.plan.clocks.nodes
+            waits.owned_since = self._owned_since
+            self.broker.on_commit.append(waits.on_commit)
+            self.laboratory.on_heard = waits.on_heard
 
     def run(self) -> Verdict:
         """Let it happen."""
@@ -208,6 +220,7 @@ class History:
         self._elsewhere.prepare(elsewhere.make(self.plan), self.callers)
         if self.plan.kind == "edited":
             self._prepare_looks(Random(f"looks {self.plan.seed}"))
+        self._prepare_nods()
 
     def _prepare_looks(self, random: Random) -> None:
         """Let callers read contexts, while their runs go on and after that."""
@@ -215,6 +228,17 @@ class History:
         for call, run_id in calls * 2:
             look = partial(self.callers[call.caller].look, run_id, self._edits)
             self.world.after(call.at + random.uniform(0, 12), look)
+
+    def _prepare_nods(self) -> None:
+        for nod in waits_plan.nods(self.plan) if self.plan.kind == "waited" else ():
+            self.world.after(nod.at, partial(self._nod, nod))
+
+    def _nod(self, nod: waits_plan.PlannedNod) -> None:
+        if nod.caller is None:
+            outsider.nod(self.broker, nod, self.plan.partitions)
+        else:
+            event = waits_plan.Nod(number=nod.number, token=nod.token)
+            self.callers[nod.caller].send(nod.run_id, event)
 
     def _prepare_calling(self, calling: calls_plan.Calling) -> None:
         fails = {run.run_id: self._failing(run) for run in self.plan.runs}
@@ -601,7 +625,7 @@ def simulate(seed: int) -> Verdict:
     called = calls_plan.called(themed(plan.make(seed)), plan.LONG)
     damaged = damage(seed) is not None
     planned = branched(rare(astray(poisoned(undisturbed(called)))), damaged=damaged)
-    for add in (edited, timed, paying, caught):
+    for add in (edited, timed, paying, caught, waited):
         planned = add(planned, damaged=damaged)
     planned = queued(planned, damaged=damaged)
     made = clocks.clocked(planned, busy=damaged)

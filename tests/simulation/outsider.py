@@ -11,6 +11,7 @@ from simulation.broker import Broker
 from simulation.flow import POISON, Advice, Order, Part
 from simulation.grown import Hint
 from simulation.plan import Crowd
+from simulation.waited import Nod, PlannedNod
 from simulation.worker import TOPICS
 
 
@@ -100,3 +101,11 @@ def hint(broker: Broker, run_id: str, partitions: int) -> None:
     number = sum(1 for _ in broker.at(tp).records())
     envelope = Envelope(run_id=run_id, event_id=f"hint {number} of {run_id}", type=type_name(Hint))
     broker.produce(tp, [(run_id.encode(), encoded(Hint(text="look")), envelope.headers())])
+
+
+def nod(broker: Broker, planned: PlannedNod, partitions: int) -> None:
+    """Answer as a client that does not know which events the workflow takes."""
+    name = f"nod {planned.token}"
+    envelope = Envelope(run_id=planned.run_id, event_id=name, type=type_name(Nod))
+    value = encoded(Nod(number=planned.number, token=planned.token))
+    _write(broker, partitions, TOPICS.inbox, envelope, value)

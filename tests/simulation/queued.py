@@ -107,7 +107,7 @@ def check_strays(world: World, broker: Broker, plan: Plan) -> None:
         envelope.parent_id
         for record in broker.topic(TOPICS.stream)
         for envelope in [envelopes.parse(record.headers)]
-        if envelope.type == "UnhandledEvent"
+        if envelope.type == "UnhandledEvent" and b'"Stray"' in (record.value or b"")
     ]
     if plan.calling.copied_at:
         # A client has written records of the stream again.

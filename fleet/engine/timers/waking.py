@@ -28,12 +28,13 @@ class Waking:
         self,
         clock: BrokerClock,
         ledger: Ledger,
-        wake: Callable[[bytes], None],
+        wake: Callable[[bytes], bool | None],
         takes_more: Callable[[], bool],
         broken: Callable[[Exception], object],
     ) -> None:
         self._clock = clock
         self._ledger = ledger
+        #: Returns whether it is too early: then it is asked again.
         self._wake = wake
         #: Whether the task takes more work now.
         self._takes_more = takes_more
@@ -95,15 +96,20 @@ class Waking:
             return
         now_ms = self._clock.now_ms()
         found = self._ledger.store.scan(state.DUE, self._woken, TURN_RECORDS)
-        self._next_ms = None
+        self._next_ms, too_early = None, False
         for key, _ in found:
             due_ms, _ = state.due_of(key)
             if due_ms > now_ms:
                 self._next_ms = due_ms
                 break
-            self._woken = key
-            self._wake(key)
+            too_early = bool(self._wake(key)) or too_early
+            if not too_early:
+                self._woken = key
         else:
             if len(found) == TURN_RECORDS:
                 self._next_ms = state.due_of(found[-1][0])[0]
         self._arm()
+        if too_early:
+            self._disarm()
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(BUSY_SECONDS, self._try_to_look)

@@ -84,6 +84,13 @@ def wake(draft: Draft, due: bytes, now_ms: int) -> tuple[bytes, Suspended] | Non
     return run_now(draft, waiting, entry, now_ms)
 
 
+def is_wait(draft: Draft, due: bytes) -> bool:
+    """Tell whether it is a wait for an event whose time has come."""
+    _, waiting = state.due_of(due)
+    value = draft.state.get(waiting)
+    return value is not None and Suspended.decode(value).wait is not None
+
+
 def run_now(draft: Draft, waiting: bytes, entry: Suspended, now_ms: int) -> tuple[bytes, Suspended]:
     """Let work run that waits for nothing more; return it with its key."""
     draft.state.delete(waiting)

@@ -42,7 +42,7 @@ class Done(Event):
     text: str
 
 
-class Waits(Workflow):
+class WaitsForOne(Workflow):
     """A step waits for an answer of one person."""
 
     @step

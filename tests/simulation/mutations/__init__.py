@@ -17,6 +17,7 @@ from simulation.mutations import (
     replaced,
     timed,
     values,
+    waited,
     wire,
 )
 from simulation.mutations.registry import Mutation, every, first_seed
@@ -41,5 +42,6 @@ __all__ = [
     "replaced",
     "timed",
     "values",
+    "waited",
     "wire",
 ]

@@ -14,21 +14,25 @@ from fleet.cli.actions.redrive import NoWorkerAnswered
 from fleet.cli.shared import consent
 from fleet.cli.views import dead as dead_shown
 from fleet.cli.views import run as run_shown
+from fleet.cli.views import waiting as waiting_shown
 from fleet.config.settings import Settings
 from fleet.control import audit
 from fleet.control.dead import letters as dead_letters
 from fleet.control.dead import topic
 from fleet.control.dead.redrive import RedriveProgress
 from fleet.control.dead.topic import Found
-from fleet.control.runs import cancelling, sending
+from fleet.control.runs import cancelling, sending, waiting
 from fleet.control.runs import topic as runs_topic
 from fleet.control.runs.log import RunLog
 from fleet.control.runs.topic import NoSuchRun, RunDetails, Step
 from fleet.control.source import Source
+from fleet.engine.transitions.suspended import Suspended
 from fleet.joke import JokeEvent, JokeFlow
 from fleet.kafka import provision
+from fleet.records import state
 from fleet.records.lifecycle import StepRecord
 from fleet.records.log import Delivered
+from fleet.records.waits import Wait
 
 NOBODY = ("--broker", "kafka://127.0.0.1:1")
 
@@ -50,6 +54,7 @@ def log_of(*records: Delivered) -> RunLog:
         ("runs", "list", "joke"),
         ("runs", "show", "joke", "r"),
         ("runs", "cancel", "joke", "r", "--reason", "x", "--yes"),
+        ("runs", "waiting", "joke"),
         ("runs", "send", "joke", "r", "JokeEvent", "joke=ha", "--reason", "x"),
         ("dead", "list", "joke", "--json"),
         ("dead", "show", "joke", "0:1"),
@@ -337,3 +342,57 @@ async def test_an_event_for_a_run_that_has_ended_is_refused(
         await sending.send(source, "s", JokeEvent(joke="ha"), None, "x")
     with pytest.raises(sending.NotForThisStep, match="there is no step 'judge'"):
         await sending.send(source, "r", JokeEvent(joke="ha"), "judge", "x")
+
+
+def wait_record(
+    offset: int, run_id: str = "r", due_ms: int = 0, *, gone: bool = False
+) -> Delivered:
+    """Return a record of the changelog: a step begins to wait, or waits no more."""
+    wait = Wait(
+        id="w",
+        awaits="Approval",
+        module="m",
+        qualname="Approval",
+        requirements={"by": "Ann"},
+        question_type="Ask",
+        question='{"text":"May I?"}',
+    )
+    entry = Suspended(
+        topic="t", headers=(), value=b"{}", step="ask", since_ms=1_000, due_ms=due_ms, wait=wait
+    )
+    key, value = state.waiting_key(run_id, "e1", "ask"), None if gone else entry.encode()
+    return Delivered("p.w.main.state", 0, offset, 0, key, value, [])
+
+
+def test_what_steps_wait_for_is_folded_from_the_state() -> None:
+    """Only what waits now, and only for events."""
+    log = waiting.WaitLog()
+    sleeps = Suspended(topic="t", headers=(), step="nap", due_ms=5)
+    log.take(wait_record(0))
+    log.take(wait_record(1, "s", due_ms=61_000))
+    log.take(wait_record(2, "gone"))
+    log.take(wait_record(3, "gone", gone=True))
+    log.take(Delivered("t", 0, 4, 0, state.waiting_key("z", "e", "nap"), sleeps.encode(), []))
+    found = log.oldest_first()
+    assert [(one.run_id, one.until) for one in found] == [("r", None), ("s", 61.0)]
+    assert waiting_shown.fields(found[0]) == {
+        "run": "r",
+        "step": "ask",
+        "event": "e1",
+        "waiter_id": "w",
+        "type": "Approval",
+        "requirements": {"by": "Ann"},
+        "asked": "Ask",
+        "question": {"text": "May I?"},
+        "since": 1.0,
+        "until": None,
+    }
+    assert waiting_shown.row(found[1]) == {
+        "run": "s",
+        "step": "ask",
+        "waits for": "Approval",
+        "required": '{"by": "Ann"}',
+        "asked": 'Ask {"text":"May I?"}',
+        "since": "1970-01-01 00:00:01",
+        "until": "1970-01-01 00:01:01",
+    }

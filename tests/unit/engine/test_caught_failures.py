@@ -548,6 +548,7 @@ class TestRetries:
             await turns()
             await world.pump()
         clock.ms += 31_000
+        world.read_all()
         async with asyncio.timeout(10):
             while not flow.got:
                 await asyncio.sleep(0.001)

@@ -158,8 +158,9 @@ async def answer(world: World, text: str = "yes", by: str = "", **parts: Any) ->
 
 
 async def pass_seconds(world: World, seconds: float) -> None:
-    """Let broker time pass, and what is due happen."""
+    """Let broker time pass, and what is due happen; everything has been read by then."""
     world.clock.ms += seconds * 1000
+    world.read_all()
     for _ in range(20):
         await asyncio.sleep(0.001)
     await world.pump()
@@ -232,6 +233,21 @@ class TestOrders:
         await turns()
         await finish(quiet)
         assert result(quiet) == '{"result":["yes"]}'
+
+    async def test_the_step_has_it_with_its_own_commit(self, quiet: World) -> None:
+        """It asks while that is under way, and nothing more is to be committed."""
+        await start(quiet)
+        quiet.hold = True
+        say(quiet)
+        quiet.deliver(TOPICS.inbox)
+        await turns()
+        quiet.flow.gate.open("before")
+        await turns()
+        assert "after" not in quiet.flow.gate.waiting
+        quiet.hold = False
+        quiet.log.decide()
+        await turns()
+        assert "after" in quiet.flow.gate.waiting
 
     async def test_in_the_same_commit_as_the_wait(self, quiet: World) -> None:
         await start(quiet, waits=False)
@@ -370,6 +386,23 @@ class TestTime:
         await finish(listed)
         assert listed.flow.got == [(0, "no one")]
 
+    async def test_an_answer_that_came_in_time_counts_if_it_is_read_late(
+        self, listed: World
+    ) -> None:
+        """Nothing was read while no worker ran."""
+        await start(listed, ticks=1)
+        await listed.crash()
+        say(listed, "in time", by="0")
+        listed.clock.ms += 3_600_000
+        await listed.begin()
+        for _ in range(20):
+            await asyncio.sleep(0.001)
+        assert listed.flow.got == []
+        await listed.pump()
+        listed.read_all()
+        await finish(listed)
+        assert listed.flow.got[0] == (0, "in time")
+
     async def test_an_answer_takes_the_time_away(self, listed: World) -> None:
         await start(listed, ticks=1)
         await answer(listed, "yes", by="0")
@@ -380,6 +413,22 @@ class TestTime:
 
 
 class TestEnds:
+    async def test_an_answer_of_any_client_after_the_end_is_there_after_the_resume(
+        self, quiet: World
+    ) -> None:
+        """It does not say that no step takes it, so another version may have one (seed 4169)."""
+        await start(quiet, waits=False)
+        quiet.happen(Cancelled(reason="x"), "r")
+        await quiet.pump()
+        await answer(quiet, unaccepted="")
+        quiet.happen(Resumed(reason="y"), "r", epoch=1, event_id="again")
+        await quiet.pump()
+        await quiet.open("before")
+        await pass_seconds(quiet, 0)
+        await finish(quiet)
+        assert isinstance(quiet.happenings("r")[-1], Completed)
+        assert of_waits(quiet) == []
+
     @pytest.mark.parametrize("when", ["before", "after"])
     async def test_a_wait_goes_on_with_its_run(self, quiet: World, when: str) -> None:
         """The answer comes before the resume, or after it."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from fleet.engine.transitions import runs
 from fleet.engine.transitions.draft import Draft
-from fleet.engine.transitions.suspended import Suspended, Until
+from fleet.engine.transitions.suspended import Suspended
 from fleet.records import state
 from fleet.records.envelope import Envelope
 from fleet.records.log import Delivered
@@ -19,8 +19,6 @@ from fleet.records.waits import Answer, Wait
 #: How many answers a run keeps that no step waits for, and their size together, in bytes.
 MOST_ANSWERS = 100
 MOST_BYTES = 1024 * 1024
-#: In the entry of an event that only another version has a step for; see `suspending.hold`.
-_HELD = b'"until":"version"'
 
 
 def keep(draft: Draft, record: Delivered, envelope: Envelope) -> bool:
@@ -55,10 +53,11 @@ def _all(view: View, inbox: str, run_id: str) -> Iterator[tuple[bytes, Answer]]:
         if answer is not None:
             yield key, answer
     # From a client that does not say that no step takes it.
+    from_inbox = b'"topic":"%b"' % inbox.encode()
     for key, value in view.items(state.suspended_prefix(run_id)):
-        if value.find(_HELD, 0, value.find(b"\0")) >= 0:
+        if value.find(from_inbox, 0, value.find(b"\0")) >= 0:
             entry = Suspended.decode(value)
-            if entry.until is Until.VERSION and entry.topic == inbox:
+            if not entry.step:
                 yield key, _held(entry)
 
 
