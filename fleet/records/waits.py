@@ -41,6 +41,11 @@ class Wait(BaseModel):
     question_type: str = ""
     question: str = ""
 
+    @property
+    def is_known(self) -> bool:
+        """Whether this process has the class of the awaited events."""
+        return self._class() is not None
+
     def matches(self, type_called: str, value: bytes) -> bool:
         """Tell whether an event ends the wait."""
         kind = self._class()
