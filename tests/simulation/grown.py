@@ -6,6 +6,7 @@ worker of the version before knows neither type, nor reads their topics.
 """
 
 from fleet import Context, Event, step
+from simulation import renamed
 from simulation.branched import BranchedFlow
 from simulation.caught import CaughtFlow
 from simulation.edited import EditedFlow
@@ -54,4 +55,6 @@ FLOWS: dict[str, type[SimulatedFlow]] = {
     "paying": PayingFlow,
     "caught": CaughtFlow,
     "waited": WaitedFlow,
+    renamed.later("timed"): renamed.renamed(TimedFlow),
+    renamed.later("branched"): renamed.renamed(BranchedFlow),
 }

@@ -49,6 +49,7 @@ from simulation.poisoned import MESSAGE_TOO_LARGE, Poisons, poisoned
 from simulation.producers import Content
 from simulation.queued import Places, check_strays, queued
 from simulation.rare import rare
+from simulation.renamed import renaming
 from simulation.replacing import Replacing, damage, undisturbed
 from simulation.themes import themed
 from simulation.timed import timed
@@ -625,7 +626,7 @@ def simulate(seed: int) -> Verdict:
     called = calls_plan.called(themed(plan.make(seed)), plan.LONG)
     damaged = damage(seed) is not None
     planned = branched(rare(astray(poisoned(undisturbed(called)))), damaged=damaged)
-    for add in (edited, timed, paying, caught, waited):
+    for add in (edited, timed, paying, caught, waited, renaming):
         planned = add(planned, damaged=damaged)
     planned = queued(planned, damaged=damaged)
     made = clocks.clocked(planned, busy=damaged)

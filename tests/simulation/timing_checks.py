@@ -57,6 +57,8 @@ class TimingChecks:
     owned_since: Callable[[str, int], float | None] = lambda _worker, _partition: None
     #: What waits in the state, and until when; and the times that are there.
     _waiting: dict[bytes, int] = field(default_factory=dict)
+    #: What waits for a version that has its step, and until when.
+    _held: dict[bytes, int] = field(default_factory=dict)
     _times: set[bytes] = field(default_factory=set)
     _known: dict[str, _Known] = field(default_factory=lambda: defaultdict(_Known))
 
@@ -83,13 +85,18 @@ class TimingChecks:
         for record in records:
             if record.topic == TOPICS.state:
                 self._note_change(record.key or b"", record.value, record.timestamp)
-        times = {state.due_key(due_ms, key) for key, due_ms in self._waiting.items() if due_ms}
+        waits = [*self._waiting.items(), *self._held.items()]
+        times = {state.due_key(due_ms, key) for key, due_ms in waits if due_ms}
         if times != self._times:
             self.world.violate(f"times and what waits for them differ: {times ^ self._times}")
 
     def _note_change(self, key: bytes, value: bytes | None, now_ms: int) -> None:
         if key.startswith(state.DUE):
             (self._times.discard if value is None else self._times.add)(key)
+        elif key.startswith(state.SUSPENDED):
+            self._held.pop(key, None)
+            if value is not None and (due_ms := Suspended.decode(value).due_ms):
+                self._held[key] = due_ms
         elif key.startswith(state.WAITING):
             due_ms = self._waiting.pop(key, 0)
             late = (now_ms - due_ms) / 1000
