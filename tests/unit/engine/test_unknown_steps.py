@@ -208,6 +208,16 @@ class RenamedFlow(OldFlow):
         return await OldFlow.nap(self, ctx, ev)
 
 
+class ForgottenFlow(OldFlow):
+    """The step has another name, and does not say so."""
+
+    nap = None  # type: ignore[assignment]
+
+    @step
+    async def rest(self, ctx: Context, ev: StartEvent) -> StopEvent:
+        return await OldFlow.nap(self, ctx, ev)
+
+
 class TestRenamed:
     """Of a step that was renamed, and says so."""
 
@@ -240,6 +250,16 @@ class TestRenamed:
         await settled(world)
         assert world.ended == [Failed.kind, Completed.kind]
         assert len(world.flow.asked) == 1
+
+    async def test_what_began_under_the_new_name_is_finished_under_it(self, world: World) -> None:
+        """A release forgot `formerly`; work of its own is under way when the next one comes."""
+        await deploy(world, ForgottenFlow())
+        await suspended(world)
+        await deploy(world, RenamedFlow())
+        await later(world, 61_000)
+        assert world.ended == [Completed.kind]
+        assert world.kept() == [state.end_key("r")]
+        assert (len(world.flow.asked), len(set(world.flow.keys))) == (1, 1)
 
     @pytest.mark.parametrize("name", ["nap", "rest"])
     async def test_an_event_for_any_of_its_names(self, world: World, name: str) -> None:
