@@ -408,9 +408,10 @@ class Attempts:
 
     async def _wait(self, attempt: Attempt, wait: EventWait) -> bytes:
         """Return what is recorded of a wait that has ended; else end the attempt."""
-        noted = await self._calls(attempt).read(wait.call)
-        if noted is not None:
-            return noted
+        for call in (wait.call, wait.former_call):
+            noted = await self._calls(attempt).read(call) if call is not None else None
+            if noted is not None:
+                return noted
         # A question comes after what the step has shown before.
         await asyncio.gather(*attempt.written)
         attempt.suspends = wait

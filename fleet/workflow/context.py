@@ -155,13 +155,15 @@ class Context(OfOneRun, Generic[Model]):
         if wait and self._surroundings.sleep is not None:
             await self._surroundings.sleep(self._sleeps, wait)
 
-    async def wait_for_event(
+    async def wait_for_event(  # noqa: PLR0913 - as callers know it; the last one by name
         self,
         event_type: type[E],
         waiter_event: Event | None = None,
         waiter_id: str | None = None,
         requirements: Mapping[str, Any] | None = None,
         timeout: float | None = waiting.DEFAULT_SECONDS,
+        *,
+        formerly: str | None = None,
     ) -> E:
         """Return the event of exactly *event_type* that the run gets, from outside or from a step.
 
@@ -172,10 +174,11 @@ class Context(OfOneRun, Generic[Model]):
 
         *waiter_id* tells several waits of a step apart; without it, waits for the same type and
         values are one. After *timeout* seconds, which the broker's clock measures, it raises
-        asyncio.TimeoutError; None waits for as long as the run goes on. Raises BadWait for what
-        cannot be waited for, and UnencodableEvent for *waiter_event*.
+        asyncio.TimeoutError; None waits for as long as the run goes on. *formerly* is the waiter_id
+        that this wait had in a release before: steps that wait under it get their event here.
+        Raises BadWait for what cannot be waited for, and UnencodableEvent for *waiter_event*.
         """
-        asked = waiting.asked(event_type, waiter_event, waiter_id, requirements, timeout)
+        asked = waiting.asked(event_type, waiter_event, waiter_id, requirements, timeout, formerly)
         if self._surroundings.wait is None:
             raise TimeoutError
         noted = await self._surroundings.wait(asked)
@@ -224,6 +227,7 @@ class Context(OfOneRun, Generic[Model]):
         *,
         scope: Literal["step", "run"] = ...,
         reconcile: Reconcile[T] | None = ...,
+        formerly: str | None = ...,
     ) -> T: ...
     @overload
     async def memo(
@@ -233,6 +237,7 @@ class Context(OfOneRun, Generic[Model]):
         *,
         scope: Literal["step", "run"] = ...,
         reconcile: Reconcile[T] | None = ...,
+        formerly: str | None = ...,
     ) -> T: ...
     async def memo(
         self,
@@ -241,6 +246,7 @@ class Context(OfOneRun, Generic[Model]):
         *,
         scope: Literal["step", "run"] = "step",
         reconcile: Callable[[], Any] | None = None,
+        formerly: str | None = None,
     ) -> Any:
         """Call *fn* once, and return what it gave: `await ctx.memo("offer", ask_for_offer)`.
 
@@ -252,14 +258,15 @@ class Context(OfOneRun, Generic[Model]):
         If *fn* raises, nothing is recorded. If a worker dies between the call and the commit, the
         call may have happened without a record. With *reconcile*, the intent to call is committed
         first; an attempt that finds no result after it awaits `reconcile()`, which returns the
-        result, or `fleet.NOT_DONE`: then *fn* is called.
+        result, or `fleet.NOT_DONE`: then *fn* is called. *formerly* is the key that this call had
+        in a release before: what is recorded under it is used.
 
         Raises UnrecordedValue for a value that would not come back equal and of its type,
         RecordTooLarge for one of more than 1,000,000 bytes, and BadMemo for wrong arguments.
         """
         if self._surroundings.calls is None:
             raise BadMemo("only a step that runs can record a call")
-        return await memo(self._surroundings.calls(), key, fn, scope, reconcile)
+        return await memo(self._surroundings.calls(), key, fn, scope, reconcile, formerly)
 
     def send_event(self, event: Event, step: str | None = None) -> None:
         """Send *event* when the step has succeeded, to all accepting steps or only to *step*.

@@ -36,11 +36,18 @@ class EventWait(NamedTuple):
     value: bytes
     #: None: for as long as the run goes on.
     timeout_seconds: float | None
+    #: The id that it had in a version before; empty if it had none.
+    formerly: str = ""
 
     @property
     def call(self) -> Call:
         """The recorded call of the wait."""
         return waits.call_of(self.wait)
+
+    @property
+    def former_call(self) -> Call | None:
+        """The recorded call of the wait under the id that it had; None if it had none."""
+        return Call(self.call.kind, self.formerly) if self.formerly else None
 
 
 class BadWait(WorkflowConfigurationError):
@@ -53,15 +60,17 @@ class BadWait(WorkflowConfigurationError):
         super().__init__(f"ctx.wait_for_event: {problem}")
 
 
-def asked(
+def asked(  # noqa: PLR0913 - what `ctx.wait_for_event` is given
     event_type: type[Event],
     question: Event | None,
     waiter_id: str | None,
     requirements: Mapping[str, Any] | None,
     timeout_seconds: float | None,
+    formerly: str | None = None,
 ) -> EventWait:
     """Return a wait as a step asks for it; raise BadWait, and UnencodableEvent for the question."""
     _check(event_type, question, waiter_id)
+    _check_id("formerly", formerly)
     required = _required(requirements or {})
     value = encoded(question) if question is not None else b""
     wait = Wait(
@@ -73,7 +82,7 @@ def asked(
         question_type=type_name(question) if question is not None else "",
         question=value.decode() if len(value) <= _SHOWN_BYTES else "",
     )
-    return EventWait(wait, question, value, _seconds(timeout_seconds))
+    return EventWait(wait, question, value, _seconds(timeout_seconds), formerly or "")
 
 
 def given(event_type: type[E], asked_for: EventWait, noted: bytes) -> E:
@@ -94,13 +103,17 @@ def _check(event_type: object, question: object, waiter_id: object) -> None:
         raise BadWait(f"it waits for a subclass of Event, not {event_type!r}; give e.g. Approval")
     if question is not None and not isinstance(question, Event):
         raise BadWait(f"waiter_event is an event, not {question!r}; give e.g. Ask(text=...)")
-    if waiter_id is None:
+    _check_id("waiter_id", waiter_id)
+
+
+def _check_id(argument: str, given: object) -> None:
+    if given is None:
         return
-    if not isinstance(waiter_id, str) or not waiter_id or "\0" in waiter_id:
-        raise BadWait(f"waiter_id is a text that is not empty, not {waiter_id!r}")
-    if len(waiter_id.encode()) > MAX_ID_BYTES:
+    if not isinstance(given, str) or not given or "\0" in given:
+        raise BadWait(f"{argument} is a text that is not empty, not {given!r}")
+    if len(given.encode()) > MAX_ID_BYTES:
         raise BadWait(
-            f"the waiter_id has {len(waiter_id.encode()):,} bytes, at most {MAX_ID_BYTES} fit; "
+            f"the {argument} has {len(given.encode()):,} bytes, at most {MAX_ID_BYTES} fit; "
             "shorten it"
         )
 

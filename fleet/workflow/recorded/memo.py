@@ -47,18 +47,22 @@ class BadMemo(WorkflowRuntimeError):
         super().__init__(f"ctx.memo was called, and {reason}")
 
 
-async def memo(
+async def memo(  # noqa: PLR0913 - what `ctx.memo` is given
     calls: Calls,
     key: str,
     function: Function,
     scope: Literal["step", "run"],
     reconcile: Function | None,
+    formerly: str | None = None,
 ) -> Any:
     """See `Context.memo`."""
     call = _call(key, function, scope)
+    former = _call(formerly, function, scope) if formerly is not None else None
     with _inside(call):
         async with calls.turn(call):
             found = await calls.read(call)
+            if found is None and former is not None:
+                found = await calls.read(former)
             if found is None or found == _INTENT:
                 found = await _made(calls, call, function, reconcile, intended=found is not None)
             return values.read(key, found, function)
