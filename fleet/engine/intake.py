@@ -49,7 +49,6 @@ from fleet.records.log import Delivered
 
 #: Delivered and not done, per topic, before what has to wait for its own run is set aside.
 CROWDED_RECORDS = 5_000
-HOUR_MS = 3_600_000
 
 
 class Intake:
@@ -357,8 +356,7 @@ class Intake:
         """
         if not entry.step or entry.topic == self._parts.topics.runs:
             return
-        until_ms = self._parts.clock.now_ms() + self._parts.unknown_step_hours * HOUR_MS
-        unknown_steps.wait(self._parts.draft, key, entry, round(until_ms))
+        unknown_steps.wait(self._parts.draft, key, entry, self._parts.until_known_ms)
         self._parts.commits.later()
 
     def _give_up(self, key: bytes, entry: Suspended) -> None:

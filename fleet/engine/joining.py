@@ -16,6 +16,7 @@ from fleet.engine.transitions.failures import StepFailed
 from fleet.engine.transitions.joins import Fired, Stray
 from fleet.engine.transitions.scopes import Place
 from fleet.engine.transitions.sizes import RecordTooLarge
+from fleet.engine.transitions.versions import unknown_steps
 from fleet.records.dead_letter import Reason
 
 _log = logs.get_logger("joining")
@@ -38,9 +39,18 @@ class Joining:
             failures.step_failed(parts.draft, parts.wiring, work, failure)
         self._open_work.close(work)
         if isinstance(taken, Stray):
-            _say_stray(work)
+            self._leave_out(work)
             return None
         return taken
+
+    def _leave_out(self, work: Work) -> None:
+        """Leave out an event that the join does not wait for; one of another version may."""
+        parts = self._parts
+        held = unknown_steps.hold_items(parts.draft, parts.wiring, work)
+        for key, entry in held:
+            unknown_steps.wait(parts.draft, key, entry, parts.until_known_ms)
+        if not held:
+            _say_stray(work)
 
     def due(self, places: Iterable[Place]) -> list[Fired]:
         """Return the joins that fire now that something of these fan-outs is committed."""

@@ -16,6 +16,8 @@ from fleet.engine.transitions.draft import Draft, Wiring
 from fleet.records.topics import Topics
 from fleet.workflow.failing.retrying import RetryPolicy
 
+HOUR_MS = 3_600_000
+
 
 @dataclass(frozen=True, slots=True)
 class Parts:
@@ -38,6 +40,11 @@ class Parts:
     retry_policy: RetryPolicy | None = None
     #: How long work waits for a step that its worker does not have.
     unknown_step_hours: float = 1.0
+
+    @property
+    def until_known_ms(self) -> int:
+        """Until when work waits for a step that is missing now: broker time, unix milliseconds."""
+        return round(self.clock.now_ms() + self.unknown_step_hours * HOUR_MS)
 
     @property
     def topics(self) -> Topics:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 from task_world import TOPICS, Clock, World, turns
 
-from fleet import Context, StartEvent, StopEvent, step
+from fleet import Context, Event, StartEvent, StopEvent, step
 from fleet.engine import commits, task
 from fleet.records import state
 from fleet.records.lifecycle import Completed, Failed, Resumed
@@ -206,6 +206,62 @@ class RenamedFlow(OldFlow):
     @step(formerly="nap")
     async def rest(self, ctx: Context, ev: StartEvent) -> StopEvent:
         return await OldFlow.nap(self, ctx, ev)
+
+
+class Piece(Event):
+    number: int
+
+
+class FanFlow(Definition):
+    """A join takes what it fans out."""
+
+    @step
+    async def begin(self, ev: StartEvent) -> list[Piece]:
+        return [Piece(number=number) for number in range(3)]
+
+    @step
+    async def gather(self, pieces: list[Piece]) -> StopEvent:
+        return StopEvent(result=sorted(piece.number for piece in pieces))
+
+
+class OtherFanFlow(FanFlow):
+    """The join has another name, and does not say so."""
+
+    gather = None  # type: ignore[assignment]
+
+    @step
+    async def collect(self, pieces: list[Piece]) -> StopEvent:
+        return StopEvent(result=[])
+
+
+class TestFanOuts:
+    """Whose join was renamed while its events were on their way."""
+
+    @pytest.fixture
+    async def fanned(self, world: World) -> World:
+        await deploy(world, FanFlow())
+        world.start("r")
+        world.deliver(TOPICS.event("StartEvent"))
+        await turns()
+        await deploy(world, OtherFanFlow())
+        assert len(world.kept(state.SUSPENDED)) == 3
+        return world
+
+    async def test_no_event_is_lost_to_the_join(self, fanned: World) -> None:
+        await deploy(fanned, FanFlow())
+        assert fanned.ended == [Completed.kind]
+        (end,) = [one for one in fanned.happenings("r") if isinstance(one, Completed)]
+        assert end.event == '{"result":[0,1,2]}'
+        assert fanned.kept() == [state.end_key("r")]
+
+    async def test_they_become_dead_letters_that_name_it(self, fanned: World) -> None:
+        await later(fanned, HOUR_MS)
+        assert {letter.step for letter in fanned.letters()} == {"gather"}
+        assert fanned.ended == [Failed.kind]
+        await deploy(fanned, FanFlow())
+        fanned.happen(Resumed(), "r", epoch=1)
+        await settled(fanned)
+        assert fanned.ended == [Failed.kind, Completed.kind]
 
 
 class ForgottenFlow(OldFlow):

@@ -9,9 +9,9 @@ suspended work. Then it becomes a dead letter that names the step, and its run f
 lost: the resumed run takes it up again.
 """
 
-from fleet.engine.transitions import dead_letters, sizes, suspending
-from fleet.engine.transitions.draft import Draft
-from fleet.engine.transitions.suspended import Suspended
+from fleet.engine.transitions import dead_letters, runs, sizes, suspended, suspending
+from fleet.engine.transitions.draft import Draft, Wiring, Work
+from fleet.engine.transitions.suspended import Suspended, Until
 from fleet.records import state
 from fleet.records.dead_letter import Reason
 from fleet.records.envelope import Envelope
@@ -34,6 +34,28 @@ def wait(draft: Draft, key: bytes, entry: Suspended, until_ms: int) -> None:
     draft.state.put(key, value)
     draft.state.put(state.due_key(until_ms, key), b"1")
     draft.due(until_ms)
+
+
+def hold_items(draft: Draft, wiring: Wiring, work: Work) -> list[tuple[bytes, Suspended]]:
+    """Suspend an event of a fan-out for the steps that only the version of its sender has for it.
+
+    Return the entries, with their keys.
+    """
+    envelope, held = work.envelope, []
+    prefix = state.item_key(envelope.run_id, envelope.scope, envelope.event_id, "")
+    names = [key[len(prefix) :].decode() for key, _ in draft.state.items(prefix)]
+    for name in names:
+        if name in wiring.graph.step_called:
+            continue
+        value = suspended.for_version(work.record, name, envelope.epoch, Until.VERSION)
+        if len(value) > sizes.MAX_RECORD_BYTES:
+            suspending.too_large(draft, wiring.topics, work)
+            continue
+        key = state.suspended_key(envelope.run_id, envelope.event_id, name)
+        draft.state.put(key, value)
+        runs.mark_held(draft.state, envelope.run_id)
+        held.append((key, Suspended.decode(value)))
+    return held
 
 
 def passed(draft: Draft, due: bytes) -> tuple[bytes, Suspended] | None:
