@@ -96,7 +96,7 @@ def _a_step_is_tried_again_at_once(
 _next_try = retries.next_try
 
 
-@instead_of(Finishing, "_suspend", near=60)
+@instead_of(Finishing, "_suspend", near=81)
 def _a_sleep_is_not_noted(self: Any, work: Work, until: Any) -> None:
     now_ms = round(self._parts.clock.now_ms())
     timed.suspend(self._parts.draft, work, Due(until.due_ms, work.tries), now_ms)
