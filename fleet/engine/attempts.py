@@ -7,7 +7,6 @@ take turns at the slots.
 """
 
 import asyncio
-import math
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from fleet.engine.admission.gate import Gate
 from fleet.engine.admission.run_queues import Aside, Key, RunQueues
 from fleet.engine.admission.slots import Line, Slots
 from fleet.engine.clock import BrokerClock
+from fleet.engine.context import pauses
 from fleet.engine.context.calls import AttemptCalls
 from fleet.engine.context.own_commits import OwnCommits
 from fleet.engine.step_threads import StepThread, StepThreads
@@ -28,7 +28,6 @@ from fleet.engine.transitions import joins, retries, runs
 from fleet.engine.transitions.draft import Work
 from fleet.engine.transitions.outcomes import Outcome, Raised, Returned, Sent, Suspends
 from fleet.records import state
-from fleet.records.calls import Call
 from fleet.records.events import Event, decoded
 from fleet.records.state import View
 from fleet.records.topics import Topics
@@ -36,7 +35,7 @@ from fleet.workflow import call_checks
 from fleet.workflow.context import Context, Surroundings, WriteToStream
 from fleet.workflow.errors import StepTimeoutError
 from fleet.workflow.graph import Graph
-from fleet.workflow.suspending import Sleep, Suspend
+from fleet.workflow.suspending import Sleep
 from fleet.workflow.thread_context import ThreadContext
 from fleet.workflow.waiting import EventWait
 
@@ -397,25 +396,10 @@ class Attempts:
         )
 
     async def _sleep(self, attempt: Attempt, number: int, seconds: float) -> None:
-        """Return if the step has slept enough; else end its attempt."""
-        call = Call("sleep", f"{number}")
-        noted = await self._calls(attempt).read(call)
-        now_ms = self._clock.now_ms()
-        due_ms = int(noted) if noted is not None else math.ceil(now_ms + seconds * 1000)
-        if due_ms > now_ms:
-            attempt.suspends = Sleep(call, due_ms)
-            raise Suspend(attempt.suspends)
+        await pauses.sleep(attempt, self._calls(attempt), self._clock, number, seconds)
 
     async def _wait(self, attempt: Attempt, wait: EventWait) -> bytes:
-        """Return what is recorded of a wait that has ended; else end the attempt."""
-        for call in (wait.call, wait.former_call):
-            noted = await self._calls(attempt).read(call) if call is not None else None
-            if noted is not None:
-                return noted
-        # A question comes after what the step has shown before.
-        await asyncio.gather(*attempt.written)
-        attempt.suspends = wait
-        raise Suspend(wait)
+        return await pauses.wait(attempt, self._calls(attempt), wait)
 
     def _calls(self, attempt: Attempt) -> AttemptCalls:
         if attempt.calls is None:

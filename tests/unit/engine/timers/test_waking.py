@@ -1,7 +1,7 @@
 """Work that waits for its time: what is in the state, when it is woken, and how much at once."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 from task_world import EPOCH_MS, TOPICS, Clock, World, turns
@@ -28,10 +28,13 @@ class TimedFlow(Definition):
 
     def __init__(self) -> None:
         self.attempts: list[tuple[str, int]] = []
+        #: Is called as an attempt begins.
+        self.before: Callable[[], object] = lambda: None
 
     @step(retry_policy=retry_policy(wait=wait_fixed(30), stop=stop_after_attempt(3)))
     async def work(self, ctx: Context, ev: StartEvent) -> StopEvent:
         self.attempts.append((ctx.run_id, ctx.attempt))
+        self.before()
         await ctx.sleep(ev.get("sleep", 0))
         if ctx.attempt <= ev.get("failures", 0):
             raise Busy(ctx.attempt)
@@ -255,3 +258,19 @@ async def test_a_state_that_fails_breaks_the_task(clock: Clock) -> None:
     timer.start()
     await asyncio.sleep(0.01)
     assert [repr(failure) for failure in failures] == ["OSError('disk')"]
+
+
+async def test_what_a_correction_of_the_clock_left_of_a_sleep_is_slept_in_the_attempt(
+    world: World,
+) -> None:
+    """The step was woken in time, and is not suspended for milliseconds once more."""
+    world.start("r", sleep=100)
+    await world.pump()
+    world.clock.ms += 100_000
+    await turns()
+    world.flow.before = lambda: setattr(world.clock, "ms", world.clock.ms - 20)
+    for _ in range(60):
+        await asyncio.sleep(0.001)
+    await world.pump()
+    assert outcomes(world) == [("suspended", 1), ("returned", 1)]
+    assert world.ended == ["completed"]
