@@ -36,12 +36,12 @@ def _an_inner_fan_out_is_not_counted_in_the_outer_one(
         changes.put(key, opened.model_copy(update={"outer": work.envelope.scope}).encode())
 
 
-@instead_of(Joining, "all_due", near=141)
+@instead_of(Joining, "all_due", near=529)
 def _a_loaded_state_is_not_looked_through_for_joins(_self: Any) -> list[Fired]:
     return []
 
 
-@instead_of(scopes, "open_scopes", near=4576)
+@instead_of(scopes, "open_scopes", near=3194)
 def _a_resumed_run_is_not_looked_through_for_joins(view: View, run_id: str = "") -> list[Place]:
     return [] if run_id else _open_scopes(view)
 
@@ -51,6 +51,6 @@ def _what_others_collected_meanwhile_is_not_looked_at(_self: Any, _view: View) -
     return False
 
 
-@instead_of(joins, "_is_over", near=83)
+@instead_of(joins, "_is_over", near=376)
 def _joins_of_a_run_that_ended_fire(_view: View, _run_id: str) -> bool:
     return False
