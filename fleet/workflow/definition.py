@@ -6,6 +6,7 @@ workflow may name event types that are defined after it.
 """
 
 import re
+import sys
 import types
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
@@ -259,7 +260,7 @@ def event_type(workflow: type[Definition], name: str) -> type[Event] | None:
     """Return the event type called *name*; None if this process does not know it.
 
     The graph's types come first. Events in a stream may be of other imported types: among several,
-    the workflow's own module wins, then the newest class.
+    one that the workflow's module has or imports wins, then the newest class.
     """
     known = graph(workflow).types.get(name)
     if known is not None:
@@ -267,7 +268,9 @@ def event_type(workflow: type[Definition], name: str) -> type[Event] | None:
     every: list[type[Event]] = [Event, *subclasses(Event)]
     found = [kind for kind in every if type_name(kind) == name]
     found = [kind for kind in found if not issubclass(kind, result_type.StatedStopEvent)]
-    near = [kind for kind in found if kind.__module__ == workflow.__module__]
+    own = vars(sys.modules.get(workflow.__module__, types))
+    near = [kind for kind in found if own.get(kind.__name__) is kind]
+    near = near or [kind for kind in found if kind.__module__ == workflow.__module__]
     return next(reversed(near or found), None)
 
 

@@ -463,6 +463,28 @@ class TestEventType:
         assert definition.event_type(JokeFlow, "Shown") is Shown
         assert foreign is not Shown
 
+    def test_a_type_that_the_workflows_module_imports_wins(self) -> None:
+        """A common package has the events; another module has a newer class of the same name."""
+        module = types.ModuleType("flow_of_a_test")
+
+        class Moved(Event):
+            """Of the common package."""
+
+        imported = Moved
+
+        class Moved(Event):  # type: ignore[no-redef]
+            """Of another module."""
+
+        class Flow(JokeFlow):
+            """In a module that imports the first."""
+
+        Flow.__module__, module.Moved = module.__name__, imported  # type: ignore[attr-defined]
+        sys.modules[module.__name__] = module
+        try:
+            assert definition.event_type(Flow, "Moved") is imported
+        finally:
+            del sys.modules[module.__name__]
+
     def test_an_unknown_type_is_none(self) -> None:
         """Nothing is imported for a name that came from a record."""
         assert definition.event_type(JokeFlow, "NobodyMadeThis") is None
