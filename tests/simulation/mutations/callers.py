@@ -45,7 +45,7 @@ async def _an_event_in_doubt_is_written_again(
     await _append(self, record, partition, repeatable=True)
 
 
-@instead_of(Writer, "append", near=36)
+@instead_of(Writer, "append", near=74)
 async def _a_start_in_doubt_is_given_up(
     self: Any, record: Outgoing, partition: int, *, repeatable: bool
 ) -> None:
@@ -81,7 +81,7 @@ async def _a_partition_that_cannot_be_followed_is_not_tried_again(self: Any, run
 _reconnect = KafkaTransport._reconnect
 
 
-@instead_of(KafkaTransport, "_reconnect")
+@instead_of(KafkaTransport, "_reconnect", near=36)
 async def _a_consumer_that_failed_is_kept(self: Any) -> None:
     await asyncio.Event().wait()
     await _reconnect(self)
@@ -100,7 +100,7 @@ def _a_stalled_consumer_is_not_noticed(*_: Any) -> bool:
     return False
 
 
-@instead_of(StreamEnds, "_ask_again", near=99)
+@instead_of(StreamEnds, "_ask_again", near=182)
 def _the_end_of_a_stream_is_asked_for_once(*_: Any) -> None:
     """Whoever waits for it waits for ever."""
 
@@ -156,7 +156,7 @@ def _an_end_overtakes_what_its_run_shows(self: Any, run: Any, outcome: Outcome) 
 _look_back_soon = Follower._look_back_soon
 
 
-@instead_of(Follower, "_look_back_soon", near=705)
+@instead_of(Follower, "_look_back_soon", near=846)
 def _what_comes_while_looking_back_counts(
     self: Any, waiting: Any, offset: int, *, is_end: bool = False
 ) -> None:
@@ -170,7 +170,7 @@ def _what_is_shown_is_lost(self: Any, envelope: Envelope) -> bool:
     return not envelope.event_id.endswith("-0")
 
 
-@instead_of(Follower, "look_for_end")
+@instead_of(Follower, "look_for_end", near=14)
 async def _a_run_of_others_is_followed_from_now_on(
     self: Any, run: Any, offset: int, *, is_end: bool = False
 ) -> bool:

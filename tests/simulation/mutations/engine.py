@@ -145,7 +145,7 @@ def _marks_stay(self: Any, record: Any) -> None:
     self.done(record)
 
 
-@instead_of(Inputs, "step_done")
+@instead_of(Inputs, "step_done", near=13)
 def _marks_go_without_a_position(self: Any, record: Any, step: str) -> None:
     before = self.trackers[record.topic].dirty
     _step_done(self, record, step)
@@ -172,7 +172,7 @@ def _what_is_being_committed_is_not_seen(self: Any) -> Draft:
     return sealed
 
 
-@instead_of(Ledger, "settle", near=140)
+@instead_of(Ledger, "settle", near=152)
 def _the_local_copy_claims_more_than_it_has(self: Any, receipt: Receipt) -> None:
     self.store.write(self.sealed.state.changes, receipt.state_offset + 3, receipt.appended_ms)
     self.open.state.below = self.store
@@ -229,7 +229,7 @@ async def _tasks_of_partitions_that_are_gone_stay(self: Any, partitions: Any) ->
     await asyncio.gather(*(each.tried.wait() for each in opened))
 
 
-@instead_of(OwnershipCheck, "until_confirmed", near=569)
+@instead_of(OwnershipCheck, "until_confirmed", near=951)
 async def _whoever_wakes_up_begins_at_once(self: Any) -> None:
     del self
 
@@ -374,7 +374,7 @@ _step_failed, _run_suspended = failures.step_failed, Intake.run_suspended
 _refusal, _go_on = runs.refusal, runs.resumed
 
 
-@instead_of(Task, "begin", near=45)
+@instead_of(Task, "begin", near=54)
 def _suspended_work_is_not_restored(self: Any) -> None:
     def items(prefix: bytes) -> Any:
         return () if prefix == state.SUSPENDED else Ledger.items(self.ledger, prefix)
@@ -397,7 +397,7 @@ def _what_failed_is_not_kept(draft: Draft, topics: Any, work: Any, failure: Any)
     draft.state.delete(key)
 
 
-@instead_of(suspended, "await_resume", near=23)
+@instead_of(suspended, "await_resume", near=49)
 def _suspended_work_goes_on_when_its_run_ends(changes: Any, run_id: str) -> None:
     del changes, run_id
 
@@ -431,7 +431,7 @@ def _a_resumed_run_has_no_deadline(run: Any, epoch: int, appended_ms: int) -> An
 # -- time -----------------------------------------------------------------------------------------
 
 
-@instead_of(ends, "deadlines", near=32)
+@instead_of(ends, "deadlines", near=60)
 def _deadlines_are_not_restored(_view: Any) -> list[Any]:
     return []
 

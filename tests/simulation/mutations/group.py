@@ -27,7 +27,7 @@ async def _a_partition_is_owned_with_any_of_its_topics(self: Any, assigned: Any)
     await asyncio.gather(*(engine.assign(owned) for engine in self._engines))
 
 
-@instead_of(Assignor, "_perform_assignment")
+@instead_of(Assignor, "_perform_assignment", near=23)
 def _a_topic_is_assigned_to_those_that_read_it(self: Any, cluster: Any, members: Any) -> Any:
     return PartitionAssignor._perform_assignment(self, cluster, members)
 
@@ -57,7 +57,7 @@ def _what_is_held_outlives_its_run(*_: Any) -> None:
     """Nothing is noted."""
 
 
-@instead_of(starts, "_mark_seen", near=138)
+@instead_of(starts, "_mark_seen", near=258)
 def _what_is_seen_again_is_not_held(draft: Any, record: Any, envelope: Any) -> None:
     _mark_seen(draft, record, envelope)
     seen = Run(seen_ms=record.appended_ms, epoch=envelope.epoch)
@@ -77,7 +77,7 @@ async def _ends_are_forgotten_before_another_version_has_read_all(
 _assign_partitions = step_group.Engine._assign
 
 
-@instead_of(step_group.Engine, "_assign", near=880)
+@instead_of(step_group.Engine, "_assign", near=3724)
 async def _steps_end_with_their_generation(self: Any, wanted: frozenset[int]) -> None:
     async with self._changing:
         await self._close_all(self.tasks.keys() | self.openings.keys())

@@ -24,14 +24,14 @@ async def _whoever_stops_a_reader_waits_for_it(stop: Callable[[], Awaitable[obje
 _note = Opening._note
 
 
-@instead_of(Opening, "_note")
+@instead_of(Opening, "_note", near=49)
 def _a_broker_that_does_not_answer_ends_the_worker(self: Any, failure: Exception) -> None:
     if not isinstance(failure, StoreFailed):
         raise failure
     _note(self, failure)
 
 
-@instead_of(Progress, "_loading", near=607)
+@instead_of(Progress, "_loading", near=1361)
 def _nobody_looks_whether_loads_get_on(self: Any) -> tuple[()]:
     del self
     return ()
@@ -47,7 +47,7 @@ async def _a_load_does_not_ask_whose_state_is_missed(self: Any, _task: Any) -> N
 _init, _begin = Engine.__init__, Engine._begin
 
 
-@instead_of(Opening, "_take_id", near=55)
+@instead_of(Opening, "_take_id", near=89)
 async def _an_id_is_kept_that_is_not_wanted_any_more(self: Any) -> Any:
     log = self._site.backend.log(self.name, self.partition)
     await log.start()
@@ -65,19 +65,19 @@ class _Open(asyncio.Lock):
         """Do nothing."""
 
 
-@instead_of(Engine, "__init__", near=752)
+@instead_of(Engine, "__init__", near=1286)
 def _tasks_are_opened_and_closed_at_the_same_time(self: Any, *given: Any, **named: Any) -> None:
     _init(self, *given, **named)
     self._changing = _Open()
 
 
-@instead_of(Engine, "_expect", near=1795)
+@instead_of(Engine, "_expect", near=1823)
 def _ownership_is_certain_while_it_is_confirmed(self: Any, wanted: Any) -> None:
     self._wanted = wanted
     self._stop_admitting(self.tasks.keys() - wanted)
 
 
-@instead_of(Engine, "_stop_admitting", near=65)
+@instead_of(Engine, "_stop_admitting", near=4)
 def _what_waits_in_partitions_that_are_gone_begins(self: Any, gone: Any) -> None:
     del self, gone
 

@@ -22,7 +22,7 @@ def _a_newer_versions_record_is_a_dead_letter(kind: str, value: bytes) -> Lifecy
 _run_suspended = Intake.run_suspended
 
 
-@instead_of(Intake, "run_suspended", near=1046)
+@instead_of(Intake, "run_suspended", near=1236)
 def _what_nobody_knows_is_forgotten_at_a_load(self: Any, key: bytes, entry: Suspended) -> None:
     if entry.topic == self._parts.topics.runs:
         self._parts.draft.state.delete(key)

@@ -126,7 +126,7 @@ def _counts_stay(_self: Any, _work: Work) -> None:
     """Nothing is forgotten."""
 
 
-@instead_of(Suspects, "ended", near=113)
+@instead_of(Suspects, "ended", near=153)
 def _counts_outlive_their_run(_self: Any, _run_id: str) -> None:
     """Nothing is forgotten."""
 
@@ -134,20 +134,20 @@ def _counts_outlive_their_run(_self: Any, _run_id: str) -> None:
 _unmark = Suspects.unmark
 
 
-@instead_of(Suspects, "unmark", near=2273)
+@instead_of(Suspects, "unmark", near=393)
 def _steps_begin_between_the_mark_and_its_return(self: Any) -> None:
     leaves, marked = self._leaves_mark, self._marked
     _unmark(self)
     self._leaves_mark, self._marked = leaves, marked
 
 
-@instead_of(Suspects, "unmark", near=8273)
+@instead_of(Suspects, "unmark", near=393)
 def _a_death_is_forgotten_by_an_owner_that_stops_in_order(self: Any) -> None:
     _unmark(self)
     self._ledger.open.state.delete(state.RUNNING)
 
 
-@instead_of(Task, "drain", near=18063)
+@instead_of(Task, "drain", near=4801)
 async def _a_step_outlives_the_mark(self: Any, seconds: float) -> None:
     self._taking = False
     self._deadlines.stop()
@@ -168,20 +168,20 @@ async def _others_run_beside_the_last_chance(self: Any) -> None:
     await self._last.acquire()
 
 
-@instead_of(Suspects, "left", near=522)
+@instead_of(Suspects, "left", near=138)
 def _a_last_chance_is_over_before_its_result_is_in_the_log(
     _self: Any, _work: Work, let_others: Any
 ) -> None:
     let_others()
 
 
-@instead_of(Suspects, "close", near=5112)
+@instead_of(Suspects, "close", near=138)
 def _a_last_chance_is_over_when_its_log_is_lost(self: Any) -> None:
     self._closed = True
     commit_waits.wake(self._waits.unmet())
 
 
-@instead_of(Quarantine, "gone", near=457)
+@instead_of(Quarantine, "gone", near=17829)
 def _a_last_chance_of_a_partition_that_went_elsewhere_is_never_over(
     _self: Any, _partition: int
 ) -> None:
@@ -191,7 +191,7 @@ def _a_last_chance_of_a_partition_that_went_elsewhere_is_never_over(
 _settle = Task.settle
 
 
-@instead_of(Task, "settle", near=834)
+@instead_of(Task, "settle", near=12855)
 async def _a_task_that_is_loaded_removes_the_mark_of_the_dead(self: Any, seconds: float) -> None:
     if self._loops:
         await _settle(self, seconds)

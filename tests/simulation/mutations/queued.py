@@ -21,7 +21,7 @@ def _a_run_that_ended_keeps_its_place(self: Any, run_id: str) -> None:
     del self, run_id
 
 
-@instead_of(ConcurrentRuns, "close")
+@instead_of(ConcurrentRuns, "close", near=29)
 def _runs_of_a_partition_that_moved_keep_their_places(self: Any, queue: Any) -> None:
     self.withdraw(queue)
 
@@ -40,7 +40,7 @@ def _a_run_that_gets_its_place_is_not_told(*_: Any) -> bool:
 _with_deadline = runs.with_deadline
 
 
-@instead_of(runs, "with_deadline", near=2100)
+@instead_of(runs, "with_deadline", near=2112)
 def _the_time_of_a_run_counts_while_it_waits(run: Any, started: Any, appended_ms: int) -> Any:
     return _with_deadline(run, started.model_copy(update={"queued": False}), appended_ms)
 
@@ -65,6 +65,6 @@ def _an_event_that_no_step_takes_is_not_shown(topics: Any, *rest: Any, **idle: A
     return _record(topics, *rest, **idle)._replace(topic=topics.inbox)
 
 
-@instead_of(RunQueues, "clear", near=1050)
+@instead_of(RunQueues, "clear", near=1184)
 def _work_that_is_set_aside_outlives_its_run(self: Any, run_id: str) -> None:
     del self, run_id

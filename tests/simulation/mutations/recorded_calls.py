@@ -62,7 +62,7 @@ async def _a_call_is_made_without_its_intent(
 _await_resume = suspended.await_resume
 
 
-@instead_of(suspended, "await_resume", near=71)
+@instead_of(suspended, "await_resume", near=260)
 def _calls_go_with_the_end_of_an_epoch(changes: Overlay, run_id: str) -> None:
     changes.delete_all(state.calls_prefix(run_id))
     _await_resume(changes, run_id)

@@ -12,7 +12,7 @@ from fleet.records import state
 from simulation.mutations.registry import instead_of
 
 
-@instead_of(Waking, "committed", near=81)
+@instead_of(Waking, "committed", near=193)
 def _what_is_suspended_sets_no_timer(_self: Any, _draft: Draft) -> None:
     """Look only when something else does."""
 

@@ -120,6 +120,6 @@ def _a_wait_times_out_before_its_events_are_read(_self: Any, _time_ms: float, _t
     return True
 
 
-@instead_of(Task, "_all_in_log", near=2204)
+@instead_of(Task, "_all_in_log", near=3598)
 def _what_asks_while_a_commit_is_under_way_waits_for_another(_self: Any) -> None:
     """Tell no one."""

@@ -26,7 +26,7 @@ def _the_numbers_of_a_batch_in_doubt_are_used_again(self: Any, failures: Any, _:
     raise BatchesRefused(failures)
 
 
-@instead_of(TransactionalProducer, "_coordinate", near=548)
+@instead_of(TransactionalProducer, "_coordinate", near=565)
 async def _a_request_that_was_not_answered_may_come_late(self: Any, request: Any) -> Any:
     before = self._in_doubt
     try:
@@ -35,7 +35,7 @@ async def _a_request_that_was_not_answered_may_come_late(self: Any, request: Any
         self._in_doubt = before
 
 
-@instead_of(TransactionalProducer, "_renew", near=221)
+@instead_of(TransactionalProducer, "_renew", near=1611)
 async def _another_epoch_is_taken_from_whoever_has_it(self: Any) -> None:
     wire = self._producer
     known = wire.connection.broker.ids[wire.name]
@@ -49,7 +49,7 @@ async def _an_epoch_is_not_ended(self: Any, *, commit: bool) -> None:
     await _end(self, commit=commit)
 
 
-@instead_of(KafkaLog, "_receipt", near=640)
+@instead_of(KafkaLog, "_receipt", near=1048)
 def _a_duplicate_moves_the_state_to_nowhere(self: Any, acknowledged: Any) -> Receipt:
     found = _receipt(self, acknowledged)
     last = [each.offset for each in acknowledged if each.topic == self._state_topic]
@@ -65,6 +65,6 @@ async def _an_expired_id_is_tried_for_ever(self: Any, failure: Any) -> None:
         await _abort(self, failure)
 
 
-@instead_of(ThreadedProducer, "apart")
+@instead_of(ThreadedProducer, "apart", near=18)
 async def _transactions_are_in_the_loop_of_the_steps(self: Any, work: Any) -> Any:
     return await work(self.inside)
