@@ -63,6 +63,8 @@ from simulation.world import BEGINNING, World
 ENDED_BY = 220.0
 EMPTY_WITHIN = 90.0
 CALLERS = 2
+#: With as many slots no step waits for one, but in a crowd.
+FREE_SLOTS = 20
 #: How long a deployment takes until its workers work, in seconds.
 DEPLOYED_SECONDS = 5.0
 #: How many of the things that are left over a violation names.
@@ -126,7 +128,8 @@ class History:
             resumed = frozenset(run.run_id for run in made.runs if run.resumed_at)
             timing = TimingChecks(self.world, self.broker, made.partitions, resumed)
             timing.exact = not made.clocks.nodes
-            timing.calm = made.is_calm and timing.exact
+            # What is due waits for slots.
+            timing.calm = made.is_calm and timing.exact and made.slots >= FREE_SLOTS
             timing.owned_since = self._owned_since
             self.broker.on_commit.append(timing.on_commit)
             self.laboratory.on_try = timing.on_try
@@ -581,7 +584,7 @@ class History:
 
     def _check_attempts(self) -> None:
         """A step whose worker keeps its partition is begun once, also over a rebalance."""
-        if not self.plan.keeps_its_partitions:
+        if not self.plan.keeps_its_partitions or damage(self.plan.seed) is not None:
             return
         resumed = {run.run_id for run in self.plan.runs if run.resumed_at}
         attempts = Counter(
