@@ -228,6 +228,8 @@ class _Step(NamedTuple):
     duration: Histogram
     queue_wait: Histogram
     attempts: Counter
+    #: The same for every outcome.
+    retries: Counter
 
 
 class Metrics:
@@ -257,7 +259,7 @@ class Metrics:
         series.queue_wait.observe(max(0.0, step.started - work.record.appended_ms / 1000))
         series.attempts.inc()
         if step.outcome == RETRIED:
-            STEP_RETRIES.labels(*self.labels, step.step).inc()
+            series.retries.inc()
         if not _stdlib.isEnabledFor(logging.DEBUG):
             return
         _log.debug(
@@ -275,6 +277,7 @@ class Metrics:
             STEP_DURATION.labels(*self.labels, name, outcome),
             STEP_QUEUE_WAIT.labels(*self.labels, name, outcome),
             STEP_ATTEMPTS.labels(*self.labels, name, reason),
+            STEP_RETRIES.labels(*self.labels, name),
         )
         return step
 
