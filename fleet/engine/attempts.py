@@ -349,7 +349,12 @@ class Attempts:
         context = self._context(attempt)
         if attempt.decoded_as is not None:
             _decode(attempt, attempt.decoded_as, self._settings.graph)
-        returned = await self._returned(attempt, context)
+        try:
+            returned = await self._returned(attempt, context)
+        finally:
+            # Else the attempt, its task and the task's variables would hold each other, and the
+            # event with them, until Python looks for such circles.
+            CURRENT_CALLS.set(None)
         if attempt.written:
             await asyncio.gather(*attempt.written)
         return _outcome(returned, context, attempt.calls)
