@@ -342,13 +342,13 @@ class Attempts:
     async def _result(self, attempt: Attempt) -> Outcome:
         await self._gate.until_owned()
         CURRENT_STEP.set(CurrentStep(attempt.work.step.name, attempt.work.envelope.run_id))
-        CURRENT_CALLS.set(partial(self._calls, attempt))
         attempt.started = self._clock.now()
         if self._settings.activity is not None:
             self._settings.activity.started(attempt.work)
         context = self._context(attempt)
         if attempt.decoded_as is not None:
             _decode(attempt, attempt.decoded_as, self._settings.graph)
+        CURRENT_CALLS.set(partial(self._calls, attempt))
         try:
             returned = await self._returned(attempt, context)
         finally:

@@ -280,6 +280,11 @@ class Overlay:
         self.changes[key] = None
         self.written += _ENTRY_BYTES
 
+    def discard(self, key: bytes) -> None:
+        """Remove *key* if it is there: else no change is written."""
+        if self.get(key) is not None:
+            self.delete(key)
+
     def delete_all(self, prefix: bytes) -> None:
         """Remove every key that begins with *prefix*."""
         for key, _ in list(self.items(prefix)):

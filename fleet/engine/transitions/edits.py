@@ -50,9 +50,7 @@ def replaced(view: View, work: Work, number: int) -> Leaves | None:
 def settle(part: Overlay, work: Work, count: int) -> None:
     """Remove the notes of the *count* edits of a step that has its result."""
     for number in range(1, count + 1):
-        key = _key(work, number)
-        if part.get(key) is not None:
-            part.delete(key)
+        part.discard(_key(work, number))
 
 
 def forget(part: Overlay, work: Work) -> None:

@@ -119,8 +119,7 @@ def _remove(draft: Draft, run_id: str) -> None:
         remove_held(draft, run_id)
     if run is None or run.waits:
         answers.remove(draft, run_id)
-    if draft.state.get(state.run_key(run_id)) is not None:
-        draft.state.delete(state.run_key(run_id))
+    draft.state.discard(state.run_key(run_id))
     starts.clear_seen(draft, run_id)
     if run is None or run.context:
         draft.state.delete_all(state.context_prefix(run_id))

@@ -51,7 +51,7 @@ def name(call: Call) -> str:
 def settle(part: Overlay, work: Work, calls: Iterable[Call]) -> None:
     """Remove what is recorded of the calls of a step that has its result."""
     for call in calls:
-        _remove(part, key(work, call))
+        part.discard(key(work, call))
 
 
 def forget(part: Overlay, work: Work) -> None:
@@ -72,8 +72,3 @@ def drop(draft: Draft, run_id: str, event_id: str, step: str) -> None:
 def remove(draft: Draft, run_id: str) -> None:
     """Remove everything that is recorded of a run's calls."""
     draft.state.delete_all(state.calls_prefix(run_id))
-
-
-def _remove(part: Overlay, recorded: bytes) -> None:
-    if part.get(recorded) is not None:
-        part.delete(recorded)

@@ -72,5 +72,4 @@ def _mark_seen(draft: Draft, record: Delivered, envelope: Envelope) -> None:
 
 def clear_seen(draft: Draft, run_id: str) -> None:
     """Forget that a run was seen without its start."""
-    if draft.state.get(state.seen_key(run_id)) is not None:
-        draft.state.delete(state.seen_key(run_id))
+    draft.state.discard(state.seen_key(run_id))

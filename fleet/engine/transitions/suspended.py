@@ -25,6 +25,8 @@ from fleet.records.waits import Wait
 
 #: In every entry that has a time.
 _DUE = b'"due_ms":'
+#: In every entry that waits for an event.
+_WAIT = b'"wait":{'
 
 
 class Until(enum.StrEnum):
@@ -101,6 +103,17 @@ class Suspended(Entry):
         entry, _, event = value.partition(b"\0")
         return super().decode(entry).model_copy(update={"value": event})
 
+    @classmethod
+    def of(cls, record: Delivered, step: str) -> Self:
+        """Return the entry of *step* for an event, as it begins; empty: of every step."""
+        return cls(
+            topic=record.topic,
+            offset=record.offset,
+            headers=tuple(record.headers),
+            value=record.value or b"",
+            step=step,
+        )
+
     def record(self, partition: int) -> Delivered:
         """Return the event as its topic delivered it, with the epoch that it was given since."""
         headers = [(name, value) for name, value in self.headers if value is not None]
@@ -124,27 +137,13 @@ class Suspended(Entry):
 
 def until_resume(record: Delivered, step: str, tries: Tries | None = None) -> bytes:
     """Return the state value of *step* that waits for a resume; empty: of every step."""
-    return Suspended(
-        topic=record.topic,
-        offset=record.offset,
-        headers=tuple(record.headers),
-        value=record.value or b"",
-        step=step,
-        since_ms=record.appended_ms,
-        tries=tries,
-    ).encode()
+    update = {"since_ms": record.appended_ms, "tries": tries}
+    return Suspended.of(record, step).model_copy(update=update).encode()
 
 
 def for_version(record: Delivered, step: str, epoch: int, until: Until) -> bytes:
     """Return the state value of an event of *epoch* for which only another version has a step."""
-    entry = Suspended(
-        topic=record.topic,
-        offset=record.offset,
-        headers=tuple(record.headers),
-        value=record.value or b"",
-        step=step,
-    )
-    kept = entry.resumed(epoch, record.appended_ms)
+    kept = Suspended.of(record, step).resumed(epoch, record.appended_ms)
     return kept.model_copy(update={"until": until}).encode()
 
 
@@ -193,11 +192,23 @@ def remove(changes: Overlay, run_id: str) -> None:
     """Remove a run's suspended work."""
     for prefix in _prefixes(run_id):
         for key, value in list(changes.items(prefix)):
-            # Most of it may be the event of the step: it is not looked through.
-            if value.find(_DUE, 0, value.find(b"\0")) < 0:
-                changes.delete(key)
-            else:
+            if says(value, _DUE):
                 _remove(changes, key, Suspended.decode(value))
+            else:
+                changes.delete(key)
+
+
+def says(value: bytes, text: bytes) -> bool:
+    """Tell whether *text* is in the JSON of a state value.
+
+    Most of the value may be the event of the step: that is not looked through.
+    """
+    return value.find(text, 0, value.find(b"\0")) >= 0
+
+
+def waits_for_event(value: bytes) -> bool:
+    """Tell whether the work of a state value waits for an event."""
+    return says(value, _WAIT)
 
 
 def _prefixes(run_id: str) -> tuple[bytes, bytes]:

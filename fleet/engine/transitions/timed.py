@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
-from fleet.engine.transitions import refused, runs, sizes
+from fleet.engine.transitions import refused, runs, sizes, suspended
 from fleet.engine.transitions.draft import Draft, Work
 from fleet.engine.transitions.refused import Result
 from fleet.engine.transitions.suspended import Suspended, Tries, Until
@@ -38,13 +38,7 @@ class Due(NamedTuple):
 def suspend(draft: Draft, work: Work, due: Due, now_ms: int) -> None:
     """Let a step wait until its time has come; raise RecordTooLarge if its entry is too large."""
     envelope, step = work.envelope, work.step.name
-    entry = Suspended(
-        topic=work.record.topic,
-        offset=work.record.offset,
-        headers=tuple(work.record.headers),
-        value=work.record.value or b"",
-        step=step,
-    )
+    entry = Suspended.of(work.record, step)
     update = {"until": Until.TIME, "due_ms": due.due_ms, "tries": due.tries, "wait": due.wait}
     value = entry.resumed(envelope.epoch, now_ms).model_copy(update=update).encode()
     if len(value) > sizes.MAX_RECORD_BYTES:
@@ -72,11 +66,11 @@ def wake(draft: Draft, due: bytes, now_ms: int) -> tuple[bytes, Suspended] | Non
     None if it does not wait any more.
     """
     due_ms, waiting = state.due_of(due)
-    value = draft.state.get(waiting)
-    entry = Suspended.decode(value) if value is not None else None
     if draft.state.get(due) is None:
         return None
     draft.state.delete(due)
+    value = draft.state.get(waiting)
+    entry = Suspended.decode(value) if value is not None else None
     if entry is None or entry.due_ms != due_ms:
         return None
     if entry.wait is not None:
@@ -88,7 +82,7 @@ def is_wait(draft: Draft, due: bytes) -> bool:
     """Tell whether it is a wait for an event whose time has come."""
     _, waiting = state.due_of(due)
     value = draft.state.get(waiting)
-    return value is not None and Suspended.decode(value).wait is not None
+    return value is not None and suspended.waits_for_event(value)
 
 
 def run_now(draft: Draft, waiting: bytes, entry: Suspended, now_ms: int) -> tuple[bytes, Suspended]:

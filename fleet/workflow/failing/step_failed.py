@@ -6,6 +6,7 @@ failed on travels as its own JSON beside its type's name, and is of that type ag
 has it.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, NamedTuple
@@ -28,7 +29,7 @@ class _Unreadable(ValueError):
     """Says why something is no event."""
 
 
-class _Travels:
+class _Travels(ABC):
     """A field whose value is another one in JSON."""
 
     def __get_pydantic_core_schema__(
@@ -46,13 +47,13 @@ class _Travels:
     ) -> dict[str, Any]:
         return {"type": "object"}
 
+    @abstractmethod
     def read(self, value: Any, info: ValidationInfo) -> Any:
         """Return the value; raise ValueError if it is none."""
-        raise NotImplementedError
 
+    @abstractmethod
     def write(self, value: Any, info: SerializationInfo) -> Any:
         """Return what JSON has of the value."""
-        raise NotImplementedError
 
 
 class _AnyEvent(_Travels):

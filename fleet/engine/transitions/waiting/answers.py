@@ -7,7 +7,7 @@ kept, the first of a run up to a bound. What is more than that is dropped, and n
 
 from collections.abc import Iterator
 
-from fleet.engine.transitions import runs
+from fleet.engine.transitions import runs, suspended
 from fleet.engine.transitions.draft import Draft
 from fleet.engine.transitions.suspended import Suspended
 from fleet.records import state
@@ -55,7 +55,7 @@ def _all(view: View, inbox: str, run_id: str) -> Iterator[tuple[bytes, Answer]]:
     # From a client that does not say that no step takes it.
     from_inbox = b'"topic":"%b"' % inbox.encode()
     for key, value in view.items(state.suspended_prefix(run_id)):
-        if value.find(from_inbox, 0, value.find(b"\0")) >= 0:
+        if suspended.says(value, from_inbox):
             entry = Suspended.decode(value)
             if not entry.step:
                 yield key, _held(entry)

@@ -9,7 +9,7 @@ wait and its answer come in, one of both finds the other.
 
 from typing import NamedTuple
 
-from fleet.engine.transitions import journal, runs, scopes, sizes, timed
+from fleet.engine.transitions import journal, runs, scopes, sizes, suspended, timed
 from fleet.engine.transitions.draft import Draft, Wiring, Work
 from fleet.engine.transitions.suspended import Suspended
 from fleet.engine.transitions.timed import Due
@@ -20,9 +20,6 @@ from fleet.records.log import Delivered, Outgoing
 from fleet.records.state import View
 from fleet.records.waits import Answer, Wait, call_of
 from fleet.workflow.waiting import EventWait
-
-#: In every entry that waits for an event.
-_WAITS = b'"wait":{'
 
 
 class Waiting(NamedTuple):
@@ -72,8 +69,7 @@ def matching(view: View, envelope: Envelope, value: bytes, *, ended: bool) -> li
     prefix = state.awaiting_prefix(run_id) if ended else state.waiting_prefix(run_id)
     found = []
     for key, entry in view.items(prefix):
-        # Most of it may be the event of the step: it is not looked through.
-        if entry.find(_WAITS, 0, entry.find(b"\0")) < 0:
+        if not suspended.waits_for_event(entry):
             continue
         one = Suspended.decode(entry)
         is_meant = envelope.step in ("", one.step)
