@@ -1,10 +1,10 @@
 """The simulator sees each guard of the engine that is taken out."""
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 
 import pytest
+from cores import cores
 
 from simulation import mutations
 
@@ -13,8 +13,8 @@ Found = dict[str, "Future[int | None]"]
 
 @pytest.fixture(scope="module")
 def found() -> Iterator[Found]:
-    """All searches, begun at once on every core."""
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
+    """All searches, begun at once on every core that is free."""
+    with ProcessPoolExecutor(cores()) as pool:
         yield {
             mutation.name: pool.submit(mutations.first_seed, number)
             for number, mutation in enumerate(mutations.every())

@@ -8,6 +8,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
+from cores import cores
 
 from simulation.blocks import Block, run_block
 
@@ -20,8 +21,8 @@ Blocks = list["Future[Block]"]
 
 @pytest.fixture(scope="module")
 def blocks() -> Iterator[Blocks]:
-    """All blocks, begun at once on every core."""
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
+    """All blocks, begun at once on every core that is free."""
+    with ProcessPoolExecutor(cores()) as pool:
         yield [pool.submit(run_block, number * BLOCK, BLOCK) for number in range(BLOCKS)]
         pool.shutdown(cancel_futures=True)
 

@@ -311,7 +311,7 @@ class TestValues:
             ({3}, "value: a set would come back as a list"),
             ([Report(pages=1)], r"value\.0: a Report would come back as a dict"),
             (SecretStr("x"), "value: a SecretStr is masked"),
-            (object(), "value: Unable to serialize unknown type"),
+            (..., "value: Unable to serialize unknown type"),
         ],
         ids=repr,
     )

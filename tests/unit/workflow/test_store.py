@@ -238,7 +238,7 @@ class TestDelete:
 
 
 class TestLimits:
-    @pytest.mark.parametrize("value", [object(), b"\xff", "\ud83d", [{"x": object()}]], ids=repr)
+    @pytest.mark.parametrize("value", [..., b"\xff", "\ud83d", [{"x": ...}]], ids=repr)
     def test_what_json_does_not_have_is_refused(self, attempt: Attempt, value: Any) -> None:
         """The error names the path and what the context holds; nothing is changed."""
         attempt.set("a", 1)
