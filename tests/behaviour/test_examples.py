@@ -1,5 +1,5 @@
 """
-Ten workflows in the structure of the reference's published examples, under both libraries.
+Fourteen workflows in the structure of the reference's published examples, under both libraries.
 
 Only their import lines differ. The results, the errors, and what each branch shows in its order are
 the same; of parallel branches it is the same multiset.
@@ -15,6 +15,8 @@ from behaviour import library
 from behaviour.library import REFERENCE
 from behaviour.runtimes import EXAMPLES, Outcome, Runtime, outcome
 
+#: What the examples write to the stream, each with its branch.
+SHOWN = {"Note", "Token"}
 ON = ["memory", pytest.param("kafka", marks=pytest.mark.kafka)]
 
 
@@ -63,7 +65,7 @@ def _plain(seen: Outcome) -> dict[str, Any]:
     """Return what can be compared: a failed run's branches are cut off anywhere."""
     branches: dict[str, list[str]] = defaultdict(list)
     for event in seen.stream:
-        if type(event).__name__ == "Note":
+        if type(event).__name__ in SHOWN:
             branches[event.branch].append(event.text)
     return {
         "result": _fields(seen.result),
