@@ -1,5 +1,7 @@
 """An agent with tools: a model asks for tools, they run at once, and it gets their answers."""
 
+from collections.abc import Callable
+
 from fleet import Context, Event, StartEvent, StopEvent, Workflow, step
 
 
@@ -34,7 +36,7 @@ class TooManyRounds(RuntimeError):
     """Raised when the model does not come to an end."""
 
 
-TOOLS = {"add": sum, "most": max}
+TOOLS: dict[str, Callable[[list[int]], int]] = {"add": sum, "most": max}
 
 
 def model(question: str, answers: list[str]) -> tuple[list[tuple[str, list[int]]], str]:
