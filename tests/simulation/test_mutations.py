@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 
 import pytest
-from cores import cores
+from sharing import cores
 
 from simulation import mutations
 

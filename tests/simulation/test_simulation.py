@@ -8,7 +8,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
-from cores import cores
+from sharing import cores
 
 from simulation.blocks import Block, run_block
 
