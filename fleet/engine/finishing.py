@@ -63,7 +63,7 @@ class Finishing:
             parts.attempts.add(work)
             return
         if isinstance(outcome, Raised) and attempt.calls is not None:
-            journal.settle(parts.draft.state, work, attempt.calls.refused_with(outcome.error))
+            journal.refuse(parts.draft.state, work, attempt.calls.refused_with(outcome.error))
         outcome, word = self._take(attempt, outcome)
         step = self._record(attempt, outcome, word)
         parts.observer.step_finished(work, outcome, step)

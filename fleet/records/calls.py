@@ -10,6 +10,9 @@ from collections.abc import Awaitable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import NamedTuple, Protocol
 
+#: Begins the name of a call in the state whose answer its step has refused.
+SET_ASIDE = "refused"
+
 
 class Scope(enum.StrEnum):
     """Who shares what a call gave."""

@@ -28,13 +28,17 @@ changelog keeps it for as long as runs last.
     b <run id> <buffer> <number>  an event that a step has collected; see `workflow.collecting`
     g <run id> <event id> <step> <n>  what the n-th edit of the context by a step replaced
     u <run id> <event id> <step> <call>  what a recorded call of a step gave; see `records.calls`.
-                                  Event and step are empty for a call that all steps share
+                                  Event and step are empty for a call that all steps share. A
+                                  call that begins with `refused` is one whose answer its step has
+                                  refused: only an export of the run reads it
 """
 
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from typing import Protocol
 
 from sortedcontainers import SortedDict
+
+from fleet.records.calls import SET_ASIDE
 
 META = b"m"
 POSITION = b"p\0"
@@ -59,6 +63,8 @@ BUFFERED = b"b\0"
 EDIT = b"g\0"
 CALL = b"u\0"
 
+#: Parts of the key of a recorded call before its name.
+_CALL_PARTS = 4
 #: Up to this many changes are looked through one by one.
 FEW_CHANGES = 32
 #: About how many bytes an entry takes besides its value: key, objects.
@@ -222,6 +228,15 @@ def call_key(run_id: str, event_id: str, step: str, call: str) -> bytes:
     """Return the key of what a call gave; *event_id* and *step* are empty if all steps share it."""
     inner = (event_id.encode(), step.encode(), call.encode())
     return calls_prefix(run_id) + b"\0".join(inner)
+
+
+def is_set_aside(key: bytes) -> bool:
+    """Tell whether *key* is that of an answer that its step has refused."""
+    return (
+        key.startswith(CALL)
+        and key.count(b"\0") >= _CALL_PARTS
+        and (key.split(b"\0", _CALL_PARTS)[_CALL_PARTS].startswith(SET_ASIDE.encode() + b" "))
+    )
 
 
 class View(Protocol):

@@ -11,12 +11,13 @@ from collections.abc import Iterable
 from fleet.engine.transitions import refused, runs, sizes
 from fleet.engine.transitions.draft import Draft, Work
 from fleet.engine.transitions.refused import Result
-from fleet.records import state
+from fleet.records import calls, state
 from fleet.records.calls import Call, Scope
+from fleet.records.log import Outgoing
 from fleet.records.state import Overlay, View
 
 #: Kinds of calls that are made again on request.
-_PAID = ("memo", "llm")
+_PAID = ("memo", "llm", calls.SET_ASIDE)
 
 
 def key(work: Work, call: Call) -> bytes:
@@ -48,16 +49,42 @@ def name(call: Call) -> str:
     return f"{call.scope} {call.name}"
 
 
-def settle(part: Overlay, work: Work, calls: Iterable[Call]) -> None:
+def settle(part: Overlay, work: Work, asked: Iterable[Call]) -> None:
     """Remove what is recorded of the calls of a step that has its result."""
-    for call in calls:
+    for call in asked:
         part.discard(key(work, call))
+    _drop_set_aside(part, work)
+
+
+def refuse(part: Overlay, work: Work, last: Iterable[Call]) -> None:
+    """Set the answers to its *last* calls aside, which a step that failed may have refused."""
+    _drop_set_aside(part, work)
+    for call in last:
+        found = part.get(key(work, call))
+        if found is None:
+            continue
+        part.delete(key(work, call))
+        aside = _set_aside_key(work, call.name)
+        # Its key is a little longer, and nothing needs it but an export.
+        if sizes.fits(Outgoing("", aside, found, [])):
+            part.put(aside, found)
 
 
 def forget(part: Overlay, work: Work) -> None:
     """Remove what is recorded of a step that does not run again for its event."""
     envelope = work.envelope
     part.delete_all(state.call_key(envelope.run_id, envelope.event_id, work.step.name, ""))
+
+
+def _drop_set_aside(part: Overlay, work: Work) -> None:
+    # Most steps have not failed, and for them nothing is looked for.
+    if work.tries is not None:
+        part.delete_all(_set_aside_key(work, ""))
+
+
+def _set_aside_key(work: Work, call: str) -> bytes:
+    envelope, name = work.envelope, f"{calls.SET_ASIDE} {call}"
+    return state.call_key(envelope.run_id, envelope.event_id, work.step.name, name)
 
 
 def drop(draft: Draft, run_id: str, event_id: str, step: str) -> None:

@@ -192,7 +192,8 @@ def _leave_out(draft: "Draft", topics: Topics, refused: Outgoing) -> bool:
     if refused.topic in (topics.history, topics.dead):
         draft.records = [record for record in draft.records if record is not refused]
         return True
-    if refused.topic == topics.state and refused.key.startswith(state.AWAITING_RESUME):
+    expendable = refused.key.startswith(state.AWAITING_RESUME) or state.is_set_aside(refused.key)
+    if refused.topic == topics.state and expendable:
         del draft.state.changes[refused.key]
         return True
     return False

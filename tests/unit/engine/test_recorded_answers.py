@@ -6,6 +6,8 @@ from typing import Any
 
 import openai
 import pytest
+from pydantic_core import from_json
+from refusing import refuse
 from task_world import Clock, Gate, World
 
 from fleet import LLM, Context, StartEvent, StopEvent, step
@@ -318,6 +320,56 @@ class TestAskedAgain:
         await run(world, falls_back)
         assert isinstance(await resumed(world), Completed)
         assert asked(server) == {"fails": 2, "second": 2}
+
+
+def set_aside(world: World) -> list[bytes]:
+    """Return the answers that steps have refused."""
+    return [world.state[key] for key in world.kept(state.CALL) if state.is_set_aside(key)]
+
+
+class TestSetAside:
+    """An answer that a step has refused may be why it failed: an export has it."""
+
+    async def test_it_is_kept_until_the_step_has_its_result(self, world: World) -> None:
+        """A resume does not read it."""
+        world.flow.refuses = 1
+        await run(world, world.flow.two)
+        (kept,) = set_aside(world)
+        assert from_json(kept)["text"] == world.flow.got[0][1]
+        assert len(world.kept(state.CALL)) == 2
+        assert isinstance(await resumed(world), Completed)
+        assert world.kept(state.CALL) == []
+
+    async def test_the_next_refusal_takes_its_place(self, world: World) -> None:
+        """Also one of other calls: what is there is of one attempt."""
+        world.flow.refuses = 2
+        await run(world, world.flow.two)
+        (first,) = set_aside(world)
+        world.flow.does = world.flow.one
+        await resumed(world)
+        (second,) = set_aside(world)
+        assert first != second
+        assert from_json(second)["text"] == world.flow.got[1][0]
+
+    async def test_an_order_to_call_again_drops_it(self, world: World) -> None:
+        """With everything that the step has paid for."""
+        world.flow.refuses = 1
+        await run(world, world.flow.two)
+        fresh = (("start r", "ask"),)
+        world.flow.does = world.flow.streams
+        world.flow.refuses = 0
+        world.happen(Resumed(fresh=fresh), "r", epoch=1, event_id="request 1")
+        await world.pump()
+        assert set_aside(world) == []
+        assert isinstance(await ended(world, 1), Completed)
+
+    async def test_a_broker_that_refuses_it_stops_nothing(self, world: World) -> None:
+        """Nothing but an export needs it."""
+        refuse(world, lambda record: state.is_set_aside(record.key))
+        world.flow.refuses = 1
+        assert isinstance(await run(world, world.flow.two), Failed)
+        assert set_aside(world) == []
+        assert world.lost == []
 
 
 class TestModes:
