@@ -175,3 +175,30 @@ def send(  # noqa: PLR0913 - click gives each option a parameter
     from fleet.cli.actions import send as action
 
     action.send(workflow, run_id, event_type, fields, step=step, reason=reason, form=form)
+
+
+@runs.command()
+@options.workflow
+@click.argument("run_id")
+@options.broker
+def export(workflow: str, run_id: str) -> None:
+    """Print everything about a run of WORKFLOW as one JSON document.
+
+    \b
+      fleet runs export joke r-17 > run.json
+
+    The document has the run's events, what happened to it, the attempts of its steps, and what the
+    state keeps of it: its context, its suspended work, the recorded answers of its calls.
+    `fleet.testing.replay("run.json")` runs what failed again in memory, and `fleet draw joke --run
+    run.json` draws it. What is missing is said on stderr, too. The document holds the run's data:
+    prompts and answers, as clear text.
+
+    \b
+    Exit codes:
+      0    the document is printed
+      2    no such run
+      4    no broker answers
+    """  # noqa: D301 - click's mark for lines that stay as they are
+    from fleet.cli.actions import export as action
+
+    action.export_run(workflow, run_id)

@@ -71,13 +71,17 @@ class Caller:
         self._starts.add(run, event)
         return run.handler
 
-    def attach(self, run_id: str | uuid.UUID, *, unseen: bool = False) -> OpenRun:
-        """Follow a run that others began.
+    def attach(
+        self, run_id: str | uuid.UUID, *, unseen: bool = False, keeps: object = None
+    ) -> OpenRun:
+        """Follow a run that others began; its handler holds *keeps*.
 
         If no worker has seen it, its wait ends with RunUnknown, or stays open with *unseen*.
         """
         run_id = call_checks.run_id(run_id)
-        handler: WorkflowHandler[Any] = WorkflowHandler(run_id, self, others_may_run=True)
+        handler: WorkflowHandler[Any] = WorkflowHandler(
+            run_id, self, others_may_run=True, keeps=keeps
+        )
         handler.was_known = True
         shown = Shown(from_the_start=False)
         run = OpenRun(handler, uuid.uuid4().hex, None, True, shown, attached=True)

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, get_args
 from weakref import WeakKeyDictionary
 
+from fleet.config import recorded_only
 from fleet.llm import recorded
 from fleet.llm.connections import Connections, Endpoint
 from fleet.llm.recorded import Memo
@@ -146,6 +147,7 @@ class LLM:
     @property
     def client(self) -> "AsyncOpenAI":
         """The openai client of the running event loop, for everything else that openai can do."""
+        recorded_only.check("a call with the openai client of the workflow's LLM")
         return self._connections().first
 
     async def complete(
@@ -197,11 +199,13 @@ class LLM:
             await connections.aclose()
 
     async def _asked(self, request: dict[str, Any]) -> Completion:
+        recorded_only.check(_told(request))
         with self._connections().lease() as client:
             create: Any = client.chat.completions.create
             return _completion(await create(**request))
 
     async def _pieces(self, request: dict[str, Any]) -> AsyncGenerator[str, None]:
+        recorded_only.check(_told(request))
         with self._connections().lease() as client:
             create: Any = client.chat.completions.create
             async with await create(stream=True, **request) as chunks:
@@ -241,6 +245,10 @@ class LLM:
         if system is not None:
             messages.insert(0, {"role": "system", "content": system})
         return {"model": self.model, "messages": messages} | self._defaults | options
+
+
+def _told(request: dict[str, Any]) -> str:
+    return f"the prompt {request['messages'][-1].get('content')!r}"
 
 
 def _completion(answer: Any) -> Completion:

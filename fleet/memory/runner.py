@@ -23,14 +23,16 @@ def start(
     topics: Topics,
     broker: MemoryBroker,
     on_failure: Callable[[BaseException], None],
+    store: MemoryStore | None = None,
 ) -> "InProcess":
     """Run the steps of *workflow* on *broker* for as long as the workflow object lives.
 
-    Its handlers keep it alive. A task that cannot go on gives its error to *on_failure*.
+    Its handlers keep it alive. A task that cannot go on gives its error to *on_failure*. With
+    *store* it goes on from that state.
     """
     step_group = _step_group(workflow, topics, broker)
     log = MemoryLog(broker)
-    task = Task(step_group, 0, log, MemoryStore(), lambda _, why: on_failure(why))
+    task = Task(step_group, 0, log, store or MemoryStore(), lambda _, why: on_failure(why))
     task.restore()
     task.clock.observe({topics.runs: broker.now_ms()}, 0)
     for topic in step_group.inputs:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Literal, TypeVar
 
+from fleet.config import recorded_only
 from fleet.records import limits
 from fleet.records.calls import Call, Calls, Scope
 from fleet.workflow.errors import WorkflowRuntimeError
@@ -77,6 +78,7 @@ async def _made(
     intended: bool,
 ) -> bytes:
     """Call, and return what is recorded of the result."""
+    recorded_only.check(f"ctx.memo({call.key!r})")
     value: Any = NOT_DONE
     if reconcile is not None and intended:
         value = await _result(reconcile)

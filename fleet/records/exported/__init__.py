@@ -1,0 +1,1 @@
+"""A run as one document: what an export writes, and a replay and a drawing read."""
