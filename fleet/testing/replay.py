@@ -17,7 +17,7 @@ from fleet.client.caller import Caller
 from fleet.client.handler import WorkflowHandler
 from fleet.config.recorded_only import RECORDED_ONLY
 from fleet.memory import runner
-from fleet.memory.backend import MemoryBroker
+from fleet.memory.backend import MemoryBroker, MemoryStore
 from fleet.memory.transport import MemoryTransport
 from fleet.records import printable
 from fleet.records.errors import FleetError
@@ -74,7 +74,7 @@ def replay(
     and with the run's last context, also of a completed run. A call without a recorded answer
     raises NoRecordedAnswer; with *live* it is made, and paid for.
 
-    Raises NotAnExport, NothingToReplay, UnknownReplayWorkflow, and ReplayOutsideLoop without a
+    Raises NotAnExport, NotReplayable, UnknownReplayWorkflow, and ReplayOutsideLoop without a
     running event loop.
     """
     try:
@@ -97,11 +97,11 @@ class _Replay(MemoryBroker):
         self._context = contextvars.copy_context()
         self._context.run(RECORDED_ONLY.set, not live)
 
-    def begin(self, workflow: Workflow, store: "runner.MemoryStore") -> WorkflowHandler[Any]:
+    def begin(self, workflow: Workflow, store: MemoryStore) -> WorkflowHandler[Any]:
         """Run the steps of *workflow* from *store* on."""
         return self._context.run(self._begun, workflow, store)
 
-    def _begun(self, workflow: Workflow, store: "runner.MemoryStore") -> WorkflowHandler[Any]:
+    def _begun(self, workflow: Workflow, store: MemoryStore) -> WorkflowHandler[Any]:
         export = self._export
         topics = Topics(export.prefix, export.workflow, export.group)
         transport = MemoryTransport(self, topics)

@@ -25,7 +25,7 @@ from fleet.workflow.graph import Graph
 _LEFT_OUT = (state.END, state.DUE, state.SUSPECT, state.DONE)
 
 
-class NothingToReplay(FleetError):
+class NotReplayable(FleetError):
     """Raised by `replay` if the export has no work of the run that could be done again.
 
     What to do: Export the run before it is resumed and within FLEET_RESUME_DAYS of its end. Of a
@@ -39,7 +39,7 @@ class NothingToReplay(FleetError):
 def of(run: RunExport, graph: Graph, step: str | None, now_ms: int) -> MemoryStore:
     """Return the state in which what failed runs again, or *step* on its last event.
 
-    Raises NothingToReplay.
+    Raises NotReplayable.
     """
     store = MemoryStore()
     store.write({entry.key: entry.value for entry in run.state if _is_taken(entry.key)})
@@ -146,13 +146,13 @@ def _only(run: RunExport, changes: Overlay, graph: Graph, step: str, now_ms: int
     attempts = [StepRecord.decode(record.value) for record in run.history]
     events = [attempt.event_id for attempt in attempts if attempt.step == step]
     if step not in graph.step_called:
-        raise NothingToReplay(run.run_id, f"its workflow has no step {printable.line(step)!r}")
+        raise NotReplayable(run.run_id, f"its workflow has no step {printable.line(step)!r}")
     if not events:
-        raise NothingToReplay(run.run_id, f"its step {step} has not run")
+        raise NotReplayable(run.run_id, f"its step {step} has not run")
     record = _event(run, events[-1])
     if record is None:
         reason = f"the event of its step {step} is in no topic any more, or the step is a join"
-        raise NothingToReplay(run.run_id, reason)
+        raise NotReplayable(run.run_id, reason)
     for prefix in _work(run):
         changes.delete_all(prefix)
     key = state.suspended_key(run.run_id, events[-1], step)
@@ -176,16 +176,16 @@ def _bring_back(run: RunExport, changes: Overlay) -> None:
 
 
 def _check(run: RunExport, changes: Overlay, graph: Graph) -> None:
-    """Raise NothingToReplay if nothing would run, or not here."""
+    """Raise NotReplayable if nothing would run, or not here."""
     found = [entry for entry in _entries(run, changes) if not entry.topic.endswith(".runs")]
     if not found:
         told = " ".join(run.missing)
         way = '; name a step: replay(run, step="...")' if run.history else ""
-        raise NothingToReplay(run.run_id, f"its export has no work that is not done. {told}{way}")
+        raise NotReplayable(run.run_id, f"its export has no work that is not done. {told}{way}")
     for entry in found:
         if entry.step and entry.step not in graph.step_called:
             reason = f"the workflow class that was given has no step {printable.line(entry.step)!r}"
-            raise NothingToReplay(run.run_id, reason)
+            raise NotReplayable(run.run_id, reason)
 
 
 def _entries(run: RunExport, changes: Overlay) -> Iterable[Suspended]:

@@ -10,7 +10,6 @@ LATER = {
     "ResourceConfig": "make the resource an attribute of the workflow",
     "compose": "write one class for the whole workflow",
     "draw_run": "draw the class with draw_workflow; `fleet runs show` lists the steps of a run",
-    "testing": "run the workflow in memory: `await Flow().run(...)`",
 }
 
 

@@ -84,7 +84,7 @@ class RunExport(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    fleet_run_export: Literal[1] = FORMAT
+    fleet_run_export: Literal[1] = 1
     #: The version of Fleet that wrote it.
     fleet: str = ""
     run_id: str

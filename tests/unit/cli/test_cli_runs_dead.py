@@ -53,6 +53,7 @@ def log_of(*records: Delivered) -> RunLog:
     [
         ("runs", "list", "joke"),
         ("runs", "show", "joke", "r"),
+        ("runs", "export", "joke", "r"),
         ("runs", "cancel", "joke", "r", "--reason", "x", "--yes"),
         ("runs", "waiting", "joke"),
         ("runs", "send", "joke", "r", "JokeEvent", "joke=ha", "--reason", "x"),

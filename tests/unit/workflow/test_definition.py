@@ -537,7 +537,6 @@ class TestPublicNames:
     @pytest.mark.parametrize(
         ("name", "said"),
         [
-            ("testing", "it is not available in this version; run the workflow in memory"),
             ("Workfow", "did you mean Workflow?"),
             ("Steps", "did you mean step?"),
             ("stopEvent", "did you mean StopEvent?"),

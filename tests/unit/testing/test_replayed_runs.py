@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Any, ClassVar
 
 import pytest
+import tenacity
 from exporting import exported
 from task_world import Clock, World
 
@@ -16,8 +17,7 @@ from fleet.records.exported.run_export import NotAnExport, RunExport
 from fleet.records.lifecycle import Completed, Failed
 from fleet.testing import replay
 from fleet.testing.replay import ReplayOutsideLoop, UnknownReplayWorkflow
-from fleet.testing.run_state import NothingToReplay
-from fleet.workflow.failing.retrying import stop_after_attempt, wait_fixed
+from fleet.testing.run_state import NotReplayable
 
 
 class Draft(Event):
@@ -40,8 +40,8 @@ class ReportFlow(Workflow, workflow="joke"):
     @step
     async def write(self, ctx: Context, ev: StartEvent) -> Draft:
         self.did.append("write")
-        await ctx.store.set("topic", ev.topic)
-        return Draft(text=str(await self.llm.complete(f"write about {ev.topic}")))
+        await ctx.store.set("topic", ev.get("topic"))
+        return Draft(text=str(await self.llm.complete(f"write about {ev.get('topic')}")))
 
     @step
     async def judge(self, ctx: Context, ev: Draft) -> StopEvent:
@@ -182,10 +182,12 @@ class RetriedFlow(Workflow, workflow="joke"):
 
     attempts: ClassVar[list[int]] = []
 
-    @step(retry_policy=retry_policy(wait=wait_fixed(0), stop=stop_after_attempt(3)))
+    @step(
+        retry_policy=retry_policy(wait=tenacity.wait_fixed(0), stop=tenacity.stop_after_attempt(3))
+    )
     async def ask(self, ctx: Context, ev: StartEvent) -> StopEvent:
         self.attempts.append(ctx.retry_info().retry_number)
-        raise LookupError(ev.topic)
+        raise LookupError(ev.get("topic"))
 
 
 async def test_a_retry_policy_gives_up_again(world: World) -> None:
@@ -209,7 +211,7 @@ class TestOneStep:
         assert isinstance(await ended(world), Completed)
         run = exported(world)
         assert "its state was removed" in " ".join(run.missing)
-        with pytest.raises(NothingToReplay, match="name a step"):
+        with pytest.raises(NotReplayable, match="name a step"):
             replay(run)
         ReportFlow.did.clear()
         _, _, topic = await replay(run, step="judge", live=True)
@@ -219,7 +221,7 @@ class TestOneStep:
     async def test_that_is_not_there(self, world: World) -> None:
         """A sentence."""
         await ended(world)
-        with pytest.raises(NothingToReplay, match="no step 'jugde'"):
+        with pytest.raises(NotReplayable, match="no step 'jugde'"):
             replay(exported(world), step="jugde")
 
 
