@@ -9,7 +9,6 @@ import asyncio
 import contextvars
 import importlib
 import os
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -84,8 +83,8 @@ def replay(
     export = RunExport.of(run)
     made = _made(workflow, export)
     graph = definition.graph_in_use(type(made))
-    store = run_state.of(export, graph, step, round(time.time() * 1000))
-    return _Replay(export, live=live).begin(made, store)
+    log = _Replay(export, live=live)
+    return log.begin(made, run_state.of(export, graph, step, log.now_ms()))
 
 
 class _Replay(MemoryBroker):

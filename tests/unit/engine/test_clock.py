@@ -118,6 +118,7 @@ WALL = {
     "fleet/control/audit.py",
     "fleet/control/dead/topic.py",
     "fleet/control/lag/reader.py",
+    "fleet/control/runs/export.py",
     "fleet/cli/actions/cancel.py",
     "fleet/cli/actions/lag.py",
     "fleet/control/times.py",
