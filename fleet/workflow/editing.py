@@ -30,8 +30,11 @@ class Editor(Protocol):
         """Wait for the blocks of the run that asked before; keep others out while it is held."""
         ...
 
-    def replaced(self, number: int) -> Leaves | None:
-        """Return what the *number*-th edit replaced, if an earlier attempt has made it."""
+    async def replaced(self, number: int) -> Leaves | None:
+        """Return what the *number*-th edit replaced, if an earlier attempt has made it.
+
+        Waits until that edit is committed.
+        """
         ...
 
     def edit(self, number: int, edit: Edit) -> Awaitable[None]:

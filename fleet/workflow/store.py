@@ -126,7 +126,7 @@ class Store(Generic[Model]):
         self.edits += 1
         number = self.edits
         async with editor.turn():
-            replaced = editor.replaced(number)
+            replaced = await editor.replaced(number)
             block = self._block(replaced or {})
             with self._inside():
                 yield block.state

@@ -139,7 +139,8 @@ class History:
             self.broker.on_commit.append(payments.on_commit)
             self.laboratory.payments = payments
         if made.kind == "caught":
-            self._caught = CaughtChecks(self.world)
+            untried = frozenset(run.run_id for run in made.runs if run.raises)
+            self._caught = CaughtChecks(self.world, untried)
             self.broker.on_commit.append(self._caught.on_commit)
         self._check_waits()
         if made.crowd is not None:
@@ -159,7 +160,7 @@ class History:
         if self.plan.kind == "waited":
             waits = WaitChecks(self.world, self.broker, self.plan.partitions)
             waits.exact = not self.plan.clocks.nodes
-            waits.owned_since = self._owned_since
+            waits.owned_since = lambda name, partition: self._worker(name).owned_since(partition)
             self.broker.on_commit.append(waits.on_commit)
             self.laboratory.on_heard = waits.on_heard
 

@@ -30,9 +30,15 @@ class Edits:
         #: The blocks, by run.
         self.turns: Turns[str] = Turns()
 
-    def replaced(self, attempt: "Attempt", number: int) -> Leaves | None:
-        """Return what an edit replaced, if an earlier attempt has made it."""
-        return edits.replaced(self._ledger, attempt.work, number)
+    async def replaced(self, attempt: "Attempt", number: int) -> Leaves | None:
+        """Return what an edit replaced once it is in the log, if an earlier attempt has made it."""
+        work = attempt.work
+        found = edits.replaced(self._ledger, work, number)
+        if found is not None and edits.replaced(self._ledger.store, work, number) is None:
+            # That attempt has decided it, and was stopped before its commit.
+            await self._own_commits.everything()
+            return edits.replaced(self._ledger, work, number)
+        return found
 
     def make(self, attempt: "Attempt", number: int, edit: Edit) -> Awaitable[None]:
         """Decide an edit; return what waits until it is committed."""
@@ -55,9 +61,14 @@ class AttemptEditor:
             self._must_run()
             yield
 
-    def replaced(self, number: int) -> Leaves | None:
-        """Return what the *number*-th edit replaced, if an earlier attempt has made it."""
-        return self._edits.replaced(self._attempt, number)
+    async def replaced(self, number: int) -> Leaves | None:
+        """Return what the *number*-th edit replaced, if an earlier attempt has made it.
+
+        That is once it is in the log.
+        """
+        found = await self._edits.replaced(self._attempt, number)
+        self._must_run()
+        return found
 
     def edit(self, number: int, edit: Edit) -> Awaitable[None]:
         """Let an edit take effect; what is returned waits until it is committed."""

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from fleet.engine.transitions import dead_letters, ends, joins, recoveries, runs, suspending
 from fleet.engine.transitions.draft import Draft, Wiring, Work
-from fleet.engine.transitions.refused import Culprit
+from fleet.engine.transitions.refused import Culprit, note_caught
 from fleet.engine.transitions.resolve import Rejected
 from fleet.engine.transitions.runs import Admission
 from fleet.engine.transitions.suspended import Tries
@@ -93,7 +93,8 @@ def refused(
         # The broker refuses the handler's event, too: no handler can get this failure.
         _fail_run(draft, wiring.topics, work, culprit.caught.failure)
     elif end is None:
-        step_failed(draft, wiring, work, failure)
+        if step_failed(draft, wiring, work, failure):
+            note_caught(draft, culprit)
     else:
         # Its resume runs the step again, and then its handler gets the failure.
         _fail_run(draft, wiring.topics, work, failure)

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from fleet.records import state
 from fleet.records.dead_letter import Reason
+from fleet.records.events import type_name
 from fleet.records.lifecycle import RAISED, Failed, StepRecord
 from fleet.records.log import Outgoing
 from fleet.records.topics import Topics
 from fleet.workflow.errors import WorkflowRuntimeError
+from fleet.workflow.failing.step_failed import StepFailedEvent
 
 if TYPE_CHECKING:
     from fleet.engine.transitions.draft import Draft, Work
@@ -79,6 +81,8 @@ class Culprit(NamedTuple):
     call: str = ""
     #: Not None if it was the event for a handler: the failure that the handler would have got.
     caught: "Caught | None" = None
+    #: Says in the draft that the attempt failed; None if the step has not ended.
+    history: Outgoing | None = None
 
 
 def add(draft: "Draft", result: Result) -> None:
@@ -107,9 +111,9 @@ def take_out(
         result = _whose(results, topics, record)
         if result is not None:
             if result in draft.results:
-                _remove(draft, result)
+                history = _remove(draft, result)
                 error = ResultRefused(record.topic, repr(reason))
-                word, left = _word(reason), (result.call, result.caught)
+                word, left = _word(reason), (result.call, result.caught, history)
                 culprits.append(Culprit(result.work, error, word, *left))
         elif not _shorten(draft, topics, record):
             if not _leave_out(draft, topics, record):
@@ -126,15 +130,27 @@ def _whose(results: Sequence[Result], topics: Topics, refused: Outgoing) -> Resu
     return next((one for one in results if any(own is refused for own in one.records)), None)
 
 
-def _remove(draft: "Draft", result: Result) -> None:
+def note_caught(draft: "Draft", culprit: Culprit) -> None:
+    """Let the history of a culprit say that a handler gets its failure."""
+    for place, record in enumerate(draft.records):
+        if record is culprit.history:
+            step = StepRecord.decode(record.value or b"")
+            caught = step.model_copy(update={"sent": (type_name(StepFailedEvent),)})
+            draft.records[place] = record._replace(value=caught.encode())
+
+
+def _remove(draft: "Draft", result: Result) -> Outgoing | None:
+    """Remove a result; return what says in its place that its attempt failed."""
     gone = {id(record) for record in result.records} | {id(result.history)}
     draft.records = [record for record in draft.records if id(record) not in gone]
-    if result.history is not None:
-        draft.records.append(_failed_attempt(result.history))
+    history = _failed_attempt(result.history) if result.history is not None else None
+    if history is not None:
+        draft.records.append(history)
     later = draft.results[draft.results.index(result) + 1 :]
     for key in result.changes:
         _restore(draft, result, key, later)
     draft.results.remove(result)
+    return history
 
 
 def _restore(draft: "Draft", result: Result, key: bytes, later: Sequence[Result]) -> None:

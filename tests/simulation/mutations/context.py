@@ -15,6 +15,7 @@ from fleet.records.lifecycle import Completed
 from fleet.records.log import Outgoing
 from fleet.workflow.context_state.block import Block
 from fleet.workflow.context_state.reader import Reader
+from fleet.workflow.editing import Leaves
 from fleet.workflow.store import Store
 from simulation.mutations.registry import instead_of
 
@@ -55,6 +56,13 @@ def _a_block_waits_for_a_commit_that_was_under_way(self: Any) -> "asyncio.Future
 @instead_of(runs, "mark_context", near=19)
 def _a_run_does_not_know_that_it_has_a_context(_changes: Any, _run_id: str) -> None:
     """Leave nothing at the run."""
+
+
+@instead_of(Edits, "replaced", near=5407)
+async def _a_repeated_block_does_not_wait_for_the_edit(
+    self: Any, attempt: Any, number: int
+) -> Leaves | None:
+    return edits.replaced(self._ledger, attempt.work, number)
 
 
 @instead_of(edits, "settle", near=19)

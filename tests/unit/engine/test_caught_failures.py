@@ -414,6 +414,8 @@ class TestRefused:
         assert world.letters() == []
         assert world.caught == [("work", "rescue")]
         assert world.lost == []
+        raised = [one for one in world.history() if one.outcome == "raised"]
+        assert [one.sent for one in raised] == [("StepFailedEvent",)]
 
     async def test_a_refused_join_is_handled(self, worlds: list[World]) -> None:
         """It has its events, which the draft had removed with the result."""

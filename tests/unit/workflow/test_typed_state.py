@@ -452,7 +452,7 @@ class TestBlocks:
             async def turn(self) -> AsyncIterator[None]:
                 yield
 
-            def replaced(self, _number: int) -> None:
+            async def replaced(self, _number: int) -> None:
                 return None
 
             def edit(self, _number: int, edit: Edit) -> Awaitable[None]:
