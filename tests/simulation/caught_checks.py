@@ -22,7 +22,7 @@ _TOPIC = TOPICS.event(_KIND)
 class CaughtChecks:
     """The promises about failures and their handlers, of one history."""
 
-    def __init__(self, world: World, untried: frozenset[str]) -> None:
+    def __init__(self, world: World, untried: set[str]) -> None:
         self._world = world
         #: Runs whose failing step raises what no policy is asked about.
         self._untried = untried

@@ -139,8 +139,7 @@ class History:
             self.broker.on_commit.append(payments.on_commit)
             self.laboratory.payments = payments
         if made.kind == "caught":
-            untried = frozenset(run.run_id for run in made.runs if run.raises)
-            self._caught = CaughtChecks(self.world, untried)
+            self._caught = CaughtChecks(self.world, {run.run_id for run in made.runs if run.raises})
             self.broker.on_commit.append(self._caught.on_commit)
         self._check_waits()
         if made.crowd is not None:
