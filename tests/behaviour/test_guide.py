@@ -9,6 +9,7 @@ import ast
 import importlib
 import importlib.metadata
 import inspect
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -187,6 +188,27 @@ def test_fields_of_events_are_in_their_rows() -> None:
                 fields = set(getattr(events, name).model_fields)
                 assert fields <= set(NAME.findall(row.text)), name
                 assert fields <= set(getattr(fleet, name).model_fields), name
+
+
+def test_a_condition_with_another_default_says_so() -> None:
+    """tenacity's are not the reference's own: what a caller may leave out differs."""
+    theirs = importlib.import_module("workflows.retry_policy")
+    (table,) = (table for table in tables() if table.of == ("workflows.retry_policy",))
+    for name in set(table.names) & set(tenacity.__all__):
+        expected, found = (_defaults(getattr(home, name)) for home in (theirs, tenacity))
+        for parameter in expected.keys() & found.keys():
+            is_same = expected[parameter] == found[parameter] or expected[parameter] == math.inf
+            assert is_same or f"`{parameter}=`" in table.row(name).text, (name, parameter)
+
+
+def test_what_is_a_condition_itself_is_not_called_one() -> None:
+    """`retry_always()` there is `retry_always` here."""
+    theirs = importlib.import_module("workflows.retry_policy")
+    (table,) = (table for table in tables() if table.of == ("workflows.retry_policy",))
+    for name in set(table.names) & set(tenacity.__all__):
+        makes = [inspect.isclass(getattr(home, name)) for home in (theirs, tenacity)]
+        is_condition = makes == [True, False]
+        assert is_condition == ("without parentheses" in table.row(name).text), name
 
 
 # -- members and parameters -----------------------------------------------------------------------

@@ -47,7 +47,7 @@ class Research(Workflow):
 
 class Essay(Workflow):
     research = Research(timeout=5)
-    hasty = Research(timeout=0.25)
+    hasty = Research(timeout=0.5)
 
     @step
     async def plan(self, ctx: Context, ev: StartEvent) -> list[Section]:
