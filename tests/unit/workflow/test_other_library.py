@@ -1,7 +1,6 @@
 """The names of LlamaIndex Workflows: each works here or is refused, and the page says which."""
 
 import asyncio
-import inspect
 import re
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from fleet import (
     WorkflowCancelledByUser,
     WorkflowCancelledEvent,
     WorkflowConfigurationError,
-    WorkflowHandler,
     step,
 )
 from fleet.workflow.arguments import UnknownArgument
@@ -64,55 +62,22 @@ class Loose(Workflow):
         return StopEvent()
 
 
-def table(heading: str) -> dict[str, str]:
-    """Return what the page says of each name in the first table under a heading."""
-    section = PAGE.read_text().split(f"## {heading}\n")[1].split("\n## ")[0]
-    first = re.split(r"^Members of ", section, maxsplit=1, flags=re.MULTILINE)[0]
-    rows = re.findall(r"^\| (`[^|]+`) \| (same|differs|not here) \|", first, re.MULTILINE)
-    return {name: said for names, said in rows for name in re.findall("`([^`]+)`", names)}
+def arguments() -> dict[str, str]:
+    """Return what the page says of each argument of the constructor."""
+    section = PAGE.read_text().split("## The constructor of a workflow\n")[1].split("\n## ")[0]
+    return dict(re.findall(r"^\| `(\w+)` \| (same|differs|not here) \|", section, re.MULTILINE))
 
 
-def public(kind: type) -> set[str]:
-    return {name for name in dir(kind) if not name.startswith("_")}
-
-
-class TestPage:
-    def test_it_has_each_name_of_the_reference(self) -> None:
-        """Arguments, attributes and methods, and the types of events."""
-        reference = pytest.importorskip("workflows")
-        events = pytest.importorskip("workflows.events")
-        handler = pytest.importorskip("workflows.handler").WorkflowHandler
-        arguments = set(inspect.signature(reference.Workflow.__init__).parameters) - {"self"}
-        assert set(table("The constructor of a workflow")) == arguments
-        assert set(table("A workflow")) == public(reference.Workflow)
-        assert set(table("A handler")) == public(handler) | {"await handler", "run_id"}
-        kinds = {n for n, k in vars(events).items() if inspect.isclass(k)}
-        kinds = {name for name in kinds if issubclass(getattr(events, name), events.Event)}
-        assert set(table("Events")) >= kinds
-
-    def test_what_it_says_of_arguments_is_so(self) -> None:
-        """Those that are not here are refused, and None is none."""
-        flow: Any = Flow
-        for name, said in table("The constructor of a workflow").items():
-            if said == "not here":
-                with pytest.raises(UnknownArgument, match=f"takes no argument '{name}': "):
-                    flow(**{name: object()})
-            flow(**{name: None})
-
-    def test_what_it_says_of_attributes_is_so(self) -> None:
-        """Also of those of a handler."""
-        made = Flow()
-        for name, said in table("A workflow").items():
-            assert hasattr(made, name) == (said != "not here"), name
-        for name, said in table("A handler").items():
-            if name not in ("await handler", "run_id"):
-                assert hasattr(WorkflowHandler, name) == (said != "not here"), name
-
-    def test_what_it_says_of_events_is_so(self) -> None:
-        """They can be imported, or are not there."""
-        fleet = pytest.importorskip("fleet")
-        for name, said in table("Events").items():
-            assert (name in fleet.__all__) == (said != "not here"), name
+def test_what_the_page_says_of_arguments_is_so() -> None:
+    """Those that are not here are refused, and None is none. All else: behaviour/test_guide.py."""
+    flow: Any = Flow
+    said = arguments()
+    assert "not here" in said.values()
+    for name in said:
+        if said[name] == "not here":
+            with pytest.raises(UnknownArgument, match=f"takes no argument '{name}': "):
+                flow(**{name: object()})
+        flow(**{name: None})
 
 
 class TestWorkflow:
