@@ -66,7 +66,7 @@ class Embedding:
         )
         self._callers = CallersByLoop()
         carrier = transport.install(app)
-        engine = on_kafka(workflow, self._topics, self._settings)
+        engine = on_kafka(workflow, self._topics, self._settings, self._carries)
         carrier.engines.add(engine)
         #: The workflow's events, for agents.
         self.events = EventTopics(app, engine, timeout_seconds)
@@ -77,6 +77,9 @@ class Embedding:
         if self._app.started and self._app.should_stop:
             raise AppStopped(name, self._app.conf.id)
         return self._callers.here(name, self._caller)
+
+    def _carries(self, workflow: str) -> bool:
+        return workflow in _carried.get(self._app, {})
 
     def _caller(self) -> Caller:
         unclosed_loop.watch(asyncio.get_running_loop())

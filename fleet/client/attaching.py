@@ -7,10 +7,10 @@ The group's state says what has become of a run. An end that the state does not 
 
 from fleet.client.follower import Follower
 from fleet.client.open_run import OpenRun
-from fleet.client.results import Outcome
 from fleet.client.transport import Transport
 from fleet.client.waits import Waits
 from fleet.engine.transitions.runs import End, Run
+from fleet.workflow.calling.results import Outcome
 from fleet.workflow.errors import RunUnknown
 
 

@@ -15,7 +15,6 @@ from fleet.client.context_reader import ContextReader
 from fleet.client.follower import Follower
 from fleet.client.handler import WorkflowHandler
 from fleet.client.open_run import OpenRun
-from fleet.client.results import Outcome
 from fleet.client.shown import Shown
 from fleet.client.starts import Starts
 from fleet.client.transport import Transport
@@ -27,6 +26,7 @@ from fleet.records.lifecycle import Cancelled
 from fleet.records.log import Delivered, Outgoing
 from fleet.records.topics import Topics
 from fleet.workflow import call_checks, definition
+from fleet.workflow.calling.results import Outcome
 from fleet.workflow.context_state.reader import Reader
 from fleet.workflow.definition import Definition
 from fleet.workflow.errors import RunUnheard, WorkflowRuntimeError

@@ -9,9 +9,8 @@ no other.
 import math
 from functools import partial
 
-from fleet.client import context_reader, results
+from fleet.client import context_reader
 from fleet.client.open_run import OpenRun
-from fleet.client.results import Outcome
 from fleet.client.transport import Transport
 from fleet.client.waits import Waits
 from fleet.client.worker_watch import WorkerWatch
@@ -33,6 +32,8 @@ from fleet.records.lifecycle import (
 )
 from fleet.records.log import Delivered
 from fleet.records.topics import Topics
+from fleet.workflow.calling import results
+from fleet.workflow.calling.results import Outcome
 from fleet.workflow.definition import Definition
 from fleet.workflow.errors import EndGone, RunConflict, WorkflowRuntimeError
 

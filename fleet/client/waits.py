@@ -10,10 +10,10 @@ from functools import partial
 
 from fleet.client.open_run import OpenRun
 from fleet.client.patience import Patience
-from fleet.client.results import Outcome
 from fleet.client.transport import Transport
 from fleet.client.worker_watch import WorkerWatch
 from fleet.records.events import Event
+from fleet.workflow.calling.results import Outcome
 
 
 class Waits:

@@ -20,22 +20,26 @@ from fleet.engine.admission.gate import Gate
 from fleet.engine.admission.run_queues import Aside, Key, RunQueues
 from fleet.engine.admission.slots import Line, Slots
 from fleet.engine.clock import BrokerClock
-from fleet.engine.context import pauses
+from fleet.engine.context import children, pauses
 from fleet.engine.context.calls import AttemptCalls
+from fleet.engine.context.children import Places
 from fleet.engine.context.own_commits import OwnCommits
 from fleet.engine.step_threads import StepThread, StepThreads
 from fleet.engine.transitions import joins, retries, runs
 from fleet.engine.transitions.draft import Work
 from fleet.engine.transitions.outcomes import Outcome, Raised, Returned, Sent, Suspends
 from fleet.records import state
+from fleet.records.calls import Call
 from fleet.records.events import Event, decoded
+from fleet.records.nested.child import Child
 from fleet.records.state import View
 from fleet.records.topics import Topics
 from fleet.workflow import call_checks
+from fleet.workflow.calling.children import ChildEnd, ChildRun
 from fleet.workflow.context import Context, Surroundings, WriteToStream
 from fleet.workflow.errors import StepTimeoutError
 from fleet.workflow.graph import Graph
-from fleet.workflow.suspending import Sleep
+from fleet.workflow.suspending import Until
 from fleet.workflow.thread_context import ThreadContext
 from fleet.workflow.waiting import EventWait
 
@@ -92,6 +96,11 @@ class Settings(Protocol):
         ...
 
     @property
+    def children(self) -> Places:
+        """Where the workflows are that its steps run."""
+        ...
+
+    @property
     def stream(self) -> StreamWriter:
         """Writes what a step shows to its caller."""
         ...
@@ -134,7 +143,9 @@ class Attempt:
     #: Its recorded calls; None until it makes one.
     calls: AttemptCalls | None = None
     #: What its step waits for: the attempt is over, and what it still does has no effect.
-    suspends: Sleep | EventWait | None = None
+    suspends: Until | None = None
+    #: The runs that it awaits, by the call of each.
+    children: dict[Call, Child] = field(default_factory=dict)
 
 
 class Attempts:
@@ -398,6 +409,7 @@ class Attempts:
             partial(self._calls, attempt),
             partial(self._sleep, attempt),
             partial(self._wait, attempt),
+            partial(self._run_child, attempt),
         )
 
     async def _sleep(self, attempt: Attempt, number: int, seconds: float) -> None:
@@ -405,6 +417,10 @@ class Attempts:
 
     async def _wait(self, attempt: Attempt, wait: EventWait) -> bytes:
         return await pauses.wait(attempt, self._calls(attempt), wait)
+
+    async def _run_child(self, attempt: Attempt, run: ChildRun) -> ChildEnd:
+        runs, calls = self._owner.own_commits.child_runs, self._calls(attempt)
+        return await children.run(attempt, calls, runs, self._settings.children, run)
 
     def _calls(self, attempt: Attempt) -> AttemptCalls:
         if attempt.calls is None:

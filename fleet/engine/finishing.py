@@ -16,6 +16,7 @@ from fleet.engine.transitions import (
     run_history,
     timed,
 )
+from fleet.engine.transitions.children import awaiting
 from fleet.engine.transitions.draft import Draft, Work
 from fleet.engine.transitions.failures import StepFailed
 from fleet.engine.transitions.outcomes import Outcome, Raised, Returned, Suspends
@@ -37,7 +38,7 @@ from fleet.records.log import Outgoing
 from fleet.records.state import View
 from fleet.workflow.errors import ContextValueTooLarge
 from fleet.workflow.failing.step_failed import StepFailedEvent
-from fleet.workflow.suspending import Sleep
+from fleet.workflow.suspending import ChildWait, Until
 from fleet.workflow.waiting import EventWait
 
 _log = logs.get_logger("task")
@@ -64,6 +65,7 @@ class Finishing:
             return
         if isinstance(outcome, Raised) and attempt.calls is not None:
             journal.refuse(parts.draft.state, work, attempt.calls.refused_with(outcome.error))
+            awaiting.failed(parts.draft, work, attempt.calls.asked)
         outcome, word = self._take(attempt, outcome)
         step = self._record(attempt, outcome, word)
         parts.observer.step_finished(work, outcome, step)
@@ -127,10 +129,13 @@ class Finishing:
         times = round(parts.clock.at_ms(attempt.started)), round(parts.clock.now_ms())
         return retries.next_try(policy, attempt.work, error, *times)
 
-    def _suspend(self, work: Work, until: Sleep | EventWait) -> None:
+    def _suspend(self, work: Work, until: Until) -> None:
         parts, now_ms = self._parts, round(self._parts.clock.now_ms())
         if isinstance(until, EventWait):
             waits.begin(parts.draft, parts.wiring, work, until, now_ms)
+            return
+        if isinstance(until, ChildWait):
+            awaiting.begin(parts.draft, work, until, now_ms)
             return
         noted = {journal.key(work, until.call): b"%d" % until.due_ms}
         timed.suspend(parts.draft, work, Due(until.due_ms, work.tries, noted), now_ms)
@@ -171,6 +176,7 @@ class Finishing:
             finished=clock.now_ms() / 1000,
             outcome=word,
             sent=_sent(outcome),
+            children=_children(outcome),
         )
 
     def _left_out(self, what: str, record: Outgoing, reason: Exception) -> None:
@@ -183,6 +189,13 @@ def _sent(outcome: Outcome) -> tuple[str, ...]:
         return tuple(type_name(one.event) for one in outcome.sent[:MOST_SENT])
     caught = isinstance(outcome, Raised) and outcome.caught
     return (type_name(StepFailedEvent),) if caught else ()
+
+
+def _children(outcome: Outcome) -> tuple[str, ...]:
+    """Return the runs that an attempt has suspended its step for, at most `MOST_SENT`."""
+    if not isinstance(outcome, Suspends) or not isinstance(outcome.until, ChildWait):
+        return ()
+    return outcome.until.children[:MOST_SENT]
 
 
 def _is_stale(outcome: Returned, view: View) -> bool:

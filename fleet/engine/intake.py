@@ -24,10 +24,12 @@ from fleet.engine.transitions import (
     timed,
     unhandled,
 )
+from fleet.engine.transitions.children import awaiting
 from fleet.engine.transitions.draft import Work
 from fleet.engine.transitions.joins import Fired
 from fleet.engine.transitions.resolve import (
     Answered,
+    ChildEnded,
     Deferred,
     Dropped,
     Early,
@@ -130,7 +132,7 @@ class Intake:
                 self._reject(record, found)
             case Held():
                 self._hold(record, found)
-            case Early() | Answered():
+            case Early() | Answered() | ChildEnded():
                 self._for_waits(record, found)
             case Deferred(works):
                 for work in works:
@@ -221,8 +223,11 @@ class Intake:
             # A caller waits for the answer that this run is known.
             self._parts.commits.now()
 
-    def _for_waits(self, record: Delivered, found: Early | Answered) -> None:
-        """Take an event that steps wait for, or may come to wait for."""
+    def _for_waits(self, record: Delivered, found: Early | Answered | ChildEnded) -> None:
+        """Take what steps wait for, or may come to wait for."""
+        if isinstance(found, ChildEnded):
+            self._child_ended(record, found)
+            return
         parts = self._parts
         envelope = starts.enter(parts.draft, parts.topics, record, found.envelope, found.entrance)
         if isinstance(found, Early):
@@ -230,6 +235,18 @@ class Intake:
         else:
             self._answer(record, envelope, found)
         parts.commits.now()
+
+    def _child_ended(self, record: Delivered, found: ChildEnded) -> None:
+        """Let the step that awaits a run have its end."""
+        parts, now_ms = self._parts, round(self._parts.clock.now_ms())
+        woken = None
+        if found.heard:
+            woken = awaiting.end(parts.draft, record, found.envelope, now_ms)
+        if woken is None:
+            parts.observer.answer_dropped(found.envelope)
+            return
+        parts.commits.now()
+        self._run_resumed(woken)
 
     def _keep_early(self, record: Delivered, envelope: Envelope, admission: Admission) -> None:
         """Keep an event that no step takes for a wait that may come; the stream says so."""
@@ -344,6 +361,9 @@ class Intake:
             case Happened(envelope, happening):
                 draft.state.delete(key)
                 self._run_resumed(self._changes.take_late(record, envelope, happening))
+            case ChildEnded():
+                draft.state.delete(key)
+                self._child_ended(record, found)
             case Run(_, _, works):
                 self._run_each(key, unknown_steps.known(draft, key, entry), works)
             case Dropped() | Deferred() | Early() | Answered():

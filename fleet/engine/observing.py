@@ -47,7 +47,10 @@ class Observer(Protocol):
         ...
 
     def answer_dropped(self, event: Envelope) -> None:
-        """Hear that a run had no room for one more event that no step waits for."""
+        """Hear that a run has no room for an event that no step waits for, or no step for an end.
+
+        The end of a run that no step awaits any more is that: see `transitions.children`.
+        """
         ...
 
     def committed(self, records: int, size: int, seconds: float) -> None:

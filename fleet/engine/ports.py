@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from fleet.engine.attempts import StreamWriter
+from fleet.engine.context.children import Places
 from fleet.engine.ledger import StateStore
 from fleet.engine.log import Log
 from fleet.engine.observing import Observer
@@ -177,6 +178,10 @@ class Backend(Protocol):
         self, group: str, topics: Iterable[str], partition: int
     ) -> Mapping[str, int]:
         """Return what a consumer group has committed of a partition number, if it has."""
+        ...
+
+    def workflows(self) -> Places:
+        """Return where the workflows are that the group's steps run."""
         ...
 
     def monotonic(self) -> float:

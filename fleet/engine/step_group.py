@@ -102,6 +102,7 @@ class Engine:
             budgets=Budgets.of(settings.window_bytes),
             stream=self._stream,
             observer=observer,
+            children=backend.workflows(),
             quarantine=Quarantine(settings.crash_limit),
             monotonic=self._backend.monotonic,
             dedupe_days=settings.dedupe_days,

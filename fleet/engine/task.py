@@ -27,6 +27,7 @@ from fleet.engine.admission.uncommitted import Uncommitted
 from fleet.engine.attempts import Attempt, Attempts, StreamWriter
 from fleet.engine.clock import BrokerClock
 from fleet.engine.commits import Commits, Committed
+from fleet.engine.context.children import Nowhere, Places
 from fleet.engine.context.own_commits import OwnCommits
 from fleet.engine.finishing import Finishing
 from fleet.engine.inputs import Inputs
@@ -83,6 +84,8 @@ class StepGroupSettings:
     threads: StepThreads = field(default_factory=StepThreads)
     #: In memory a state does not outlive its process.
     quarantine: Quarantine = field(default_factory=Quarantine)
+    #: Where the workflows are that its steps run.
+    children: Places = field(default_factory=Nowhere)
     #: How many partitions each topic has.
     partitions: Callable[[], int] = lambda: 1
     #: How many ended runs of each kind are remembered, however young they are; 0: all of them.
@@ -130,7 +133,7 @@ class Task:
             log, self.ledger, self._seal, self._committed, self._refused, self._all_in_log
         )
         self._suspects = Suspects(step_group.quarantine, partition, self.ledger, self.commits.now)
-        self.own_commits = OwnCommits(self.ledger, self.commits)
+        self.own_commits = OwnCommits(self.ledger, self.commits, topics, self.clock)
         self.gate = Gate(self.uncommitted, step_group.ownership, self._suspects)
         self.attempts = Attempts(step_group, self.ledger, self.clock, self.gate, owner=self)
         self.queues = self.attempts.queues

@@ -10,6 +10,7 @@ from aiokafka.errors import KafkaError
 from fleet.config.settings import Settings
 from fleet.engine.ports import LocalStore
 from fleet.kafka import folders, membership, provision, rocks
+from fleet.kafka.children import Carries, WorkflowsOnKafka
 from fleet.kafka.clients import Clients
 from fleet.kafka.loading import KafkaLoader
 from fleet.kafka.rocks import RocksStore
@@ -45,11 +46,14 @@ class KafkaBackend:
     failures = (KafkaError,)
     refusals = _REFUSALS
 
-    def __init__(self, settings: Settings, topics: Topics, graph: Graph) -> None:
+    def __init__(
+        self, settings: Settings, topics: Topics, graph: Graph, carries: Carries | None = None
+    ) -> None:
         self.clients = Clients(settings)
         self._settings = settings
         self._topics = topics
         self._graph = graph
+        self._carries = carries
         self._locked: folders.LockedFolder | None = None
 
     async def open(self, folder: Path) -> int:
@@ -85,6 +89,10 @@ class KafkaBackend:
     ) -> Mapping[str, int]:
         """Ask the broker; raises KafkaError."""
         return await membership.offsets(self._settings, group, topics, partition)
+
+    def workflows(self) -> WorkflowsOnKafka:
+        """Return those with topics under the same prefix."""
+        return WorkflowsOnKafka(self._settings, self._topics.prefix, self._carries)
 
     def monotonic(self) -> float:
         """Return the system's clock since it started."""

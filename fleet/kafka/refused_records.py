@@ -22,11 +22,16 @@ Packed = tuple[Any, list[Outgoing]]
 Culprits = list[tuple[Outgoing, KafkaError]]
 
 
-def by_topic(records: Sequence[Outgoing]) -> dict[str, list[Outgoing]]:
-    """Return the records of each topic, in their order."""
-    found: dict[str, list[Outgoing]] = defaultdict(list)
+def by_place(records: Sequence[Outgoing], own: int) -> dict[TopicPartition, list[Outgoing]]:
+    """Return the records of each partition, in their order; *own* is that of their task."""
+    found: dict[TopicPartition, list[Outgoing]] = defaultdict(list)
+    places: dict[tuple[str, int | None], TopicPartition] = {}
     for record in records:
-        found[record.topic].append(record)
+        place = record.topic, record.partition
+        if place not in places:
+            partition = own if record.partition is None else record.partition
+            places[place] = TopicPartition(record.topic, partition)
+        found[places[place]].append(record)
     return found
 
 
@@ -50,10 +55,7 @@ class Search:
 
         Raises what `TransactionalProducer.transact` does.
         """
-        tps = {
-            TopicPartition(topic, self._partition): all_
-            for topic, all_ in by_topic(records).items()
-        }
+        tps = by_place(records, self._partition)
         try:
             await self._producer.append(dict.fromkeys(tps, ()))
         except BatchesRefused as forbidden:

@@ -17,7 +17,7 @@ from fleet.config import logs
 from fleet.engine.log import Receipt, RecordsRefused, TaskLost
 from fleet.kafka.clients import BATCH_BYTES, Clients
 from fleet.kafka.producer_errors import BatchesRefused
-from fleet.kafka.refused_records import Packed, Search, by_topic
+from fleet.kafka.refused_records import Packed, Search, by_place
 from fleet.kafka.stopping import stop_client
 from fleet.kafka.transactional_producer import FATAL, Appended, Undecided
 from fleet.records.errors import FleetError
@@ -113,8 +113,8 @@ class KafkaLog:
 
     def _batches(self, records: Sequence[Outgoing]) -> dict[TopicPartition, list[Any]]:
         return {
-            TopicPartition(topic, self._partition): [batch for batch, _ in self._packed(of_topic)]
-            for topic, of_topic in by_topic(records).items()
+            tp: [batch for batch, _ in self._packed(there)]
+            for tp, there in by_place(records, self._partition).items()
         }
 
     def _packed(self, records: Sequence[Outgoing]) -> list[Packed]:
@@ -149,7 +149,12 @@ class KafkaLog:
         ]
         # The offset of the last batch, not the next one: a load from here reads that batch again,
         # and applying it twice changes nothing.
-        times = {batch.topic: batch.timestamp for batch in acknowledged if batch.timestamp > 0}
+        # Other partitions of a topic may have other leaders, with clocks of their own.
+        times = {
+            batch.topic: batch.timestamp
+            for batch in acknowledged
+            if batch.timestamp > 0 and batch.partition == self._partition
+        }
         return Receipt(times.get(self._state_topic, 0), max(state, default=0), times)
 
 

@@ -90,6 +90,7 @@ class Appended(NamedTuple):
     offset: int
     #: Append time, in unix milliseconds; -1 if the topic keeps none.
     timestamp: int
+    partition: int
 
 
 _Answer = Appended | Exception
@@ -189,7 +190,7 @@ class TransactionalProducer:
 
     async def _add(self, tps: Iterable[TopicPartition]) -> None:
         request = AddPartitionsToTxnRequest(
-            **self._identity, topics=[(tp.topic, [tp.partition]) for tp in tps]
+            **self._identity, topics=[*_by_topic((tp, tp.partition) for tp in tps).items()]
         )
         self._open = True
         response = await self._coordinate(request)
@@ -332,12 +333,14 @@ class TransactionalProducer:
             transactional_id=self.identity.transactional_id,
             required_acks=_ALL_REPLICAS,
             timeout=_REPLICATION_MS,
-            topics=[(tp.topic, [(tp.partition, batch)]) for tp, batch in built.items()],
+            topics=[*_by_topic((tp, (tp.partition, batch)) for tp, batch in built.items()).items()],
         )
         try:
             response = await self._client.send(node, request)
             return {
-                TopicPartition(topic, partition): _answer(topic, error_of(code), offset, timestamp)
+                TopicPartition(topic, partition): _answer(
+                    error_of(code), Appended(topic, offset, timestamp, partition)
+                )
                 for topic, several in response.topics
                 for partition, code, offset, timestamp, *_ in several
             }
@@ -361,10 +364,17 @@ class TransactionalProducer:
         return self.identity._asdict()
 
 
-def _answer(topic: str, error: type[KafkaError], offset: int, timestamp: int) -> _Answer:
+def _by_topic(several: Iterable[tuple[TopicPartition, T]]) -> dict[str, list[T]]:
+    found: dict[str, list[T]] = defaultdict(list)
+    for tp, one in several:
+        found[tp.topic].append(one)
+    return found
+
+
+def _answer(error: type[KafkaError], appended: Appended) -> _Answer:
     # A duplicate was appended before, and its acknowledgement did not arrive.
     if error in (NoError, DuplicateSequenceNumber):
-        return Appended(topic, offset, timestamp)
+        return appended
     return error()
 
 

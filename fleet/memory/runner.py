@@ -11,6 +11,7 @@ from fleet.engine.admission.concurrent_runs import ConcurrentRuns
 from fleet.engine.admission.slots import Slots
 from fleet.engine.task import StepGroupSettings, Task
 from fleet.memory.backend import MOST_ENDED, MemoryBroker, MemoryLog, MemoryStore, MemoryStream
+from fleet.memory.children import InProcessWorkflows
 from fleet.observability.metrics import Metrics
 from fleet.records import state
 from fleet.records.topics import Topics
@@ -30,18 +31,41 @@ def start(
     Its handlers keep it alive. A task that cannot go on gives its error to *on_failure*. With
     *store* it goes on from that state.
     """
-    step_group = _step_group(workflow, topics, broker)
-    log = MemoryLog(broker)
+    loop = weakref.ref(asyncio.get_running_loop())
+
+    def begin(child: Definition, of_child: Topics) -> None:
+        task = _begun(_step_group(child, of_child, broker, children), broker, on_failure)
+        # With the workflow whose run it serves: others may hold the child for ever.
+        if (parent := root()) is not None:
+            weakref.finalize(parent, _close_soon, loop, weakref.ref(task))
+
+    # Weakly: a loop that was closed must not live as long as the workflow.
+    root = weakref.ref(workflow)
+    children = InProcessWorkflows(begin)
+    children.add(root, topics)
+    step_group = _step_group(workflow, topics, broker, children)
+    task = _begun(step_group, broker, on_failure, keep=True, store=store)
+    weakref.finalize(workflow, _close_soon, loop, weakref.ref(task))
+    return InProcess(task)
+
+
+def _begun(
+    step_group: StepGroupSettings,
+    broker: MemoryBroker,
+    on_failure: Callable[[BaseException], None],
+    *,
+    keep: bool = False,
+    store: MemoryStore | None = None,
+) -> Task:
+    """Return a task that takes records; *keep*: callers ask again for ended runs."""
+    log, topics = MemoryLog(broker), step_group.topics
     task = Task(step_group, 0, log, store or MemoryStore(), lambda _, why: on_failure(why))
     task.restore()
     task.clock.observe({topics.runs: broker.now_ms()}, 0)
     for topic in step_group.inputs:
-        broker.subscribe(topic, task.intake.deliver, keep=topic == topics.runs)
+        broker.subscribe(topic, task.intake.deliver, keep=keep and topic == topics.runs)
     task.begin()
-    # Weakly: a loop that was closed must not live as long as the workflow.
-    loop = weakref.ref(asyncio.get_running_loop())
-    weakref.finalize(workflow, _close_soon, loop, weakref.ref(task))
-    return InProcess(task)
+    return task
 
 
 class InProcess:
@@ -64,7 +88,9 @@ class InProcess:
         return self._task.attempts.active_steps(run_id)
 
 
-def _step_group(workflow: Definition, topics: Topics, broker: MemoryBroker) -> StepGroupSettings:
+def _step_group(
+    workflow: Definition, topics: Topics, broker: MemoryBroker, children: InProcessWorkflows
+) -> StepGroupSettings:
     limits = settings.current()
     return StepGroupSettings(
         graph=definition.graph_in_use(type(workflow)),
@@ -77,6 +103,7 @@ def _step_group(workflow: Definition, topics: Topics, broker: MemoryBroker) -> S
         activity=Activity() if definition.is_verbose(workflow) else None,
         budgets=Budgets.of(limits.window_bytes),
         stream=MemoryStream(broker, topics),
+        children=children,
         observer=Metrics(topics),
         dedupe_days=limits.dedupe_days,
         resume_days=limits.resume_days,

@@ -109,6 +109,11 @@ ANSWERS_DROPPED = Counter(
     "Events from outside that no step took or waited for, and for which their run had no room.",
     GROUP,
 )
+CHILD_ENDS_DROPPED = Counter(
+    "fleet_child_ends_dropped_total",
+    "Ends of runs that no step awaited any more: most are of runs that ended with their parent.",
+    GROUP,
+)
 STATE_DISCARDED = Counter(
     "fleet_state_discarded_total",
     "Local states that a worker discarded and loaded again, by reason: corrupt, outdated (the "
@@ -245,6 +250,7 @@ class Metrics:
         self._steps: dict[tuple[str, str], _Step] = {}
         self._discarded = {why: STATE_DISCARDED.labels(*self.labels, why) for why in DISCARDED}
         self._answers_dropped = ANSWERS_DROPPED.labels(*self.labels)
+        self._child_ends_dropped = CHILD_ENDS_DROPPED.labels(*self.labels)
         self._runs_started = RUNS_STARTED.labels(*self.labels)
         self._commit_duration = COMMIT_DURATION.labels(*self.labels)
         self._commit_records = COMMIT_RECORDS.labels(*self.labels)
@@ -348,7 +354,11 @@ class Metrics:
         )
 
     def answer_dropped(self, event: Envelope) -> None:
-        """Count an event for which its run had no room, and log its run."""
+        """Count an event for which its run had no room or no step, and log its run."""
+        if event.told:
+            self._child_ends_dropped.inc()
+            _log.info("child_end_dropped", run=event.run_id, told=event.told)
+            return
         self._answers_dropped.inc()
         _log.warning(
             "answer_dropped",

@@ -26,7 +26,7 @@ class Scope(enum.StrEnum):
 class Call(NamedTuple):
     """A call of a step."""
 
-    #: `memo`, `llm`, `sleep`, `wait`.
+    #: `memo`, `llm`, `sleep`, `wait`, `child`.
     kind: str
     #: Which one of its kind.
     key: str

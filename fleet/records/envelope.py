@@ -11,11 +11,14 @@ from typing import Any, NamedTuple
 from pydantic_core import from_json, to_json
 
 from fleet.records.errors import FleetError
+from fleet.records.nested.caller import Caller, Told
 
 Headers = list[tuple[str, bytes]]
 
 EPOCH = "fleet-epoch"
 RECOVERIES = "fleet-recoveries"
+CALLER = "fleet-caller"
+TOLD = "fleet-told"
 
 
 #: Longest id, type or step name in an envelope, in bytes of UTF-8.
@@ -82,6 +85,10 @@ class Envelope(NamedTuple):
     recoveries: tuple[tuple[str, int], ...] = ()
     #: No step of the sender's version accepts it; the type's name with its module.
     unaccepted: str = ""
+    #: Of a start event that a step sends: the step that awaits the run. See `nested.caller`.
+    caller: str = ""
+    #: Of a record that tells a step of the end of such a run: which run. See `nested.caller`.
+    told: str = ""
 
     def headers(self) -> Headers:
         """Return the Kafka headers, in a fixed order."""
@@ -106,8 +113,8 @@ class Envelope(NamedTuple):
             headers.append(("traceparent", self.traceparent.encode()))
         if self.scope or self.order or self.batch or self.recoveries:
             headers += self._of_joins_and_failures()
-        if self.unaccepted:
-            headers.append(("fleet-unaccepted", self.unaccepted.encode()[-MAX_ID_BYTES:]))
+        if self.unaccepted or self.caller or self.told:
+            headers += self._of_other_workers()
         return headers
 
     def _of_joins_and_failures(self) -> Headers:
@@ -120,6 +127,16 @@ class Envelope(NamedTuple):
             headers.append(("fleet-batch", self.batch.encode()))
         if self.recoveries:
             headers.append((RECOVERIES, written_recoveries(self.recoveries)))
+        return headers
+
+    def _of_other_workers(self) -> Headers:
+        headers = []
+        if self.unaccepted:
+            headers.append(("fleet-unaccepted", self.unaccepted.encode()[-MAX_ID_BYTES:]))
+        if self.caller:
+            headers.append((CALLER, self.caller.encode()))
+        if self.told:
+            headers.append((TOLD, self.told.encode()))
         return headers
 
 
@@ -188,6 +205,14 @@ def _trace(value: bytes) -> str:
     return value.decode() if len(value) <= MAX_ID_BYTES and value.isascii() else ""
 
 
+def _caller(value: bytes) -> str:
+    return Caller.read(value).written()
+
+
+def _told(value: bytes) -> str:
+    return Told.read(value).written()
+
+
 def _shown(value: bytes) -> str:
     return value[-MAX_ID_BYTES:].decode(errors="replace")
 
@@ -209,6 +234,8 @@ _FIELDS: dict[str, tuple[str, Callable[[bytes], Any]]] = {
     "fleet-batch": ("batch", _name),
     RECOVERIES: ("recoveries", _recoveries),
     "fleet-unaccepted": ("unaccepted", _shown),
+    CALLER: ("caller", _caller),
+    TOLD: ("told", _told),
 }
 _REQUIRED = ("fleet-run-id", "fleet-event-id", "fleet-type")
 #: Without these the record names no run and no event.
@@ -250,6 +277,16 @@ def child_id(parent_id: str, step: str, index: int) -> str:
     Derived, so that a repeated attempt sends events with the same ids.
     """
     return _digest(parent_id, step, str(index))
+
+
+def child_run_id(*parts: str) -> str:
+    """Return the id of the run that a step awaits; *parts* tell it from all others."""
+    return _digest("child", *parts)
+
+
+def end_id(run_id: str, epoch: int) -> str:
+    """Return the id of the record that tells a step of the end of the run that it awaits."""
+    return _digest("end", run_id, str(epoch))
 
 
 def failure_id(event_id: str, step: str) -> str:

@@ -67,6 +67,13 @@ class Started(Lifecycle):
     #: The run waits for a place (`num_concurrent_runs`). Another record follows when it begins, and
     #: that one is the base of the deadline.
     queued: bool = False
+    #: The workflow and the run whose step awaits this run; empty if none does.
+    parent_workflow: str = ""
+    parent_run: str = ""
+
+    def encode(self) -> bytes:
+        """Return the record's value, without what is not so."""
+        return self.__pydantic_serializer__.to_json(self, exclude_defaults=True)
 
 
 class Known(Lifecycle):
@@ -217,6 +224,8 @@ class StepRecord(BaseModel):
     outcome: str
     #: Types of the events it sent, in order, at most `MOST_SENT`.
     sent: tuple[str, ...] = ()
+    #: The runs that the attempt has suspended its step for: the workflow and the id of each.
+    children: tuple[str, ...] = ()
 
     def encode(self) -> bytes:
         """Return the record's value."""

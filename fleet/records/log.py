@@ -19,10 +19,12 @@ class Delivered(NamedTuple):
 
 
 class Outgoing(NamedTuple):
-    """A record to be appended to the partition that its task owns."""
+    """A record to be appended."""
 
     topic: str
     key: bytes
     #: None is a tombstone.
     value: bytes | None
     headers: Headers
+    #: None: the one that the task owns, or that of the run which a caller sends to.
+    partition: int | None = None

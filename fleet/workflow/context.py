@@ -38,7 +38,12 @@ from fleet.workflow.recorded.memo import BadMemo, Reconcile, memo
 from fleet.workflow.store import Model, Store
 from fleet.workflow.waiting import E, EventWait
 
+if TYPE_CHECKING:
+    from fleet.workflow.calling.children import ChildEnd, ChildRun
+    from fleet.workflow.definition import Definition
+
 T = TypeVar("T")
+R = TypeVar("R")
 
 WriteToStream = Callable[[Event], Awaitable[None]]
 CheckTarget = Callable[[Event, str], None]
@@ -67,6 +72,8 @@ class Surroundings(NamedTuple):
     sleep: Callable[[int, float], Awaitable[None]] | None = None
     #: Returns what a wait for an event gave; until then, ends the attempt.
     wait: Callable[[EventWait], Awaitable[bytes]] | None = None
+    #: Returns the end of a run that the step starts; until then, ends the attempt.
+    run_child: "Callable[[ChildRun], Awaitable[ChildEnd]] | None" = None
 
 
 class OfOneRun:
@@ -183,6 +190,42 @@ class Context(OfOneRun, Generic[Model]):
             raise TimeoutError
         noted = await self._surroundings.wait(asked)
         return waiting.given(event_type, asked, noted)
+
+    async def run_workflow(
+        self,
+        workflow: "type[Definition[R]] | Definition[R]",
+        start_event: Event | None = None,
+        /,
+        *,
+        timeout: float | None = None,
+        **fields: Any,
+    ) -> R:
+        """Run another workflow and return its result: `await ctx.run_workflow(Summary, text=text)`.
+
+        *workflow* is a class, or an object of it if the class takes arguments. It gets a start
+        event, or the start event's fields. On Kafka its own workers run it, in memory and on an app
+        this process does.
+
+        The run is started once, in a commit of its own. Until it has ended the step is not in
+        memory: its attempt ends here, and what it sent and changed with it. Then the step runs
+        again from its top, and this call returns at once. Which run it is, is the number of the
+        call for that workflow in the attempt, so make these calls in the same order each time. Put
+        what is expensive before it into `ctx.memo`. `asyncio.gather` runs several side by side.
+
+        *timeout*, in seconds, replaces the workflow's own. The run has at most the time that this
+        run has left, and is cancelled when this run or this step ends without it. Raises the error
+        that the other run failed with, WorkflowTimeoutError, WorkflowCancelledByUser, and BadChild
+        or another WorkflowConfigurationError for what cannot be run. A next attempt after such an
+        error starts another run.
+        """
+        # Declaring a workflow imports this file.
+        from fleet.workflow.calling import children  # noqa: PLC0415
+
+        run = children.asked(workflow, start_event, fields, timeout)
+        if self._surroundings.run_child is None:
+            raise children.BadChild("only a step that runs can run another workflow")
+        result: R = children.given(run, await self._surroundings.run_child(run))
+        return result
 
     async def running_steps(self) -> list[str]:
         """Return the names of the run's steps that run now, sorted; this one is among them."""

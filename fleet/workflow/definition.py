@@ -81,6 +81,8 @@ class Definition(Generic[Result_co]):
     _fleet_skips: ClassVar[Skips] = frozenset()
     #: What instances skipped when the graph was found good.
     _fleet_checked: ClassVar[set[Skips]] = set()
+    #: How long each run may take, in seconds; None: as long as it takes.
+    _fleet_timeout: float | None = DEFAULT_TIMEOUT_SECONDS
     #: Whether what its steps do is printed.
     _fleet_verbose: bool = False
     #: How many runs a worker works on at once; None: as many as come.
@@ -233,6 +235,11 @@ def retry_policy(workflow: Definition, settings: Settings) -> RetryPolicy | None
     return retrying.ExponentialBackoffRetryPolicy(
         stated.attempts, stated.wait_seconds, max_delay=stated.max_wait_seconds
     )
+
+
+def time_limit(workflow: Definition) -> float | None:
+    """Return how long each of its runs may take, in seconds; None: as long as it takes."""
+    return workflow._fleet_timeout  # noqa: SLF001 - the file that gives it
 
 
 def is_verbose(workflow: Definition) -> bool:

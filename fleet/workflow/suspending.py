@@ -23,13 +23,25 @@ class Sleep(NamedTuple):
     due_ms: int
 
 
+class ChildWait(NamedTuple):
+    """A step awaits runs that it has started."""
+
+    calls: tuple[Call, ...]
+    #: The workflow and the id of each.
+    children: tuple[str, ...]
+
+
+#: What a step can wait for.
+Until = Sleep | EventWait | ChildWait
+
+
 class Suspend(BaseException):
     """Ends the attempt of a step that has to wait.
 
     No Exception: a step that catches those must not take it for a failure.
     """
 
-    def __init__(self, until: Sleep | EventWait) -> None:
+    def __init__(self, until: Until) -> None:
         super().__init__(f"the step waits: {until}")
         self.until = until
 

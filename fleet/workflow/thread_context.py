@@ -26,8 +26,9 @@ class StoreInPlainStep(WorkflowRuntimeError):
 
     def __init__(self) -> None:
         super().__init__(
-            "ctx.store, ctx.memo(), ctx.sleep() and ctx.running_steps() are for steps that can "
-            "await; write `async def`, and call what blocks with `await asyncio.to_thread(...)`"
+            "ctx.store, ctx.memo(), ctx.sleep(), ctx.run_workflow() and ctx.running_steps() are "
+            "for steps that can await; write `async def`, and call what blocks with "
+            "`await asyncio.to_thread(...)`"
         )
 
 
@@ -51,6 +52,10 @@ class ThreadContext(Context[Any]):
         raise StoreInPlainStep
 
     async def wait_for_event(self, *_given: Any, **_by_name: Any) -> Any:
+        """Refused: it is awaited."""
+        raise StoreInPlainStep
+
+    async def run_workflow(self, *_given: Any, **_by_name: Any) -> Any:
         """Refused: it is awaited."""
         raise StoreInPlainStep
 

@@ -16,6 +16,7 @@ from typing import Any
 from faust.types import TP
 
 from fleet.config.settings import Settings
+from fleet.engine.context.children import Place
 from fleet.engine.ends_index import COMPLETE, INDEX
 from fleet.engine.loading.guarded_store import StoreFailed
 from fleet.engine.step_group import SILENT_SESSIONS, Engine
@@ -32,6 +33,7 @@ from fleet.memory.backend import MemoryStore
 from fleet.observability.gauges import GroupMetrics
 from fleet.records.errors import FleetError
 from fleet.records.topics import Topics
+from fleet.workflow.calling.children import ChildRun
 from simulation.assigning import Membership
 from simulation.broker import Broker
 from simulation.clients import Clients
@@ -212,6 +214,14 @@ class Backend:
         await asyncio.sleep(0)
         committed = self._group.offsets
         return {each: at for each in topics if (at := committed.get(TP(each, partition), 0)) > 0}
+
+    def workflows(self) -> "Backend":
+        """Return where the workflow is that its own steps run."""
+        return self
+
+    async def find(self, _run: ChildRun) -> Place:
+        """Return the one place that there is."""
+        return Place(f"{TOPICS.prefix}.{TOPICS.workflow}", self._partitions)
 
     def monotonic(self) -> float:
         """Return the world's time."""

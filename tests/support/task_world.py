@@ -11,6 +11,7 @@ from fleet import Context, Event, StartEvent, StopEvent, step
 from fleet.engine import ends_index
 from fleet.engine.admission.concurrent_runs import ConcurrentRuns
 from fleet.engine.admission.slots import Slots
+from fleet.engine.context.children import Place
 from fleet.engine.log import Receipt, TaskLost
 from fleet.engine.offsets import Lost, OffsetTracker
 from fleet.engine.task import StepGroupSettings, Task
@@ -30,6 +31,7 @@ from fleet.records.lifecycle import (
 from fleet.records.log import Delivered, Outgoing
 from fleet.records.topics import Topics
 from fleet.workflow import definition
+from fleet.workflow.calling.children import ChildRun
 from fleet.workflow.definition import Definition
 
 TOPICS = Topics("fleet", "joke", "main")
@@ -196,6 +198,13 @@ class Log:
         self.pending.decided.set_exception(TaskLost("t", "fenced"))
 
 
+class Itself:
+    """Where the workflow is that steps run: the one workflow."""
+
+    async def find(self, _run: ChildRun) -> Place:
+        return Place(f"{TOPICS.prefix}.{TOPICS.workflow}", 1)
+
+
 class World:
     """A broker with one partition of each topic, and the task that owns it."""
 
@@ -231,6 +240,7 @@ class World:
             observer=self,
             dedupe_days=1,
             resume_days=7,
+            children=Itself(),
         )
         self.positions: dict[str, int] = {}
         self.made: list[Task] = []

@@ -7,8 +7,9 @@ reads must not be lost any more.
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable
-from contextlib import AbstractContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from fleet.engine.context import still_running
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
     from fleet.engine.context.own_commits import OwnCommits
     from fleet.engine.ledger import Ledger
     from fleet.engine.transitions.draft import Work
+
+
+#: How many turns of the loop a step gets that awaits several things, of which one may be there.
+_TURNS = 10
+#: How many calls the running code is inside of.
+_AROUND: ContextVar[int] = ContextVar("fleet_calls_around", default=0)
 
 
 class RecordedCalls:
@@ -59,6 +66,10 @@ class AttemptCalls:
         self._asked: dict[Call, None] = {}
         self._counts: Counter[str] = Counter()
         self._last = LastCalls()
+        #: Calls that are being made, and of these the ones whose own code awaits a run.
+        self._going_on = 0
+        self._blocked = 0
+        self._changed = asyncio.Event()
 
     @property
     def asked(self) -> tuple[Call, ...]:
@@ -84,13 +95,40 @@ class AttemptCalls:
         """Return the calls to make again after the step has ended with *error*."""
         return self._last.refused_with(error)
 
+    @contextmanager
+    def going_on(self) -> Iterator[None]:
+        """Note that a call is being made: its answer would be lost with the attempt."""
+        self._going_on += 1
+        before = _AROUND.set(_AROUND.get() + 1)
+        try:
+            yield
+        finally:
+            _AROUND.reset(before)
+            self._going_on -= 1
+            self._changed.set()
+
+    async def others_over(self) -> None:
+        """Return when no call of the attempt is being made, and its code has had its turn."""
+        around = _AROUND.get()
+        self._blocked += around
+        self._changed.set()
+        try:
+            for _ in range(_TURNS):
+                await asyncio.sleep(0)
+                while self._going_on > self._blocked:
+                    self._changed.clear()
+                    await self._changed.wait()
+        finally:
+            self._blocked -= around
+
     @asynccontextmanager
     async def turn(self, call: Call) -> AsyncIterator[None]:
         """Wait for others that make this call now; keep others out while it is held."""
         self._must_run()
         async with self._calls.turns.turn(journal.key(self._attempt.work, call)):
             self._must_run()
-            yield
+            with self.going_on():
+                yield
 
     async def read(self, call: Call) -> bytes | None:
         """Return what is recorded for a call once that is in the log, or None."""

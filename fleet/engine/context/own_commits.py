@@ -8,27 +8,34 @@ from typing import TYPE_CHECKING
 
 from fleet.engine.admission.commit_waits import CommitWaits
 from fleet.engine.context.calls import AttemptCalls, RecordedCalls
+from fleet.engine.context.children import ChildRuns
 from fleet.engine.context.edits import AttemptEditor, Edits
 
 if TYPE_CHECKING:
     import asyncio
 
     from fleet.engine.attempts import Attempt
+    from fleet.engine.clock import BrokerClock
     from fleet.engine.commits import Commits
     from fleet.engine.ledger import Ledger
     from fleet.engine.transitions.draft import Work
     from fleet.engine.transitions.refused import Culprit
+    from fleet.records.topics import Topics
 
 
 class OwnCommits:
     """Of one task's steps."""
 
-    def __init__(self, ledger: "Ledger", commits: "Commits") -> None:
+    def __init__(
+        self, ledger: "Ledger", commits: "Commits", topics: "Topics", clock: "BrokerClock"
+    ) -> None:
         self._waits = CommitWaits(commits.now)
         #: What each step waits for that is not committed.
         self._pending: dict[tuple[int, str], asyncio.Future[None]] = {}
         self._edits = Edits(ledger, self)
         self._calls = RecordedCalls(ledger, self)
+        #: The runs that they await.
+        self.child_runs = ChildRuns(ledger, self, topics, clock)
 
     def editor(self, attempt: "Attempt") -> AttemptEditor:
         """Return who takes the edits of an attempt."""

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from pydantic_core import from_json
 
 from fleet.engine.transitions import edits, journal, runs, scopes, starts, suspended, suspending
+from fleet.engine.transitions.children import cancelling, telling
 from fleet.engine.transitions.draft import Draft, Due, Ended
 from fleet.engine.transitions.runs import End, Place
 from fleet.engine.transitions.waiting import answers, reasons
@@ -28,6 +29,10 @@ def conclude(
             _take_late(draft, topics, record, envelope, before)
         return None
     draft.state.put(state.end_key(run_id), end.encode())
+    if run is not None:
+        telling.tell(draft, run.caller, run_id, end.epoch, terminal)
+    if run is not None and run.children:
+        cancelling.of_run(draft, run_id, end.outcome)
     if end.epoch or (run is not None and run.held):
         settle = suspended.await_resume if end.resumable else suspended.remove
         settle(draft.state, run_id)

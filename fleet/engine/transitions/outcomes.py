@@ -6,8 +6,7 @@ from typing import NamedTuple
 from fleet.records.calls import Call
 from fleet.records.events import Event
 from fleet.workflow.collecting import Collected
-from fleet.workflow.suspending import Sleep
-from fleet.workflow.waiting import EventWait
+from fleet.workflow.suspending import Until
 
 
 class Sent(NamedTuple):
@@ -50,7 +49,7 @@ class Raised:
 class Suspends(NamedTuple):
     """The attempt ended because its step waits."""
 
-    until: Sleep | EventWait
+    until: Until
 
 
 Outcome = Returned | Raised | Suspends

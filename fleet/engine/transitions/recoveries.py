@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from fleet.engine.transitions import edits, joins, journal, refused, scopes, sizes
+from fleet.engine.transitions.children import cancelling
 from fleet.engine.transitions.draft import Draft, Wiring, Work
 from fleet.engine.transitions.refused import Result
 from fleet.records.envelope import (
@@ -56,12 +57,13 @@ def catch(draft: Draft, wiring: Wiring, work: Work, failure: "StepFailed") -> bo
     record = _record(draft.state, wiring, work, failure, child)
     if record is None:
         return False
+    records = [record, *cancelling.of_step(draft.state, work)]
     part = Overlay(draft.state)
     if child.scope:
         scopes.add_items(part, child, [handler])
     _close(part, work)
     caught = Caught(handler.name, failure)
-    refused.add(draft, Result(work, [record], part.changes, caught=caught))
+    refused.add(draft, Result(work, records, part.changes, caught=caught))
     draft.state.written += part.written
     return True
 

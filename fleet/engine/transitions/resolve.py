@@ -22,6 +22,7 @@ from fleet.records.envelope import BrokenEnvelope, Envelope
 from fleet.records.events import Event, decoded, type_name
 from fleet.records.lifecycle import Lifecycle
 from fleet.records.log import Delivered
+from fleet.records.nested.caller import ENDED
 from fleet.records.partitions import misplaced
 from fleet.records.state import View
 from fleet.workflow.errors import WorkflowRuntimeError
@@ -92,7 +93,15 @@ class Happened(NamedTuple):
     happening: Lifecycle
 
 
-Resolution = Rejected | Dropped | Held | Early | Answered | Deferred | Run | Happened
+class ChildEnded(NamedTuple):
+    """A run that a step of this one has started has ended."""
+
+    envelope: Envelope
+    #: Whether the step can hear of it: else its run has its result, or is gone.
+    heard: bool
+
+
+Resolution = Rejected | Dropped | Held | Early | Answered | Deferred | Run | Happened | ChildEnded
 
 #: In the place of the events of a join that fired.
 _BATCH = Event()
@@ -124,6 +133,8 @@ class Resolver:
             return self._broken(view, record, envelope, runs_position)
         if record.topic == self.wiring.topics.runs:
             return self._happened(view, record, envelope)
+        if self._tells_of_child(record, envelope):
+            return self._child_ended(view, envelope)
         entrance = self._entrance(view, record, envelope, runs_position)
         if waiting := self._waiting(view, record, envelope, entrance):
             return self._answered(record, envelope, entrance, waiting)
@@ -144,6 +155,8 @@ class Resolver:
         envelope = envelope._replace(step=step or envelope.step)
         if record.topic == self.wiring.topics.runs:
             return self._happened_late(record, envelope)
+        if self._tells_of_child(record, envelope):
+            return self._child_ended(view, envelope)
         if self._is_for_another_version(record, envelope):
             return Held(envelope, _ADMITTED)
         works = self._works(record, envelope, _ADMITTED)
@@ -187,6 +200,17 @@ class Resolver:
         rest = [work for work in works if answered.isdisjoint(work.step.names)]
         return Answered(envelope, entrance, waiting, rest)
 
+    # -- which child it tells of --------------------------------------------------------------
+
+    def _tells_of_child(self, record: Delivered, envelope: Envelope) -> bool:
+        is_told = envelope.type == ENDED and bool(envelope.told)
+        return is_told and record.topic == self.wiring.topics.inbox
+
+    def _child_ended(self, view: View, envelope: Envelope) -> ChildEnded:
+        end = runs.end_of(view, envelope.run_id)
+        known = runs.run_of(view, envelope.run_id) is not None
+        return ChildEnded(envelope, heard=known and (end is None or end.resumable))
+
     # -- which run it concerns ----------------------------------------------------------------
 
     def _envelope(self, record: Delivered) -> Envelope | BrokenEnvelope:
@@ -221,6 +245,7 @@ class Resolver:
             fingerprint=runs.fingerprint(record.value),
             timeout_seconds=envelope.timeout_seconds,
             appended_ms=record.appended_ms,
+            caller=envelope.caller,
         )
         decision = runs.begin(runs.run_of(view, run_id), end, start, runs_position)
         match decision:

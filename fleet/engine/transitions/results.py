@@ -13,6 +13,7 @@ from fleet.engine.transitions import (
     sizes,
     unhandled,
 )
+from fleet.engine.transitions.children import cancelling
 from fleet.engine.transitions.draft import Draft, Wiring, Work
 from fleet.engine.transitions.outcomes import Returned, Sent
 from fleet.engine.transitions.refused import Result
@@ -70,6 +71,7 @@ def returned(
     if outcome.fans_out and scope:
         scopes.open_scope(part, wiring.graph, work, scope)
     _keep(part, work, outcome)
+    records += cancelling.of_step(draft.state, work, outcome.calls)
     sizes.check_result(f"what step {work.step.name} sends and keeps", records, part.written)
     # From here on nothing can be refused, so the draft has all of the result or nothing.
     refused.add(draft, Result(work, records, part.changes))

@@ -20,6 +20,7 @@ from fleet.records.effective_end import NO_END, SoFar
 from fleet.records.entry import Entry
 from fleet.records.envelope import MAX_TIMEOUT_SECONDS, Envelope
 from fleet.records.lifecycle import Completed, Known, Lifecycle, Started
+from fleet.records.nested.caller import Caller
 from fleet.records.state import Overlay, View
 
 _CANONICAL = json.JSONEncoder(sort_keys=True)
@@ -50,6 +51,10 @@ class Run(Entry):
     queued: bool = False
     #: Steps of it may wait for events, or answers for steps.
     waits: bool = False
+    #: Steps of it may await other runs.
+    children: bool = False
+    #: The step that awaits this run, as its start event named it; empty: none does.
+    caller: str = ""
 
 
 class End(Entry):
@@ -86,6 +91,8 @@ class Repeated:
     answer: Known
     #: The epoch that the run has come to.
     epoch: int = 0
+    #: The run has ended before it began: it was cancelled.
+    unbegun: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +138,8 @@ class Start(NamedTuple):
     timeout_seconds: float | None
     #: Append time in unix milliseconds.
     appended_ms: int
+    #: The step that awaits the run; empty: none does.
+    caller: str = ""
 
 
 def run_of(view: View, run_id: str) -> Run | None:
@@ -152,6 +161,11 @@ def mark_context(changes: Overlay, run_id: str) -> None:
 def mark_waits(changes: Overlay, run_id: str) -> None:
     """Note at a run that steps may wait for events, or answers for steps."""
     _mark(changes, run_id, "waits")
+
+
+def mark_children(changes: Overlay, run_id: str) -> None:
+    """Note at a run that steps may await other runs."""
+    _mark(changes, run_id, "children")
 
 
 def waits(view: View, run_id: str) -> bool:
@@ -199,7 +213,8 @@ def begin(run: Run | None, end: End | None, start: Start, runs_position: int) ->
         return Redelivered()
     if end is not None:
         answer = _answer(start, end.fingerprint, end.offset, runs_position)
-        return Repeated(answer, max(end.epoch, run.epoch if run else 0))
+        epoch = max(end.epoch, run.epoch if run else 0)
+        return Repeated(answer, epoch, unbegun=not end.start_event_id)
     if run is None or not run.start_event_id:
         return _begun(run, start, runs_position)
     if _began(run, start):
@@ -286,11 +301,7 @@ def queued(begun: Begun) -> Begun:
 
 def admitted(run: Run, runs_position: int) -> Begun:
     """Return what begins with a run that has waited for a place."""
-    record = Started(
-        start_event_id=run.start_event_id,
-        timeout_seconds=run.timeout_seconds,
-        read_from=runs_position,
-    )
+    record = _started(run.start_event_id, run.timeout_seconds, run.caller, runs_position)
     return Begun(run.model_copy(update={"queued": False}), record)
 
 
@@ -327,13 +338,21 @@ def _begun(run: Run | None, start: Start, runs_position: int) -> Begun:
                 "start_offset": start.offset,
                 "fingerprint": start.fingerprint,
                 "timeout_seconds": start.timeout_seconds,
+                "caller": start.caller,
             }
         ),
-        record=Started(
-            start_event_id=start.event_id,
-            timeout_seconds=start.timeout_seconds,
-            read_from=runs_position,
-        ),
+        record=_started(start.event_id, start.timeout_seconds, start.caller, runs_position),
+    )
+
+
+def _started(event_id: str, timeout_seconds: float | None, caller: str, position: int) -> Started:
+    parent = Caller.read(caller) if caller else None
+    return Started(
+        start_event_id=event_id,
+        timeout_seconds=timeout_seconds,
+        read_from=position,
+        parent_workflow=parent.workflow.rpartition(".")[2] if parent else "",
+        parent_run=parent.run_id if parent else "",
     )
 
 

@@ -1,10 +1,12 @@
 """How an event enters its run: a start begins it, an event may come before the start."""
 
 from fleet.engine.transitions import runs
+from fleet.engine.transitions.children import telling
 from fleet.engine.transitions.draft import Draft
 from fleet.engine.transitions.runs import Admission, Entrance, Run
 from fleet.records import state
 from fleet.records.envelope import Envelope
+from fleet.records.lifecycle import Cancelled
 from fleet.records.log import Delivered
 from fleet.records.topics import Topics
 from fleet.workflow.context_state import leaves
@@ -28,8 +30,11 @@ def _start(draft: Draft, topics: Topics, envelope: Envelope, decision: runs.Star
             draft.state.put(state.run_key(envelope.run_id), run.encode())
             clear_seen(draft, envelope.run_id)
             draft.append_lifecycle(topics, envelope, started)
-        case runs.Repeated(answer=known, epoch=epoch):
+        case runs.Repeated(answer=known, epoch=epoch, unbegun=unbegun):
             draft.append_lifecycle(topics, envelope._replace(epoch=epoch), known)
+            if unbegun:
+                cancelled = Cancelled(reason="it was cancelled before it began")
+                telling.tell(draft, envelope.caller, envelope.run_id, epoch, cancelled)
         case runs.Redelivered():
             pass
 

@@ -92,6 +92,8 @@ class Suspended(Entry):
     tries: Tries | None = None
     #: The event that it waits for; None: for none.
     wait: Wait | None = None
+    #: The runs that it awaits: the workflow and the id of each.
+    children: tuple[str, ...] = ()
 
     def encode(self) -> bytes:
         """Return the state value: JSON, a NUL, the event's value."""
@@ -132,7 +134,7 @@ class Suspended(Entry):
         headers = tuple(with_epoch(self.headers, epoch))
         tries = self.tries.resumed() if self.tries is not None else None
         update = {"headers": headers, "until": Until.NOW, "since_ms": now_ms, "tries": tries}
-        return self.model_copy(update={**update, "due_ms": 0})
+        return self.model_copy(update={**update, "due_ms": 0, "children": ()})
 
 
 def until_resume(record: Delivered, step: str, tries: Tries | None = None) -> bytes:

@@ -31,6 +31,8 @@ class Due(NamedTuple):
     changes: Mapping[bytes, bytes | None] = MappingProxyType({})
     #: The event that it waits for; then `due_ms` may be 0: no time is set.
     wait: Wait | None = None
+    #: The runs that it awaits, in words; then `due_ms` may be 0, too.
+    children: tuple[str, ...] = ()
     #: What is shown with it.
     records: Sequence[Outgoing] = ()
 
@@ -40,6 +42,7 @@ def suspend(draft: Draft, work: Work, due: Due, now_ms: int) -> None:
     envelope, step = work.envelope, work.step.name
     entry = Suspended.of(work.record, step)
     update = {"until": Until.TIME, "due_ms": due.due_ms, "tries": due.tries, "wait": due.wait}
+    update["children"] = due.children
     value = entry.resumed(envelope.epoch, now_ms).model_copy(update=update).encode()
     if len(value) > sizes.MAX_RECORD_BYTES:
         what = f"{envelope.type}, kept until step {step} runs again,"
@@ -91,7 +94,7 @@ def run_now(draft: Draft, waiting: bytes, entry: Suspended, now_ms: int) -> tupl
     if entry.due_ms:
         draft.state.delete(state.due_key(entry.due_ms, waiting))
     key = state.SUSPENDED + waiting[len(state.WAITING) :]
-    update = {"until": Until.NOW, "since_ms": now_ms, "due_ms": 0, "wait": None}
+    update = {"until": Until.NOW, "since_ms": now_ms, "due_ms": 0, "wait": None, "children": ()}
     woken = entry.model_copy(update=update)
     draft.state.put(key, woken.encode())
     return key, woken

@@ -3,9 +3,8 @@
 import asyncio
 from typing import Any
 
-from fleet.client import results, shown
+from fleet.client import shown
 from fleet.client.follower import Follower
-from fleet.client.results import Outcome
 from fleet.client.shown import Shown
 from fleet.client.waits import Waits
 from fleet.kafka.calling.stream_ends import StreamEnds
@@ -16,6 +15,8 @@ from fleet.records.envelope import Envelope
 from fleet.records.events import Event
 from fleet.records.log import Outgoing
 from fleet.workflow import definition
+from fleet.workflow.calling import results
+from fleet.workflow.calling.results import Outcome
 from simulation.mutations.registry import instead_of
 
 # -- what is sent ---------------------------------------------------------------------------------

@@ -142,7 +142,8 @@ class Owner:
     def own_commits(self) -> OwnCommits:
         ledger: Any = MemoryState()
         commits: Any = SimpleNamespace(now=lambda: None)
-        return OwnCommits(ledger, commits)
+        clock: Any = None
+        return OwnCommits(ledger, commits, Topics("fleet", "joke", "main"), clock)
 
     async def outcome(self) -> Outcome:
         """Return what the next flight ends with."""

@@ -189,7 +189,7 @@ class TestOneTransaction:
         found = await producer.append({JOKES: [batch(kafka)], STATE: [batch(kafka, 2)]})
         await producer.end(commit=True)
         assert kafka.kinds == ["add", "produce", "end"]
-        assert found == [Appended("jokes", 40, 1_000), Appended("state", 40, 1_000)]
+        assert found == [Appended(tp.topic, 40, 1_000, tp.partition) for tp in (JOKES, STATE)]
 
     async def test_each_leader_is_asked_for_its_own(
         self, kafka: Kafka, producer: TransactionalProducer

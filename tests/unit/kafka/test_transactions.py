@@ -79,7 +79,7 @@ class Producer:
                 if reason is not None:
                     raise BatchesRefused({tp: reason})
                 self._open += batch.values
-                appended.append(Appended(tp.topic, self.offset, 1_000))
+                appended.append(Appended(tp.topic, self.offset, 1_000, tp.partition))
         return appended
 
     async def end(self, *, commit: bool) -> None:

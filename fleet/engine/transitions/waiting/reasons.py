@@ -28,6 +28,11 @@ def _text(entry: Suspended) -> str:
     return printable.line(text if len(text) <= _LENGTH else f"{text[: _LENGTH - 1]}…")
 
 
+def _listed(children: tuple[str, ...]) -> str:
+    more = f" and {len(children) - 1} more" if len(children) > 1 else ""
+    return f"{children[0]}{more}"
+
+
 def _reason(entry: Suspended) -> str:
     due_seconds = min(entry.due_ms // 1000, _LAST_SECOND)
     due = datetime.fromtimestamp(due_seconds, UTC).isoformat("T", "seconds")
@@ -35,6 +40,8 @@ def _reason(entry: Suspended) -> str:
     if entry.wait is not None:
         until = f" until {moment}" if entry.due_ms else ""
         return f"waits for {entry.wait.awaits}{until}"
+    if entry.children:
+        return f"awaits {_listed(entry.children)}"
     tries = entry.tries
     if tries is None:
         return f"sleeps until {moment}"
