@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from fleet.workflow.failing.step_failed import StepFailedEvent
     from fleet.workflow.marking import catch_error, step
     from fleet.workflow.recorded.memo import NOT_DONE
+    from fleet.workflow.resources.declared import Resource, ResourceConfig
     from fleet.workflow.workflow import Workflow
 
 # The module of each public name, loaded at first use: the command line and a test of events should
@@ -67,6 +68,8 @@ _HOMES = {
     "InternalDispatchEvent": "fleet.records.events",
     "LLM": "fleet.llm",
     "NOT_DONE": "fleet.workflow.recorded.memo",
+    "Resource": "fleet.workflow.resources.declared",
+    "ResourceConfig": "fleet.workflow.resources.declared",
     "RetryInfo": "fleet.workflow.failing.retrying",
     "RetryPolicy": "fleet.workflow.failing.retrying",
     "StartEvent": "fleet.records.events",
@@ -109,6 +112,8 @@ __all__ = [
     "HumanResponseEvent",
     "InputRequiredEvent",
     "InternalDispatchEvent",
+    "Resource",
+    "ResourceConfig",
     "RetryInfo",
     "RetryPolicy",
     "StartEvent",

@@ -73,8 +73,8 @@ def serve(workflow: type[Workflow] | Workflow, *, settings: Settings | None = No
     """Return the app that runs *workflow*'s steps; call it `app` in a module of its own.
 
     Give an instance if the class takes arguments of its own. Without *settings* it reads FLEET_*
-    variables. Raises WorkflowValidationError if the graph has findings. Only a starting worker
-    connects to the broker.
+    variables. Raises WorkflowValidationError if the graph has findings, or a file of a resource.
+    Only a starting worker connects to the broker.
     """
     is_class = isinstance(workflow, type) and issubclass(workflow, Workflow)
     if not is_class and not isinstance(workflow, Workflow):
@@ -82,6 +82,7 @@ def serve(workflow: type[Workflow] | Workflow, *, settings: Settings | None = No
     chosen = settings or configuration.current()
     check_host((*OVERRIDING, FleetApp))
     served = workflow if isinstance(workflow, Workflow) else workflow()
+    workflows.check_files(served)
     topics = Topics(chosen.prefix, served.workflow_name, served.group_name)
     app = FleetApp(topics.engine_id, **app_options(chosen))
     app.host = Host()

@@ -82,6 +82,7 @@ def _checked(workflow: type[Definition]) -> Checked:
     name = f"{workflow.__module__}:{workflow.__qualname__}"
     try:
         definition.graph(workflow)
+        definition.check_files(workflow)
     except FleetError as failure:
         return Checked(name, _findings(failure))
     return Checked(name)

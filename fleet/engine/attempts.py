@@ -24,6 +24,7 @@ from fleet.engine.context import children, pauses
 from fleet.engine.context.calls import AttemptCalls
 from fleet.engine.context.children import Places
 from fleet.engine.context.own_commits import OwnCommits
+from fleet.engine.resources.worker_resources import WorkerResources
 from fleet.engine.step_threads import StepThread, StepThreads
 from fleet.engine.transitions import joins, retries, runs
 from fleet.engine.transitions.draft import Work
@@ -98,6 +99,11 @@ class Settings(Protocol):
     @property
     def children(self) -> Places:
         """Where the workflows are that its steps run."""
+        ...
+
+    @property
+    def resources(self) -> WorkerResources:
+        """What its steps take beside events."""
         ...
 
     @property
@@ -359,13 +365,7 @@ class Attempts:
         context = self._context(attempt)
         if attempt.decoded_as is not None:
             _decode(attempt, attempt.decoded_as, self._settings.graph)
-        CURRENT_CALLS.set(partial(self._calls, attempt))
-        try:
-            returned = await self._returned(attempt, context)
-        finally:
-            # Else the attempt, its task and the task's variables would hold each other, and the
-            # event with them, until Python looks for such circles.
-            CURRENT_CALLS.set(None)
+        returned = await self._returned(attempt, context)
         if attempt.written:
             await asyncio.gather(*attempt.written)
         return _outcome(returned, context, attempt.calls)
@@ -429,7 +429,9 @@ class Attempts:
 
     async def _returned(self, attempt: Attempt, context: Context) -> Event | list[Event] | None:
         work = attempt.work
-        running = await self._begun(attempt, context)
+        if work.step.is_plain:
+            attempt.thread = await self._settings.threads.begin()
+        running = self._with_resources(attempt, context)
         seconds = work.step.options.timeout_seconds
         returned: Event | list[Event] | None = await (
             running if seconds is None else _within(seconds, work.step.shown, running)
@@ -437,19 +439,39 @@ class Attempts:
         work.step.check_returned(returned, has_sent=bool(context.sent))
         return returned
 
-    async def _begun(
+    async def _with_resources(
         self, attempt: Attempt, context: Context
-    ) -> Coroutine[Any, Any, Event | list[Event] | None]:
-        """Return what runs: the step's coroutine, or what waits for its thread."""
-        step, arguments = attempt.work.step, self._arguments(attempt.work)
+    ) -> Event | list[Event] | None:
+        call, needs = partial(self._called, attempt, context), attempt.work.step.resources
+        try:
+            if not needs:
+                return await call({})
+            return await self._settings.resources.around(needs, call, attempt.thread)
+        finally:
+            if attempt.thread is not None:
+                attempt.thread.give_back()
+
+    async def _called(
+        self, attempt: Attempt, context: Context, resources: dict[str, Any]
+    ) -> Event | list[Event] | None:
+        """Return what the step returns."""
+        step, thread = attempt.work.step, attempt.thread
+        arguments = {**self._arguments(attempt.work), **resources}
         call = partial(step.bind, self._settings.workflow())
-        if not step.is_plain:
-            running: Coroutine[Any, Any, Event | list[Event] | None] = call(context, arguments)
-            return running
-        thread = attempt.thread = await self._settings.threads.begin()
-        of_thread = ThreadContext(inside=context, in_loop=thread.in_loop)
-        thread.start(partial(call, of_thread, arguments), step.shown)
-        return thread.result()
+        CURRENT_CALLS.set(partial(self._calls, attempt))
+        returned: Event | list[Event] | None
+        try:
+            if thread is None:
+                returned = await call(context, arguments)
+            else:
+                of_thread = ThreadContext(inside=context, in_loop=thread.in_loop)
+                thread.start(partial(call, of_thread, arguments), step.shown)
+                returned = await thread.result()
+        finally:
+            # Else the attempt, its task and the task's variables would hold each other, and the
+            # event with them, until Python looks for such circles.
+            CURRENT_CALLS.set(None)
+        return returned
 
     def _arguments(self, work: Work) -> dict[str, Any]:
         """Return what the step takes, by parameter."""

@@ -149,8 +149,11 @@ class Engine:
         """Stop every task at once; `drain` before, to let steps finish."""
         self.observer.closed(self)
         self._wanted = frozenset()
-        async with self._changing:
-            await self._close_all(self.tasks.keys() | self.openings.keys())
+        try:
+            async with self._changing:
+                await self._close_all(self.tasks.keys() | self.openings.keys())
+        finally:
+            await self.step_group.resources.close()
         await self._stream.close()
         self._backend.close()
 

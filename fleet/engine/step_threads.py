@@ -27,10 +27,16 @@ class StepThread:
         #: Done when the thread has ended.
         self.ended: asyncio.Future[None] = self._loop.create_future()
         self._outcome: asyncio.Future[tuple[Any, BaseException | None]] = self._loop.create_future()
-        self._is_left = False
+        self._is_left = self._is_started = False
+
+    @property
+    def runs(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._is_started and not self.ended.done()
 
     def start(self, call: Callable[[], Any], name: str) -> None:
         """Run *call* in a thread that has the context variables of the caller."""
+        self._is_started = True
         context = contextvars.copy_context()
         thread = threading.Thread(
             target=self._run, args=(context, call), name=f"step {name}", daemon=True
@@ -40,6 +46,11 @@ class StepThread:
         except RuntimeError as error:
             # The machine has no more threads.
             self._end((None, error))
+
+    def give_back(self) -> None:
+        """Let others have it, if it was not started."""
+        if not self._is_started:
+            self._end((None, None))
 
     async def result(self) -> Any:
         """Return what the call returns, or raise what it raises."""

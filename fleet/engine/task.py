@@ -38,6 +38,7 @@ from fleet.engine.log import Log, RecordsRefused, TaskLost
 from fleet.engine.observing import Guarded, Observer
 from fleet.engine.open_work import OpenWork
 from fleet.engine.parts import Parts
+from fleet.engine.resources.worker_resources import WorkerResources
 from fleet.engine.retention import Retention
 from fleet.engine.run_changes import RunChanges
 from fleet.engine.step_threads import StepThreads
@@ -82,6 +83,8 @@ class StepGroupSettings:
     activity: Activity | None = None
     #: Where its steps run that are plain functions.
     threads: StepThreads = field(default_factory=StepThreads)
+    #: What its steps take beside events.
+    resources: WorkerResources = field(default_factory=WorkerResources)
     #: In memory a state does not outlive its process.
     quarantine: Quarantine = field(default_factory=Quarantine)
     #: Where the workflows are that its steps run.

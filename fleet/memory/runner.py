@@ -9,6 +9,7 @@ from fleet.engine.activity import Activity
 from fleet.engine.admission.budget import Budgets
 from fleet.engine.admission.concurrent_runs import ConcurrentRuns
 from fleet.engine.admission.slots import Slots
+from fleet.engine.resources.worker_resources import WorkerResources
 from fleet.engine.task import StepGroupSettings, Task
 from fleet.memory.backend import MOST_ENDED, MemoryBroker, MemoryLog, MemoryStore, MemoryStream
 from fleet.memory.children import InProcessWorkflows
@@ -37,7 +38,9 @@ def start(
         task = _begun(_step_group(child, of_child, broker, children), broker, on_failure)
         # With the workflow whose run it serves: others may hold the child for ever.
         if (parent := root()) is not None:
-            weakref.finalize(parent, _close_soon, loop, weakref.ref(task))
+            weakref.finalize(
+                parent, _close_soon, loop, weakref.ref(task), task.step_group.resources
+            )
 
     # Weakly: a loop that was closed must not live as long as the workflow.
     root = weakref.ref(workflow)
@@ -45,7 +48,7 @@ def start(
     children.add(root, topics)
     step_group = _step_group(workflow, topics, broker, children)
     task = _begun(step_group, broker, on_failure, keep=True, store=store)
-    weakref.finalize(workflow, _close_soon, loop, weakref.ref(task))
+    weakref.finalize(workflow, _close_soon, loop, weakref.ref(task), step_group.resources)
     return InProcess(task)
 
 
@@ -114,8 +117,16 @@ def _step_group(
 
 
 def _close_soon(
-    loop_left: "weakref.ref[asyncio.AbstractEventLoop]", task_left: "weakref.ref[Task]"
+    loop_left: "weakref.ref[asyncio.AbstractEventLoop]",
+    task_left: "weakref.ref[Task]",
+    resources: WorkerResources,
 ) -> None:
     loop, task = loop_left(), task_left()
-    if loop is not None and task is not None and not loop.is_closed():
-        loop.call_soon_threadsafe(lambda: loop.create_task(task.close()))
+    if loop is not None and not loop.is_closed():
+        loop.call_soon_threadsafe(lambda: loop.create_task(_close(task, resources)))
+
+
+async def _close(task: Task | None, resources: WorkerResources) -> None:
+    if task is not None:
+        await task.close()
+    await resources.close()

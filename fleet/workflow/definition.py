@@ -38,6 +38,7 @@ from fleet.workflow.errors import UnclearEnds, WorkflowConfigurationError, Workf
 from fleet.workflow.failing import retrying
 from fleet.workflow.failing.retrying import RetryPolicy
 from fleet.workflow.graph import Graph, all_types, build, no_end
+from fleet.workflow.resources import checks as files
 
 #: What Kafka allows in the name of a topic.
 _LEGAL_NAME = re.compile(r"[a-zA-Z0-9_-]+")
@@ -114,7 +115,8 @@ class Definition(Generic[Result_co]):
         _refuse_taken(cls)
         cls.workflow_name = _legal(workflow or _plain_name(cls.__name__), "workflow", cls)
         cls.group_name = _legal(group or DEFAULT_GROUP, "group", cls)
-        cls._fleet_namespace = marking.enclosing_names(depth=1)
+        around = marking.names_around(depth=1)
+        cls._fleet_namespace = marking.kept_names(around, vars(cls).values())
         cls._fleet_added = {}
         cls._fleet_graph, cls._fleet_checked = None, set()
         if skip_graph_checks is not None:
@@ -211,6 +213,16 @@ def check(workflow: type[Definition], skips: Skips = frozenset()) -> Graph:
     # One object, also after another check: joins and topics were made for it.
     workflow._fleet_graph = known or replace(built, result=typed)  # noqa: SLF001
     return workflow._fleet_graph  # noqa: SLF001
+
+
+def check_files(workflow: type[Definition]) -> None:
+    """Raise WorkflowValidationError with what is wrong in the files of its resources.
+
+    Only where the workflow runs: a caller need not have the files.
+    """
+    found = list(files.findings((step.shown, step.resources) for step in graph(workflow).steps))
+    if found:
+        raise WorkflowValidationError(workflow.__name__, found)
 
 
 def graph_in_use(workflow: type[Definition]) -> Graph:

@@ -20,6 +20,13 @@ class WorkflowValidationError(FleetError):
         super().__init__(f"{workflow} is not a valid workflow:\n{listed}")
 
 
+class Unresolved(WorkflowValidationError):
+    """Raised when an annotation names a type that is not known, or not known yet.
+
+    What to do: Define or import the type, and not only for type checkers.
+    """
+
+
 class WorkflowConfigurationError(FleetError):
     """Raised when a workflow, a step or a run gets arguments that it cannot take.
 
@@ -44,17 +51,6 @@ class BadOption(WorkflowConfigurationError, WorkflowValidationError):
     def __init__(self, finding: str) -> None:
         self.findings = [finding]
         FleetError.__init__(self, finding)
-
-
-class NotAvailableYet(WorkflowConfigurationError):
-    """Raised when you use a feature that this version does not have.
-
-    What to do: Do what the message names instead. docs/workflows.md lists what this version does
-    not have.
-    """
-
-    def __init__(self, feature: str, instead: str) -> None:
-        super().__init__(f"{feature} is not available in this version; {instead}")
 
 
 class WorkflowRuntimeError(FleetError):

@@ -7,9 +7,10 @@ that are defined after the class.
 
 import functools
 import inspect
+import re
 import sys
 import types
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeVar, overload
 
 from fleet.records.envelope import MAX_COUNT
@@ -29,6 +30,8 @@ F = TypeVar("F", bound=StepFunction)
 
 _MARK = "__fleet_step__"
 _NAMES = "__fleet_names__"
+#: A name in an annotation that is text.
+_NAME = re.compile(r"[^\W\d]\w*")
 
 _KNOWN = (
     "num_workers",
@@ -93,8 +96,8 @@ def step(  # noqa: PLR0913 - each is an option of its own
         mark = functools.partial(_mark, options=options)
     else:
         _check_workflow(workflow)
-        names = enclosing_names(depth=1)
-        mark = functools.partial(_added, workflow=workflow, options=options, names=names)
+        around = names_around(depth=1)
+        mark = functools.partial(_added, workflow=workflow, options=options, around=around)
     return mark if function is None else mark(function)
 
 
@@ -149,22 +152,39 @@ def is_step(member: object) -> bool:
     return hasattr(member, _MARK)
 
 
-def enclosing_names(depth: int) -> dict[str, Any]:
-    """Return the local types around a class body, so that local event classes resolve."""
+def names_around(depth: int) -> dict[str, Any]:
+    """Return the local names around a class body, so that local event classes resolve."""
     body = sys._getframe(depth + 1)  # noqa: SLF001 - no public way
     frame: types.FrameType | None = body
     names: dict[str, Any] = {}
     while frame is not None and frame.f_code.co_name != "<module>":
         # Of its own module only: the same name in another module means something else.
         if frame.f_globals is body.f_globals:
-            names = {**dict(types_among(frame.f_locals)), **names}
+            names = {**frame.f_locals, **names}
         frame = frame.f_back
     return names
 
 
-def types_among(names: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield the names that an annotation may use. Other values may be large, and are not kept."""
-    return ((name, value) for name, value in names.items() if _is_type(value))
+def kept_names(names: Mapping[str, Any], members: Iterable[Any]) -> dict[str, Any]:
+    """Return which of *names* the annotations of *members* may use, some of which are steps.
+
+    All types, and what a step or a factory of a resource mentions in an annotation that is text.
+    Other values may be large, and are not kept.
+    """
+    kept = {name: value for name, value in names.items() if _is_type(value)}
+    unread = [member for member in members if is_step(member)]
+    while unread:
+        for name in (_mentioned(unread.pop()) & names.keys()) - kept.keys():
+            kept[name] = names[name]
+            unread.append(names[name])
+    return kept
+
+
+def _mentioned(function: object) -> set[str]:
+    """Return the names in the annotations of *function* that are text."""
+    annotations = getattr(inspect.unwrap(function), "__annotations__", {})  # type: ignore[arg-type]
+    texts = [text for text in annotations.values() if isinstance(text, str)]
+    return set(_NAME.findall(" ".join(texts)))
 
 
 def _is_type(value: object) -> bool:
@@ -186,11 +206,11 @@ def _mark(function: StepFunction, options: Options) -> StepFunction:
 
 
 def _added(
-    function: StepFunction, workflow: Any, options: Options, names: dict[str, Any]
+    function: StepFunction, workflow: Any, options: Options, around: dict[str, Any]
 ) -> StepFunction:
     _check_function(function)
     setattr(function, _MARK, options)
-    setattr(function, _NAMES, names)
+    setattr(function, _NAMES, kept_names(around, [function]))
     workflow.add_step(function)
     return function
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fleet.workflow import marking, signature
-from fleet.workflow.errors import WorkflowValidationError
+from fleet.workflow.errors import Unresolved, WorkflowValidationError
 from fleet.workflow.steps import Step
 
 
@@ -59,8 +59,9 @@ def check_added(cls: type[Any], function: Any) -> None:
 def _own(klass: type[Any], cls: type[Any]) -> dict[str, _Member]:
     """Return the members of *klass*, which is *cls* or one of its bases."""
     around = vars(klass).get("_fleet_namespace", cls._fleet_namespace)
-    namespace = {**around, **dict(marking.types_among(vars(klass)))}
-    own = {name: _Member(value, namespace) for name, value in vars(klass).items()}
+    of_class = dict(vars(klass))
+    namespace = {**around, **marking.kept_names(of_class, of_class.values())}
+    own = {name: _Member(value, namespace) for name, value in of_class.items()}
     added = vars(klass).get("_fleet_added", {})
     return own | {name: _added(function) for name, function in added.items()}
 
@@ -75,7 +76,7 @@ def _read(owner: str, members: dict[str, _Member], *, may_be_unresolved: bool) -
         try:
             one = signature.read(member.value, name, member.namespace, is_free=member.is_free)
             found.append(one)
-        except signature.Unresolved as unknown:
+        except Unresolved as unknown:
             findings += [] if may_be_unresolved else unknown.findings
         except WorkflowValidationError as wrong:
             findings += wrong.findings

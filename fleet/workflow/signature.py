@@ -2,7 +2,7 @@
 What the annotations of one step say: its slots, its context, its returns.
 
 `A | B` is two types of one slot, `a: A, b: B` two slots that wait for each other, `list[E]` the
-members of a fan-out.
+members of a fan-out. `Annotated[T, Resource(...)]` is no slot.
 """
 
 import collections.abc
@@ -18,8 +18,11 @@ from fleet.workflow import marking
 from fleet.workflow.collect import Collect
 from fleet.workflow.context import Context
 from fleet.workflow.context_state import state_models
-from fleet.workflow.errors import NotAvailableYet, WorkflowValidationError
+from fleet.workflow.errors import Unresolved, WorkflowValidationError
 from fleet.workflow.failing.step_failed import StepFailedEvent
+from fleet.workflow.resources import providers
+from fleet.workflow.resources.declared import declared_in
+from fleet.workflow.resources.providers import Place, Provider
 from fleet.workflow.steps import Slot, Step, StepFunction
 
 _GENERATORS = (
@@ -29,13 +32,6 @@ _GENERATORS = (
     collections.abc.Generator,
     collections.abc.Iterator,
 )
-
-
-class Unresolved(WorkflowValidationError):
-    """Raised when an annotation names a type that is not known, or not known yet.
-
-    What to do: Define or import the type, and not only for type checkers.
-    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +52,9 @@ def read(
     """
     marked = typing.cast("StepFunction", function)
     hints = _hints(marked, name, namespace)
-    context, events = _parameters(marked, name, hints, skipped=0 if is_free else 1)
+    resources = _resources(hints, name, namespace)
+    skipped = 0 if is_free else 1
+    context, events = _parameters(marked, name, hints, skipped, {given for given, _ in resources})
     taken = [_taken(parameter, hints[parameter], name) for parameter in events]
     _check_join(taken, name)
     options = marking.options_of(marked)
@@ -79,6 +77,7 @@ def read(
         may_end=types.NoneType in returned,
         collect=taken[0].collect,
         is_free=is_free,
+        resources=resources,
     )
 
 
@@ -93,13 +92,29 @@ def _hints(function: StepFunction, name: str, namespace: Mapping[str, Any]) -> d
         raise Unresolved(name, [finding]) from None
 
 
+def _resources(
+    hints: dict[str, Any], step: str, names: Mapping[str, Any]
+) -> tuple[tuple[str, Provider], ...]:
+    """Return who makes the resources that a step takes, by parameter."""
+    found = []
+    for parameter, hint in hints.items():
+        if parameter == "return" or typing.get_origin(hint) is not typing.Annotated:
+            continue
+        inner, *marks = typing.get_args(hint)
+        declared = declared_in(tuple(marks))
+        if declared is not None:
+            place = Place(f"parameter {parameter} of step {step}", names)
+            found.append((parameter, providers.read(declared, inner, place)))
+    return tuple(found)
+
+
 def _parameters(
-    function: StepFunction, name: str, hints: dict[str, Any], skipped: int
+    function: StepFunction, name: str, hints: dict[str, Any], skipped: int, resources: set[str]
 ) -> tuple[str | None, list[str]]:
     """Return the names of the context's parameter, or None, and of those for events."""
     parameters = list(inspect.signature(function).parameters.values())[skipped:]
     contexts = [p.name for p in parameters if _is_context(hints.get(p.name))]
-    others = [p for p in parameters if p.name not in contexts]
+    others = [p for p in parameters if p.name not in {*contexts, *resources}]
     events = [p for p in others if not _is_left_out(p, hints.get(p.name))]
     unannotated = [p.name for p in events if p.name not in hints]
     if unannotated or not events:
@@ -149,7 +164,12 @@ def _unwrapped(hint: Any, where: str) -> tuple[Collect | None, Any]:
     inner, *marks = typing.get_args(hint)
     markers = [mark for mark in marks if isinstance(mark, Collect)]
     if not markers and not _is_of_events(inner):
-        raise NotAvailableYet(f"Annotated[...] as {where}", "make the resource an attribute")
+        shown = getattr(inner, "__name__", inner)
+        finding = (
+            f"{where} is Annotated[{shown}, ...], which is no event and no resource; write "
+            f"`Annotated[{shown}, Resource(factory)]` with the function that makes it"
+        )
+        raise WorkflowValidationError(where, [finding])
     return (markers[0] if markers else None), inner
 
 

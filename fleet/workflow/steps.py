@@ -18,6 +18,7 @@ from fleet.workflow.context import Context
 from fleet.workflow.errors import BareReturned, OtherReturned, UnexpectedResult
 from fleet.workflow.failing.catching import Catches
 from fleet.workflow.failing.retrying import RetryPolicy
+from fleet.workflow.resources.providers import Provider
 
 #: `async def`, or a plain function, which runs in a thread.
 StepFunction = Callable[Concatenate[Any, ...], Any]
@@ -76,6 +77,8 @@ class Step:
     collect: Collect | None = None
     #: Whether its function is outside of a class, and so takes no workflow.
     is_free: bool = False
+    #: Who makes what it takes beside events, by parameter.
+    resources: tuple[tuple[str, Provider], ...] = ()
     #: The name of its function, if that is not `name`.
     renamed: str = ""
 
@@ -144,7 +147,8 @@ class Step:
     def bind(self, workflow: object, context: Context, arguments: Mapping[str, Any]) -> Any:
         """Return the coroutine of one attempt; of a plain function, what it returns.
 
-        *arguments* has an event, or a list of events, for the parameter of each slot.
+        *arguments* has an event, or a list of events, for the parameter of each slot, and a value
+        for each resource.
         """
         if self.context_parameter is not None:
             arguments = {**arguments, self.context_parameter: context}

@@ -26,10 +26,16 @@ platforms.check_here()
 
 #: Arguments that workflows have in other libraries, and what to write here.
 _ELSEWHERE = {
-    "resource_manager": "make the resource an attribute of the class or the instance",
+    "resource_manager": "each worker keeps its resources itself: `Annotated[T, Resource(get_db)]`",
     "runtime": "`serve(...)` makes a worker, `connect(...)` calls one, `app=` embeds one",
     "serializer": "events travel as JSON; let fields be of types that pydantic writes",
     "workflow_name": "write it on the class: `class JokeFlow(Workflow, workflow='joke')`",
+}
+
+
+#: The same for `validate`.
+_NOT_CHECKED = {
+    "validate_resources": "a cycle is found without calling factories; call them in a test of yours"
 }
 
 
@@ -66,6 +72,8 @@ class Workflow(Definition[Result_co]):
     _fleet_skipped: Skips = frozenset()
     #: Where it runs; in memory, None until its first run.
     _fleet_place: running.Place | None = None
+    #: Whether the files were looked at that its resources are read from.
+    _fleet_files_checked: bool = False
     #: Its events for agents, once an app carries it; see `topic`.
     _fleet_events: running.Events | None = None
 
@@ -86,7 +94,9 @@ class Workflow(Definition[Result_co]):
         self._fleet_timeout = timeout
         self._fleet_verbose = bool(verbose)
         self._fleet_concurrent_runs = call_checks.concurrent_runs(num_concurrent_runs)
+        self._fleet_files_checked = bool(disable_validation)
         if app is not None:
+            check_files(self)
             self._fleet_place = running.place(self, app, timeout)
             self._fleet_events = self._fleet_place.events
 
@@ -146,9 +156,16 @@ class Workflow(Definition[Result_co]):
             )
         return self._fleet_events.topic(event_type)
 
-    def validate(self) -> None:
-        """Check the graph; raise WorkflowValidationError with every finding."""
+    @arguments.checked(_NOT_CHECKED, named="validate")
+    def validate(self, *, validate_resource_configs: bool = True) -> None:
+        """Check the graph; raise WorkflowValidationError with every finding.
+
+        It also reads the files of `ResourceConfig`, unless *validate_resource_configs* is false. It
+        calls no factory of a `Resource`.
+        """
         definition.check(type(self), self._fleet_skipped)
+        if validate_resource_configs:
+            definition.check_files(type(self))
 
     if not TYPE_CHECKING:
         # Type checkers would accept any name.
@@ -158,6 +175,7 @@ class Workflow(Definition[Result_co]):
 
     def _fleet_starter(self) -> running.Starter:
         timeout = timeout_of(self)
+        check_files(self)
         if self._fleet_place is None:
             self._fleet_place = running.place(self, None, timeout)
         return self._fleet_place.starter(self)
@@ -171,6 +189,13 @@ def timeout_of(workflow: Workflow) -> float | None:
     if "_fleet_timeout" not in vars(workflow):
         raise NotInitialised(type(workflow).__name__)
     return workflow._fleet_timeout  # noqa: SLF001 - the file that gives it
+
+
+def check_files(workflow: Workflow) -> None:
+    """Raise WorkflowValidationError if files of its resources are wrong; look at them once."""
+    if not workflow._fleet_files_checked:  # noqa: SLF001 - the file that gives it
+        definition.check_files(type(workflow))
+        workflow._fleet_files_checked = True  # noqa: SLF001 - the file that gives it
 
 
 def carry(workflow: Workflow, events: running.Events) -> None:

@@ -38,7 +38,7 @@ MEMBERS = {
 PARAMETERS = {
     "Workflow.__init__.runtime": _PLACE,
     "Workflow.__init__.serializer": _JSON,
-    "Workflow.__init__.resource_manager": "resources are a later part of the model",
+    "Workflow.__init__.resource_manager": "each worker keeps its resources itself",
     "Workflow.__init__.workflow_name": "part of topic names, so the class has it",
     "Workflow.run.ctx": _NEXT_RUN,
     "Workflow.add_step.func": _POSITION,

@@ -25,6 +25,7 @@ _HOMES = (
     "workflows.events",
     "workflows.errors",
     "workflows.collect",
+    "workflows.resource",
     "workflows.retry_policy",
 )
 _MODULES = ("fleet", "tenacity")

@@ -138,7 +138,7 @@ from typing import Annotated
 import fleet
 from pydantic import BaseModel, Field
 from fleet import Collect, Context, Event, StartEvent, StopEvent, Take, Workflow, step
-from fleet import Workfow, ResourceConfig  # error: twice
+from fleet import Workfow, compose  # error: twice
 
 class Joke(Event):
     text: str

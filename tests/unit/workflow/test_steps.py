@@ -30,7 +30,6 @@ from fleet.records.state import MemoryState
 from fleet.workflow import signature
 from fleet.workflow.collect import Cardinality
 from fleet.workflow.context import Surroundings
-from fleet.workflow.errors import NotAvailableYet
 from fleet.workflow.steps import Options, Slot, Step
 
 
@@ -417,14 +416,16 @@ class TestReturned:
             read(TestReturned.alone).check_returned([A()], has_sent=False)
 
 
-class TestNotYet:
-    def test_resources(self) -> None:
-        """An injected resource is refused by its own name, with the way around."""
+class TestOthers:
+    def test_what_is_annotated_as_nothing_that_fleet_knows(self) -> None:
+        """The sentence shows how a resource is written."""
 
         @step
-        async def work(self, ev: A, folder: Annotated[Path, "Resource(...)"]) -> StopEvent: ...
+        async def work(self, ev: A, folder: Annotated[Path, "a mark"]) -> StopEvent: ...
 
-        with pytest.raises(NotAvailableYet, match=r"parameter folder .*make the resource an attr"):
+        with pytest.raises(
+            WorkflowValidationError, match=r"folder .*`Annotated\[Path, Resource\(fac"
+        ):
             read(work)
 
     def test_an_unknown_attribute_of_the_context_is_just_that(self) -> None:

@@ -1,0 +1,1 @@
+"""Resources of steps: what `Annotated[T, Resource(...)]` says, and how it is checked."""
