@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from fleet.client.connection import connect
     from fleet.client.handler import WorkflowHandler
     from fleet.drawing.draw import draw_workflow
+    from fleet.drawing.runs.draw import draw_run
     from fleet.llm import LLM
     from fleet.records.clear_text import ClearText
     from fleet.records.end_events import (
@@ -89,6 +90,7 @@ _HOMES = {
     "WorkflowValidationError": "fleet.workflow.errors",
     "catch_error": "fleet.workflow.marking",
     "connect": "fleet.client.connection",
+    "draw_run": "fleet.drawing.runs.draw",
     "draw_workflow": "fleet.drawing.draw",
     "retry_policy": "fleet.workflow.failing.retrying",
     "serve": "fleet.api.serving",
@@ -133,6 +135,7 @@ __all__ = [
     "WorkflowValidationError",
     "catch_error",
     "connect",
+    "draw_run",
     "draw_workflow",
     "retry_policy",
     "serve",

@@ -5,14 +5,22 @@ The drawing shows what the class says. It needs no broker and runs nothing.
 """
 
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from fleet.drawing import mermaid, page, picture
+from fleet.drawing.picture import Picture
 from fleet.records.errors import ExitCode, FleetError
 from fleet.workflow.definition import Definition
 from fleet.workflow.errors import WorkflowConfigurationError
 
-_WRITERS = {".html": page.html, ".mmd": mermaid.mermaid}
+T = TypeVar("T")
+
+_WRITERS: Mapping[str, Callable[[Picture], str]] = {
+    ".html": page.html,
+    ".mmd": mermaid.mermaid,
+}
 
 
 class UnknownDrawing(FleetError):
@@ -64,14 +72,19 @@ def draw_workflow(
             f"draw_workflow takes a Workflow class or an instance of one, not {found.__name__}"
         )
     path = Path(to or filename or f"{found.workflow_name}.html")
-    writer = _WRITERS.get(path.suffix.lower())
-    if writer is None:
-        raise UnknownDrawing(path)
-    _write(path, writer(picture.of(found)))
+    write(path, _WRITERS, picture.of(found))
     return path
 
 
-def _write(path: Path, text: str) -> None:
+def write(path: Path, writers: Mapping[str, Callable[[T], str]], drawn: T) -> None:
+    """Write *drawn* with the writer of the path's ending.
+
+    Raises UnknownDrawing and UnwritableDrawing.
+    """
+    writer = writers.get(path.suffix.lower())
+    if writer is None:
+        raise UnknownDrawing(path)
+    text = writer(drawn)
     try:
         # A docstring may hold half a surrogate pair, which UTF-8 cannot.
         path.write_bytes(text.encode("utf-8", "xmlcharrefreplace"))

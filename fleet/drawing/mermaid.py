@@ -1,8 +1,10 @@
 """The drawing as a Mermaid flowchart, for Markdown pages that render it."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
+from fleet.drawing.marks import NONE as NO_MARKS
+from fleet.drawing.marks import Mark, Marks
 from fleet.drawing.picture import Arrow, Kind, Picture
 
 #: The brackets that give a node its shape.
@@ -15,12 +17,19 @@ _SHAPES = {
     Kind.DONE: ("(((", ")))"),
     Kind.OUTSIDE: ("[/", "/]"),
 }
+#: How marked nodes and arrows look.
+_STYLES = {
+    Mark.BRANCH: ("stroke:#c62828", "stroke:#c62828,stroke-width:3px"),
+    Mark.FAILED: ("stroke:#c62828,stroke-width:4px,fill:#fdecec,color:#6e1010", ""),
+    Mark.UNFINISHED: ("stroke:#b3540c,stroke-dasharray:4 3", "stroke:#b3540c"),
+    Mark.UNTAKEN: ("opacity:0.35", "opacity:0.3"),
+}
 _FRAMED = (Kind.EVENT, Kind.STEP, Kind.DEAD_END)
 _PLAIN = re.compile(r"[^\w .-]")
 
 
-def mermaid(picture: Picture) -> str:
-    """Return *picture* as flowchart text."""
+def mermaid(picture: Picture, marks: Marks = NO_MARKS) -> str:
+    """Return *picture* as flowchart text, with the colours of *marks*."""
     start = picture.after(0)
     framed = [
         number
@@ -36,8 +45,21 @@ def mermaid(picture: Picture) -> str:
         *_nodes(framed, picture, "        "),
         "    end",
         *(f"    n{arrow[0]} {_line(arrow, picture)} n{arrow[1]}" for arrow in picture.arrows),
+        *_styles(picture, marks),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _styles(picture: Picture, marks: Marks) -> Iterator[str]:
+    for mark, (node, line) in _STYLES.items():
+        nodes = [f"n{number}" for number, found in marks.nodes.items() if found is mark]
+        if nodes:
+            yield f"    classDef {mark} {node}"
+            yield f"    class {','.join(nodes)} {mark}"
+        arrows = enumerate(picture.arrows)
+        lines = [str(place) for place, arrow in arrows if marks.arrows.get(arrow) is mark]
+        if lines:
+            yield f"    linkStyle {','.join(lines)} {line}"
 
 
 def _nodes(numbers: Iterable[int], picture: Picture, indent: str) -> list[str]:

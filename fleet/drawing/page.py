@@ -9,6 +9,7 @@ and script, whatever a docstring holds.
 import base64
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
 from importlib import resources
 from string import Template
@@ -18,24 +19,86 @@ from fleet.drawing import about as drawing_about
 from fleet.drawing import picture as drawing_picture
 from fleet.drawing import svg
 from fleet.drawing.about import About, Fact, Field
+from fleet.drawing.marks import NONE as NO_MARKS
+from fleet.drawing.marks import Marks
 from fleet.drawing.picture import Kind, Picture
 
 
-def html(picture: Picture) -> str:
-    """Return the whole page."""
-    told = [drawing_about.about(picture, node) for node in range(len(picture.nodes))]
+@dataclass(frozen=True, slots=True)
+class RunPart:
+    """What the page of a run has more than that of its workflow."""
+
+    #: The run in a line.
+    summary: str
+    #: What the run failed with; empty if it did not.
+    error: str
+    #: Its attempts.
+    timeline: Element
+
+
+def html(
+    picture: Picture,
+    told: Sequence[About] = (),
+    marks: Marks = NO_MARKS,
+    run: RunPart | None = None,
+) -> str:
+    """Return the whole page; that of a *run* tells and marks what became of it."""
+    told = told or [drawing_about.about(picture, node) for node in range(len(picture.nodes))]
     drawing = svg.lay_out(picture, told)
     style, script = _asset("drawing.css"), _asset("drawing.js")
     return Template(_asset("drawing.html")).substitute(
         title=escape(picture.workflow.__name__),
         summary=escape(_summary(picture)),
+        kind="run" if run is not None else "workflow",
+        legend=_RUN_LEGEND if run is not None else _LEGEND,
+        run=_run(run) if run is not None else "",
         docstring=escape(drawing_picture.told(picture.workflow)),
         policy=f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'",
         style=style,
         script=script,
-        drawing=_text(svg.svg(drawing, told)),
+        drawing=_text(svg.svg(drawing, told, marks)),
         about="\n".join(_text(_about(node, picture, told[node])) for node in drawing.flow),
     )
+
+
+def _run(run: RunPart) -> str:
+    section = Element("div", {"class": "run"})
+    _add(section, "h2", run.summary)
+    if run.error:
+        _add(section, "p", run.error, {"class": "error"})
+    section.append(run.timeline)
+    return _text(section)
+
+
+def _legend(entries: Sequence[tuple[str, str]]) -> str:
+    return "\n".join(f'<li class="{kind}">{words}</li>' for kind, words in entries)
+
+
+_SHAPES = (
+    ("event", "event"),
+    ("result", "result event"),
+    ("step", "step"),
+    ("bars", "join, fan-out"),
+)
+_LEGEND = _legend(
+    (
+        *_SHAPES,
+        ("many", "list"),
+        ("dead-end", "dead end"),
+        ("outside", "outside"),
+        ("loop", "loop back"),
+        ("fails", "fails, to its handler"),
+    )
+)
+_RUN_LEGEND = _legend(
+    (
+        *_SHAPES,
+        ("failed", "failed"),
+        ("branch", "its branch"),
+        ("unfinished", "not done"),
+        ("untaken", "not reached"),
+    )
+)
 
 
 def _asset(name: str) -> str:

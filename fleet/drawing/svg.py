@@ -14,6 +14,8 @@ from fleet.drawing import places as drawing_places
 from fleet.drawing import routes as drawing_routes
 from fleet.drawing.about import About
 from fleet.drawing.layers import Layers
+from fleet.drawing.marks import NONE as NO_MARKS
+from fleet.drawing.marks import Marks
 from fleet.drawing.picture import Kind, Node, Picture
 from fleet.drawing.places import TRACK, Places, Size
 from fleet.drawing.routes import Route
@@ -74,7 +76,7 @@ def lay_out(picture: Picture, told: Sequence[About]) -> Drawing:
     return Drawing(picture, layers, sizes, places, routes, [lane.x for lane in lanes.values()])
 
 
-def svg(drawing: Drawing, told: Sequence[About]) -> Element:
+def svg(drawing: Drawing, told: Sequence[About], marks: Marks = NO_MARKS) -> Element:
     """Return the SVG element; a node with number 3 has the id `n3` and points to `about-n3`."""
     left, top, right, bottom = _extent(drawing)
     width, height = right - left + 2 * _MARGIN, bottom - top + 2 * _MARGIN
@@ -90,10 +92,12 @@ def svg(drawing: Drawing, told: Sequence[About]) -> Element:
         },
     )
     _add_frame(root, drawing)
-    _add_arrows(root, drawing)
+    _add_arrows(root, drawing, marks)
     nodes = SubElement(root, "g", {"class": "nodes"})
     for node in drawing.flow:
-        _add_node(nodes, node, drawing, told[node])
+        link = _add_node(nodes, node, drawing, told[node])
+        if node in marks.nodes:
+            link.set("class", f"{link.get('class')} {marks.nodes[node]}")
     return root
 
 
@@ -168,13 +172,14 @@ def _add_frame(parent: Element, drawing: Drawing) -> None:
     text.set("text-anchor", "start")
 
 
-def _add_arrows(parent: Element, drawing: Drawing) -> None:
+def _add_arrows(parent: Element, drawing: Drawing, marks: Marks) -> None:
     arrows = SubElement(parent, "g", {"class": "arrows", "aria-hidden": "true"})
     for route in drawing.routes:
         source, target = route.arrow
         label = drawing.picture.labels.get(route.arrow)
         kinds = ["arrow", "many" * bool(label and label.is_list), "loop" * route.is_loop]
         kinds.append("fails" * (route.arrow in drawing.picture.failures))
+        kinds.append(marks.arrows.get(route.arrow, ""))
         ends = {"data-from": f"n{source}", "data-to": f"n{target}"}
         group = SubElement(arrows, "g", {"class": " ".join(filter(None, kinds)), **ends})
         SubElement(group, "path", {"class": "line", "d": route.path})
@@ -183,7 +188,7 @@ def _add_arrows(parent: Element, drawing: Drawing) -> None:
             _text(group, *route.label, label.words)
 
 
-def _add_node(parent: Element, number: int, drawing: Drawing, about: About) -> None:
+def _add_node(parent: Element, number: int, drawing: Drawing, about: About) -> Element:
     node, size = drawing.picture.nodes[number], drawing.sizes[number]
     x, y = drawing.places.x[number], drawing.places.y(number)
     link = SubElement(
@@ -204,6 +209,7 @@ def _add_node(parent: Element, number: int, drawing: Drawing, about: About) -> N
     _text(link, x, y - lift, shortened(node.name)).set("class", "name")
     if about.remark:
         _text(link, x, y + lift + 2, about.remark).set("class", "remark")
+    return link
 
 
 def _add_shape(parent: Element, kind: Kind, box: _Box) -> None:

@@ -7,7 +7,6 @@ the same way, as often as you like, and a breakpoint in the step stops it.
 
 import asyncio
 import contextvars
-import importlib
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -18,27 +17,14 @@ from fleet.config.recorded_only import RECORDED_ONLY
 from fleet.memory import runner
 from fleet.memory.backend import MemoryBroker, MemoryStore
 from fleet.memory.transport import MemoryTransport
-from fleet.records import printable
 from fleet.records.errors import FleetError
 from fleet.records.exported.run_export import RunExport
 from fleet.records.log import Delivered
 from fleet.records.topics import Topics
 from fleet.testing import run_state
-from fleet.workflow import definition
+from fleet.workflow import definition, named
+from fleet.workflow.named import UnknownWorkflowClass
 from fleet.workflow.workflow import Workflow
-
-
-class UnknownReplayWorkflow(FleetError):
-    """Raised by `replay` if the workflow class of the export cannot be made here.
-
-    What to do: Pass the class or an object of it: `replay(run, OrderFlow(...))`.
-    """
-
-    def __init__(self, name: str, reason: str) -> None:
-        super().__init__(
-            f"the workflow {printable.line(name)} of the export cannot be made here: {reason}; "
-            "pass the class or an object of it: replay(run, OrderFlow(...))"
-        )
 
 
 class ReplayOutsideLoop(FleetError, RuntimeError):
@@ -73,7 +59,7 @@ def replay(
     and with the run's last context, also of a completed run. A call without a recorded answer
     raises NoRecordedAnswer; with *live* it is made, and paid for.
 
-    Raises NotAnExport, NotReplayable, UnknownReplayWorkflow, and ReplayOutsideLoop without a
+    Raises NotAnExport, NotReplayable, UnknownWorkflowClass, and ReplayOutsideLoop without a
     running event loop.
     """
     try:
@@ -119,21 +105,8 @@ class _Replay(MemoryBroker):
 def _made(given: type[Workflow] | Workflow | None, export: RunExport) -> Workflow:
     if isinstance(given, Workflow):
         return given
-    found = given or _imported(export.workflow_class)
+    found = given or named.workflow_class(export.workflow_class)
     try:
         return found()
     except TypeError as failure:
-        raise UnknownReplayWorkflow(export.workflow_class, str(failure)) from None
-
-
-def _imported(name: str) -> type[Workflow]:
-    module, _, path = name.partition(":")
-    try:
-        found: Any = importlib.import_module(module)
-        for part in path.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError) as failure:
-        raise UnknownReplayWorkflow(name, str(failure)) from None
-    if not (isinstance(found, type) and issubclass(found, Workflow)):
-        raise UnknownReplayWorkflow(name, "it is no workflow class")
-    return found
+        raise UnknownWorkflowClass(export.workflow_class, str(failure)) from None

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 #: Names that a later version will have, and what to do until then.
 LATER = {
     "compose": "write one class for the whole workflow",
-    "draw_run": "draw the class with draw_workflow; `fleet runs show` lists the steps of a run",
 }
 
 

@@ -16,8 +16,9 @@ from fleet.engine import commits
 from fleet.records.exported.run_export import NotAnExport, RunExport
 from fleet.records.lifecycle import Completed, Failed
 from fleet.testing import replay
-from fleet.testing.replay import ReplayOutsideLoop, UnknownReplayWorkflow
+from fleet.testing.replay import ReplayOutsideLoop
 from fleet.testing.run_state import NotReplayable
+from fleet.workflow.named import UnknownWorkflowClass
 
 
 class Draft(Event):
@@ -239,7 +240,7 @@ class TestRefused:
         """Pass an object."""
         await ended(world)
         run = exported(world).model_copy(update={"workflow_class": "nowhere:Flow"})
-        with pytest.raises(UnknownReplayWorkflow, match="nowhere:Flow"):
+        with pytest.raises(UnknownWorkflowClass, match="nowhere:Flow"):
             replay(run)
 
     def test_without_a_loop(self) -> None:
