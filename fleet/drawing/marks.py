@@ -19,6 +19,19 @@ class Mark(StrEnum):
     #: A step with work that is not done.
     UNFINISHED = "unfinished"
 
+    @property
+    def spoken(self) -> str:
+        """What a screen reader says for a node that has it."""
+        return _SPOKEN.get(self, "")
+
+
+_SPOKEN = {
+    Mark.UNTAKEN: "not reached",
+    Mark.BRANCH: "in the branch that failed",
+    Mark.FAILED: "failed",
+    Mark.UNFINISHED: "not done",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Marks:

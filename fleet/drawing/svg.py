@@ -15,7 +15,7 @@ from fleet.drawing import routes as drawing_routes
 from fleet.drawing.about import About
 from fleet.drawing.layers import Layers
 from fleet.drawing.marks import NONE as NO_MARKS
-from fleet.drawing.marks import Marks
+from fleet.drawing.marks import Mark, Marks
 from fleet.drawing.picture import Kind, Node, Picture
 from fleet.drawing.places import TRACK, Places, Size
 from fleet.drawing.routes import Route
@@ -95,9 +95,7 @@ def svg(drawing: Drawing, told: Sequence[About], marks: Marks = NO_MARKS) -> Ele
     _add_arrows(root, drawing, marks)
     nodes = SubElement(root, "g", {"class": "nodes"})
     for node in drawing.flow:
-        link = _add_node(nodes, node, drawing, told[node])
-        if node in marks.nodes:
-            link.set("class", f"{link.get('class')} {marks.nodes[node]}")
+        _mark(_add_node(nodes, node, drawing, told[node]), marks.nodes.get(node))
     return root
 
 
@@ -210,6 +208,14 @@ def _add_node(parent: Element, number: int, drawing: Drawing, about: About) -> E
     if about.remark:
         _text(link, x, y + lift + 2, about.remark).set("class", "remark")
     return link
+
+
+def _mark(link: Element, mark: Mark | None) -> None:
+    """Let a node look and sound as its mark says."""
+    if mark is not None:
+        link.set("class", f"{link.get('class')} {mark}")
+        if mark.spoken:
+            link.set("aria-label", f"{link.get('aria-label')}; {mark.spoken}")
 
 
 def _add_shape(parent: Element, kind: Kind, box: _Box) -> None:

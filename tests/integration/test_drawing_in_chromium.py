@@ -13,7 +13,10 @@ from typing import Any
 import aiohttp
 import pytest
 
-from fleet import Event, StartEvent, StopEvent, Workflow, draw_workflow, step
+from fleet import Event, StartEvent, StopEvent, Workflow, draw_run, draw_workflow, step
+from fleet.records.envelope import Envelope
+from fleet.records.exported.run_export import ExportedRecord, RunExport
+from fleet.records.lifecycle import Failed, Failure, Started, StepRecord
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -255,6 +258,71 @@ async def test_text_has_contrast(browser: Browser, scheme: str) -> None:
     assert min(ratios.values()) >= 4.5, ratios
 
 
+def failed_run() -> RunExport:
+    """Return a run that has failed in its review."""
+
+    def record(topic: str, envelope: Envelope, value: bytes) -> ExportedRecord:
+        headers = envelope.headers()
+        return ExportedRecord(topic=topic, offset=0, appended_ms=1, headers=headers, value=value)
+
+    def attempt(step: str, event_id: str, event_type: str, **more: Any) -> ExportedRecord:
+        told = StepRecord(
+            step=step,
+            group="main",
+            event_id=event_id,
+            event_type=event_type,
+            attempt=1,
+            queued=1,
+            started=1,
+            finished=2,
+            **more,
+        )
+        return record("f.history", Envelope("r", event_id, StepRecord.kind), told.encode())
+
+    failure = Failure(module="builtins", type="ValueError", message="<b>no</b> review")
+    started = Started(start_event_id="q")
+    failed = Failed(step="review", event_id="d", failure=failure)
+    return RunExport(
+        run_id="r",
+        workflow="drawn",
+        group="main",
+        prefix="f",
+        workflow_class="",
+        outcome="failed",
+        events=[
+            record("f.Question", Envelope("r", "q", "Question"), b"{}"),
+            record("f.Draft", Envelope("r", "d", "Draft", parent_id="q"), b"{}"),
+        ],
+        lifecycle=[
+            record(
+                "f.runs", Envelope("r", "q", Started.kind), Started(start_event_id="q").encode()
+            ),
+            record("f.runs", Envelope("r", "d", Failed.kind), failed.encode()),
+        ],
+        history=[
+            attempt("write", "q", "Question", outcome="returned", sent=("Draft",)),
+            attempt("review", "d", "Draft", outcome="raised"),
+        ],
+    )
+
+
+async def test_the_page_of_a_run(browser: Browser, tmp_path: Path) -> None:
+    """It asks for nothing, tells the failure first, and its words have contrast in both modes."""
+    page = draw_run(failed_run(), tmp_path / "run.html", workflow=DrawnFlow)
+    await browser.open(page)
+    assert browser.complaints == []
+    assert "ValueError: <b>no</b> review" in await browser.details()
+    failed = "[...document.querySelectorAll('.node.failed')].map((n) => n.ariaLabel)"
+    (said,) = await browser.value(failed)
+    assert said.startswith("step review; ")
+    assert said.endswith("; failed")
+    for scheme in ("light", "dark"):
+        media = {"name": "prefers-color-scheme", "value": scheme}
+        await browser.call("Emulation.setEmulatedMedia", features=[media])
+        ratios = await browser.value(CONTRAST)
+        assert min(ratios.values()) >= 4.5, ratios
+
+
 CONTRAST = """(() => {
   const light = (color) => {
     const part = (c) => (c /= 255) <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
@@ -273,7 +341,9 @@ CONTRAST = """(() => {
       found[text.textContent] = ratio(getComputedStyle(text).fill, shape);
     }
   }
-  for (const each of document.querySelectorAll("h1, .summary, .hint, .keys dd, .about dt")) {
+  for (const each of document.querySelectorAll(
+    "h1, .summary, .hint, .keys dd, .about dt, .run h2, .error, .timeline td"
+  )) {
     found[each.textContent] = ratio(getComputedStyle(each).color, page);
   }
   return found;

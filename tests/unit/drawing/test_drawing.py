@@ -41,6 +41,7 @@ from fleet.drawing.about import shown_type
 from fleet.drawing.columns import columns
 from fleet.drawing.places import Size, place
 from fleet.joke import JokeFlow
+from fleet.records.exported.run_export import RunExport
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'&</script><script>alert(2)</script>"
 
@@ -608,8 +609,12 @@ def test_the_docs_show_the_joke_workflow_as_it_is_drawn() -> None:
     assert _examples("mermaid") == [mermaid.mermaid(drawing_picture.of(JokeFlow))]
 
 
-def test_the_example_of_the_docs_runs(folder: Path) -> None:
-    """And writes the file that it names."""
-    [example] = _examples("python")
-    exec(example, {})  # noqa: S102 - our own documentation
+def test_the_examples_of_the_docs_run(folder: Path) -> None:
+    """And write the files that they name."""
+    place = {"run_id": "r-17", "workflow": "joke", "group": "main", "prefix": "fleet"}
+    run = RunExport(**place, workflow_class="fleet.joke:JokeFlow", outcome="running")
+    (folder / "run.json").write_text(run.to_json())
+    for example in _examples("python"):
+        exec(example, {})  # noqa: S102 - our own documentation
     assert (folder / "joke.html").exists()
+    assert "run r-17 · running" in (folder / "run.html").read_text()
