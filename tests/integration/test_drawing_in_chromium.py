@@ -93,6 +93,7 @@ class Browser:
     async def open(self, path: Path) -> None:
         for domain in ("Network", "Page", "Runtime", "Log"):
             await self.call(f"{domain}.enable")
+        self._loaded = False
         await self.call("Page.navigate", url=path.as_uri())
         while not self._loaded:
             self._note(await self._socket.receive_json())
@@ -294,9 +295,7 @@ def failed_run() -> RunExport:
             record("f.Draft", Envelope("r", "d", "Draft", parent_id="q"), b"{}"),
         ],
         lifecycle=[
-            record(
-                "f.runs", Envelope("r", "q", Started.kind), Started(start_event_id="q").encode()
-            ),
+            record("f.runs", Envelope("r", "q", Started.kind), started.encode()),
             record("f.runs", Envelope("r", "d", Failed.kind), failed.encode()),
         ],
         history=[
