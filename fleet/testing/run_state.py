@@ -1,10 +1,11 @@
 """
 The state with which the replay of a run begins, from the export of the run.
 
-It is what a worker has whose run was just resumed, but for three things. The answers that a step
+It is what a worker has whose run was just resumed, but for four things. The answers that a step
 has refused are there again, so that it gets them again. A failed step has as many attempts behind
-it as it had before the one that failed, so that its retry policy gives up again. And there is no
-time limit, because you may look at a breakpoint for as long as you like.
+it as it had before the one that failed, so that its retry policy gives up again. What waits
+for a time has as long to wait as when the run was read. And there is no time limit for the run,
+because you may look at a breakpoint for as long as you like.
 """
 
 from collections.abc import Iterable, Iterator
@@ -103,9 +104,17 @@ def _resume(run: RunExport, changes: Overlay, known: Run, now_ms: int) -> None:
             entry = Suspended.decode(value)
             again = _without_last(tries) if place in failed else tries
             changes.put(key, entry.model_copy(update={"tries": again}).encode())
+    _keep_times(run, changes, now_ms)
+
+
+def _keep_times(run: RunExport, changes: Overlay, now_ms: int) -> None:
+    """Let what waits for its time wait for as long as it still had to when the run was read."""
+    changes.delete_all(state.DUE)
     for key, value in list(changes.items(state.waiting_prefix(run.run_id))):
-        due_ms = Suspended.decode(value).due_ms
-        if due_ms:
+        entry = Suspended.decode(value)
+        if entry.due_ms:
+            due_ms = now_ms + max(0, entry.due_ms - run.exported_ms)
+            changes.put(key, entry.model_copy(update={"due_ms": due_ms}).encode())
             changes.put(state.due_key(due_ms, key), b"1")
 
 

@@ -42,6 +42,7 @@ from simulation.edited import edited
 from simulation.flow import Laboratory, Order, Part
 from simulation.group import Group
 from simulation.grown import FLOWS
+from simulation.paying import asks as refuses
 from simulation.paying import paying
 from simulation.payments import Payments
 from simulation.plan import Fault, Plan
@@ -134,7 +135,7 @@ class History:
             self.broker.on_commit.append(timing.on_commit)
             self.laboratory.on_try = timing.on_try
         if made.kind == "paying":
-            payments = Payments(self.world, self.checks.state)
+            payments = Payments(self.world, self.checks.state, asks=refuses(made.seed))
             payments.owned_since = lambda name, partition: self._worker(name).owned_since(partition)
             self.broker.on_commit.append(payments.on_commit)
             self.laboratory.payments = payments

@@ -13,6 +13,7 @@ from random import Random
 from typing import Literal, NamedTuple
 
 from fleet import NOT_DONE, Context, step
+from fleet.records.calls import Call
 from simulation.flow import Advice, Part, SimulatedFlow, Whole
 from simulation.plan import Plan
 from simulation.poisoned import BUSY_SECONDS
@@ -21,6 +22,8 @@ from simulation.poisoned import BUSY_SECONDS
 SHARE = 0.06
 #: It takes none of the histories from which mutations are searched.
 _DRAW = "paying 264"
+#: Share of these in which steps refuse answers, too.
+_ASKS, _ASKING = "asks 11", 0.5
 #: How many calls raise.
 FAILING = 0.1
 
@@ -62,6 +65,7 @@ class PayingFlow(SimulatedFlow, workflow="simulated"):
 
     @step
     async def note(self, ctx: Context, ev: Part) -> Advice | None:
+        await self._ask(ctx)
         buyer = Buyer(ctx, self._worker, Counter())
         await self._pay(buyer, "shared", scope="run", life=f" {ev.by}")
         by = await self._work(ctx, "note", ev.by, ev.fails)
@@ -69,6 +73,17 @@ class PayingFlow(SimulatedFlow, workflow="simulated"):
         await self._pay(buyer, "first")
         await ctx.store.set(f"noted.{ev.number}", by)
         return Advice(text="noted", by=by) if ev.number else None
+
+    async def _ask(self, ctx: Context) -> None:
+        """Ask as a model is asked: if the step raises then, its answer is set aside."""
+        payments, make = self._laboratory.payments, ctx._surroundings.calls
+        assert payments is not None
+        assert make is not None
+        if payments.asks:
+            calls, call = make(), Call("llm", "ask 1")
+            with calls.asking(call):
+                if await calls.read(call) is None:
+                    await calls.record(call, b"1")
 
     async def _pay(
         self,
@@ -113,6 +128,11 @@ class PayingFlow(SimulatedFlow, workflow="simulated"):
         random = self._laboratory.world.random
         if random.random() < 0.5:
             await asyncio.sleep(random.uniform(0, 0.5))
+
+
+def asks(seed: int) -> bool:
+    """Tell whether steps of a history refuse answers, too."""
+    return Random(f"{_ASKS} {seed}").random() < _ASKING
 
 
 def paying(plan: Plan, *, damaged: bool) -> Plan:

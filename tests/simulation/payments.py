@@ -18,12 +18,16 @@ if TYPE_CHECKING:
 class Payments:
     """The calls of one history."""
 
-    def __init__(self, world: World, committed: dict[int, dict[bytes, bytes]]) -> None:
+    def __init__(
+        self, world: World, committed: dict[int, dict[bytes, bytes]], *, asks: bool
+    ) -> None:
         self._world = world
         #: The changelog of each partition, compacted.
         self._state = committed
         #: Since when a worker has had the task of a partition that could commit now, if it has.
         self.owned_since: Callable[[str, int], float | None] = lambda _worker, _partition: None
+        #: Whether steps refuse answers.
+        self.asks = asks
         self._calls = 0
         #: What was given for each account.
         self._given: dict[str, int] = {}

@@ -23,4 +23,5 @@ def exported(world: World, run_id: str = "r") -> RunExport:
             reading.take(record)
     for key, value in world.state.items():
         reading.take_entry(Delivered(TOPICS.state, 0, 0, 0, key, value, []))
-    return RunExport.model_validate_json(reading.document().to_json())
+    made = reading.document().model_copy(update={"exported_ms": round(world.clock.ms)})
+    return RunExport.model_validate_json(made.to_json())

@@ -39,6 +39,11 @@ def _calls_outlive_the_result(_part: Any, _work: Any, _calls: Any) -> None:
     """Leave them."""
 
 
+@instead_of(journal, "_drop_set_aside", near=4512)
+def _refused_answers_outlive_the_result(_part: Any, _work: Any) -> None:
+    """Leave them."""
+
+
 @instead_of(journal, "remove", near=71)
 def _calls_outlive_their_run(_draft: Any, _run_id: str) -> None:
     """Leave them."""
