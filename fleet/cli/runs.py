@@ -191,7 +191,8 @@ def export(workflow: str, run_id: str) -> None:
     state keeps of it: its context, its suspended work, the recorded answers of its calls.
     `fleet.testing.replay("run.json")` runs what failed again in memory, and `fleet draw joke --run
     run.json` draws it. What is missing is said on stderr, too. The document holds the run's data:
-    prompts and answers, as clear text.
+    prompts and answers, as clear text. The command reads the state topic, which takes longer the
+    larger the state is.
 
     \b
     Exit codes:

@@ -18,12 +18,13 @@ from fleet.memory import runner
 from fleet.memory.backend import MemoryBroker, MemoryStore
 from fleet.memory.transport import MemoryTransport
 from fleet.records.errors import FleetError
+from fleet.records.exported import workflow_class
 from fleet.records.exported.run_export import RunExport
+from fleet.records.exported.workflow_class import UnknownWorkflowClass
 from fleet.records.log import Delivered
 from fleet.records.topics import Topics
 from fleet.testing import run_state
-from fleet.workflow import definition, named
-from fleet.workflow.named import UnknownWorkflowClass
+from fleet.workflow import definition
 from fleet.workflow.workflow import Workflow
 
 
@@ -105,7 +106,7 @@ class _Replay(MemoryBroker):
 def _made(given: type[Workflow] | Workflow | None, export: RunExport) -> Workflow:
     if isinstance(given, Workflow):
         return given
-    found = given or named.workflow_class(export.workflow_class)
+    found = given or workflow_class.find(export.workflow_class, Workflow)
     try:
         return found()
     except TypeError as failure:

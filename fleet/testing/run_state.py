@@ -14,10 +14,10 @@ from fleet.engine.transitions import suspended
 from fleet.engine.transitions.runs import End, Run
 from fleet.engine.transitions.suspended import Suspended, Tries
 from fleet.memory.backend import MemoryStore
-from fleet.records import calls, lifecycle, printable, state
+from fleet.records import calls, printable, state
 from fleet.records.errors import FleetError
 from fleet.records.exported.run_export import ExportedRecord, RunExport
-from fleet.records.lifecycle import Completed, Failed, Started, StepRecord
+from fleet.records.lifecycle import Completed, Failed, Started
 from fleet.records.state import Overlay
 from fleet.workflow.context_state import leaves
 from fleet.workflow.graph import Graph
@@ -68,7 +68,7 @@ def _run(run: RunExport, changes: Overlay) -> Run:
     value = changes.get(state.run_key(run.run_id)) or changes.get(state.seen_key(run.run_id))
     found = Run.decode(value) if value is not None else _from_records(run, changes)
     ends = [End.decode(entry.value) for entry in run.state if entry.key.startswith(state.END)]
-    epochs = [record.envelope.epoch for record in run.lifecycle]
+    epochs = [envelope.epoch for _, envelope, _ in run.happenings()]
     epoch = max([found.epoch, *(end.epoch + 1 for end in ends)])
     if value is None:
         epoch = max([epoch, *(one + 1 for one in epochs)])
@@ -80,8 +80,8 @@ def _run(run: RunExport, changes: Overlay) -> Run:
 def _from_records(run: RunExport, changes: Overlay) -> Run:
     """Return a run whose state is gone, with the context that its result came with."""
     found = Run()
-    for record in run.lifecycle:
-        match lifecycle.decode(record.envelope.type, record.value):
+    for record, _, happening in run.happenings():
+        match happening:
             case Started(start_event_id=event_id):
                 found = Run(start_event_id=event_id, seen_ms=record.appended_ms)
             case Completed(context=context) if context:
@@ -120,8 +120,7 @@ def _keep_times(run: RunExport, changes: Overlay, now_ms: int) -> None:
 
 def _failed(run: RunExport) -> Iterator[bytes]:
     """Yield event and step of the attempts with which the run has failed, as in a state key."""
-    for record in run.lifecycle:
-        happening = lifecycle.decode(record.envelope.type, record.value)
+    for _, _, happening in run.happenings():
         if isinstance(happening, Failed):
             yield f"{happening.event_id}\0{happening.step}".encode()
 
@@ -138,8 +137,7 @@ def _add_open(run: RunExport, changes: Overlay, graph: Graph, epoch: int, now_ms
     """Let the events run that the step group was not done with."""
     done = {entry.key for entry in run.state if entry.key.startswith(state.DONE)}
     taken = {key for prefix in _work(run) for key, _ in changes.items(prefix)}
-    for record in run.events:
-        envelope = record.envelope
+    for record, envelope in run.in_order():
         steps = graph.accepting.get(envelope.type, ()) if record.open else ()
         for step in steps:
             place = run.run_id, envelope.event_id, step.name
@@ -152,8 +150,7 @@ def _add_open(run: RunExport, changes: Overlay, graph: Graph, epoch: int, now_ms
 
 def _only(run: RunExport, changes: Overlay, graph: Graph, step: str, now_ms: int) -> None:
     """Let one step run, on the event of its last attempt, and nothing else."""
-    attempts = [StepRecord.decode(record.value) for record in run.history]
-    events = [attempt.event_id for attempt in attempts if attempt.step == step]
+    events = [attempt.event_id for attempt in run.attempts() if attempt.step == step]
     if step not in graph.step_called:
         raise NotReplayable(run.run_id, f"its workflow has no step {printable.line(step)!r}")
     if not events:
@@ -171,7 +168,8 @@ def _only(run: RunExport, changes: Overlay, graph: Graph, step: str, now_ms: int
 
 
 def _event(run: RunExport, event_id: str) -> ExportedRecord | None:
-    return next((one for one in run.events if one.envelope.event_id == event_id), None)
+    found = (record for record, envelope in run.in_order() if envelope.event_id == event_id)
+    return next(found, None)
 
 
 def _bring_back(run: RunExport, changes: Overlay) -> None:

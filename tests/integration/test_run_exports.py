@@ -21,6 +21,8 @@ from fleet.testing import replay
 
 pytestmark = pytest.mark.kafka
 
+FLOW = "judged_flow:JudgedFlow"
+
 
 @pytest.fixture
 def llm(tmp_path: Path) -> Iterator[ScriptedProcess]:
@@ -50,12 +52,15 @@ async def test_it_fails_the_same_way(
             with pytest.raises(ValueError, match="cats at 7: no verdict in") as failure:
                 await flow.run(topic="cats", run_id="r-17")
         path = exported(tmp_path, environment)
+        drawn = tmp_path / "run.html"
+        fleet(environment, "draw", FLOW, "--run", "r-17", "--to", str(drawn))
     finally:
         worker.stop()
     requests = llm.stats()["requests"]
     llm.stop()
     assert (requests, notes.read_text().split()) == (2, ["write", "judge", "price"])
 
+    assert 'class="node step failed"' in drawn.read_text()
     run = RunExport.of(path)
     assert (run.outcome, run.missing) == ("failed", [])
     assert [record.envelope.type for record in run.events] == ["StartEvent", "Draft"]
@@ -70,10 +75,14 @@ async def test_it_fails_the_same_way(
 
 def exported(folder: Path, environment: dict[str, str]) -> Path:
     """Write the run's export with the command; return its file."""
-    fleet = str(Path(sys.executable).with_name("fleet"))
-    command = [fleet, "runs", "export", "judged_flow:JudgedFlow", "r-17"]
-    environment = {**os.environ, **environment, "PYTHONPATH": str(SUPPORT)}
     path = folder / "run.json"
-    with path.open("w") as output:
-        subprocess.run(command, env=environment, check=True, stdout=output)
+    path.write_text(fleet(environment, "runs", "export", FLOW, "r-17"))
     return path
+
+
+def fleet(environment: dict[str, str], *arguments: str) -> str:
+    """Return what the command prints."""
+    command = [str(Path(sys.executable).with_name("fleet")), *arguments]
+    environment = {**os.environ, **environment, "PYTHONPATH": str(SUPPORT)}
+    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    return done.stdout

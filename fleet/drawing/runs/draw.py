@@ -16,8 +16,8 @@ from fleet.drawing.picture import Picture
 from fleet.drawing.runs import journey as journeys
 from fleet.drawing.runs import words
 from fleet.drawing.runs.journey import Journey
+from fleet.records.exported import workflow_class
 from fleet.records.exported.run_export import RunExport
-from fleet.workflow import named
 from fleet.workflow.definition import Definition
 
 #: Attempts that the page lists.
@@ -41,7 +41,7 @@ def draw_run(
     Raises NotAnExport, UnknownWorkflowClass, UnknownDrawing and UnwritableDrawing.
     """
     export = RunExport.of(run)
-    found = workflow or named.workflow_class(export.workflow_class)
+    found = workflow or workflow_class.find(export.workflow_class, Definition)
     path = Path(to or _file_name(found, export))
     drawing.write(path, {".html": _html, ".mmd": _mermaid}, journeys.of(export, picture.of(found)))
     return path

@@ -6,17 +6,13 @@ each of them came from, so the branch that failed is followed back to the start.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from pydantic import ValidationError
-
 from fleet.drawing.picture import Arrow, Kind, Picture
-from fleet.records import lifecycle, outcomes, state
-from fleet.records.envelope import BrokenEnvelope, Envelope
-from fleet.records.errors import FleetError
+from fleet.records import outcomes, state
+from fleet.records.envelope import Envelope
 from fleet.records.events import type_name
-from fleet.records.exported.run_export import ExportedRecord, RunExport
+from fleet.records.exported.run_export import RunExport
 from fleet.records.lifecycle import RETURNED, Completed, Failed, Started, StepRecord
 from fleet.workflow import definition
 from fleet.workflow.failing.step_failed import StepFailedEvent
@@ -74,12 +70,12 @@ class _Tracing:
             name = node.subject.name if isinstance(node.subject, Step) else node.name
             is_marker = node.subject is None and node.kind is not Kind.DEAD_END
             self._node_of.setdefault(node.kind if is_marker else self._key(node.kind, name), number)
-        self._envelopes = {envelope.event_id: envelope for envelope in _envelopes(run.events)}
+        self._envelopes = {envelope.event_id: envelope for _, envelope in run.in_order()}
         self._arrows = frozenset(picture.arrows)
 
     def traced(self) -> Journey:
         found = self._found
-        found.attempts = sorted(_attempts(self._run.history), key=lambda one: one.started)
+        found.attempts = self._run.attempts()
         self._take_life()
         self._take_events()
         self._take_attempts()
@@ -112,8 +108,7 @@ class _Tracing:
 
     def _take_life(self) -> None:
         found, done = self._found, self._node_of.get(Kind.DONE)
-        for record in self._run.lifecycle:
-            happening = _happening(record)
+        for record, _, happening in self._run.happenings():
             match happening:
                 case Started():
                     found.began_ms = found.began_ms or record.appended_ms
@@ -121,7 +116,7 @@ class _Tracing:
                     self._count(self._event(name), done)
                 case Failed() if self._run.outcome == outcomes.FAILED:
                     found.failure = happening
-            if happening is not None and happening.terminal:
+            if happening.terminal:
                 found.ended_ms = record.appended_ms
         if self._run.outcome == outcomes.RUNNING:
             found.ended_ms = 0
@@ -218,28 +213,4 @@ class _Tracing:
         for attempt in self._found.attempts:
             if attempt.event_id == envelope.parent_id and envelope.type in attempt.sent:
                 return self._step(attempt.step)
-        return None
-
-
-def _attempts(history: Iterable[ExportedRecord]) -> Iterator[StepRecord]:
-    for record in history:
-        try:
-            yield StepRecord.decode(record.value)
-        except ValidationError:
-            continue
-
-
-def _envelopes(records: Iterable[ExportedRecord]) -> Iterator[Envelope]:
-    for record in records:
-        try:
-            yield record.envelope
-        except BrokenEnvelope:
-            continue
-
-
-def _happening(record: ExportedRecord) -> lifecycle.Lifecycle | None:
-    try:
-        return lifecycle.decode(record.envelope.type, record.value)
-    except FleetError:
-        # Of a newer version.
         return None

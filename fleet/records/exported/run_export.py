@@ -2,16 +2,18 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError
 
-from fleet.records.envelope import Envelope, parse
+from fleet.records import lifecycle
+from fleet.records.envelope import BrokenEnvelope, Envelope, parse
 from fleet.records.errors import ExitCode, FleetError
 from fleet.records.events import problems
 from fleet.records.exported.content import Content
+from fleet.records.lifecycle import Lifecycle, StepRecord, UnknownLifecycle
 from fleet.records.log import Delivered
 
 #: The version of the document that this one writes and reads.
@@ -109,6 +111,28 @@ class RunExport(BaseModel):
     #: What its step group keeps of it: context, suspended work, recorded calls, joins.
     state: list[ExportedEntry] = []
 
+    def in_order(self) -> Iterator[tuple[ExportedRecord, Envelope]]:
+        """Yield the events with their envelopes; pass over records that have none."""
+        return _enveloped(self.events)
+
+    def happenings(self) -> Iterator[tuple[ExportedRecord, Envelope, Lifecycle]]:
+        """Yield what happened to the run; pass over records that this version cannot read."""
+        for record, envelope in _enveloped(self.lifecycle):
+            try:
+                yield record, envelope, lifecycle.decode(envelope.type, record.value)
+            except UnknownLifecycle:
+                continue
+
+    def attempts(self) -> list[StepRecord]:
+        """Return the attempts of its steps, in the order in which they began."""
+        found = []
+        for record in self.history:
+            try:
+                found.append(StepRecord.decode(record.value))
+            except ValidationError:
+                continue
+        return sorted(found, key=lambda attempt: attempt.started)
+
     def to_json(self) -> str:
         """Return the document."""
         return json.dumps(self.model_dump(mode="json"), indent=1, ensure_ascii=False)
@@ -133,3 +157,11 @@ class RunExport(BaseModel):
             return cls.model_validate(found)
         except ValidationError as failure:
             raise NotAnExport(what, problems(failure)) from None
+
+
+def _enveloped(records: Iterable[ExportedRecord]) -> Iterator[tuple[ExportedRecord, Envelope]]:
+    for record in records:
+        try:
+            yield record, record.envelope
+        except BrokenEnvelope:
+            continue

@@ -37,9 +37,9 @@ from fleet.engine import commits
 from fleet.records.envelope import Envelope
 from fleet.records.events import encoded
 from fleet.records.exported.run_export import NotAnExport, RunExport
+from fleet.records.exported.workflow_class import UnknownWorkflowClass
 from fleet.records.lifecycle import Resumed
 from fleet.records.log import Outgoing
-from fleet.workflow.named import UnknownWorkflowClass
 
 HOSTILE = "</script><script>document.title = 1</script>"
 

@@ -14,11 +14,11 @@ from fleet.config.recorded_only import NoRecordedAnswer
 from fleet.dev.llm import Fault, ScriptedLLM
 from fleet.engine import commits
 from fleet.records.exported.run_export import NotAnExport, RunExport
+from fleet.records.exported.workflow_class import UnknownWorkflowClass
 from fleet.records.lifecycle import Completed, Failed
 from fleet.testing import replay
 from fleet.testing.replay import ReplayOutsideLoop
 from fleet.testing.run_state import NotReplayable
-from fleet.workflow.named import UnknownWorkflowClass
 
 
 class Draft(Event):
@@ -63,7 +63,7 @@ class ReportFlow(Workflow, workflow="joke"):
 async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ScriptedLLM]:
     """The model."""
     async with ScriptedLLM() as scripted:
-        monkeypatch.setenv("OPENAI_BASE_URL", scripted.base_url)
+        monkeypatch.setenv("OPENAI_Workflow_URL", scripted.base_url)
         yield scripted
 
 

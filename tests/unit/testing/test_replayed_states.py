@@ -168,3 +168,17 @@ async def test_a_record_that_cannot_be_read_fails_again(world: World) -> None:
     with pytest.raises(Exception, match="number") as raised:
         await replay(exported(world))
     assert str(raised.value) == end.failure.message
+
+
+async def test_records_of_other_clients_are_passed_over(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anyone may write to a topic."""
+    monkeypatch.setattr(PartsFlow, "second", "")
+    await begin(world, "fail")
+    await until(world, lambda: bool(ends(world)) and len(world.history()) == 4)
+    run = exported(world)
+    odd = run.events[0].model_copy(update={"headers": [], "value": b"?"})
+    several = {name: [odd, *getattr(run, name)] for name in ("events", "lifecycle", "history")}
+    with pytest.raises(LookupError, match="1"):
+        await replay(run.model_copy(update=several))

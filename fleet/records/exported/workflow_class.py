@@ -1,11 +1,12 @@
 """A workflow class by its name, as an export of a run has it: `module:Class`."""
 
 import importlib
-from typing import Any
+from typing import Any, TypeVar
 
 from fleet.records import printable
 from fleet.records.errors import FleetError
-from fleet.workflow.workflow import Workflow
+
+T = TypeVar("T")
 
 
 class UnknownWorkflowClass(FleetError):
@@ -21,8 +22,8 @@ class UnknownWorkflowClass(FleetError):
         )
 
 
-def workflow_class(name: str) -> type[Workflow]:
-    """Import the class called *name*; raise UnknownWorkflowClass."""
+def find(name: str, base: type[T]) -> type[T]:
+    """Import the class called *name*, a subclass of *base*; raise UnknownWorkflowClass."""
     module, _, path = name.partition(":")
     try:
         found: Any = importlib.import_module(module)
@@ -30,6 +31,6 @@ def workflow_class(name: str) -> type[Workflow]:
             found = getattr(found, part)
     except (ImportError, AttributeError, ValueError) as failure:
         raise UnknownWorkflowClass(name, str(failure)) from None
-    if not (isinstance(found, type) and issubclass(found, Workflow)):
+    if not (isinstance(found, type) and issubclass(found, base)):
         raise UnknownWorkflowClass(name, "it is no workflow class")
     return found
