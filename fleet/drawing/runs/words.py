@@ -31,7 +31,7 @@ def labelled(journey: Journey) -> Picture:
 
 
 def about(journey: Journey, node: int, known: About) -> About:
-    """Return what is told about a node of the workflow, with what the run did there."""
+    """Return what is said about a node of the workflow, with what the run did there."""
     if not isinstance(journey.picture.nodes[node].subject, Step):
         return known
     attempts = journey.of_step(node)

@@ -63,7 +63,7 @@ class ReportFlow(Workflow, workflow="joke"):
 async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ScriptedLLM]:
     """The model."""
     async with ScriptedLLM() as scripted:
-        monkeypatch.setenv("OPENAI_Workflow_URL", scripted.base_url)
+        monkeypatch.setenv("OPENAI_BASE_URL", scripted.base_url)
         yield scripted
 
 
