@@ -34,6 +34,7 @@ _HARMLESS = frozenset(
         "extra",
         "from_attributes",
         "frozen",
+        "ignored_types",
         "json_schema_extra",
         "populate_by_name",
         "protected_namespaces",

@@ -14,7 +14,7 @@ from fleet.records import state
 from fleet.records.lifecycle import Completed
 from fleet.records.log import Outgoing
 from fleet.records.state import View
-from fleet.workflow.context_state.leaves import Values
+from fleet.workflow.context_state.leaves import Values, nested, read_all
 
 #: Largest context that a record brings, in bytes of JSON.
 MOST_BYTES = 100_000
@@ -31,12 +31,12 @@ def carried(view: View, wiring: Wiring, work: Work, event_id: str, result: Compl
 
     run = runs.run_of(view, work.envelope.run_id)
     prefix = state.context_prefix(work.envelope.run_id)
-    found = list(view.items(prefix)) if run is None or run.context else []
+    found = Values(view, prefix).kept("") if run is None or run.context else {}
     if not found:
         return sizes.checked(record(result), result.event_type)
-    size = sum(len(value) for _, value in found)
+    size = sum(map(len, found.values()))
     if size <= MOST_BYTES:
-        context = to_json(Values(view, prefix).whole())
+        context = to_json(nested(read_all(found)))
         size = len(context)
         whole = record(result.model_copy(update={"context": context.decode()}))
         if size <= MOST_BYTES and sizes.fits(whole):

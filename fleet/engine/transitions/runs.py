@@ -11,7 +11,8 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import lru_cache
+from typing import NamedTuple, Self, TypeVar
 
 from pydantic_core import from_json
 
@@ -22,6 +23,8 @@ from fleet.records.envelope import MAX_TIMEOUT_SECONDS, Envelope
 from fleet.records.lifecycle import Completed, Known, Lifecycle, Started
 from fleet.records.nested.caller import Caller
 from fleet.records.state import Overlay, View
+
+R = TypeVar("R", bound=Entry)
 
 _CANONICAL = json.JSONEncoder(sort_keys=True)
 #: Milliseconds in a day.
@@ -55,6 +58,18 @@ class Run(Entry):
     children: bool = False
     #: The step that awaits this run, as its start event named it; empty: none does.
     caller: str = ""
+
+    @classmethod
+    def decode(cls, value: bytes) -> Self:
+        """Read a state value; one that was read before is not read again."""
+        found: Self = _read(cls, value)
+        return found
+
+
+# The decisions of a commit look at a run several times.
+@lru_cache(2_000)
+def _read(kind: type[R], value: bytes) -> R:
+    return kind.model_validate_json(value)
 
 
 class End(Entry):

@@ -6,7 +6,7 @@ from datetime import date
 from typing import Annotated, Any
 
 import pytest
-from pydantic import AfterValidator, SecretStr
+from pydantic import AfterValidator, BaseModel, SecretStr
 from value_cases import (
     CASES,
     NEVER,
@@ -23,8 +23,8 @@ from value_cases import (
     shown,
 )
 
-from fleet import ClearText, StartEvent, StopEvent, Workflow, WorkflowValidationError, step
-from fleet.records.events import UnencodableEvent, decoded, encoded
+from fleet import ClearText, Event, StartEvent, StopEvent, Workflow, WorkflowValidationError, step
+from fleet.records.events import UnencodableEvent, decoded, encoded, promise
 from fleet.workflow.errors import UnfitResult
 
 
@@ -138,3 +138,34 @@ async def test_start_events_and_answers_are_checked_at_the_caller() -> None:
     assert await Flow().run(tags=["a"]) == ["a"]
     with pytest.raises(UnencodableEvent, match="this StartEvent cannot be sent: tags: a set would"):
         await Flow().run(tags={"a"})
+
+
+class Line(BaseModel):
+    text: str
+
+
+class Page(Event):
+    number: int
+    title: str | None
+    words: list[str]
+    lines: list[Line]
+
+
+class TestCheap:
+    """An event of JSON's own types is written, and not read again to compare it."""
+
+    @pytest.mark.parametrize(
+        "event",
+        [
+            Page(number=1, title=None, words=["a"], lines=[Line(text="b")]),
+            StartEvent(topic="pirates", words=[1, {"a": None}]),
+            StopEvent(result=["a", 1]),
+        ],
+        ids=lambda event: type(event).__name__,
+    )
+    def test_json_has_its_values(self, event: Event) -> None:
+        assert promise(type(event)).kept(event)
+
+    def test_it_is_read_again_if_a_value_may_change(self) -> None:
+        event = StopEvent(result=(1, 2))
+        assert not promise(type(event)).kept(event)
