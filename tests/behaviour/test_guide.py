@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 import tenacity
+from pydantic import BaseModel
 
 import fleet
 from behaviour import differences, library, test_surface
@@ -29,6 +30,18 @@ TABLE = re.compile(r"^<!-- (\w+)(?:: ([\w., ]+))? -->\n\|.*\n\|[-|]+\n((?:\|.*\n
 SAME, DIFFERS, NOT_HERE = "same", "differs", "not here"
 #: What a module assigns to a name of its own and no user imports.
 OWN_TOOLS = {"TypeVar", "ParamSpec", "getLogger", "get_dispatcher"}
+#: The modules that need no other package.
+IMPORTABLE = {
+    "workflows",
+    "workflows.collect",
+    "workflows.decorators",
+    "workflows.errors",
+    "workflows.events",
+    "workflows.handler",
+    "workflows.resource",
+    "workflows.retry_policy",
+    "workflows.testing",
+}
 #: A call of the handler itself, and what an instance has.
 OF_AN_INSTANCE = {"WorkflowHandler": {"handler", "run_id"}}
 #: pydantic has members of this name, too.
@@ -270,8 +283,39 @@ def test_a_parameter_that_is_missing_is_in_the_row_of_its_function(table: Table)
 
 
 def _parameters(owner: Any, name: str) -> set[str]:
-    found = getattr(owner, name, None)
-    return test_surface._named(found) if callable(found) else set()
+    return _named(getattr(owner, name, None))
+
+
+@pytest.mark.parametrize("table", of_kind("names"))
+def test_what_a_name_takes_and_has_is_here_or_in_its_row(table: Table) -> None:
+    """Of functions and classes that have no table of their own: resources, conditions, runners."""
+    homes = [importlib.import_module(module) for module in table.of if module in IMPORTABLE]
+    own_tables = {each.of[0] for each in tables() if each.kind in ("members", "parameters")}
+    for row in table.rows if homes else ():
+        named = set(re.findall(r"`(\w+)=?`", row.text))
+        for name in set(row.names) - own_tables if row.status != NOT_HERE else ():
+            theirs, ours = _found(name, homes), _found(name, _homes())
+            assert set(_lacks(theirs, ours)) <= named, name
+
+
+def _found(name: str, homes: list[Any]) -> Any:
+    return next(getattr(home, name) for home in homes if hasattr(home, name))
+
+
+def _lacks(theirs: Any, ours: Any) -> Iterator[str]:
+    """Yield the parameters and the members that *theirs* has and *ours* has not."""
+    if inspect.isclass(theirs) and issubclass(theirs, BaseModel | BaseException):
+        return  # the fields of events have a test above, and errors take a text
+    yield from _named(theirs) - _named(ours)
+    if inspect.isclass(theirs) and inspect.isclass(ours):
+        for name in {*dir(theirs)} - test_surface._ANY_CLASS:
+            if not name.startswith("_"):
+                yield from [] if hasattr(ours, name) else [name]
+                yield from _parameters(theirs, name) - _parameters(ours, name)
+
+
+def _named(function: Any) -> set[str]:
+    return test_surface._named(function) if callable(function) else set()
 
 
 @pytest.mark.parametrize("table", of_kind("members"))
