@@ -14,11 +14,11 @@ VALIDATION = "WorkflowValidationError"
 @pytest.mark.parametrize(
     ("flow", "result"),
     [
-        ("Shared", ["begun", True]),
-        ("Fresh", True),
-        ("Nested", "index at client of http://here and http://here"),
-        ("OneOfEach", True),
-        ("Configured", [["a"], ["b"], ["B"]]),
+        ("SharedResource", ["begun", True]),
+        ("FreshResource", True),
+        ("NestedResource", "index at client of http://here and http://here"),
+        ("OneResourceEach", True),
+        ("ConfiguredByFile", [["a"], ["b"], ["B"]]),
     ],
 )
 async def test_a_step_takes_a_resource(runtime: Runtime, flow: str, result: object) -> None:
@@ -30,14 +30,14 @@ async def test_a_step_takes_a_resource(runtime: Runtime, flow: str, result: obje
 
 async def test_runs_of_one_object_share_a_resource(runtime: Runtime) -> None:
     """A worker on Kafka is one object."""
-    made = runtime.flow("scenarios.resources.FromAsync")
+    made = runtime.flow("scenarios.resources.AsyncResource")
     first, second = await made.run(), await made.run()
 
     assert first == second
 
 
 async def test_a_factory_that_raises_fails_the_step(runtime: Runtime) -> None:
-    seen = await runtime.run("scenarios.resources.Broken")
+    seen = await runtime.run("scenarios.resources.BrokenResource")
 
     assert isinstance(seen.error, LookupError)
     assert str(seen.error) == "no such index"
@@ -46,7 +46,7 @@ async def test_a_factory_that_raises_fails_the_step(runtime: Runtime) -> None:
 def test_a_file_that_does_not_fit_is_a_finding(lib: str) -> None:
     """The message names the step, the parameter and what is wrong."""
     module, error = library.module("scenarios.resources", lib), library.name(lib, VALIDATION)
-    flow = module.Later()
+    flow = module.FileComesLater()
     module.LATER.unlink(missing_ok=True)
     for said in ("No such file", "valid list"):
         with pytest.raises(error, match=said) as caught:

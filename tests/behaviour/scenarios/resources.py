@@ -43,7 +43,7 @@ async def get_async_memory() -> Memory:
     return Memory(f"async memory {call('get_async_memory')}")
 
 
-class Shared(Workflow):
+class SharedResource(Workflow):
     """Two steps take the same."""
 
     @step
@@ -56,7 +56,7 @@ class Shared(Workflow):
         return StopEvent(result=[*memory.texts, memory.name == ev.found])
 
 
-class FromAsync(Workflow):
+class AsyncResource(Workflow):
     """A coroutine function makes it, once for all runs of an object."""
 
     @step
@@ -70,7 +70,7 @@ def get_fresh() -> str:
     return f"fresh {call('get_fresh')}"
 
 
-class Fresh(Workflow):
+class FreshResource(Workflow):
     """Each attempt has its own."""
 
     @step
@@ -98,7 +98,7 @@ def get_index(
     return f"index at {client} and {url}"
 
 
-class Nested(Workflow):
+class NestedResource(Workflow):
     """A factory needs what others make."""
 
     @step
@@ -112,7 +112,7 @@ def get_pair(
     return [one]
 
 
-class OneOfEach(Workflow):
+class OneResourceEach(Workflow):
     """An attempt has one of each, however many ask for it."""
 
     @step
@@ -129,7 +129,7 @@ def get_broken() -> str:
     raise LookupError("no such index")
 
 
-class Broken(Workflow):
+class BrokenResource(Workflow):
     """A factory raises."""
 
     @step
@@ -154,7 +154,7 @@ def get_labels(
     return [name.upper() for name in config.categories]
 
 
-class Configured(Workflow):
+class ConfiguredByFile(Workflow):
     """A file, a part of it, and a factory that needs one."""
 
     @step
@@ -172,7 +172,7 @@ class Configured(Workflow):
 LATER = FOLDER / "later.json"
 
 
-class Later(Workflow):
+class FileComesLater(Workflow):
     """Its file is not there yet."""
 
     @step
