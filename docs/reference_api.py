@@ -26,6 +26,19 @@ _HANDED_OUT = (
 )
 #: Public names of `fleet.dev.kafka` that are no functions.
 _KAFKA_TYPES = ("Broker", "LocalBroker")
+#: What `fleet.testing` has, each with its home.
+_TEST_KIT = (
+    "runner.WorkflowTestRunner",
+    "runner.WorkflowTestResult",
+    "fake_llm.FakeLLM",
+    "clock.virtual_time",
+    "clock.VirtualTime",
+    "failures.fail_step",
+    "failures.StepFailures",
+    "failures.WorkerCrash",
+    "failures.crash_worker",
+    "replaying.replay",
+)
 #: Names for other parts of Fleet, not for you.
 _INTERNAL = {
     "Connection": {"control"},
@@ -94,8 +107,13 @@ def _development(package: griffe.Module) -> Iterator[str]:
     for member in _own(kafka):
         if isinstance(member, griffe.Function) or member.name in _KAFKA_TYPES:
             yield from _described(member, "####")
-    yield _module(package["dev.pytest_plugin"])
-    yield from _described(package["dev.pytest_plugin.kafka_broker"], "####")
+    yield _module(package["testing"])
+    for path in _TEST_KIT:
+        yield from _described(package[f"testing.{path}"], "####")
+    yield _module(package["testing.pytest_plugin"])
+    for name in ("fleet_broker", "scripted_llm"):
+        yield from _described(package[f"testing.pytest_plugin.{name}"], "####")
+    yield from _described(package["testing.scripted.ScriptedModel"], "####")
     llm = package["dev.llm"]
     yield _module(llm)
     for name in sorted(str(each).strip("'\"") for each in llm.exports or ()):

@@ -5,7 +5,16 @@ from typing import Any
 import pytest
 from sharing import ByLoad
 
-pytest_plugins = ["fleet.dev.pytest_plugin"]
+from fleet.dev.kafka import Broker
+from fleet.testing.pytest_plugin import fleet_broker, scripted_llm
+
+__all__ = ["fleet_broker", "kafka_broker", "scripted_llm"]
+
+
+@pytest.fixture(scope="session")
+def kafka_broker(fleet_broker: Broker) -> Broker:
+    """The broker, as the tests of this repository call it."""
+    return fleet_broker
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -155,6 +155,12 @@ class Inputs:
             tracker.settle()
 
 
+def open_records(inputs: Inputs) -> list[Delivered]:
+    """Return the events that are open, by topic in the order of their delivery."""
+    topics = inputs._open.values()  # noqa: SLF001 - the file that gives it
+    return [event.record for events in topics for event in events.values()]
+
+
 def _size(record: Delivered) -> int:
     headers = sum(len(value or b"") for _, value in record.headers)
     return len(record.value or b"") + len(record.key or b"") + headers

@@ -2,7 +2,7 @@
 The in-process log: the same engine without Kafka, for tests and notebooks.
 
 One partition. A commit appends all its records. Readers get them in a later turn of the loop, as
-from a broker. Nothing outlives the process.
+from a broker. Nothing outlives the process. Time is that of the event loop, so a test can move it.
 """
 
 import asyncio
@@ -27,6 +27,11 @@ Reader = Callable[[Delivered], None]
 MOST_ENDED = 10_000
 
 
+def loop_seconds() -> float:
+    """Return the time of the running event loop: a clock that cannot be set, in seconds."""
+    return asyncio.get_running_loop().time()
+
+
 class MemoryBroker:
     """Topics of one partition each, and their readers."""
 
@@ -35,11 +40,11 @@ class MemoryBroker:
         self._readers: dict[str, list[Reader]] = defaultdict(list)
         #: By topic and key, for callers that ask again for an ended run.
         self._kept: dict[str, dict[bytes, list[Delivered]]] = {}
-        self._began_ms = (time.time() - time.monotonic()) * 1000
+        self._began_ms = (time.time() - loop_seconds()) * 1000
 
     def now_ms(self) -> int:
         """Return its time, in unix milliseconds; setting the machine's clock does not change it."""
-        return round(self._began_ms + time.monotonic() * 1000)
+        return round(self._began_ms + loop_seconds() * 1000)
 
     def subscribe(self, topic: str, reader: Reader, *, keep: bool = False) -> None:
         """Hand every later record of *topic* to *reader*; *keep* them, too."""

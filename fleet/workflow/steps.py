@@ -8,6 +8,7 @@ together.
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Concatenate
 
 from pydantic import BaseModel
@@ -22,6 +23,13 @@ from fleet.workflow.resources.providers import Provider
 
 #: `async def`, or a plain function, which runs in a thread.
 StepFunction = Callable[Concatenate[Any, ...], Any]
+
+#: Makes a call of a step's function, or something else: it gets the call, the workflow, the context
+#: and the events that the step takes. What it returns is as what the function returns.
+Around = Callable[[Callable[[], Any], object, Context, tuple[Any, ...]], Any]
+
+#: What a test puts around the calls of a function, the innermost first; see `fleet.testing`.
+AROUND: dict[StepFunction, list[Around]] = {}
 
 #: Attempts of one step that one run may have in flight.
 DEFAULT_NUM_WORKERS = 4
@@ -150,10 +158,14 @@ class Step:
         *arguments* has an event, or a list of events, for the parameter of each slot, and a value
         for each resource.
         """
+        events = tuple(arguments[slot.parameter] for slot in self.slots)
         if self.context_parameter is not None:
             arguments = {**arguments, self.context_parameter: context}
         of_workflow = () if self.is_free else (workflow,)
-        return self.function(*of_workflow, **arguments)
+        call = partial(self.function, *of_workflow, **arguments)
+        for around in AROUND.get(self.function, ()):
+            call = partial(around, call, workflow, context, events)
+        return call()
 
     def _check_members(self, returned: list[object]) -> None:
         for member in returned:

@@ -198,6 +198,11 @@ def check_files(workflow: Workflow) -> None:
         workflow._fleet_files_checked = True  # noqa: SLF001 - the file that gives it
 
 
+def place_of(workflow: Workflow) -> running.Place | None:
+    """Return where it runs; in memory, None before its first run."""
+    return workflow._fleet_place  # noqa: SLF001 - the file that gives it
+
+
 def carry(workflow: Workflow, events: running.Events) -> None:
     """Give *workflow* its topics: an app carries it now."""
     workflow._fleet_events = events  # noqa: SLF001 - the file that gives it

@@ -31,7 +31,7 @@ from fault_cell import Cell, play
 from faults import FAULTS
 
 from fleet.dev import kafka
-from fleet.dev.pytest_plugin import VARIABLE
+from fleet.testing.pytest_plugin import VARIABLE
 
 Line = dict[str, Any]
 

@@ -9,11 +9,12 @@ import signal
 from collections.abc import Callable
 
 from fleet.dev.fault_kinds import FaultKind
-from fleet.dev.llm.faults import Behaviour, Fault
+from fleet.dev.llm.faults import Answer, Behaviour, Fault
 from fleet.dev.llm.process import ScriptedNotStarted, ScriptedProcess, start_process
 from fleet.dev.llm.server import HOST, PortUnavailable, ScriptedLLM
 
 __all__ = [
+    "Answer",
     "Behaviour",
     "Fault",
     "FaultKind",

@@ -6,11 +6,12 @@ a running generator: the same calls meet the same faults in whatever order they 
 """
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from fleet.dev.fault_kinds import FaultKind
 
@@ -32,6 +33,30 @@ class Fault(BaseModel):
     retry_after_seconds: Annotated[float, Field(ge=0)] = 1
 
 
+class Answer(BaseModel):
+    """What the model says to some prompts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    #: A regular expression that is looked for in the prompt; its `.` is any character.
+    matching: str
+    #: The whole answer.
+    text: str
+
+    @field_validator("matching")
+    @classmethod
+    def _compiles(cls, pattern: str) -> str:
+        try:
+            re.compile(pattern, re.DOTALL)
+        except re.error as failure:
+            raise ValueError(f"no regular expression: {failure}") from None
+        return pattern
+
+    def is_for(self, prompt: str) -> bool:
+        """Tell whether it answers *prompt*."""
+        return re.search(self.matching, prompt, re.DOTALL) is not None
+
+
 class Behaviour(BaseModel):
     """Everything about the scripted model that can be set, at start and while it runs."""
 
@@ -45,6 +70,8 @@ class Behaviour(BaseModel):
     seed: int = 0
     #: The first that strikes wins.
     faults: tuple[Fault, ...] = ()
+    #: The first that is for a prompt is what it gets; other prompts get the built-in answers.
+    answers: tuple[Answer, ...] = ()
     #: Keeps the times of each call for GET /journal; memory grows with every call.
     journal: bool = False
 
@@ -73,6 +100,22 @@ class Script:
         self.behaviour = Behaviour.model_validate({**self.behaviour.model_dump(), **changes})
         if "faults" in changes:
             self._left = [fault.next for fault in self.behaviour.faults]
+
+    def add_answer(self, answer: Answer) -> None:
+        """Add an answer behind those that there are."""
+        answers = (*self.behaviour.answers, answer)
+        self.behaviour = self.behaviour.model_copy(update={"answers": answers})
+
+    def add_fault(self, fault: Fault) -> None:
+        """Add a fault behind those that there are, which keep what is left of them."""
+        faults = (*self.behaviour.faults, fault)
+        self.behaviour = self.behaviour.model_copy(update={"faults": faults})
+        self._left.append(fault.next)
+
+    def answer(self, prompt: str) -> str | None:
+        """Return what the behaviour says to *prompt*; None: nothing of its own."""
+        found = (answer.text for answer in self.behaviour.answers if answer.is_for(prompt))
+        return next(found, None)
 
     def delay_seconds(self, call: Call) -> float:
         """Return how long the answer to *call* takes."""

@@ -48,6 +48,10 @@ class Journal:
         """Note that the answer to *call* is made."""
         self._entries.append(Entry(call, self._now(), "answered"))
 
+    def prompts(self) -> list[str]:
+        """Return the prompts of the calls, in the order of their arrival."""
+        return [entry.prompt for entry in self._entries if entry.what == "started"]
+
     def reset(self) -> None:
         """Forget everything; numbers continue."""
         self._entries.clear()

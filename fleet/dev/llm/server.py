@@ -135,6 +135,7 @@ class ScriptedLLM:
         except ValidationError as failure:
             self.counts.invalid += 1
             return _error(HTTPStatus.BAD_REQUEST, problems(failure), "invalid_request_error")
+        chat.give(self.script.answer(chat.prompt))
         call = self.counts.start(chat)
         number = self.journal.start(chat) if self.script.behaviour.journal else None
         try:

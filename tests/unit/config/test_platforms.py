@@ -69,7 +69,7 @@ def on_windows(code: str) -> subprocess.CompletedProcess[str]:
         "from fleet import serve",
         "from fleet import Workflow",
         "import fleet.dev.kafka",
-        "import fleet.dev.pytest_plugin",
+        "from fleet.testing import fail_step",
     ],
 )
 def test_the_sentence_comes_before_a_missing_module_does(code: str) -> None:

@@ -23,6 +23,7 @@ ROOMS = (
     "memory",
     "observability",
     "records",
+    "testing",
     "workflow",
 )
 #: Jokes and critiques of the scripted model: speech, and no words about the code.

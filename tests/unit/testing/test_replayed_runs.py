@@ -17,7 +17,7 @@ from fleet.records.exported.run_export import NotAnExport, RunExport
 from fleet.records.exported.workflow_class import UnknownWorkflowClass
 from fleet.records.lifecycle import Completed, Failed
 from fleet.testing import replay
-from fleet.testing.replay import ReplayOutsideLoop
+from fleet.testing.replaying import ReplayOutsideLoop
 from fleet.testing.run_state import NotReplayable
 
 
