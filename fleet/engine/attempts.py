@@ -36,7 +36,7 @@ from fleet.records.nested.child import Child
 from fleet.records.state import View
 from fleet.records.topics import Topics
 from fleet.workflow import call_checks
-from fleet.workflow.calling.children import ChildEnd, ChildRun
+from fleet.workflow.calling.children import ChildEnd, ChildRun, WaitsForItself
 from fleet.workflow.context import Context, Surroundings, WriteToStream
 from fleet.workflow.errors import StepTimeoutError
 from fleet.workflow.graph import Graph
@@ -419,6 +419,8 @@ class Attempts:
         return await pauses.wait(attempt, self._calls(attempt), wait)
 
     async def _run_child(self, attempt: Attempt, run: ChildRun) -> ChildEnd:
+        if run.name == self._settings.topics.workflow and self._settings.runs.limit is not None:
+            raise WaitsForItself(run.name)
         runs, calls = self._owner.own_commits.child_runs, self._calls(attempt)
         return await children.run(attempt, calls, runs, self._settings.children, run)
 

@@ -29,6 +29,7 @@ from fleet.records.lifecycle import (
     StepRecord,
     TimedOut,
 )
+from fleet.records.nested.caller import ENDED
 from fleet.records.partitions import partition_of
 from fleet.workflow import definition
 from fleet.workflow.definition import Definition
@@ -174,7 +175,8 @@ class Checks:
         records = [record for part in transaction.parts.values() for record in part]
         if not records or self.over:
             return
-        partition = records[0].partition
+        # Of runs that steps start, records go to other partitions, too.
+        partition = int(transaction.owner.rpartition("-")[2])
         self._read_runs(partition)
         self._check_resumptions(partition, records)
         steps = self._steps(records)
@@ -402,8 +404,9 @@ class Checks:
         except envelopes.BrokenEnvelope:
             return False
         if envelope.type not in self._graph.accepting:
-            # A nod has ended a wait, or is kept for one: see `wait_checks`.
-            return envelope.type == type_name(Nod)
+            # A nod has ended a wait, or is kept for one: see `wait_checks`. And the end of a run is
+            # noted, or nobody awaits it: see `nested_checks`.
+            return envelope.type in (type_name(Nod), ENDED)
         if record.topic == _START and self._is_answered(envelope, now or []):
             return True
         steps = self._steps_for(envelope)

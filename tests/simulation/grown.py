@@ -11,6 +11,7 @@ from simulation.branched import BranchedFlow
 from simulation.caught import CaughtFlow
 from simulation.edited import EditedFlow
 from simulation.flow import Part, SimulatedFlow, Whole
+from simulation.nested import NestedFlow
 from simulation.paying import PayingFlow
 from simulation.timed import TimedFlow
 from simulation.waited import WaitedFlow
@@ -55,6 +56,7 @@ FLOWS: dict[str, type[SimulatedFlow]] = {
     "paying": PayingFlow,
     "caught": CaughtFlow,
     "waited": WaitedFlow,
+    "nested": NestedFlow,
     renamed.later("timed"): renamed.renamed(TimedFlow),
     renamed.later("branched"): renamed.renamed(BranchedFlow),
 }

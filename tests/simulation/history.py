@@ -42,6 +42,8 @@ from simulation.edited import edited
 from simulation.flow import Laboratory, Order, Part
 from simulation.group import Group
 from simulation.grown import FLOWS
+from simulation.nested import nested
+from simulation.nested_checks import NestedChecks
 from simulation.paying import asks as refuses
 from simulation.paying import paying
 from simulation.payments import Payments
@@ -142,7 +144,7 @@ class History:
         if made.kind == "caught":
             self._caught = CaughtChecks(self.world, {run.run_id for run in made.runs if run.raises})
             self.broker.on_commit.append(self._caught.on_commit)
-        self._check_waits()
+        self._check_runs_and_waits()
         if made.crowd is not None:
             self.checks.most_uncommitted = made.crowd.uncommitted + UNCOMMITTED_SHARE + made.slots
         self.group = Group(self.world, made.partitions, self.checks.offset)
@@ -156,7 +158,12 @@ class History:
         #: Of workers that are started now; None where all are of one version.
         self._version = made.mix.first if made.mix is not None else None
 
-    def _check_waits(self) -> None:
+    def _check_runs_and_waits(self) -> None:
+        self._nested = NestedChecks(self.world, self.checks, self.plan.partitions)
+        self._nested.owned_since = self._owned_since
+        if self.plan.kind == "nested":
+            self.broker.on_commit.append(self._nested.on_commit)
+            self.laboratory.on_heard = self._nested.on_heard
         if self.plan.kind == "waited":
             waits = WaitChecks(self.world, self.broker, self.plan.partitions)
             waits.exact = not self.plan.clocks.nodes
@@ -539,6 +546,7 @@ class History:
             ]
         found += [each for each in self._elsewhere.unanswered() if not lost]
         found += [each for each in self.checks.undone() if not lost]
+        found += [each for each in self._nested.unfinished() if not lost]
         found += [each for each in self.checks.unanswered() if not lost]
         for worker in self.alive():
             for partition, task in worker.engine.tasks.items():
@@ -630,7 +638,7 @@ def simulate(seed: int) -> Verdict:
     called = calls_plan.called(themed(plan.make(seed)), plan.LONG)
     damaged = damage(seed) is not None
     planned = branched(rare(astray(poisoned(undisturbed(called)))), damaged=damaged)
-    for add in (edited, timed, paying, caught, waited, renaming):
+    for add in (edited, timed, paying, caught, waited, nested, renaming):
         planned = add(planned, damaged=damaged)
     planned = queued(planned, damaged=damaged)
     made = clocks.clocked(planned, busy=damaged)

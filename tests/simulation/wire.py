@@ -88,6 +88,10 @@ class BatchBuilder:
         return Batch(*self._numbers, self._records)
 
 
+#: No topic of any history has more.
+MOST_PARTITIONS = 8
+
+
 class WireProducer:
     """See AIOKafkaProducer, one with a transactional id."""
 
@@ -157,8 +161,9 @@ class WireProducer:
 
     def _look_up(self, *topics: str) -> None:
         for topic in topics:
-            tp = TP(topic, int(self.name.rpartition("-")[2]))
-            self._leaders[tp] = self._broker.leader(tp)
+            for partition in range(MOST_PARTITIONS):
+                tp = TP(topic, partition)
+                self._leaders[tp] = self._broker.leader(tp)
 
     def leader_for_partition(self, tp: tuple[str, int]) -> int | None:
         """Return the node that led a partition when it was looked up."""

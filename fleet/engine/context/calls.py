@@ -8,7 +8,7 @@ reads must not be lost any more.
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Iterator
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
@@ -103,7 +103,9 @@ class AttemptCalls:
         try:
             yield
         finally:
-            _AROUND.reset(before)
+            # Not in its own context if Python clears it up.
+            with suppress(ValueError):
+                _AROUND.reset(before)
             self._going_on -= 1
             self._changed.set()
 

@@ -5,6 +5,7 @@ An attempt that awaits several starts all of them before it ends: `asyncio.gathe
 side. It also waits for what it pays for meanwhile.
 """
 
+import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -102,6 +103,9 @@ async def run(
         return ChildEnd(child.run_id, child.terminal)
     attempt.children[call] = child
     await calls.others_over()
+    if attempt.stopped or attempt.task is None or attempt.task.done():
+        # A task that the step has left behind: asyncio would tell of any other error.
+        raise asyncio.CancelledError
     # One that sleeps, too, or waits for an event, asks for the run when that is over.
     attempt.suspends = attempt.suspends or _all(attempt.children)
     raise Suspend(attempt.suspends)

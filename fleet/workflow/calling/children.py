@@ -29,6 +29,20 @@ class BadChild(WorkflowConfigurationError):
         super().__init__(f"ctx.run_workflow: {problem}")
 
 
+class WaitsForItself(WorkflowConfigurationError):
+    """Raised by `ctx.run_workflow` in a workflow with `num_concurrent_runs` that runs itself.
+
+    What to do: Leave `num_concurrent_runs` away, or put what is run again into another workflow.
+    """
+
+    def __init__(self, workflow: str) -> None:
+        super().__init__(
+            f"{workflow} has num_concurrent_runs and runs itself: the run inside could wait for "
+            "the place of the run outside for ever; leave num_concurrent_runs away, or put what is "
+            "run again into a workflow of its own"
+        )
+
+
 class ChildRun(NamedTuple):
     """A run that a step asks for."""
 
