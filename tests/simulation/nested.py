@@ -47,11 +47,17 @@ class NestedFlow(SimulatedFlow, workflow="simulated"):
     async def _run_others(self, ctx: Context, number: int) -> None:
         match number % 3:
             case 0:
-                await asyncio.gather(*(self._run(ctx, n, "") for n in range(2)))
+                runs = [self._run(ctx, n, "") for n in range(2)]
+                # The attempt goes on meanwhile: a run may end before its step awaits it.
+                await asyncio.gather(*runs, ctx.memo("pause", self._pause))
             case 1:
                 await self._run_failing(ctx)
             case 2:
                 await self._race(ctx)
+
+    async def _pause(self) -> int:
+        await asyncio.sleep(self._laboratory.world.random.uniform(0, 4))
+        return 1
 
     async def _run_failing(self, ctx: Context) -> None:
         try:
