@@ -18,7 +18,7 @@ from fleet import (
     WorkflowTimeoutError,
     step,
 )
-from fleet.workflow.calling.children import BadChild
+from fleet.workflow.calling.children import BadChild, WaitsForItself
 from fleet.workflow.errors import WorkflowConfigurationError
 
 
@@ -217,3 +217,11 @@ async def _until(condition: Callable[[], bool]) -> None:
         return condition()
 
     await eventually(holds, 10)
+
+
+async def test_a_workflow_with_a_limit_of_its_runs_does_not_wait_for_itself() -> None:
+    async def does(flow: Digest, ctx: Context) -> None:
+        await ctx.run_workflow(flow)
+
+    with pytest.raises(WaitsForItself, match="num_concurrent_runs"):
+        await Digest(does, num_concurrent_runs=1).run()
