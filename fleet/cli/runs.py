@@ -52,7 +52,8 @@ def list_(
 def show(workflow: str, run_id: str, form: str, *, values: bool, every: bool) -> None:
     """Show one run of WORKFLOW.
 
-    Its life, its steps and its dead letters. If many attempts of one step gave the same, as in a
+    Its life, its steps and its dead letters; the runs around it and inside of it, if it awaits
+    others or is awaited (`ctx.run_workflow`). If many attempts of one step gave the same, as in a
     fan-out, they are one line with their number; those that failed are listed. JSON always has all.
     `fleet runs list` shows each RUN_ID. WORKFLOW is module:Class or the name of an installed
     workflow, as for `fleet run`.

@@ -14,8 +14,11 @@ from nested_parent_flow import ParentFlow
 from workers import WorkerProcess
 
 from fleet import StartEvent, connect
+from fleet.cli.views import run as run_shown
 from fleet.client.connection import Connection
 from fleet.config.settings import Settings
+from fleet.control.runs import topic, tree
+from fleet.control.source import Source
 from fleet.dev.kafka import Broker
 from fleet.kafka.children import NotCarried
 from fleet.records import envelope as envelopes
@@ -98,6 +101,7 @@ async def test_kills_of_both_workers_run_each_child_once(place: Place) -> None:
         bad = flow.run(StartEvent(number=1, seconds=60, bad=True))
         with pytest.raises(LookupError, match="number 1 is bad"):
             await bad
+    await _check_tree(place, handlers[3].run_id)
     starts = await place.read("nestedchild.Number")
     assert len({one.run_id for one in starts}) == len(starts) == 2 * RUNS + 2
     told = [one.told for one in await place.read("nestedparent.inbox") if one.type == ENDED]
@@ -108,6 +112,23 @@ async def test_kills_of_both_workers_run_each_child_once(place: Place) -> None:
         of_bad = [one.run_id for one in starts if bad.run_id in one.caller]
         outcomes = [await _outcome(children, run_id) for run_id in of_bad]
     assert sorted(outcomes) == ["cancelled", "failed"]
+
+
+async def _check_tree(place: Place, run_id: str) -> None:
+    """What `fleet runs show` shows of a run, and of one inside of it."""
+    of_parent, of_child = Source(ParentFlow, place.settings), Source(ChildFlow, place.settings)
+    details = await topic.details(of_parent, run_id, with_values=False)
+    found = await tree.tree(of_parent, details)
+    assert found.parents == []
+    assert [one.outcome for one in found.root.children] == ["completed", "completed"]
+    assert [row["workflow"] for row in run_shown.tree_rows(found)] == [
+        "nestedparent",
+        "nestedchild",
+        "nestedchild",
+    ]
+    child = found.root.children[0].run_id
+    inner = await tree.tree(of_child, await topic.details(of_child, child, with_values=False))
+    assert [(one.run_id, one.outcome) for one in inner.parents] == [(run_id, "completed")]
 
 
 async def test_an_app_runs_both(kafka_broker: Broker, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from fleet.cli.shared import loop, output, terminal
 from fleet.cli.views import run as run_shown
 from fleet.config import settings as configuration
 from fleet.control import workflows
-from fleet.control.runs import topic
+from fleet.control.runs import topic, tree
 from fleet.control.runs.log import Run, RunLog
 from fleet.control.source import Source
 
@@ -26,10 +26,16 @@ def list_runs(
 
 def show_run(workflow: str, run_id: str, form: str, *, values: bool, every: bool) -> None:
     """Print everything about one run; *every* attempt and dead letter if they are many."""
-    details = loop.run(topic.details(source(workflow), run_id, with_values=values))
+    where = source(workflow)
+    details = loop.run(topic.details(where, run_id, with_values=values))
+    around = loop.run(tree.tree(where, details))
     if form == "json":
-        output.show_object(run_shown.details_fields(details))
+        output.show_object(run_shown.details_fields(details) | run_shown.tree_fields(around))
         return
+    if not around.is_alone:
+        terminal.echo("Tree:")
+        output.show(run_shown.tree_rows(around), form)
+        terminal.echo()
     for heading, rows in run_shown.details_rows(details, every=every).items():
         if rows:
             terminal.echo(f"{heading}:")

@@ -9,6 +9,7 @@ from fleet.cli.views import steps
 from fleet.control import times
 from fleet.control.runs.log import RUNNING, End, Request, Run
 from fleet.control.runs.topic import RunDetails
+from fleet.control.runs.tree import Node, Tree
 
 #: Characters of a reason that a row has room for.
 _ROOM = 90
@@ -42,6 +43,7 @@ def fields(run: Run) -> dict[str, Any]:
         "ended": end.at if end else None,
         "timeout_seconds": run.timeout_seconds,
         "repeated_starts": run.repeats,
+        "parent": f"{run.parent_workflow} {run.parent_run}" if run.parent_run else "",
         "end": _end_fields(end) if end else None,
     }
 
@@ -52,6 +54,50 @@ def counted(found: Iterable[Run]) -> str:
     total = outcomes.total()
     parts = ", ".join(f"{count:,} {outcome}" for outcome, count in outcomes.most_common())
     return f"{total:,} run{'' if total == 1 else 's'}{f': {parts}' if parts else ''}"
+
+
+def tree_fields(tree: Tree) -> dict[str, Any]:
+    """Return what is around a run and in it as JSON has it."""
+    return {
+        "parents": [_node_fields(node) for node in tree.parents],
+        "children": [_node_fields(node) for node in tree.root.children],
+    }
+
+
+def tree_rows(tree: Tree) -> list[dict[str, object]]:
+    """Return what is around a run and in it as lines of a table, the outermost first."""
+    rows = [_node_row(node, depth) for depth, node in enumerate(tree.parents)]
+    return rows + list(_rows_below(tree.root, len(tree.parents)))
+
+
+def _rows_below(node: Node, depth: int) -> Iterator[dict[str, object]]:
+    yield _node_row(node, depth)
+    for child in node.children:
+        yield from _rows_below(child, depth + 1)
+
+
+def _node_row(node: Node, depth: int) -> dict[str, object]:
+    run, branch = node.run, f"{'  ' * (depth - 1)}└ " if depth else ""
+    return {
+        "run": f"{branch}{node.run_id}",
+        "workflow": node.workflow,
+        "outcome": node.outcome,
+        "started": _moment(run.started_at) if run else None,
+        "seconds": _seconds(run) if run else None,
+        "why": short(run.end.why) if run and run.end else None,
+    }
+
+
+def _node_fields(node: Node) -> dict[str, Any]:
+    run = node.run
+    return {
+        "workflow": node.workflow,
+        "run": node.run_id,
+        "outcome": node.outcome,
+        "started": run.started_at if run else None,
+        "ended": run.end.at if run and run.end else None,
+        "children": [_node_fields(child) for child in node.children],
+    }
 
 
 def details_fields(details: RunDetails) -> dict[str, Any]:

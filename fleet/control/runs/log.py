@@ -97,6 +97,9 @@ class Run:
     started_at: float | None = None
     #: None without a time limit.
     timeout_seconds: float | None = None
+    #: The workflow and the run whose step awaits it; empty if none does.
+    parent_workflow: str = ""
+    parent_run: str = ""
     #: Append time of its newest record, in unix seconds.
     at: float = 0.0
     #: How often its start event was repeated.
@@ -183,6 +186,7 @@ class Run:
         }
         self.started_at = record.appended_ms / 1000
         self.timeout_seconds = started.timeout_seconds
+        self.parent_workflow, self.parent_run = started.parent_workflow, started.parent_run
 
     def _request(self, request_id: str, epoch: int) -> Request:
         return self.requests.setdefault(request_id, Request(request_id, epoch))

@@ -20,7 +20,7 @@ from fleet.records.partitions import partition_of
 from fleet.workflow import definition
 
 #: How much older than its `started` a run's first step record may be: brokers' clocks differ.
-_CLOCKS_MS = 300_000
+CLOCKS_MS = 300_000
 
 
 class NoSuchRun(FleetError):
@@ -93,7 +93,7 @@ async def details(source: Source, run_id: str, *, with_values: bool) -> RunDetai
         raise NoSuchRun(run_id, source.topics.runs)
     found = RunDetails(run)
     topics, types = source.topics, sorted(definition.graph(source.workflow).accepting)
-    since_ms = round(run.started_at * 1000) - _CLOCKS_MS if run.started_at else None
+    since_ms = round(run.started_at * 1000) - CLOCKS_MS if run.started_at else None
     async with topic_reader.connected(source.settings) as reader:
         await _read(reader, [topics.history, topics.dead], found, since_ms)
         if with_values:
