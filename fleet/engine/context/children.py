@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from fleet.config import recorded_only
 from fleet.engine.context import still_running
 from fleet.engine.transitions import journal
 from fleet.engine.transitions.children import starting
@@ -94,6 +95,8 @@ async def run(
     with calls.going_on():
         noted = await calls.read(call)
         child = Child.decode(noted) if noted is not None else None
+        if child is None or not child.ended:
+            recorded_only.check(f"ctx.run_workflow({run.name})")
         if child is None or child.void:
             place = await places.find(run)
             target = Target(*place, run.type, run.value, run.timeout_seconds)

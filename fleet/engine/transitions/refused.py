@@ -204,8 +204,11 @@ def _without_stack(refused: Outgoing) -> Outgoing | None:
 
 
 def _leave_out(draft: "Draft", topics: Topics, refused: Outgoing) -> bool:
-    """Leave out what the promise does not need; tell whether it is such a record."""
-    if refused.topic in (topics.history, topics.dead):
+    """Leave out what the promise does not need; tell whether it is such a record.
+
+    A record for a run that a step awaits, or for its parent, is one: the run has its time limit.
+    """
+    if refused.topic in (topics.history, topics.dead) or refused.partition is not None:
         draft.records = [record for record in draft.records if record is not refused]
         return True
     expendable = refused.key.startswith(state.AWAITING_RESUME) or state.is_set_aside(refused.key)

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from native import eventually
 from refusing import refuse
 from task_world import TOPICS, Clock, Gate, World, parsed, turns
 
@@ -54,6 +55,8 @@ class NestedFlow(Definition, workflow="joke"):
         ]
         if ev.get("first"):
             return await self._first(leaves)
+        if ev.get("sleeps"):
+            return (await asyncio.gather(ctx.sleep(60), *leaves))[1]
         if ev.get("memos"):
             return await self._beside_memos(ctx, leaves)
         if ev.get("catches"):
@@ -253,11 +256,6 @@ async def test_an_error_that_the_step_takes_stays_over_its_next_suspension(world
     await world.pump()
     await world.open("leaf 1")
     world.clock.ms += 2_000
-    world.task._waking.time_is_another()
-    world.read_all()
-    await turns()
-    await world.pump()
-    await asyncio.sleep(0.01)
     await world.restart()
     assert result(world) == '{"result":"LookupError"}'
     assert [type(error) for error in world.flow.caught] == [LookupError, LookupError]
@@ -407,6 +405,40 @@ async def test_a_start_that_the_broker_refuses_is_an_error_at_its_line(world: Wo
     world.start(PARENT, catches=True)
     await world.pump()
     assert [type(error).__name__ for error in world.flow.caught] == ["ResultRefused"]
+
+
+async def test_an_end_that_the_broker_refuses_is_left_out_and_holds_nothing_up(
+    world: World,
+) -> None:
+    """Such as one for an inbox that this worker may not write to."""
+    world.start(PARENT)
+    await world.pump()
+    refuse(world, lambda record: record.topic == TOPICS.inbox)
+    await world.open("leaf 1")
+    assert isinstance(world.end(child_ids(world)[0]), Completed)
+    assert told(world) == []
+    world.start("next", leaves=[2])
+    await world.pump()
+    assert world.flow.gate.entered == ["leaf 1", "leaf 2"]
+    assert world.lost == []
+
+
+async def test_the_end_of_a_run_does_not_wake_a_step_that_sleeps(world: World) -> None:
+    world.start(PARENT, sleeps=True)
+    await world.pump()
+    await world.open("leaf 1")
+    assert len(told(world)) == 1
+    assert world.flow.attempts == [PARENT]
+    world.clock.ms += 61_000
+    world.read_all()
+
+    async def has_ended() -> bool:
+        await world.pump()
+        return world.end(PARENT) is not None
+
+    await eventually(has_ended, 10)
+    assert result(world) == '{"result":1}'
+    assert world.flow.attempts == [PARENT, PARENT]
 
 
 async def test_nothing_of_a_child_is_kept_once_all_have_ended(world: World) -> None:

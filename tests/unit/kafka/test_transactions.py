@@ -114,6 +114,21 @@ def joke(value: bytes) -> Outgoing:
     return Outgoing("jokes", b"run", value, [])
 
 
+class TestOtherPartitions:
+    async def test_a_record_goes_to_the_partition_that_it_names(
+        self, log: KafkaLog, producer: Producer
+    ) -> None:
+        """In the same transaction; the time of its append is that of another broker."""
+        seen: list[tuple[str, int]] = []
+        producer.refuse = lambda tp, _: seen.append(tuple(tp))  # type: ignore[func-returns-value]
+        receipt = await log.commit([joke(b"own"), joke(b"other")._replace(partition=3)], {})
+        assert seen == [("jokes", 0), ("jokes", 3)]
+        assert producer.committed == [[b"own", b"other"]]
+        assert receipt.times == {"jokes": 1_000}
+        elsewhere = Outgoing("inbox", b"run", b"", [], partition=3)
+        assert (await log.commit([elsewhere], {b"key": b"value"})).times == {"state": 1_000}
+
+
 class TestRefusedRecords:
     async def test_each_culprit_is_found_and_nothing_is_committed(
         self, log: KafkaLog, producer: Producer
