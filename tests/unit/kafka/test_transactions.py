@@ -120,7 +120,11 @@ class TestOtherPartitions:
     ) -> None:
         """In the same transaction; the time of its append is that of another broker."""
         seen: list[tuple[str, int]] = []
-        producer.refuse = lambda tp, _: seen.append(tuple(tp))  # type: ignore[func-returns-value]
+
+        def note(tp: TopicPartition, _values: list[bytes]) -> None:
+            seen.append((tp.topic, tp.partition))
+
+        producer.refuse = note
         receipt = await log.commit([joke(b"own"), joke(b"other")._replace(partition=3)], {})
         assert seen == [("jokes", 0), ("jokes", 3)]
         assert producer.committed == [[b"own", b"other"]]

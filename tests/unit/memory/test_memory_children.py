@@ -18,6 +18,7 @@ from fleet import (
     WorkflowTimeoutError,
     step,
 )
+from fleet.config.recorded_only import RECORDED_ONLY, NoRecordedAnswer
 from fleet.workflow.calling.children import BadChild, WaitsForItself
 from fleet.workflow.errors import WorkflowConfigurationError
 
@@ -225,3 +226,13 @@ async def test_a_workflow_with_a_limit_of_its_runs_does_not_wait_for_itself() ->
 
     with pytest.raises(WaitsForItself, match="num_concurrent_runs"):
         await Digest(does, num_concurrent_runs=1).run()
+
+
+async def test_a_replay_starts_no_run_that_is_not_recorded() -> None:
+    async def does(_flow: Digest, ctx: Context) -> None:
+        await ctx.run_workflow(Summarise, text="paid")
+
+    RECORDED_ONLY.set(True)
+    with pytest.raises(NoRecordedAnswer, match=r"ctx\.run_workflow\(summarise\)"):
+        await Digest(does).run()
+    assert Summarise.begun == []
