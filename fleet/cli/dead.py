@@ -102,7 +102,7 @@ def show(workflow: str, letter: str, group: str | None, form: str, *, with_value
 @click.option(
     "--fresh",
     is_flag=True,
-    help="Let the failed steps make recorded calls again: ctx.memo, answers of models.",
+    help="Let the failed steps make recorded calls again: ctx.memo, answers of models, other runs.",
 )
 @click.option(
     "--timeout",

@@ -272,8 +272,8 @@ def start_headers(
 ) -> Headers:
     """Return the headers of the event as the start of a new run.
 
-    *context* has the first values of the run's context. The event is of no fan-out: the new run has
-    none.
+    *context* has the first values of the run's context. The event is of no fan-out, and no step
+    awaits the run: the new run has none of either.
     """
     new_id = run_id(replay_id, record)
     start = envelope._replace(
@@ -288,6 +288,7 @@ def start_headers(
         recoveries=(),
         order=0,
         batch="",
+        caller="",
     )
     others = [header for header in record.headers if not header[0].startswith(_OWN_HEADERS)]
     return [*start.headers(), *others]

@@ -14,10 +14,11 @@ from fleet.engine.transitions.refused import Result
 from fleet.records import calls, state
 from fleet.records.calls import Call, Scope
 from fleet.records.log import Outgoing
+from fleet.records.nested.child import KIND
 from fleet.records.state import Overlay, View
 
 #: Kinds of calls that are made again on request.
-_PAID = ("memo", "llm", calls.SET_ASIDE)
+_PAID = ("memo", "llm", KIND, calls.SET_ASIDE)
 
 
 def key(work: Work, call: Call) -> bytes:
@@ -88,7 +89,7 @@ def _set_aside_key(work: Work, call: str) -> bytes:
 
 
 def drop(draft: Draft, run_id: str, event_id: str, step: str) -> None:
-    """Remove what a step has paid for on an event: values and answers, not its waits."""
+    """Remove what a step has paid for on an event: values, answers and results, not its waits."""
     if not event_id or not step:
         # That would be what all steps of the run share.
         return

@@ -18,6 +18,7 @@ from fleet.control.replay.sending import ReplayProgress
 from fleet.records import envelope as envelopes
 from fleet.records.envelope import Envelope
 from fleet.records.log import Delivered
+from fleet.records.nested.caller import Caller
 
 NOBODY = ("--broker", "kafka://127.0.0.1:1")
 START = "joke.StartEvent"
@@ -149,8 +150,18 @@ def test_ids_are_derived_from_the_replay_and_the_place() -> None:
 def test_what_is_sent_is_the_first_event_of_a_run_of_its_own() -> None:
     """Its limit and foreign headers stay; what tied it to the old run and its fan-outs does not."""
     record = event(epoch=2, parent_id="p", replays=1, timeout_seconds=9.0, traceparent="00-a-b-01")
+    caller = Caller(
+        workflow="f.p", run_id="p", partition=0, event_id="e", step="s", call="child p 1"
+    )
     of_branch = Envelope(
-        "r", "e", "Ordered", scope="s", order=7, batch="b", recoveries=(("rescue", 1),)
+        "r",
+        "e",
+        "Ordered",
+        scope="s",
+        order=7,
+        batch="b",
+        recoveries=(("rescue", 1),),
+        caller=caller.written(),
     ).headers()
     record = record._replace(headers=[*record.headers, *of_branch[3:]])
     headers = [*record.headers, ("tenant", b"acme"), ("tracestate", b"x")]
@@ -160,6 +171,8 @@ def test_what_is_sent_is_the_first_event_of_a_run_of_its_own() -> None:
     assert (found.run_id, found.type, found.replays) == ("replay-one-Ordered-2-7", "Ordered", 2)
     assert (found.epoch, found.parent_id, found.traceparent) == (0, "", "")
     assert (found.scope, found.order, found.batch, found.recoveries) == ("", 0, "", ())
+    # No step awaits the new run.
+    assert found.caller == ""
     assert (found.timeout_seconds, found.event_id != "e") == (9.0, True)
     assert [each for each in sent if not each[0].startswith("fleet-")] == [("tenant", b"acme")]
     assert sent == sending.start_headers("one", record, envelopes.parse(record.headers))

@@ -342,6 +342,21 @@ async def test_a_resumed_run_keeps_what_its_children_gave_and_starts_the_others_
     assert len(set(child_ids(world))) == 3
 
 
+async def test_a_step_that_makes_its_calls_again_starts_its_runs_again(world: World) -> None:
+    world.flow.fails = True
+    world.start(PARENT, event_id="begin")
+    await world.pump()
+    await world.open("leaf 1")
+    await world.open("failing")
+    assert isinstance(world.end(PARENT), Failed)
+    world.flow.fails = False
+    world.happen(Resumed(fresh=(("begin", "go"),)), PARENT, epoch=1)
+    await world.pump()
+    await world.open("leaf 1")
+    assert [one.kind for one in world.happenings(PARENT)][-1] == Completed.kind
+    assert len(set(child_ids(world))) == 2
+
+
 async def test_a_result_that_comes_after_the_end_of_its_parent_is_kept_for_the_resume(
     world: World,
 ) -> None:
