@@ -55,7 +55,7 @@ class ThreadContext(Context[Any]):
         """Refused: it is awaited."""
         raise StoreInPlainStep
 
-    async def run_workflow(self, *_given: Any, **_by_name: Any) -> Any:
+    def run_workflow(self, *_given: Any, **_by_name: Any) -> Any:
         """Refused: it is awaited."""
         raise StoreInPlainStep
 

@@ -136,6 +136,8 @@ class TestRun:
         said = r"write `async def`.*asyncio.to_thread"
         with pytest.raises(StoreInPlainStep, match=said):
             await Plain(lambda ctx, _ev: ctx.store.get("a")).run()
+        with pytest.raises(StoreInPlainStep, match=r"ctx\.run_workflow"):
+            await Plain(lambda ctx, _ev: ctx.run_workflow(Plain)).run()
 
     @pytest.mark.parametrize("error", [LookupError("a"), StopIteration("a"), SystemExit("a")])
     async def test_whatever_it_raises_fails_its_run(self, error: BaseException) -> None:
