@@ -24,6 +24,7 @@ from fleet.engine.loading.log_check import InputCheck, LogReplaced, StateLost, f
 from fleet.engine.loading.opening import Opening, Site
 from fleet.engine.loading.other_versions import unread_topics
 from fleet.engine.ports import Backend, GroupObserver, Loader, TaskLog
+from fleet.engine.resources.worker_resources import WorkerResources
 from fleet.engine.task import StepGroupSettings, Task
 from fleet.records import state
 from fleet.records.errors import FleetError
@@ -97,6 +98,7 @@ class Engine:
             workflow=lambda: workflow,
             slots=Slots(settings.slots),
             runs=ConcurrentRuns(definition.concurrent_runs(workflow)),
+            resources=WorkerResources(definition.given_resources(workflow)),
             retry_policy=definition.retry_policy(workflow, settings),
             activity=Activity() if definition.is_verbose(workflow) else None,
             budgets=Budgets.of(settings.window_bytes),

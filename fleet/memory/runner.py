@@ -157,6 +157,7 @@ def _step_group(
         workflow=weakref.ref(workflow),
         slots=Slots(limits.slots),
         runs=ConcurrentRuns(definition.concurrent_runs(workflow)),
+        resources=WorkerResources(definition.given_resources(workflow)),
         retry_policy=definition.retry_policy(workflow, limits),
         activity=Activity() if definition.is_verbose(workflow) else None,
         budgets=Budgets.of(limits.window_bytes),

@@ -8,7 +8,7 @@ workflow may name event types that are defined after it.
 import re
 import sys
 import types
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Container, Hashable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Generic
 
@@ -39,6 +39,7 @@ from fleet.workflow.failing import retrying
 from fleet.workflow.failing.retrying import RetryPolicy
 from fleet.workflow.graph import Graph, all_types, build, no_end
 from fleet.workflow.resources import checks as files
+from fleet.workflow.resources.providers import Provider
 
 #: What Kafka allows in the name of a topic.
 _LEGAL_NAME = re.compile(r"[a-zA-Z0-9_-]+")
@@ -86,6 +87,8 @@ class Definition(Generic[Result_co]):
     _fleet_timeout: float | None = DEFAULT_TIMEOUT_SECONDS
     #: Whether what its steps do is printed.
     _fleet_verbose: bool = False
+    #: Values in the place of resources, by factory.
+    _fleet_given: Mapping[Hashable, Any] = types.MappingProxyType({})
     #: How many runs a worker works on at once; None: as many as come.
     _fleet_concurrent_runs: int | None = None
     #: Of its steps that have none; None: the settings decide.
@@ -215,12 +218,19 @@ def check(workflow: type[Definition], skips: Skips = frozenset()) -> Graph:
     return workflow._fleet_graph  # noqa: SLF001
 
 
-def check_files(workflow: type[Definition]) -> None:
+def needed(workflow: type[Definition]) -> list[Provider]:
+    """Return who makes the resources of its steps."""
+    return [provider for step in graph(workflow).steps for _, provider in step.resources]
+
+
+def check_files(workflow: type[Definition], given: Container[Hashable] = ()) -> None:
     """Raise WorkflowValidationError with what is wrong in the files of its resources.
 
-    Only where the workflow runs: a caller need not have the files.
+    Only where the workflow runs: a caller need not have the files. Those that an instance is
+    *given* are not read.
     """
-    found = list(files.findings((step.shown, step.resources) for step in graph(workflow).steps))
+    needed = [(step.shown, step.resources) for step in graph(workflow).steps]
+    found = list(files.findings(needed, given))
     if found:
         raise WorkflowValidationError(workflow.__name__, found)
 
@@ -252,6 +262,11 @@ def retry_policy(workflow: Definition, settings: Settings) -> RetryPolicy | None
 def time_limit(workflow: Definition) -> float | None:
     """Return how long each of its runs may take, in seconds; None: as long as it takes."""
     return workflow._fleet_timeout  # noqa: SLF001 - the file that gives it
+
+
+def given_resources(workflow: Definition) -> Mapping[Hashable, Any]:
+    """Return the values that it has in the place of resources, by factory."""
+    return workflow._fleet_given  # noqa: SLF001 - the file that gives it
 
 
 def is_verbose(workflow: Definition) -> bool:

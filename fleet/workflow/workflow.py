@@ -6,7 +6,7 @@ worker and caller in one process. Both wait behind the port `running`. `serve` a
 the same class apart.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -16,6 +16,7 @@ from fleet.workflow import arguments, call_checks, checks, definition, run_sync,
 from fleet.workflow.checks import Skips
 from fleet.workflow.definition import DEFAULT_TIMEOUT_SECONDS, Definition, Result_co
 from fleet.workflow.errors import WorkflowConfigurationError
+from fleet.workflow.resources import given
 
 if TYPE_CHECKING:
     from fleet.client.handler import WorkflowHandler
@@ -26,7 +27,7 @@ platforms.check_here()
 
 #: Arguments that workflows have in other libraries, and what to write here.
 _ELSEWHERE = {
-    "resource_manager": "each worker keeps its resources itself: `Annotated[T, Resource(get_db)]`",
+    "resource_manager": "give values to the workflow itself, `Flow(resources={get_db: fake})`",
     "runtime": "`serve(...)` makes a worker, `connect(...)` calls one, `app=` embeds one",
     "serializer": "events travel as JSON; let fields be of types that pydantic writes",
     "workflow_name": "write it on the class: `class JokeFlow(Workflow, workflow='joke')`",
@@ -63,6 +64,10 @@ class Workflow(Definition[Result_co]):
     commands have to know them, write them on the class: `class Flow(Workflow, skip_graph_checks=
     {"dead_end"})`. `disable_validation` skips all three. `verbose` prints what the steps do.
 
+    `resources` has values that are used in the place of what factories make, for tests:
+    `Flow(resources={get_db: FakeDatabase()})`. Fleet does not close them. For a `ResourceConfig`
+    the key is its model.
+
     `num_concurrent_runs` is how many runs this object works on at once, and each worker of
     `serve(Flow(num_concurrent_runs=4))`. Others wait for their turn; a run's time counts from then.
     """
@@ -87,6 +92,7 @@ class Workflow(Definition[Result_co]):
         app: Any = None,
         skip_graph_checks: Collection[str] | None = None,
         num_concurrent_runs: int | None = None,
+        resources: Mapping[Any, Any] | None = None,
     ) -> None:
         timeout = call_checks.timeout(timeout, "a workflow's")
         self._fleet_skipped = checks.names(skip_graph_checks, "Workflow(skip_graph_checks=...)")
@@ -94,6 +100,9 @@ class Workflow(Definition[Result_co]):
         self._fleet_timeout = timeout
         self._fleet_verbose = bool(verbose)
         self._fleet_concurrent_runs = call_checks.concurrent_runs(num_concurrent_runs)
+        self._fleet_given = given.checked(
+            resources, definition.needed(type(self)), type(self).__name__
+        )
         self._fleet_files_checked = bool(disable_validation)
         if app is not None:
             check_files(self)
@@ -165,7 +174,7 @@ class Workflow(Definition[Result_co]):
         """
         definition.check(type(self), self._fleet_skipped)
         if validate_resource_configs:
-            definition.check_files(type(self))
+            definition.check_files(type(self), self._fleet_given)
 
     if not TYPE_CHECKING:
         # Type checkers would accept any name.
@@ -194,7 +203,7 @@ def timeout_of(workflow: Workflow) -> float | None:
 def check_files(workflow: Workflow) -> None:
     """Raise WorkflowValidationError if files of its resources are wrong; look at them once."""
     if not workflow._fleet_files_checked:  # noqa: SLF001 - the file that gives it
-        definition.check_files(type(workflow))
+        definition.check_files(type(workflow), workflow._fleet_given)  # noqa: SLF001
         workflow._fleet_files_checked = True  # noqa: SLF001 - the file that gives it
 
 

@@ -1,6 +1,6 @@
 """What was made for one attempt, or for one resource that a worker keeps, and lives as long."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, Protocol
 
 from fleet.engine.resources.making import Close, made
@@ -30,8 +30,10 @@ class Shared(Protocol):
 class Scope:
     """Resources that end together, the last made first."""
 
-    def __init__(self, shared: Callable[[Provider], Shared]) -> None:
+    def __init__(self, shared: Callable[[Provider], Shared], given: Mapping[Hashable, Any]) -> None:
         self._shared = shared
+        #: Values that are not made, by what they stand for.
+        self._given = given
         self._values: dict[Hashable, Any] = {}
         self._closings: list[Close] = []
 
@@ -72,6 +74,8 @@ class Scope:
             failure.add_note(f"Closing its resources failed, too: {error!r}")
 
     async def _value(self, provider: Provider) -> Any:
+        if provider.source in self._given:
+            return self._given[provider.source]
         if provider.key not in self._values:
             if provider.is_cached:
                 self._values[provider.key] = await self._use(self._shared(provider))

@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Hashable, Iterator
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from fleet.config import logs
@@ -19,9 +20,13 @@ T = TypeVar("T")
 
 
 class WorkerResources:
-    """The resources of the steps of one worker, in one event loop."""
+    """The resources of the steps of one worker, in one event loop.
 
-    def __init__(self) -> None:
+    *given* has values that are used in the place of what factories make, and not closed.
+    """
+
+    def __init__(self, given: Mapping[Hashable, Any] = MappingProxyType({})) -> None:
+        self._given = given
         self._kept: dict[Hashable, Kept] = {}
         #: What ends before the worker does, by its task: resources, and attempts that have some.
         self._open: dict[asyncio.Future[Any], str] = {}
@@ -38,7 +43,7 @@ class WorkerResources:
         A call that failed raises its own error, and a call that did not what closing raises. A
         *thread* that its attempt leaves behind has its resources until it ends.
         """
-        scope = Scope(self._shared)
+        scope = self._scope()
         with self._named(needs):
             try:
                 result = await call(await scope.values(needs))
@@ -89,13 +94,18 @@ class WorkerResources:
         self._open[closing] = _names(needs)
         closing.add_done_callback(lambda task: self._open.pop(task, None))
 
+    def _scope(self) -> Scope:
+        return Scope(self._shared, self._given)
+
     def _shared(self, provider: Provider) -> Kept:
         if self._is_closed:
             # The attempt that asks was stopped.
             raise asyncio.CancelledError
         kept = self._kept.get(provider.key)
         if kept is None:
-            kept = self._kept[provider.key] = Kept(provider, Scope(self._shared), self._forget)
+            kept = self._kept[provider.key] = Kept(
+                provider, Scope(self._shared, self._given), self._forget
+            )
             self._open[kept.task] = provider.name
             kept.task.add_done_callback(lambda task: self._open.pop(task, None))
         return kept

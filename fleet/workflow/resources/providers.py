@@ -8,7 +8,7 @@ found before anything runs.
 import functools
 import inspect
 import typing
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Container, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -26,6 +26,8 @@ class Provider:
 
     #: As people know it: the name of its factory, or the file.
     name: str
+    #: What it stands for: a factory, or the model of a file.
+    source: Hashable
     #: Who asks for the same key gets the same value.
     key: Hashable
     #: Takes a value for each of `needs`.
@@ -71,8 +73,9 @@ def read(declared: Resource | ResourceConfig, annotated: Any, place: Place) -> P
     factory = declared.factory
     needs = tuple(_needs(factory, place.after(declared)))
     # Cached and not cached are two resources, also of one factory.
-    key = (declared.cache, _identity(factory))
-    return Provider(name_of(factory), key, factory, declared.cache, needs)
+    source = identity(factory)
+    key = (declared.cache, source)
+    return Provider(name_of(factory), source, key, factory, declared.cache, needs)
 
 
 def name_of(factory: object) -> str:
@@ -82,12 +85,21 @@ def name_of(factory: object) -> str:
     return name.rpartition("<locals>.")[2]
 
 
-def configs(provider: Provider) -> Iterator[config_files.Source]:
-    """Yield the files that *provider* and what it needs are read from."""
-    if provider.config is not None:
-        yield provider.config
-    for _, need in provider.needs:
-        yield from configs(need)
+def every(provider: Provider, without: Container[Hashable] = ()) -> Iterator[Provider]:
+    """Yield *provider* and all that it needs; nothing of what is in *without*."""
+    if provider.source not in without:
+        yield provider
+        for _, need in provider.needs:
+            yield from every(need, without)
+
+
+def identity(factory: Callable[..., Any]) -> Hashable:
+    """Return what is equal for one factory: bound methods are new at each look."""
+    try:
+        hash(factory)
+    except TypeError:
+        return id(factory)
+    return factory
 
 
 def _of_file(declared: ResourceConfig, annotated: Any, place: Place) -> Provider:
@@ -98,7 +110,7 @@ def _of_file(declared: ResourceConfig, annotated: Any, place: Place) -> Provider
             "`Annotated[Limits, ResourceConfig(...)]` with `class Limits(BaseModel)`"
         )
     source = config_files.Source(declared.config_file, declared.path_selector, annotated)
-    return Provider(str(source), source, source.read, config=source)
+    return Provider(str(source), annotated, source, source.read, config=source)
 
 
 def _needs(factory: Callable[..., Any], place: Place) -> Iterator[tuple[str, Provider]]:
@@ -166,12 +178,3 @@ def _function(factory: Any) -> Any:
     elif not inspect.isroutine(factory):
         factory = type(factory).__call__
     return inspect.unwrap(factory)
-
-
-def _identity(factory: Callable[..., Any]) -> Hashable:
-    """Return what is equal for one factory: bound methods are new at each look."""
-    try:
-        hash(factory)
-    except TypeError:
-        return id(factory)
-    return factory

@@ -125,7 +125,7 @@ MISTAKES: list[tuple[str, Callable[[], object], str]] = [
         r"\(skip_graph_checks=...\) knows no check 'x'",
     ),
     ("workflow_name", lambda: flow(workflow_name="x"), r"`class JokeFlow\(Workflow, workflow="),
-    ("resource_manager", lambda: flow(resource_manager=1), "each worker keeps its resources"),
+    ("resource_manager", lambda: flow(resource_manager=1), "give values to the workflow itself"),
     ("runtime", lambda: flow(runtime=1), r"`serve\(...\)` makes a worker"),
     ("serializer", lambda: flow(serializer=1), "events travel as JSON"),
     ("typo", lambda: flow(timout=5), r"did you mean timeout\? \(its arguments: timeout, disable_"),

@@ -8,16 +8,19 @@ from contextvars import ContextVar
 from typing import Annotated, Any
 
 import pytest
+from pydantic import BaseModel
 from tenacity import stop_after_attempt, wait_none
 
 from fleet import (
     Context,
     Event,
     Resource,
+    ResourceConfig,
     StartEvent,
     StopEvent,
     Workflow,
     WorkflowCancelledByUser,
+    WorkflowConfigurationError,
     retry_policy,
     step,
 )
@@ -69,6 +72,10 @@ async def get_db(pool: Annotated[str, Resource(get_pool)]) -> AsyncIterator[str]
 Pool = Annotated[str, Resource(get_pool)]
 Shared = Annotated[str, Resource(get_db)]
 Own = Annotated[str, Resource(get_db, cache=False)]
+
+
+class Limits(BaseModel):
+    most: int
 
 
 class Done(Event):
@@ -212,6 +219,21 @@ async def test_an_error_while_closing_fails_the_step() -> None:
     with pytest.raises(ConnectionError, match="not committed"):
         await OfAttempts().run()
     assert told.count("step works") == 2
+
+
+async def test_an_error_while_closing_does_not_keep_the_others_open() -> None:
+    """Of one attempt: the last made is closed first."""
+
+    async def get_session(
+        file: Annotated[str, Resource(get_file, cache=False)],
+    ) -> AsyncIterator[str]:
+        yield f"session on {file}"
+        raise ConnectionError("not committed")
+
+    hint = Annotated[str, Resource(get_session, cache=False)]
+    with pytest.raises(ConnectionError, match="not committed"):
+        await _used(WorkerResources(), hint)
+    assert told == ["file opens", "file closes"]
 
 
 async def test_the_error_of_the_step_counts_more_than_one_of_closing() -> None:
@@ -519,3 +541,45 @@ def test_plain_generators_are_closed_too() -> None:
 
     assert Flow().run_sync() == ["file", "file"]
     assert told == ["file opens", "file opens", "file closes", "file closes"]
+
+
+def get_greeting(limits: Annotated[Limits, ResourceConfig("no-such.json")], db: Shared) -> str:
+    return f"{limits.most} {db}"
+
+
+class Given(Workflow):
+    """Takes what a test has no real one of."""
+
+    @step
+    async def work(
+        self,
+        ev: StartEvent,
+        greeting: Annotated[str, Resource(get_greeting)],
+        own: Own,
+    ) -> StopEvent:
+        return StopEvent(result=[greeting, own])
+
+
+async def test_a_test_gives_values_in_the_place_of_factories_and_files() -> None:
+    """Wherever they are needed; what is given is not made, not read and not closed."""
+    made = Given(resources={get_db: "fake", Limits: Limits(most=2)})
+    assert await made.run() == ["2 fake", "fake"]
+    assert await Given(resources={get_greeting: "hello", get_db: "fake"}).run() == ["hello", "fake"]
+    assert told == []
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (
+            {get_file: "x"},
+            r"a value for get_file, which no step needs \(its resources: get_db",
+        ),
+        ([get_db], r"takes a dict, not list: write e.g. resources=\{get_db: FakeDatabase\(\)\}"),
+    ],
+    ids=["not needed", "no dict"],
+)
+def test_what_is_given_has_to_be_needed(given: Any, said: str) -> None:
+    """Else a renamed factory would let a test call the real one."""
+    with pytest.raises(WorkflowConfigurationError, match=said):
+        Given(resources=given)
