@@ -1,13 +1,13 @@
 """
 The workflows of docs/examples on a real broker, carried by one app, with a scripted model.
 
-Each is the file as it stands. The router needs answers of a certain kind, so its model is one of
-this test; the others call the scripted server.
+Each is the file as it stands. The router needs answers of a certain kind, so its model is a fake;
+the others call the scripted server.
 """
 
 import asyncio
 import importlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -20,22 +20,12 @@ from fleet import Workflow
 from fleet.config import settings
 from fleet.dev.kafka import Broker
 from fleet.dev.llm import ScriptedLLM
+from fleet.testing import FakeLLM
 
 # One app for the module, and an app lives on one event loop.
 pytestmark = [pytest.mark.kafka, pytest.mark.asyncio(loop_scope="module")]
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
-
-
-class Model:
-    """Answers by what a prompt contains; the answers to one text are given in turn."""
-
-    def __init__(self, answers: dict[str, list[str]]) -> None:
-        self._answers = {text: iter(given) for text, given in answers.items()}
-
-    async def complete(self, prompt: str) -> str:
-        given: Iterator[str] = next(g for text, g in self._answers.items() if text in prompt)
-        return next(given)
 
 
 def example(name: str) -> Any:
@@ -78,7 +68,7 @@ def model(scripted: ScriptedLLM) -> ScriptedLLM:
 async def test_a_simple_question_is_answered_at_once(
     flows: dict[str, Workflow], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = Model({"simple or hard": ["Simple."], "one sentence": ["Tea is 2 EUR."]})
+    model = FakeLLM({"simple or hard": ["Simple."], "one sentence": ["Tea is 2 EUR."]})
     monkeypatch.setattr(flows["Desk"], "llm", model, raising=False)
 
     answer = await flows["Desk"].run(text="What is the price of tea?")
@@ -89,7 +79,7 @@ async def test_a_simple_question_is_answered_at_once(
 async def test_a_hard_question_is_improved_until_the_critic_agrees(
     flows: dict[str, Workflow], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = Model(
+    model = FakeLLM(
         {
             "simple or hard": ["hard"],
             "Answer with care": ["Because."],
