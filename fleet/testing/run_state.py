@@ -72,7 +72,7 @@ def _run(run: RunExport, changes: Overlay) -> Run:
     epoch = max([found.epoch, *(end.epoch + 1 for end in ends)])
     if value is None:
         epoch = max([epoch, *(one + 1 for one in epochs)])
-    flags = {"held": True, "context": True, "waits": True, "queued": False}
+    flags = {"held": True, "context": True, "waits": True, "queued": False, "caller": ""}
     times = {"timeout_seconds": None, "deadline_ms": 0}
     return found.model_copy(update={"epoch": epoch, **flags, **times})
 
@@ -189,6 +189,9 @@ def _check(run: RunExport, changes: Overlay, graph: Graph) -> None:
         told = " ".join(run.missing)
         way = '; name a step: replay(run, step="...")' if run.history else ""
         raise NotReplayable(run.run_id, f"its export has no work that is not done. {told}{way}")
+    if all(entry.children for entry in found):
+        reason = "its steps await runs of other workflows: replay one of those"
+        raise NotReplayable(run.run_id, reason)
     for entry in found:
         if entry.step and entry.step not in graph.step_called:
             reason = f"the workflow class that was given has no step {printable.line(entry.step)!r}"

@@ -117,5 +117,6 @@ def _name(attempt: StepRecord) -> str:
 def _attempt(attempt: StepRecord, began_ms: int) -> str:
     took = duration(attempt.finished - attempt.started)
     sent = f", sent {', '.join(dict.fromkeys(attempt.sent))}" if attempt.sent else ""
+    awaits = f", awaits {', '.join(attempt.children)}" if attempt.children else ""
     begun = since(attempt.started, began_ms)
-    return f"{begun} {outcome(attempt)} after {took}{sent}".strip()
+    return f"{begun} {outcome(attempt)} after {took}{sent}{awaits}".strip()

@@ -65,10 +65,15 @@ def refuse(part: Overlay, work: Work, last: Iterable[Call]) -> None:
         if found is None:
             continue
         part.delete(key(work, call))
-        aside = _set_aside_key(work, call.name)
-        # Its key is a little longer, and nothing needs it but an export.
-        if sizes.fits(Outgoing("", aside, found, [])):
-            part.put(aside, found)
+        set_aside(part, work, call, found)
+
+
+def set_aside(part: Overlay, work: Work, call: Call, value: bytes) -> None:
+    """Keep what a call gave for an export alone, after a failure that may come of it."""
+    aside = _set_aside_key(work, call.name)
+    # Its key is a little longer, and nothing needs it but an export.
+    if sizes.fits(Outgoing("", aside, value, [])):
+        part.put(aside, value)
 
 
 def forget(part: Overlay, work: Work) -> None:

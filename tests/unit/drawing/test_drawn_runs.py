@@ -273,6 +273,17 @@ async def test_what_is_said_about_steps(world: World) -> None:
     assert words.summary(journey).endswith("13 attempts")
 
 
+async def test_the_runs_that_a_step_awaits(world: World) -> None:
+    """In the details of its attempt."""
+    run = exported(world)
+    (plan,) = [one for one in run.attempts() if one.step == "plan"]
+    awaiting = plan.model_copy(update={"children": ("other r-2",)})
+    record = run.history[0].model_copy(update={"value": awaiting.encode()})
+    journey = journeys.of(run.model_copy(update={"history": [record]}), picture.of(ArticleFlow))
+    about = words.about(journey, node(journey, "plan"), _nothing())
+    assert about.facts[0].words.endswith("awaits other r-2")
+
+
 async def test_handlers_questions_and_what_is_not_done() -> None:
     """A failure goes to its handler, a question outside, and a step that sleeps is not done."""
     world = await begun(OrderFlow())

@@ -14,6 +14,7 @@ from fleet.records.envelope import Envelope
 from fleet.records.lifecycle import Cancelled, Failed, TimedOut
 from fleet.records.log import Outgoing
 from fleet.testing import replay
+from fleet.testing.run_state import NotReplayable
 
 
 class Part(Event):
@@ -182,3 +183,60 @@ async def test_records_of_other_clients_are_passed_over(
     several = {name: [odd, *getattr(run, name)] for name in ("events", "lifecycle", "history")}
     with pytest.raises(LookupError, match="1"):
         await replay(run.model_copy(update=several))
+
+
+class NestedFlow(Workflow, workflow="joke"):
+    """It runs itself as a child, which fails, or waits for the test."""
+
+    #: What its steps did in this process.
+    did: ClassVar[list[str]] = []
+
+    @step
+    async def go(self, ctx: Context, ev: StartEvent) -> StopEvent:
+        self.did.append(ev.get("leaf", "parent"))
+        if ev.get("leaf") == "fails":
+            raise LookupError("the child")
+        if ev.get("leaf") == "hangs":
+            await asyncio.Event().wait()
+        leaf = await ctx.run_workflow(NestedFlow, leaf=ev.get("runs"), timeout=None)
+        return StopEvent(result=leaf)
+
+
+class TestNested:
+    @pytest.fixture
+    async def nested(self, world: World, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+        """A task that runs a parent and its child."""
+        monkeypatch.setattr(NestedFlow, "did", [])
+        made = World(Clock(), NestedFlow())
+        await made.begin()
+        yield made
+        for one in made.made:
+            await one.close()
+
+    async def test_the_failure_of_a_child_is_recorded(self, nested: World) -> None:
+        """The child does not run again, whatever it would give now."""
+        nested.start("r", runs="fails")
+        await until(nested, lambda: bool(ends(nested)))
+        NestedFlow.did.clear()
+        run = exported(nested)
+        for _ in range(2):
+            with pytest.raises(LookupError, match="the child"):
+                await replay(run)
+        assert NestedFlow.did == ["parent", "parent"]
+
+    async def test_a_child_fails_again_by_itself(self, nested: World) -> None:
+        """Its parent hears nothing of it."""
+        nested.start("r", runs="fails")
+        await until(nested, lambda: bool(ends(nested)))
+        (child,) = {(one.key or b"").decode() for one in nested.topics[TOPICS.runs]} - {"r"}
+        NestedFlow.did.clear()
+        with pytest.raises(LookupError, match="the child"):
+            await replay(exported(nested, child))
+        assert NestedFlow.did == ["fails"]
+
+    async def test_what_awaits_a_child_cannot_be_replayed(self, nested: World) -> None:
+        """It would wait for ever; the error says what to do."""
+        nested.start("r", runs="hangs")
+        await until(nested, lambda: "hangs" in NestedFlow.did)
+        with pytest.raises(NotReplayable, match="replay one of those"):
+            replay(exported(nested))

@@ -64,4 +64,5 @@ def failed(draft: Draft, work: Work, calls: Iterable[Call]) -> None:
     for call in calls:
         child = noted(draft.state, work, call) if call.kind == KIND else None
         if child is not None and child.ended not in ("", Completed.kind):
+            journal.set_aside(draft.state, work, call, child.encode())
             draft.state.put(journal.key(work, call), child.voided().encode())
