@@ -19,7 +19,10 @@ def draw(workflow: str, to: Path | None, run: str | None) -> None:
     if run is None:
         terminal.echo(drawing.draw_workflow(found, to))
     else:
-        terminal.echo(draw_run(_export(found, run), to, workflow=found))
+        read = _export(found, run)
+        terminal.echo(draw_run(read, to, workflow=found))
+        for lacking in read.missing:
+            terminal.say(lacking)
 
 
 def _export(workflow: type[Workflow], run: str) -> RunExport:

@@ -158,8 +158,8 @@ class _Tracing:
         """Count every event that a join may have had; nothing says which it took together."""
         for kind in step.accepts:
             source, name = self._event(type_name(kind)), type_name(kind)
-            count = sum(envelope.type == name for envelope in self._envelopes.values())
             if source is not None and (source, node) not in self._found.taken:
+                count = sum(envelope.type == name for envelope in self._envelopes.values())
                 self._count(source, node, max(count, 1))
 
     def _take_sent(self, attempt: StepRecord) -> None:
