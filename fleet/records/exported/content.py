@@ -18,8 +18,9 @@ def written(content: bytes) -> Written:
         return {"base64": base64.b64encode(content).decode()}
     try:
         found = from_json(content)
-        # Only what comes back byte for byte: a log may hold JSON of another client.
-        if isinstance(found, dict | list) and to_json(found) == content:
+        # Only what comes back byte for byte: a log may hold JSON of another client. And no NaN,
+        # which many tools do not read.
+        if isinstance(found, dict | list) and to_json(found, inf_nan_mode="null") == content:
             return {"json": found}
     except ValueError:
         pass
