@@ -155,7 +155,7 @@ class Reading:
             yield "Its start event is in no topic any more: retention removed it."
         gone = len({step.event_id for step in self._steps() if step.event_id not in found})
         if gone:
-            yield f"Events of its steps are in no topic any more, as retention removed them: {gone:,}."
+            yield f"Retention has removed events of its steps: {gone:,}."
         if run.outcome == outcomes.COMPLETED:
             yield "The run has a result: its state was removed with its end."
         elif not any(key.startswith(state.RUN) for key in self._entries):

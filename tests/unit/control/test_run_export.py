@@ -117,7 +117,7 @@ def test_a_whole_run_lacks_nothing() -> None:
     [
         ([lives.failed()], "Its start is in no topic any more"),
         ([lives.started(), lives.failed()], "Its start event is in no topic any more"),
-        ([lives.started(), lives.failed()], "as retention removed them: 1."),
+        ([lives.started(), lives.failed()], "Retention has removed events of its steps: 1."),
         ([lives.started(), lives.failed()], "Its state is gone"),
         ([lives.started(), lives.completed()], "its state was removed with its end"),
         ([lives.started()], "The run goes on"),
