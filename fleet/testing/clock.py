@@ -139,7 +139,7 @@ async def virtual_time(
     `async with virtual_time() as clock: await clock.advance(3600)` lets an hour pass. So does any
     other wait of the block, such as `await handler`. If threads, subprocesses or a server take
     part, time would jump while they work: *patience* is how long, in real seconds, the block waits
-    for them before each jump.
+    for them before each jump, of which there is one in two seconds of virtual time.
     Raises NoVirtualTime on an event loop that is not asyncio's own, and TimeRanOut after *at_most*
     seconds of virtual time.
     """

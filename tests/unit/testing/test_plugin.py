@@ -7,9 +7,10 @@ from pathlib import Path
 
 import openai
 import pytest
+from tenacity import wait_fixed
 
-from fleet import LLM
-from fleet.testing import pytest_plugin
+from fleet import LLM, StartEvent, StopEvent, Workflow, retry_policy, step
+from fleet.testing import pytest_plugin, virtual_time
 from fleet.testing.scripted import ScriptedModel
 
 #: Slow to load, or with modules that a session without Fleet does not expect.
@@ -132,3 +133,26 @@ def test_no_regular_expression_is_refused(scripted_llm: ScriptedModel) -> None:
     """Where it is given."""
     with pytest.raises(ValueError, match="no regular expression"):
         scripted_llm.answer("(", "never")
+
+
+class Asks(Workflow[str]):
+    """Asks a model that is down, and again after a while."""
+
+    llm = LLM(max_retries=0)
+
+    @step(retry_policy=retry_policy(wait=wait_fixed(10)))
+    async def ask(self, ev: StartEvent) -> StopEvent:
+        return StopEvent(result=str(await self.llm.complete("one")))
+
+
+async def test_the_scripted_model_is_waited_for_in_virtual_time(
+    scripted_llm: ScriptedModel,
+) -> None:
+    """With patience; without it the time limit of the call would pass first."""
+    scripted_llm.answer("one", "An answer.")
+    scripted_llm.fail("500", next=1)
+    async with virtual_time(patience=0.2) as clock:
+        assert await Asks(timeout=60).run() == "An answer."
+        assert 10 <= clock.seconds < 30
+    assert scripted_llm.prompts == ["one", "one"]
+    await Asks.llm.aclose()
