@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         InternalDispatchEvent,
         StartEvent,
         StopEvent,
+        StreamRestarted,
         UnhandledEvent,
     )
     from fleet.workflow.collect import All, Collect, Take
@@ -76,6 +77,7 @@ _HOMES = {
     "StartEvent": "fleet.records.events",
     "StepFailedEvent": "fleet.workflow.failing.step_failed",
     "StopEvent": "fleet.records.events",
+    "StreamRestarted": "fleet.records.events",
     "Take": "fleet.workflow.collect",
     "UnhandledEvent": "fleet.records.events",
     "Workflow": "fleet.workflow.workflow",
@@ -121,6 +123,7 @@ __all__ = [
     "StartEvent",
     "StepFailedEvent",
     "StopEvent",
+    "StreamRestarted",
     "Take",
     "UnhandledEvent",
     "Workflow",

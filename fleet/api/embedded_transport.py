@@ -8,7 +8,7 @@ from fleet.api import app_life
 from fleet.config.settings import Settings
 from fleet.kafka import provision
 from fleet.kafka.transport import KafkaTransport, Reader
-from fleet.records.log import Delivered, Outgoing
+from fleet.records.log import Delivered, Outgoing, Page
 from fleet.records.run_entries import RunEntries
 from fleet.records.topics import Topics
 from fleet.workflow import definition
@@ -51,6 +51,18 @@ class EmbeddedTransport:
     async def look_back(self, run_id: str, offset: int) -> list[Delivered]:
         """Return the run's records of `runs` from *offset* up to what was taken by now."""
         return await self._connected.look_back(run_id, offset)
+
+    def stream_position(self, run_id: str) -> int:
+        """Return the offset of `stream` from which the run's records are handed on."""
+        return self._connected.stream_position(run_id)
+
+    async def stream_since(self, run_id: str, since_ms: int) -> int:
+        """Return the first offset of the run's partition of `stream` since a time."""
+        return await self._connected.stream_since(run_id, since_ms)
+
+    async def read_stream(self, run_id: str, first: int, end: int) -> Page:
+        """Return the run's records of `stream` from offset *first* up to *end*, without *end*."""
+        return await self._connected.read_stream(run_id, first, end)
 
     async def read_run(self, run_id: str) -> RunEntries:
         """Return what is committed of a run in its group's state; raise ContextUnreadable."""

@@ -5,8 +5,11 @@ The group's state says what has become of a run. An end that the state does not 
 `runs` behind the position up to which the group has read it.
 """
 
+from functools import partial
+
 from fleet.client.follower import Follower
 from fleet.client.open_run import OpenRun
+from fleet.client.streams import beginning
 from fleet.client.transport import Transport
 from fleet.client.waits import Waits
 from fleet.engine.transitions.runs import End, Run
@@ -27,7 +30,9 @@ class Attaching:
         run_id = run.handler.run_id
         run.followed = True
         await self._transport.follow(run_id)
+        run.handler.stream.followed_from(self._transport.stream_position(run_id))
         found = await self._transport.read_run(run_id)
+        run.handler.stream.begins(partial(beginning.of, self._transport, run_id, found))
         if found.known:
             run.handler.judged()
         if found.end is not None:

@@ -15,8 +15,8 @@ from fleet.client.context_reader import ContextReader
 from fleet.client.follower import Follower
 from fleet.client.handler import WorkflowHandler
 from fleet.client.open_run import OpenRun
-from fleet.client.shown import Shown
 from fleet.client.starts import Starts
+from fleet.client.streams.event_stream import EventStream
 from fleet.client.transport import Transport
 from fleet.client.waits import Waits
 from fleet.client.worker_watch import WorkerWatch
@@ -26,6 +26,7 @@ from fleet.records.lifecycle import Cancelled
 from fleet.records.log import Delivered, Outgoing
 from fleet.records.topics import Topics
 from fleet.workflow import call_checks, definition
+from fleet.workflow.calling import results
 from fleet.workflow.calling.results import Outcome
 from fleet.workflow.context_state.reader import Reader
 from fleet.workflow.definition import Definition
@@ -61,11 +62,10 @@ class Caller:
         known_elsewhere = run_id is not None
         run_id = uuid.uuid4().hex if run_id is None else call_checks.run_id(run_id)
         run = OpenRun(
-            WorkflowHandler(run_id, self, others_may_run=known_elsewhere, keeps=keeps),
+            self._handler(run_id, others_may_run=known_elsewhere, keeps=keeps),
             uuid.uuid4().hex,
             timeout_seconds,
             known_elsewhere,
-            Shown(from_the_start=not known_elsewhere),
         )
         self._waits.add(run)
         self._starts.add(run, event)
@@ -79,15 +79,19 @@ class Caller:
         If no worker has seen it, its wait ends with RunUnknown, or stays open with *unseen*.
         """
         run_id = call_checks.run_id(run_id)
-        handler: WorkflowHandler[Any] = WorkflowHandler(
-            run_id, self, others_may_run=True, keeps=keeps
-        )
+        handler = self._handler(run_id, others_may_run=True, keeps=keeps)
         handler.was_known = True
-        shown = Shown(from_the_start=False)
-        run = OpenRun(handler, uuid.uuid4().hex, None, True, shown, attached=True)
+        run = OpenRun(handler, uuid.uuid4().hex, None, True, attached=True)
         self._waits.add(run)
         self._waits.work(run, partial(self._attaching.attach, run, unseen=unseen))
         return run
+
+    def _handler(
+        self, run_id: str, *, others_may_run: bool, keeps: object = None
+    ) -> WorkflowHandler[Any]:
+        decode = partial(results.event, self._workflow)
+        stream = EventStream(run_id, self._topics.stream, self._transport, decode)
+        return WorkflowHandler(run_id, self, stream, others_may_run=others_may_run, keeps=keeps)
 
     async def cancel_and_wait(self, run_id: str | uuid.UUID, reason: str, seconds: float) -> str:
         """Cancel a run that anyone began; return the outcome that the log has for it.
@@ -187,6 +191,9 @@ class Caller:
         record = Outgoing(topic, run_id.encode(), encoded(event), envelope.headers())
         run.followed = True
         await self._transport.follow(run_id)
+        run.handler.stream.followed_from(self._transport.stream_position(run_id))
+        if not run.known_elsewhere:
+            run.handler.stream.begins()
         # Readers recognise a copy by its event id.
         await self._transport.send(record, repeatable=True)
         run.note_sent()

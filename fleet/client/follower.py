@@ -11,6 +11,7 @@ from functools import partial
 
 from fleet.client import context_reader
 from fleet.client.open_run import OpenRun
+from fleet.client.streams import beginning
 from fleet.client.transport import Transport
 from fleet.client.waits import Waits
 from fleet.client.worker_watch import WorkerWatch
@@ -19,7 +20,6 @@ from fleet.records import effective_end, lifecycle
 from fleet.records import envelope as envelopes
 from fleet.records.effective_end import SoFar
 from fleet.records.envelope import BrokenEnvelope, Envelope
-from fleet.records.events import UndecodableEvent
 from fleet.records.foreign import FOREIGN, told
 from fleet.records.lifecycle import (
     Cancelled,
@@ -71,8 +71,10 @@ class Follower:
         for run in self._waits.of(run_id):
             if record.topic == self._topics.runs and run.held is not None:
                 run.held.append(record)
-            else:
+            elif record.topic == self._topics.runs:
                 self._take(run, record)
+            else:
+                run.handler.stream.take(record)
 
     def _remember(self, run_id: str, record: Delivered) -> None:
         if dict(record.headers).get("fleet-type") in _TERMINAL:
@@ -88,26 +90,12 @@ class Follower:
             # Another producer's; the run's group writes a dead letter of it.
             return
         try:
-            if record.topic == self._topics.stream:
-                self._show(run, record, envelope)
-            else:
-                self._follow(run, record, envelope)
+            self._follow(run, record, envelope)
         except FOREIGN as failure:
             error = WorkflowRuntimeError(
                 f"offset {record.offset} of {record.topic} cannot be read ({told(failure)})"
             )
             self._waits.close(run, Outcome(error=error))
-
-    def _show(self, run: OpenRun, record: Delivered, envelope: Envelope) -> None:
-        if not run.shown.is_next(envelope):
-            return
-        try:
-            event = results.event(self._workflow, envelope.type, record.value or b"")
-        except UndecodableEvent as failure:
-            run_id = run.handler.run_id
-            _log.warning("stream_record_skipped", run_id=run_id, reason=str(failure))
-        else:
-            run.handler.show(event)
 
     def _follow(self, run: OpenRun, record: Delivered, envelope: Envelope) -> None:
         try:
@@ -126,15 +114,17 @@ class Follower:
                 self._follow_known(run, happening)
             case Failed(event_id=run.start_event_id, step="") if not run.answered:
                 # The start event itself: a run that could not begin has no `started`.
-                self._end(run, happening)
+                self._end(run, happening, envelope.epoch)
             case _ if happening.terminal:
                 so_far = SoFar(run.epoch, read_from=run.end_from)
                 if effective_end.counts(envelope.epoch, record.offset, so_far):
-                    self._end(run, happening)
+                    self._end(run, happening, envelope.epoch)
 
     def _follow_started(self, run: OpenRun, started: Started) -> None:
         """Look for the end from here on, or before `started` if it may stand there."""
         run_id = run.handler.run_id
+        # The run is this start's, so it shows nothing before.
+        run.handler.stream.begins()
         self._answer(run)
         run.handler.judged()
         early = self._ends.get(run_id, -1)
@@ -153,6 +143,7 @@ class Follower:
             self._waits.close(run, Outcome(error=RunConflict(run.handler.run_id)))
             return
         run.handler.judged()
+        run.handler.stream.begins(partial(beginning.find, self._transport, run.handler.run_id))
         self._heed_queue(run, queued=known.queued)
         if known.end_offset is None:
             self._look_back_soon(run, known.read_from)
@@ -195,9 +186,11 @@ class Follower:
             self._take(run, record)
         return any(dict(record.headers).get("fleet-type") in _BEGUN for record in records)
 
-    def _end(self, run: OpenRun, terminal: Lifecycle) -> None:
+    def _end(self, run: OpenRun, terminal: Lifecycle, epoch: int) -> None:
         if run.handler.has_ended:
             return
+        run.end_epoch = epoch
+        run.handler.stream.begins()
         run.handler.judged()
         run.handler.has_ended = True
         run.handler.outcome = terminal.kind

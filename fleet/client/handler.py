@@ -1,13 +1,14 @@
 """A run as its caller holds it: await it, follow its stream, send to it, cancel it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol
 
-from fleet.client.event_stream import EventStream
 from fleet.client.other_names import OtherNames
 from fleet.client.run_context import ContextSource, FinalContext, RunContext
+from fleet.client.streams.event_stream import EventStream
+from fleet.client.streams.reader import EventReader
 from fleet.records import printable
 from fleet.records.end_events import WorkflowCancelledEvent
 from fleet.records.events import Event, type_name
@@ -61,6 +62,7 @@ class WorkflowHandler(OtherNames[Result_co], Generic[Result_co]):
         self,
         run_id: str,
         control: RunControl,
+        stream: EventStream,
         *,
         others_may_run: bool = False,
         keeps: object = None,
@@ -80,7 +82,7 @@ class WorkflowHandler(OtherNames[Result_co], Generic[Result_co]):
         #: The event that carries the result, or says that the run was cancelled.
         self.result_event: Event | None = None
         #: What the steps show.
-        self.stream = EventStream(run_id)
+        self.stream = stream
         self._control = control
         loop = asyncio.get_running_loop()
         self._result: asyncio.Future[Any] = loop.create_future()
@@ -120,16 +122,22 @@ class WorkflowHandler(OtherNames[Result_co], Generic[Result_co]):
         self._result.add_done_callback(lambda _: callback(self))
 
     @arguments.checked({}, named="stream_events")
-    def stream_events(self, expose_internal: bool = False) -> AsyncIterator[Event]:
+    def stream_events(
+        self, expose_internal: bool = False, *, after: str | None = None
+    ) -> EventReader:
         """Iterate over the events that the steps show, from the first to the result event.
 
         The last event of a run without a result is a WorkflowFailedEvent, WorkflowTimedOutEvent or
         WorkflowCancelledEvent; `await handler` then raises the error.
         With *expose_internal* also over what Fleet shows: an UnhandledEvent for each event that no
-        step accepts. Call it as often as you like: each `async for` sees every event once. Raises
-        StreamGone if the beginning of a very long stream was dropped.
+        step accepts, and a StreamRestarted when a step that has shown events runs again. Call it as
+        often as you like: each `async for` sees every event once.
+        The iterator's `.cursor` is a text that says where the last event stands. With *after*, a
+        cursor of the same run, you get what follows: also in another process, after a crash. Raises
+        BadCursor if *after* is none of this run; the iterator raises StreamGone if the log has lost
+        what follows.
         """
-        return self.stream.read(expose_internal=expose_internal)
+        return self.stream.read(after, expose_internal=expose_internal)
 
     @arguments.checked({}, named="send_event")
     def send_event(self, event: Event, step: str | None = None) -> "asyncio.Task[None]":
@@ -193,14 +201,6 @@ class WorkflowHandler(OtherNames[Result_co], Generic[Result_co]):
         await asyncio.wait([self._result])
 
     # -- for the caller's side of the runtime ---------------------------------------------------
-
-    def show(self, event: Event) -> None:
-        """Hand *event* to the readers of the stream."""
-        self.stream.add(event)
-
-    def end_stream(self) -> None:
-        """End the stream: nothing follows."""
-        self.stream.end()
 
     def judged(self) -> None:
         """Hear that the id is this run's."""

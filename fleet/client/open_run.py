@@ -5,7 +5,6 @@ import math
 from dataclasses import dataclass
 
 from fleet.client.handler import WorkflowHandler
-from fleet.client.shown import Shown
 from fleet.records.log import Delivered
 
 _LATEST = 2**63 - 1
@@ -20,8 +19,6 @@ class OpenRun:
     timeout_seconds: float | None
     #: The caller chose the run's id, so other callers may have used it, too.
     known_elsewhere: bool
-    #: Which of the stream's records are for its reader.
-    shown: Shown
     #: Others began it: no start event is sent.
     attached: bool = False
     #: Its partition is followed for it.
@@ -38,6 +35,8 @@ class OpenRun:
     end_from: int = _LATEST
     #: The run's epoch when its start event was answered.
     epoch: int = 0
+    #: The epoch that its end ended.
+    end_epoch: int = 0
     #: When its caller stops waiting, in seconds of the loop's clock.
     deadline: float = math.inf
     patience: asyncio.TimerHandle | None = None

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from fleet.records.log import Delivered, Outgoing
+from fleet.records.log import Delivered, Outgoing, Page
 from fleet.records.run_entries import RunEntries
 from fleet.workflow.graph import Graph
 
@@ -31,6 +31,24 @@ class Transport(Protocol):
 
     async def look_back(self, run_id: str, offset: int) -> list[Delivered]:
         """Return the run's records of `runs` from *offset* up to what was read by now."""
+        ...
+
+    def stream_position(self, run_id: str) -> int:
+        """Return the offset of `stream` from which the run's records are handed on."""
+        ...
+
+    async def stream_since(self, run_id: str, since_ms: int) -> int:
+        """Return the first offset of the run's partition of `stream` since a time.
+
+        Tries until it is cancelled.
+        """
+        ...
+
+    async def read_stream(self, run_id: str, first: int, end: int) -> Page:
+        """Return the run's records of `stream` from offset *first* up to *end*, without *end*.
+
+        Tries until it is cancelled; raises WorkflowRuntimeError if it was disconnected.
+        """
         ...
 
     async def read_run(self, run_id: str) -> RunEntries:

@@ -88,9 +88,7 @@ class Waits:
         if run not in several:
             # The connection was closed meanwhile.
             return
-        if event is not None:
-            run.handler.show(event)
-        run.handler.end_stream()
+        run.handler.stream.end(event, run.end_epoch)
         several.remove(run)
         if not several:
             del self._open[run_id]

@@ -31,7 +31,7 @@ from fleet.kafka.clients import BrokerUnreachable, Clients
 from fleet.kafka.records import delivered
 from fleet.kafka.topic_reader import ConsumerStalled, StallWatch, TopicReader
 from fleet.kafka.writer import Writer
-from fleet.records.log import Delivered, Outgoing
+from fleet.records.log import Delivered, Outgoing, Page
 from fleet.records.partitions import partition_of
 from fleet.records.run_entries import RunEntries
 from fleet.records.topics import Topics
@@ -103,6 +103,7 @@ class KafkaTransport:
         self._writer = Writer(self._clients)
         self._known_topics = CallerTopics([topics.runs, topics.stream, topics.inbox])
         self._past = LookBack(self._clients, topics.runs)
+        self._past_stream = LookBack(self._clients, topics.stream)
         self._state = RunState(self._clients, topics)
         #: Made at the start, and when it connects again.
         self._reader: TopicReader
@@ -147,6 +148,7 @@ class KafkaTransport:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._stream_ends.stop()
         await self._past.stop()
+        await self._past_stream.stop()
         await self._writer.stop()
         await self._reader.stop()
         if self._stopping:
@@ -192,6 +194,32 @@ class KafkaTransport:
         partition = self._partition(run_id)
         end = self._positions.get(self._runs(partition), 0)
         return await self._past.read(partition, run_id.encode(), offset, end)
+
+    def stream_position(self, run_id: str) -> int:
+        """Return the offset of `stream` from which the run's records are handed on."""
+        return self._positions.get(self._stream(self._partition(run_id)), 0)
+
+    async def stream_since(self, run_id: str, since_ms: int) -> int:
+        """Return the first offset of the run's partition of `stream` since a time.
+
+        Tries until it is cancelled; raises an error against which trying again does not help.
+        """
+        tp = self._stream(self._partition(run_id))
+        while True:
+            position = self._positions.get(tp, 0)
+            try:
+                found = await self._reader.from_times({tp: since_ms})
+            except _HOPELESS:
+                raise
+            except (KafkaError, OSError) as failure:
+                _log.warning("stream_place_not_found", error=repr(failure))
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                return found.get(tp, position)
+
+    async def read_stream(self, run_id: str, first: int, end: int) -> Page:
+        """Return the run's records of `stream` from offset *first* up to *end*, without *end*."""
+        return await self._past_stream.page(self._partition(run_id), run_id.encode(), first, end)
 
     async def read_run(self, run_id: str) -> RunEntries:
         """Return what is committed of a run in its group's state; raise ContextUnreadable."""

@@ -15,6 +15,7 @@ from fleet.engine import ends_index
 from fleet.engine.log import Receipt
 from fleet.engine.stream_record import stream_record
 from fleet.engine.transitions.draft import Work
+from fleet.memory.kept import KeptRecords
 from fleet.records.events import Event
 from fleet.records.log import Delivered, Outgoing
 from fleet.records.state import MemoryState
@@ -25,6 +26,8 @@ Reader = Callable[[Delivered], None]
 #: How many ended runs of each kind (with a result, without) it remembers, however young they are: a
 #: process that runs for weeks has no bound but its memory.
 MOST_ENDED = 10_000
+#: How much of all runs' streams can be read again, in bytes.
+KEPT_STREAM_BYTES = 64 * 1024 * 1024
 
 
 def loop_seconds() -> float:
@@ -39,18 +42,20 @@ class MemoryBroker:
         self._next: dict[str, int] = defaultdict(int)
         self._readers: dict[str, list[Reader]] = defaultdict(list)
         #: By topic and key, for callers that ask again for an ended run.
-        self._kept: dict[str, dict[bytes, list[Delivered]]] = {}
+        self._kept: dict[str, KeptRecords] = {}
         self._began_ms = (time.time() - loop_seconds()) * 1000
 
     def now_ms(self) -> int:
         """Return its time, in unix milliseconds; setting the machine's clock does not change it."""
         return round(self._began_ms + loop_seconds() * 1000)
 
-    def subscribe(self, topic: str, reader: Reader, *, keep: bool = False) -> None:
-        """Hand every later record of *topic* to *reader*; *keep* them, too."""
+    def subscribe(self, topic: str, reader: Reader) -> None:
+        """Hand every later record of *topic* to *reader*."""
         self._readers[topic].append(reader)
-        if keep:
-            self._kept.setdefault(topic, {})
+
+    def keep(self, topic: str, most_bytes: int | None = None) -> None:
+        """Keep later records of *topic*; beyond *most_bytes* the oldest go."""
+        self._kept.setdefault(topic, KeptRecords(most_bytes))
 
     def append(self, record: Outgoing) -> None:
         """Append one record and hand it on, in a later turn of the loop."""
@@ -65,26 +70,26 @@ class MemoryBroker:
             headers=record.headers,
         )
         self._next[topic] += 1
-        self._keep(delivered)
+        if topic in self._kept:
+            self._kept[topic].add(delivered)
         self._hand_on(delivered)
 
-    def kept(self, topic: str, key: bytes, offset: int) -> list[Delivered]:
-        """Return the kept records of *key* in *topic* from *offset* on."""
-        return [record for record in self._kept[topic].get(key, ()) if record.offset >= offset]
+    def kept(self, topic: str) -> KeptRecords:
+        """Return the records of *topic* that are kept."""
+        return self._kept[topic]
+
+    def end(self, topic: str) -> int:
+        """Return the offset of the next record of *topic*."""
+        return self._next[topic]
 
     def forget(self, run_id: str) -> None:
         """Keep nothing of a run any more."""
         for kept in self._kept.values():
-            kept.pop(run_id.encode(), None)
+            kept.forget(run_id.encode())
 
     def _hand_on(self, record: Delivered) -> None:
         for reader in self._readers[record.topic]:
             asyncio.get_running_loop().call_soon(reader, record)
-
-    def _keep(self, record: Delivered) -> None:
-        kept = self._kept.get(record.topic)
-        if kept is not None:
-            kept.setdefault(record.key or b"", []).append(record)
 
 
 class MemoryLog:

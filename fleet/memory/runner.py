@@ -13,6 +13,7 @@ from fleet.engine.admission.slots import Slots
 from fleet.engine.resources.worker_resources import WorkerResources
 from fleet.engine.task import StepGroupSettings, Task
 from fleet.memory.backend import (
+    KEPT_STREAM_BYTES,
     MOST_ENDED,
     MemoryBroker,
     MemoryLog,
@@ -45,7 +46,7 @@ def start(
 
     def begin(child: Definition, of_child: Topics) -> None:
         step_group = _step_group(child, of_child, broker, children)
-        beside = InProcess(step_group, broker, MemoryStore(), on_failure, is_root=False)
+        beside = InProcess(step_group, broker, MemoryStore(), on_failure)
         worker.beside.append(beside)
         # With the workflow whose run it serves: others may hold the child for ever.
         if (parent := root()) is not None:
@@ -56,6 +57,9 @@ def start(
     children = InProcessWorkflows(begin)
     children.add(root, topics)
     step_group = _step_group(workflow, topics, broker, children)
+    # Callers of the root ask again for ended runs, and read streams again.
+    broker.keep(topics.runs)
+    broker.keep(topics.stream, KEPT_STREAM_BYTES)
     worker = InProcess(step_group, broker, store or MemoryStore(), on_failure)
     weakref.finalize(workflow, _close_soon, loop, weakref.ref(worker), step_group.resources)
     return worker
@@ -70,8 +74,6 @@ class InProcess:
         broker: MemoryBroker,
         store: MemoryStore,
         on_failure: Callable[[BaseException], None],
-        *,
-        is_root: bool = True,
     ) -> None:
         #: The workers of workflows that its steps run.
         self.beside: list[InProcess] = []
@@ -83,9 +85,7 @@ class InProcess:
         self._held: list[Delivered] | None = None
         self._task = self._loaded()
         for topic in step_group.inputs:
-            # Callers ask again for ended runs of the root.
-            keep = is_root and topic == step_group.topics.runs
-            broker.subscribe(topic, self._deliver, keep=keep)
+            broker.subscribe(topic, self._deliver)
         self._task.begin()
 
     async def crash(self) -> None:

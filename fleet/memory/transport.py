@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from fleet.memory.backend import MemoryBroker
-from fleet.records.log import Delivered, Outgoing
+from fleet.records.log import Delivered, Outgoing, Page
 from fleet.records.run_entries import RunEntries
 from fleet.records.topics import Topics
 from fleet.workflow.graph import Graph
@@ -37,7 +37,7 @@ class MemoryTransport:
     def start(self, take: Callable[[Delivered], None], worker: Worker) -> None:
         """Hand every record of `runs` and `stream` to *take*; *worker* knows the rest."""
         self._worker = worker
-        self._broker.subscribe(self._topics.runs, take, keep=True)
+        self._broker.subscribe(self._topics.runs, take)
         self._broker.subscribe(self._topics.stream, take)
 
     async def follow(self, run_id: str) -> None:
@@ -53,7 +53,23 @@ class MemoryTransport:
 
     async def look_back(self, run_id: str, offset: int) -> list[Delivered]:
         """Return the run's records of `runs` from *offset* that are kept."""
-        return self._broker.kept(self._topics.runs, run_id.encode(), offset)
+        return self._broker.kept(self._topics.runs).of(run_id.encode(), lambda at: at >= offset)
+
+    def stream_position(self, run_id: str) -> int:
+        """Return the offset of `stream` from which records are handed on."""
+        return self._broker.end(self._topics.stream)
+
+    async def stream_since(self, run_id: str, since_ms: int) -> int:
+        """Return the offset of the first record of the run that is kept."""
+        first = self._broker.kept(self._topics.stream).first(run_id.encode())
+        return self._broker.end(self._topics.stream) if first is None else first
+
+    async def read_stream(self, run_id: str, first: int, end: int) -> Page:
+        """Return the run's records of `stream` that are kept, from *first* up to *end*."""
+        kept, key = self._broker.kept(self._topics.stream), run_id.encode()
+        # Of a run that was forgotten all is gone.
+        begin = end if kept.first(key) is None else kept.begin
+        return Page(kept.of(key, lambda at: first <= at < end), begin)
 
     async def read_run(self, run_id: str) -> RunEntries:
         """Return what is committed of a run in the task's state."""

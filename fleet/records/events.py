@@ -293,6 +293,21 @@ class UnhandledEvent(InternalDispatchEvent):
     idle: bool = False
 
 
+class StreamRestarted(InternalDispatchEvent):
+    """Shown before the events of a step that runs again: those that it showed before are void.
+
+    A step runs again after its worker was lost, after a failure with a retry policy, and when its
+    run is resumed.
+    """
+
+    #: The step that runs again.
+    step_name: str
+    #: Id of the event that it runs on.
+    event_id: str
+    #: How many events this reader was shown of the attempt that no longer counts.
+    void_events: int
+
+
 # Functions, not methods: your event may have a field of any of these names.
 
 

@@ -28,3 +28,11 @@ class Outgoing(NamedTuple):
     headers: Headers
     #: None: the one that the task owns, or that of the run which a caller sends to.
     partition: int | None = None
+
+
+class Page(NamedTuple):
+    """A stretch of a partition that was read again."""
+
+    records: list[Delivered]
+    #: First offset that the log still had afterwards.
+    begin: int

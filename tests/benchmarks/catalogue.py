@@ -20,6 +20,7 @@ WORKLOADS = {
     "W10": "fan_out",
     "W11": "wide",
     "W12": "sleeping",
+    "W13": "streams",
 }
 #: Names on the command line, modules under `contenders`.
 CONTENDERS = {
@@ -40,6 +41,7 @@ CONTENDERS = {
     "llama-fan-out": "llama_fan_out",
     "asyncio-fan-out": "asyncio_fan_out",
     "fleet-nap": "fleet_nap",
+    "fleet-stream": "fleet_stream",
 }
 
 

@@ -112,6 +112,11 @@ class Partition:
                 found.append(record)
         return found, position
 
+    def since(self, time_ms: float) -> Record | None:
+        """Return the first record since a time; None if there is none."""
+        own = (entry.record for entry in self.entries if entry is not None)
+        return next((one for one in own if one is not None and one.timestamp >= time_ms), None)
+
     def visible(self, offset: int) -> Record | None:
         """Return the record at *offset*, where a reader sees one there."""
         entry = self.entries[offset]

@@ -1,5 +1,7 @@
 """What each caller must have heard, and what each reader of a stream must have seen."""
 
+from collections import Counter
+
 from pydantic_core import from_json
 
 from fleet.records.end_events import (
@@ -7,6 +9,7 @@ from fleet.records.end_events import (
     WorkflowFailedEvent,
     WorkflowTimedOutEvent,
 )
+from fleet.records.events import Event, StreamRestarted
 from fleet.records.lifecycle import Cancelled, Completed, Failed, Lifecycle, TimedOut
 from fleet.workflow.errors import (
     EndGone,
@@ -18,7 +21,7 @@ from fleet.workflow.errors import (
 )
 from simulation.caller import Call
 from simulation.checks import CLOCK_SECONDS, Checks
-from simulation.flow import Done, Token
+from simulation.flow import Advice, Done, Token
 from simulation.world import World
 
 _ENDS = (WorkflowCancelledEvent, WorkflowFailedEvent, WorkflowTimedOutEvent)
@@ -66,31 +69,31 @@ def check_stream(world: World, checks: Checks, call: Call) -> None:
         if isinstance(event, Token):
             seen.setdefault(event.by, []).append(event.number)
     name = f"a reader of {call.run_id}"
-    # Who asked for a run that others had begun missed what was shown before.
-    is_first = checks.begun.get(call.run_id) == call.start_event_id
     for by, numbers in seen.items():
-        first = 0 if is_first else numbers[0]
-        if numbers != list(range(first, first + len(numbers))):
+        if numbers != list(range(len(numbers))):
             world.violate(f"{name} saw {numbers} of attempt {by}")
     _check_newest(world, checks, call)
-    has_result = call.handler.exception() is None
+    _check_restarts(world, checks, call)
+    handler = call.read_with or call.handler
+    has_result = handler.exception() is None
     results = [event for event in call.shown if isinstance(event, Done)]
-    if results != ([call.handler.result()] if has_result else []):
+    if results != ([handler.result()] if has_result else []):
         world.violate(f"{name} saw the results {results}")
     if has_result and call.shown[-1:] != results:
         world.violate(f"{name} saw {call.shown[-1]} after the result")
     _check_last(world, call)
-    if has_result and is_first:
+    if has_result:
         _check_complete(world, checks, call, seen)
 
 
 def _check_last(world: World, call: Call) -> None:
     """A run without a result says last how it ended, as its handler does."""
-    error = call.handler.exception()
+    handler = call.read_with or call.handler
+    error = handler.exception()
     kinds = [type(event) for event in call.shown if type(event) in _ENDS]
     last = type(call.shown[-1]) if call.shown else None
     expected: list[type] = []
-    if call.handler.has_ended and error is not None and not _is_of_the_caller(error):
+    if handler.has_ended and error is not None and not _is_of_the_caller(error):
         match error:
             case WorkflowCancelledByUser():
                 expected = [WorkflowCancelledEvent]
@@ -119,6 +122,37 @@ def _check_newest(world: World, checks: Checks, call: Call) -> None:
             # Clocks of workers tell apart what is so far apart.
             if attempt.began < began - CLOCK_SECONDS:
                 world.violate(f"a reader of {call.run_id} saw the older attempt {event.by}")
+
+
+def _check_restarts(world: World, checks: Checks, call: Call) -> None:
+    """Each attempt that shows something after another of its step is announced, once."""
+    current: dict[str, int] = {}
+    counts: Counter[str] = Counter()
+    announced: list[int] = []
+    for event in call.shown:
+        if isinstance(event, StreamRestarted):
+            announced.append(event.void_events)
+        elif by := _shown_by(event):
+            key = checks.attempt(by).key
+            expected = []
+            if current.get(key, by) != by:
+                expected = [counts.pop(key)] if call.habits.exposes else []
+                counts[key] = 0
+            current[key] = by
+            counts[key] += 1
+            if announced != expected:
+                world.violate(
+                    f"a reader of {call.run_id} was told that {announced} events are void before "
+                    f"attempt {by}, and {expected} are"
+                )
+            announced = []
+
+
+def _shown_by(event: Event) -> int:
+    """Return the number of the attempt that shows *event*; 0 if it is none of a step."""
+    if isinstance(event, Token):
+        return event.by
+    return int(event.text) if isinstance(event, Advice) and event.text.isdecimal() else 0
 
 
 def _check_complete(world: World, checks: Checks, call: Call, seen: dict[int, list[int]]) -> None:

@@ -28,6 +28,7 @@ from simulation.clients import REQUEST_SECONDS, Clients, Reader
 from simulation.connection import Connection
 from simulation.context_checks import ContextChecks
 from simulation.flow import Advice, Done, Order, SimulatedFlow
+from simulation.reading import PLAIN, Habits
 from simulation.worker import TOPICS
 from simulation.world import Loop, World
 
@@ -72,6 +73,11 @@ class Call:
     #: What its stream gave.
     shown: list[Event] = field(default_factory=list)
     stream_ended: bool = False
+    #: How its reader reads, and where it has come to.
+    habits: Habits = PLAIN
+    cursor: str | None = None
+    #: Whose stream it read to the end.
+    read_with: WorkflowHandler[Any] | None = None
 
 
 class CallerProcess:
@@ -80,6 +86,9 @@ class CallerProcess:
     def __init__(self, name: str, world: World, broker: Broker, partitions: int) -> None:
         self.calls: list[Call] = []
         self.reads_streams = False
+        #: The habits of the reader of a run's call here; and the process it moves to.
+        self.habits: Callable[[str, int], Habits] = lambda _run_id, _number: PLAIN
+        self.other: CallerProcess = self
         self._world = world
         self._loop = Loop(world, name)
         self.connection = Connection(world, self._loop, broker)
@@ -99,13 +108,44 @@ class CallerProcess:
             handler = self._caller.run(order, run_id, timeout_seconds)
             waiting = self._caller._waits.of(run_id)[-1]
             call = Call(run_id, order, handler, waiting.start_event_id)
+            call.habits = self.habits(run_id, len(self.calls))
             self.calls.append(call)
             if self.reads_streams:
-                async for event in handler.stream_events():
-                    call.shown.append(event)
-                call.stream_ended = True
+                await self._read(call, handler)
 
         self._do(start())
+
+    async def _read(self, call: Call, handler: WorkflowHandler[Any]) -> None:
+        """Read a call's stream from its reader's cursor on, until that dies or the stream ends."""
+        habits = call.habits
+        reader = handler.stream_events(habits.exposes, after=call.cursor)
+        try:
+            async for event in reader:
+                call.shown.append(event)
+                call.cursor = reader.cursor
+                await asyncio.sleep(len(call.shown) % 3 * habits.slow / 2)
+                if habits.dies(len(call.shown)):
+                    self._come_back(call, handler)
+                    return
+        except ContextUnreadable:
+            self._come_back(call, handler)
+            return
+        if handler is not call.handler and not handler.has_ended:
+            # Who attached could not find the run's place: it tries again.
+            self._come_back(call, None)
+            return
+        call.read_with, call.stream_ended = handler, True
+
+    def _come_back(self, call: Call, handler: WorkflowHandler[Any] | None) -> None:
+        """Let a reader continue after a while: with the same handler, or as another process."""
+        moves = call.habits.moves or handler is None
+        process = self.other if moves else self
+
+        async def read() -> None:
+            attached = process._caller.attach(call.run_id, unseen=True) if moves else None
+            await process._read(call, attached.handler if attached else handler or call.handler)
+
+        process._world.after(call.habits.away + 0.1, lambda: process._do(read()))
 
     def cancel(self, run_id: str) -> None:
         """Cancel a run."""

@@ -54,6 +54,8 @@ class Calling:
     slow_ends: float = 0.0
     #: Whether a request that fails may have been met.
     in_doubt: bool = False
+    #: Whether readers of streams die and continue from their cursors.
+    readers_die: bool = False
 
 
 NO_TROUBLE = Calling()
@@ -107,6 +109,7 @@ def make(seed: int, runs: "Sequence[RunPlan]", *, once: bool) -> Calling:
         advised=() if once else _advised(random, faults, runs),
         slow_ends=random.choice((0.0, 0.3, 0.5)),
         in_doubt=not once,
+        readers_die=not once,
     )
 
 

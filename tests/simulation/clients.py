@@ -91,6 +91,15 @@ class Reader:
             raise KafkaTimeoutError from None
         return found
 
+    async def offsets_for_times(self, times: Mapping[tuple[str, int], int]) -> dict[Any, Any]:
+        """Return the first offset since each time, with its timestamp; None: there is none."""
+        broker = self.connection.broker
+        await self.connection.trouble("times")
+        found: dict[Any, Any] = await self.connection.ask(
+            "times", lambda: {tp: broker.at(TP(*tp)).since(ms) for tp, ms in times.items()}
+        )
+        return found
+
     async def getmany(
         self, *tps: tuple[str, int], timeout_ms: int, max_records: int | None = None
     ) -> dict[Any, list[Record]]:

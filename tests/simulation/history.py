@@ -11,6 +11,7 @@ from unittest.mock import patch
 
 from faust.types import TP
 
+from fleet.client.streams import beginning, event_stream, reader
 from fleet.engine import intake
 from fleet.engine.admission import budget
 from fleet.host import lost_tasks
@@ -26,6 +27,7 @@ from simulation import (
     elsewhere,
     outsider,
     plan,
+    reading,
     wire,
 )
 from simulation import waited as waits_plan
@@ -265,8 +267,11 @@ class History:
         for at in calling.copied_at:
             copy = partial(outsider.copy_shown, self.broker, self.plan.partitions)
             self.world.after(at, copy)
-        for caller in self.callers:
+        for number, caller in enumerate(self.callers):
+            caller.other = self.callers[number - 1]
             caller.reads_streams = bool(calling.tokens)
+            if calling.readers_die:
+                caller.habits = partial(reading.habits, self.plan.seed)
             caller.connection.in_doubt = calling.in_doubt
             caller.connection.slow = partial(_slow_ends, calling.slow_ends)
 
@@ -651,6 +656,11 @@ def simulate(seed: int) -> Verdict:
         patch.object(intake, "CROWDED_RECORDS", made.crowded),
         patch.object(loading, "STALE_SECONDS", made.stale_seconds),
         patch.object(lost_tasks, "REOPEN_SECONDS", made.opening.reopen_seconds),
+        # Readers that are slow, or come back, read the log again.
+        patch.object(event_stream, "KEPT_RECORDS", 4),
+        patch.object(event_stream, "_CHUNK", 2),
+        patch.object(reader, "PAGE_OFFSETS", 8),
+        patch.object(beginning, "CLOCKS_MS", 3_000),
         patch.object(wire, "BATCH_RECORDS", CROWD_BATCH if made.crowd else wire.BATCH_RECORDS),
         # Work that is resumed begins in the order of its events' ids.
         patch.object(uuid, "uuid4", lambda: uuid.UUID(int=ids.getrandbits(128))),

@@ -81,6 +81,8 @@ class End(Entry):
     offset: int
     #: Append time of that record, in unix milliseconds.
     ended_ms: int
+    #: Broker time of the first record that was seen of the run; 0: an older version ended it.
+    seen_ms: int = 0
     start_event_id: str = ""
     start_offset: int = -1
     fingerprint: str = ""
@@ -256,6 +258,7 @@ def conclude(run: Run | None, end: End | None, terminal: Lifecycle, place: Place
         epoch=place.epoch,
         offset=place.offset,
         ended_ms=place.appended_ms,
+        seen_ms=known.seen_ms,
         start_event_id=known.start_event_id,
         start_offset=known.start_offset,
         fingerprint=known.fingerprint,

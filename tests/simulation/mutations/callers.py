@@ -3,9 +3,11 @@
 import asyncio
 from typing import Any
 
-from fleet.client import shown
 from fleet.client.follower import Follower
-from fleet.client.shown import Shown
+from fleet.client.streams import beginning, shown
+from fleet.client.streams.event_stream import EventStream
+from fleet.client.streams.reader import EventReader
+from fleet.client.streams.shown import Shown
 from fleet.client.waits import Waits
 from fleet.kafka.calling.stream_ends import StreamEnds
 from fleet.kafka.topic_reader import StallWatch
@@ -150,7 +152,7 @@ _close = Waits.close
 @instead_of(Waits, "close")
 def _an_end_overtakes_what_its_run_shows(self: Any, run: Any, outcome: Outcome) -> None:
     if outcome.event is not None and not run.handler.is_done():
-        run.handler.show(outcome.event)
+        run.handler.stream.end(outcome.event)
     _close(self, run, outcome._replace(event=None))
 
 
@@ -165,10 +167,10 @@ def _what_comes_while_looking_back_counts(
     waiting.held, waiting.end_from = None, offset
 
 
-@instead_of(Shown, "is_next")
-def _what_is_shown_is_lost(self: Any, envelope: Envelope) -> bool:
+@instead_of(Shown, "take")
+def _what_is_shown_is_lost(self: Any, envelope: Envelope) -> int | None:
     del self
-    return not envelope.event_id.endswith("-0")
+    return None if envelope.event_id.endswith("-0") else 0
 
 
 @instead_of(Follower, "look_for_end", near=14)
@@ -180,3 +182,85 @@ async def _a_run_of_others_is_followed_from_now_on(
     run.count_from(self._transport.followed_from(run.handler.run_id))
     await asyncio.sleep(0)
     return True
+
+
+# -- streams that are read again ------------------------------------------------------------------
+
+
+@instead_of(EventReader, "_is_behind_cursor")
+def _who_comes_back_sees_all_again(*_: Any) -> bool:
+    return True
+
+
+@instead_of(EventReader, "_is_behind_cursor")
+def _an_announced_restart_counts_as_its_event(self: Any, offset: int, part: int) -> bool:
+    del part
+    return self._after is None or offset > self._after.offset
+
+
+_find_place = EventReader._find_place
+
+
+@instead_of(EventReader, "_find_place")
+async def _who_comes_back_does_not_know_what_was_before(self: Any) -> None:
+    await _find_place(self)
+    if self._begin is not None and self._after is not None:
+        self._next = self._after.offset + 1
+        self._shown.miss_some()
+
+
+@instead_of(EventReader, "_restart")
+def _a_restart_is_not_announced(*_: Any) -> None:
+    """Its events come without a word."""
+
+
+_take = Shown.take
+
+
+@instead_of(Shown, "take")
+def _one_event_is_void(self: Any, envelope: Envelope) -> int | None:
+    void = _take(self, envelope)
+    return min(void, 1) if void is not None else None
+
+
+_finish = EventReader._finish
+
+
+@instead_of(EventReader, "_finish")
+def _who_has_read_the_end_reads_it_again(self: Any, begin: int) -> None:
+    if self._at is not None:
+        self._at = self._at._replace(ended=-1)
+    _finish(self, begin)
+
+
+_begins = EventStream.begins
+
+
+@instead_of(EventStream, "begins")
+def _who_comes_late_sees_what_follows(self: Any, _beginning: Any = None) -> None:
+    _begins(self)
+
+
+@instead_of(beginning, "_seen_ms")
+def _a_run_begins_when_it_ends(found: Any) -> int:
+    return 2**50 if found.end is not None else 0
+
+
+_followed_from = EventStream.followed_from
+
+
+@instead_of(EventStream, "followed_from")
+def _what_was_shown_before_is_said_to_be_here(self: Any, offset: int) -> None:
+    _followed_from(self, offset)
+    self._kept_from = 0
+
+
+@instead_of(EventStream, "_shorten")
+def _who_is_slow_misses_what_is_dropped(self: Any) -> None:
+    self._kept = self._kept[2:]
+
+
+@instead_of(EventReader, "_read_page")
+async def _a_page_is_skipped(self: Any) -> None:
+    await asyncio.sleep(0)
+    self._next = self._stream.kept_from

@@ -34,7 +34,7 @@ from fleet.records.lifecycle import (
     Started,
     TimedOut,
 )
-from fleet.records.log import Delivered, Outgoing
+from fleet.records.log import Delivered, Outgoing, Page
 from fleet.records.run_entries import RunEntries
 from fleet.records.topics import Topics
 from fleet.workflow import definition
@@ -106,6 +106,14 @@ class WrittenLog:
         #: What is committed of the group's state.
         self.state: dict[bytes, bytes] = {}
         self.read: list[str] = []
+        #: The log's records of `stream`, the first offset that it still has, and its end.
+        self.shown: list[Delivered] = []
+        self.lost = 0
+        self.stream_end = 0
+        #: Where it is said to begin since a time, the times that were asked for, and what was read.
+        self.stream_begins = 0
+        self.since_ms: list[int] = []
+        self.pages: list[tuple[int, int]] = []
         self.began = 0
         self.failure: Exception | None = None
         #: What arrives while somebody looks back.
@@ -131,6 +139,19 @@ class WrittenLog:
         found = [each for each in self.records if each.offset >= offset]
         await asyncio.sleep(0)
         return found
+
+    def stream_position(self, run_id: str) -> int:
+        return self.stream_end
+
+    async def stream_since(self, run_id: str, since_ms: int) -> int:
+        self.since_ms.append(since_ms)
+        return self.stream_begins
+
+    async def read_stream(self, run_id: str, first: int, end: int) -> Page:
+        self.pages.append((first, end))
+        await asyncio.sleep(0)
+        found = [each for each in self.shown if max(first, self.lost) <= each.offset < end]
+        return Page(found, self.lost)
 
     async def read_run(self, run_id: str) -> RunEntries:
         self.read.append(run_id)
@@ -186,9 +207,15 @@ class WrittenLog:
             step=name,
             event_id=f"{attempt}-{number}",
         )
-        key, value, headers = envelope.run_id.encode(), encoded(event), envelope.headers()
-        self.caller.take(Delivered(TOPICS.stream, 0, 0, 0, key, value, headers))
+        self.appends(encoded(event), envelope)
+        self.caller.take(self.shown[-1])
         await turns()
+
+    def appends(self, value: bytes, envelope: Envelope) -> None:
+        """Append a record to `stream`, and hand it to nothing yet."""
+        key, headers = envelope.run_id.encode(), envelope.headers()
+        offset, self.stream_end = self.stream_end, self.stream_end + 1
+        self.shown.append(Delivered(TOPICS.stream, 0, offset, 0, key, value, headers))
 
 
 def record(happening: Lifecycle, offset: int, run_id: str = "r") -> Delivered:
@@ -636,7 +663,8 @@ class TestStream:
         """The rest of the stream, and the run, go on."""
         handler = await log.run()
         envelope = Envelope(run_id="r", type="JokeEvent", parent_id="e", event_id="one-0", step="s")
-        log.caller.take(Delivered(TOPICS.stream, 0, 0, 0, b"r", value, envelope.headers()))
+        log.appends(value, envelope)
+        log.caller.take(log.shown[-1])
         await log.shows(JokeEvent(joke="fine"), "one", 1)
         await log.reads(Started(start_event_id=log.start_id()), 3)
         await log.reads(completed(), 4)

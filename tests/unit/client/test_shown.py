@@ -2,14 +2,22 @@
 
 import pytest
 
-from fleet.client.shown import Shown
+from fleet.client.streams.shown import Shown
 from fleet.records.envelope import Envelope
 
 
 def shown(*ids: str, from_the_start: bool = True) -> list[str]:
     """Return those of the stream records that are shown; all of one step on one event."""
-    stream = Shown(from_the_start=from_the_start)
-    return [each for each in ids if stream.is_next(Envelope("r", each, "T", parent_id="e"))]
+    return [each for each, _ in taken(*ids, from_the_start=from_the_start)]
+
+
+def taken(*ids: str, from_the_start: bool = True) -> list[tuple[str, int]]:
+    """Return the same, each with how many events it voids."""
+    stream = Shown()
+    if not from_the_start:
+        stream.miss_some()
+    found = [(each, stream.take(Envelope("r", each, "T", parent_id="e"))) for each in ids]
+    return [(each, void) for each, void in found if void is not None]
 
 
 def test_each_number_is_shown_once() -> None:
@@ -25,6 +33,12 @@ def test_a_new_attempt_begins_again() -> None:
 def test_an_attempt_that_began_before_is_older_whenever_it_shows_something() -> None:
     """Its worker was cut off, and what it wrote arrives after what its successor wrote."""
     assert shown("2.b-0", "1.a-0", "2.b-1", "1.a-1") == ["2.b-0", "2.b-1"]
+
+
+def test_a_newer_attempt_voids_what_was_shown_of_the_older_one() -> None:
+    """Its first event says how many were shown, without copies and gaps."""
+    found = taken("1.a-0", "1.a-1", "1.a-1", "1.a-4", "2.b-0", "1.a-5", "2.b-1", "3.c-0")
+    assert [void for _, void in found] == [0, 0, 0, 3, 0, 2]
 
 
 def test_a_gap_is_noticed(caplog: pytest.LogCaptureFixture) -> None:

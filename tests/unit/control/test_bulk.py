@@ -345,7 +345,7 @@ class Resumed(Counted):
         if run_id not in self.resumed:
             return super().run(start_event, run_id=run_id)
         self.asked[run_id] += 1
-        handler: WorkflowHandler[Any] = WorkflowHandler(run_id, control=None)  # type: ignore[arg-type]
+        handler: WorkflowHandler[Any] = WorkflowHandler(run_id, None, None)  # type: ignore[arg-type]
         handler.was_known = True
         handler.succeed("mended")
         return handler
@@ -380,7 +380,7 @@ class Unserved:
 
     def run(self, start_event: Any, /, *, run_id: str) -> WorkflowHandler[Any]:
         self.asked.append(run_id)
-        handler: WorkflowHandler[Any] = WorkflowHandler(run_id, control=None)  # type: ignore[arg-type]
+        handler: WorkflowHandler[Any] = WorkflowHandler(run_id, None, None)  # type: ignore[arg-type]
         handler.fail(self.error)
         return handler
 

@@ -30,7 +30,7 @@ from fleet.records.lifecycle import (
     Started,
     TimedOut,
 )
-from fleet.records.log import Delivered, Outgoing
+from fleet.records.log import Delivered, Outgoing, Page
 from fleet.records.run_entries import RunEntries
 from fleet.records.state import MemoryState, Overlay
 from fleet.records.topics import Topics
@@ -173,6 +173,15 @@ class Call:
 
     async def look_back(self, run_id: str, offset: int) -> list[Delivered]:
         return self._log.records[offset : self._read_to]
+
+    def stream_position(self, run_id: str) -> int:
+        return 0
+
+    async def stream_since(self, run_id: str, since_ms: int) -> int:
+        raise AssertionError(run_id)
+
+    async def read_stream(self, run_id: str, first: int, end: int) -> Page:
+        raise AssertionError(run_id)
 
     async def read_run(self, run_id: str) -> RunEntries:
         raise AssertionError(run_id)

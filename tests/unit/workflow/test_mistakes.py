@@ -2,7 +2,7 @@
 
 import asyncio
 import functools
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -19,7 +19,6 @@ from fleet import (
     serve,
     step,
 )
-from fleet.client import event_stream
 
 
 class Asked(Event):
@@ -254,40 +253,3 @@ async def test_what_a_step_returns_by_mistake_ends_its_run(what: str, told: str)
     """With the step, what it returned and what it says."""
     with pytest.raises(FleetError, match=told):
         await Returns(timeout=5).run(what=what)
-
-
-async def test_a_late_reader_of_a_very_long_stream_hears_what_is_gone(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Readers that began before miss nothing, and nothing that nobody has read goes away."""
-    monkeypatch.setattr(event_stream, "KEPT_EVENTS", 10)
-    monkeypatch.setattr(event_stream, "_CHUNK", 2)
-    stream = event_stream.EventStream("r")
-    for number in range(30):
-        stream.add(Asked(text=str(number)))
-    first, second = stream.read(), stream.read()
-    seen = [(await anext(first)).get("text") for _ in range(30)]
-    for number in range(30, 40):
-        stream.add(Asked(text=str(number)))
-    stream.read()
-    assert seen + [(await anext(first)).get("text") for _ in range(10)] == [
-        (await anext(second)).get("text") for _ in range(40)
-    ]
-    stream.add(Asked(text="40"))
-    with pytest.raises(event_stream.StreamGone, match="the first 2 events of run r were read"):
-        stream.read()
-
-
-async def test_every_waiting_reader_is_woken() -> None:
-    """By the next event, and by the end."""
-    stream = event_stream.EventStream("r")
-
-    async def read() -> list[Event]:
-        return [event async for event in stream.read()]
-
-    waiting: list[Awaitable[list[Event]]] = [asyncio.create_task(read()) for _ in range(3)]
-    await asyncio.sleep(0)
-    stream.add(Asked(text="x"))
-    await asyncio.sleep(0)
-    stream.end()
-    assert await asyncio.gather(*waiting) == [[Asked(text="x")]] * 3

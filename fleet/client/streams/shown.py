@@ -1,5 +1,5 @@
 """
-Which stream records a run's reader sees: each event once and in order, of the newest attempt.
+Which stream records of a run its reader sees: each event once and in order, of the newest attempt.
 
 A stream record is numbered within its attempt, and an attempt's id begins with its start time. So
 the reader recognises a record that it reads again, and notices a missing one.
@@ -21,23 +21,39 @@ class _Attempts:
     older: set[str] = field(default_factory=set)
     #: Number of the next event; None until the first one was read.
     following: int | None = None
+    #: How many events of the current attempt its reader has seen.
+    shown: int = 0
 
 
 class Shown:
     """Which stream records of a run are for its reader."""
 
-    def __init__(self, *, from_the_start: bool) -> None:
-        #: The stream was followed before the run began, so nothing may be missing.
-        self._from_the_start = from_the_start
+    def __init__(self) -> None:
+        #: The stream is read from the run's beginning, so nothing may be missing.
+        self._from_the_start = True
         self._steps: dict[tuple[str, str], _Attempts] = {}
 
-    def is_next(self, envelope: Envelope) -> bool:
-        """Tell whether to show a stream record; those of older attempts stay hidden."""
+    def miss_some(self) -> None:
+        """Hear that the log has lost records, so an attempt may begin with any number."""
+        self._from_the_start = False
+
+    def take(self, envelope: Envelope) -> int | None:
+        """Return how many events that were shown a record voids; None if it is not to be shown.
+
+        Most void none. The first of a newer attempt voids those of the older one.
+        """
         attempt, _, number = envelope.event_id.rpartition("-")
         if not number.isdecimal():
-            return False
+            return None
         steps = self._steps.setdefault((envelope.parent_id, envelope.step), _Attempts(attempt))
-        return self._is_current(steps, attempt) and self._is_new(steps, int(number), envelope)
+        before = steps.current, steps.shown
+        if not (self._is_current(steps, attempt) and self._is_new(steps, int(number), envelope)):
+            return None
+        if steps.current == before[0]:
+            steps.shown += 1
+            return 0
+        steps.shown = 1
+        return before[1]
 
     def _is_current(self, attempts: _Attempts, attempt: str) -> bool:
         if attempt in attempts.older:
