@@ -124,7 +124,7 @@ class CallerProcess:
                 call.shown.append(event)
                 call.cursor = reader.cursor
                 await asyncio.sleep(len(call.shown) % 3 * habits.slow / 2)
-                if habits.dies(len(call.shown)):
+                if habits.dies(call.shown):
                     self._come_back(call, handler)
                     return
         except ContextUnreadable:

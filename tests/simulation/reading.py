@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from random import Random
 
+from fleet import Event, StreamRestarted
+
 #: Share of the readers that have such habits, where any have.
 _SHARE = 0.7
 
@@ -17,14 +19,18 @@ class Habits:
     slow: float = 0.0
     #: After which of the events it dies, counted over all its lives, from 1.
     dies_after: frozenset[int] = frozenset()
+    #: Whether it dies when the first restart was announced, too.
+    dies_at_restart: bool = False
     #: How long it is dead, in seconds.
     away: float = 0.0
     #: Whether it comes back in another process.
     moves: bool = False
 
-    def dies(self, events: int) -> bool:
-        """Tell whether it dies when it has seen that many events."""
-        return events in self.dies_after
+    def dies(self, shown: list[Event]) -> bool:
+        """Tell whether it dies when it has seen *shown*."""
+        restarts = sum(isinstance(event, StreamRestarted) for event in shown)
+        announced = restarts == 1 and isinstance(shown[-1], StreamRestarted)
+        return len(shown) in self.dies_after or (self.dies_at_restart and announced)
 
 
 #: Of those that read to the end.
@@ -41,6 +47,7 @@ def habits(seed: int, run_id: str, number: int) -> Habits:
         exposes=random.random() < 0.7,
         slow=random.choice((0.0, 0.0, 0.05, 0.4)),
         dies_after=frozenset(random.randint(1, 12) for _ in range(random.choice((0, 1, 2, 3)))),
+        dies_at_restart=random.random() < 0.3,
         away=random.choice((0.0, 0.5, 3.0, 7.0)),
         moves=random.random() < 0.6,
     )

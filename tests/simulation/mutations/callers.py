@@ -192,7 +192,7 @@ def _who_comes_back_sees_all_again(*_: Any) -> bool:
     return True
 
 
-@instead_of(EventReader, "_is_behind_cursor")
+@instead_of(EventReader, "_is_behind_cursor", near=81)
 def _an_announced_restart_counts_as_its_event(self: Any, offset: int, part: int) -> bool:
     del part
     return self._after is None or offset > self._after.offset
