@@ -134,6 +134,7 @@ class TestConclude:
             outcome=terminal.kind,
             offset=7,
             ended_ms=9,
+            seen_ms=RUN.seen_ms,
             start_event_id="s1",
             start_offset=3,
             fingerprint="f1",
