@@ -43,6 +43,8 @@ class Waking:
         self._woken = state.DUE
         #: When the first is due of what is in the log, in unix milliseconds; None: nothing is.
         self._next_ms: int | None = 0
+        #: It was too early for some of it: it is asked again.
+        self._too_early = False
         self._timer: asyncio.TimerHandle | None = None
         self._running = False
 
@@ -75,8 +77,9 @@ class Waking:
         if self._running and self._next_ms is not None and self._clock.known:
             # Some loops take no delay of more than a day, and a machine may have been suspended.
             wait_seconds = min((self._next_ms - self._clock.now_ms()) / 1000, LOOK_SECONDS)
+            least_seconds = BUSY_SECONDS if self._too_early else 0.0
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(max(0.0, wait_seconds), self._try_to_look)
+            self._timer = loop.call_later(max(least_seconds, wait_seconds), self._try_to_look)
 
     def _disarm(self) -> None:
         if self._timer is not None:
@@ -96,20 +99,22 @@ class Waking:
             return
         now_ms = self._clock.now_ms()
         found = self._ledger.store.scan(state.DUE, self._woken, TURN_RECORDS)
-        self._next_ms, too_early = None, False
+        self._next_ms, self._too_early = None, False
         for key, _ in found:
             due_ms, _ = state.due_of(key)
             if due_ms > now_ms:
-                self._next_ms = due_ms
+                self._next_at(due_ms)
                 break
-            too_early = bool(self._wake(key)) or too_early
-            if not too_early:
+            if self._wake(key):
+                self._too_early = True
+                self._next_at(due_ms)
+            elif not self._too_early:
                 self._woken = key
         else:
             if len(found) == TURN_RECORDS:
-                self._next_ms = state.due_of(found[-1][0])[0]
+                self._next_at(state.due_of(found[-1][0])[0])
         self._arm()
-        if too_early:
-            self._disarm()
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(BUSY_SECONDS, self._try_to_look)
+
+    def _next_at(self, due_ms: int) -> None:
+        if self._next_ms is None:
+            self._next_ms = due_ms

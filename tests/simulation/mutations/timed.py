@@ -28,6 +28,12 @@ def _a_timer_raises_to_nobody(self: Any) -> None:
     self._look()
 
 
+@instead_of(Waking, "_next_at", near=11267)
+def _what_was_too_early_sets_no_timer(self: Any, due_ms: int) -> None:
+    if self._next_ms is None and not self._too_early:
+        self._next_ms = due_ms
+
+
 @instead_of(timed, "wake", near=719)
 def _what_is_woken_waits_still(
     draft: Draft, due: bytes, now_ms: int

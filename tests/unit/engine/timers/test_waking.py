@@ -247,6 +247,36 @@ async def test_a_task_that_takes_no_more_is_asked_again(clock: Clock) -> None:
     assert len(woken) == 1
 
 
+@pytest.mark.parametrize("meanwhile", ["the clock is corrected", "more is suspended"])
+async def test_what_was_too_early_is_asked_again_whatever_sets_the_timer(
+    clock: Clock, meanwhile: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waking, "LOOK_SECONDS", 3_600)
+    store = MemoryStore()
+    due = state.due_key(1, state.waiting_key("r", "e", "s"))
+    store.write({due: b"1"})
+    asked: list[bytes] = []
+
+    def is_too_early(key: bytes) -> bool:
+        asked.append(key)
+        return len(asked) == 1
+
+    timer = waking.Waking(clock, Ledger(store), is_too_early, lambda: True, print)  # type: ignore[arg-type]
+    timer.start()
+    async with asyncio.timeout(10):
+        while not asked:
+            await asyncio.sleep(0)
+    if meanwhile == "the clock is corrected":
+        timer.time_is_another()
+    else:
+        draft = Draft(store)
+        draft.first_due_ms = round(clock.now_ms()) + 3_600_000
+        timer.committed(draft)
+    await asyncio.sleep(0.01)
+    timer.stop()
+    assert asked == [due, due]
+
+
 async def test_a_state_that_fails_breaks_the_task(clock: Clock) -> None:
     class Failing(MemoryStore):
         def scan(self, prefix: bytes, after: bytes, limit: int) -> list[tuple[bytes, bytes]]:
