@@ -255,17 +255,17 @@ async def test_what_was_too_early_is_asked_again_whatever_sets_the_timer(
     store = MemoryStore()
     due = state.due_key(1, state.waiting_key("r", "e", "s"))
     store.write({due: b"1"})
-    asked: list[bytes] = []
+    asked, once = list[bytes](), asyncio.Event()
 
     def is_too_early(key: bytes) -> bool:
         asked.append(key)
+        once.set()
         return len(asked) == 1
 
     timer = waking.Waking(clock, Ledger(store), is_too_early, lambda: True, print)  # type: ignore[arg-type]
     timer.start()
     async with asyncio.timeout(10):
-        while not asked:
-            await asyncio.sleep(0)
+        await once.wait()
     if meanwhile == "the clock is corrected":
         timer.time_is_another()
     else:
