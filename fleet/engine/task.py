@@ -329,7 +329,8 @@ class Task:
         return self.intake.wake(due)
 
     def _takes_more(self) -> bool:
-        return not self.uncommitted.full and len(self.attempts) < self.step_group.slots.total
+        # What waits for its run counts not: the run may wait for what is woken.
+        return not self.uncommitted.full and self.queues.begun < self.step_group.slots.total
 
     def _admitted(self, run_id: str) -> None:
         """Let a run begin that has waited for a place."""

@@ -66,8 +66,9 @@ class RunQueues(Generic[T]):
         self._most_running = most_running
         #: Tells whether a run has not begun.
         self._is_new = is_new
-        #: How many run, or wait for a slot.
+        #: How many run, or wait for a slot; and of all steps together.
         self._running: dict[Key, int] = {}
+        self.begun = 0
         self._waiting: dict[Key, deque[T | Aside]] = {}
         #: What waits for a place of its run.
         self._outside: dict[str, list[tuple[Key, T | Aside]]] = {}
@@ -122,6 +123,7 @@ class RunQueues(Generic[T]):
     def begin(self, key: Key) -> None:
         """Note that a step lines up for a slot."""
         self._running[key] = self._running.get(key, 0) + 1
+        self.begun += 1
 
     def wait(self, key: Key, waiting: T | Aside) -> None:
         """Let a step wait for its run's limit."""
@@ -135,6 +137,7 @@ class RunQueues(Generic[T]):
     def left(self, key: Key) -> None:
         """Note that a step runs no more, and waits for no slot."""
         running = self._running.get(key, 1) - 1
+        self.begun -= key in self._running
         if running:
             self._running[key] = running
         else:

@@ -5,6 +5,7 @@ from typing import Any
 from fleet.engine.admission.concurrent_runs import ConcurrentRuns
 from fleet.engine.admission.run_queues import RunQueues
 from fleet.engine.attempts import Attempts
+from fleet.engine.task import Task
 from fleet.engine.transitions import runs, starts, suspending, unhandled
 from simulation.mutations.registry import instead_of
 
@@ -19,6 +20,11 @@ def _every_run_gets_a_place(self: Any, queue: Any, run_id: str, rank: Any) -> bo
 @instead_of(RunQueues, "leave")
 def _a_run_that_ended_keeps_its_place(self: Any, run_id: str) -> None:
     del self, run_id
+
+
+@instead_of(Task, "_takes_more", near=13109)
+def _what_waits_for_a_place_holds_up_what_is_due(self: Any) -> bool:
+    return len(self.attempts) < self.step_group.slots.total
 
 
 @instead_of(ConcurrentRuns, "close", near=29)

@@ -277,6 +277,23 @@ async def test_what_was_too_early_is_asked_again_whatever_sets_the_timer(
     assert asked == [due, due]
 
 
+async def test_runs_that_wait_for_a_place_hold_up_nothing_that_is_due(clock: Clock) -> None:
+    """The place is that of a run which sleeps: it would never be free."""
+    world = World(clock, TimedFlow(), most_runs=1)
+    world.step_group.slots.total = world.step_group.slots.free = 1
+    await world.begin()
+    world.start("first", sleep=100)
+    await world.pump()
+    for name in ("second", "third"):
+        world.start(name)
+    await world.pump()
+    await pass_seconds(world, 100)
+    await pass_seconds(world, 1)
+    for each in world.made:
+        await each.close()
+    assert world.ended[:1] == ["completed"]
+
+
 async def test_a_state_that_fails_breaks_the_task(clock: Clock) -> None:
     class Failing(MemoryStore):
         def scan(self, prefix: bytes, after: bytes, limit: int) -> list[tuple[bytes, bytes]]:
