@@ -24,7 +24,7 @@ def _a_run_that_ended_keeps_its_place(self: Any, run_id: str) -> None:
 
 @instead_of(Task, "_takes_more", near=13109)
 def _what_waits_for_a_place_holds_up_what_is_due(self: Any) -> bool:
-    return len(self.attempts) < self.step_group.slots.total
+    return bool(len(self.attempts) < self.step_group.slots.total)
 
 
 @instead_of(ConcurrentRuns, "close", near=29)

@@ -269,7 +269,7 @@ async def test_what_was_too_early_is_asked_again_whatever_sets_the_timer(
     if meanwhile == "the clock is corrected":
         timer.time_is_another()
     else:
-        draft = Draft(store)
+        draft = Draft(Overlay(store))
         draft.first_due_ms = round(clock.now_ms()) + 3_600_000
         timer.committed(draft)
     await asyncio.sleep(0.01)
