@@ -119,17 +119,13 @@ class CallerProcess:
         """Read a call's stream from its reader's cursor on, until that dies or the stream ends."""
         habits = call.habits
         reader = handler.stream_events(habits.exposes, after=call.cursor)
-        try:
-            async for event in reader:
-                call.shown.append(event)
-                call.cursor = reader.cursor
-                await asyncio.sleep(len(call.shown) % 3 * habits.slow / 2)
-                if habits.dies(call.shown):
-                    self._come_back(call, handler)
-                    return
-        except ContextUnreadable:
-            self._come_back(call, handler)
-            return
+        async for event in reader:
+            call.shown.append(event)
+            call.cursor = reader.cursor
+            await asyncio.sleep(len(call.shown) % 3 * habits.slow / 2)
+            if habits.dies(call.shown):
+                self._come_back(call, handler)
+                return
         if handler is not call.handler and not handler.has_ended:
             # Who attached could not find the run's place: it tries again.
             self._come_back(call, None)

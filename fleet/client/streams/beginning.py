@@ -2,6 +2,7 @@
 
 from fleet.client.transport import Transport
 from fleet.engine.transitions.runs import End, Run
+from fleet.kafka.calling.run_state import ContextUnreadable
 from fleet.records.run_entries import RunEntries
 
 #: How far the clocks of brokers may be apart, in milliseconds.
@@ -9,8 +10,15 @@ CLOCKS_MS = 60_000
 
 
 async def find(transport: Transport, run_id: str) -> int:
-    """Return an offset of `stream` before which the run showed nothing; as `read_run`, raises."""
-    return await of(transport, run_id, await transport.read_run(run_id))
+    """Return an offset of `stream` before which the run showed nothing.
+
+    That is the log's beginning if this process cannot read the group's state.
+    """
+    try:
+        found = await transport.read_run(run_id)
+    except ContextUnreadable:
+        return await transport.stream_since(run_id, 0)
+    return await of(transport, run_id, found)
 
 
 async def of(transport: Transport, run_id: str, found: RunEntries) -> int:

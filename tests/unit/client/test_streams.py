@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from aiokafka.errors import TopicAuthorizationFailedError
 from test_handler import TOPICS, JokeEvent, WrittenLog, completed, turns
 
 from fleet import Event, StopEvent, StreamRestarted, WorkflowCancelledEvent, WorkflowHandler
@@ -11,10 +12,12 @@ from fleet.client.streams import beginning, event_stream, reader
 from fleet.client.streams.cursor import BadCursor, Cursor
 from fleet.client.streams.reader import EventReader, StreamGone
 from fleet.engine.transitions.runs import End, Run
+from fleet.kafka.calling.run_state import ContextUnreadable
 from fleet.records import state
 from fleet.records.envelope import Envelope
 from fleet.records.lifecycle import Cancelled, Known, Started
 from fleet.records.log import Delivered
+from fleet.records.run_entries import RunEntries
 from fleet.workflow.errors import WorkflowConfigurationError
 
 
@@ -252,6 +255,22 @@ class TestOtherRuns:
         log.records.append(stands(12))
         handler = await attached(log, End(outcome="completed", epoch=1, offset=12, ended_ms=9))
         assert len(await rest(handler.stream_events())) == 4
+        assert log.since_ms == [0]
+
+    async def test_without_a_look_at_the_state_it_is_read_from_the_logs_beginning(
+        self, log: WrittenLog, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Who may start runs need not be allowed to read the state topic."""
+
+        async def refused(run_id: str) -> RunEntries:
+            raise ContextUnreadable(run_id, TOPICS.state, TopicAuthorizationFailedError())
+
+        await log.judged_run()
+        await jokes(log, range(3))
+        monkeypatch.setattr(log, "read_run", refused)
+        handler = await log.run()
+        await log.reads(Known(start_event_id=log.start_id()), 4)
+        assert len(await take(handler.stream_events(), 3)) == 3
         assert log.since_ms == [0]
 
 
