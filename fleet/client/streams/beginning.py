@@ -2,8 +2,8 @@
 
 from fleet.client.transport import Transport
 from fleet.engine.transitions.runs import End, Run
-from fleet.kafka.calling.run_state import ContextUnreadable
 from fleet.records.run_entries import RunEntries
+from fleet.workflow.errors import WorkflowRuntimeError
 
 #: How far the clocks of brokers may be apart, in milliseconds.
 CLOCKS_MS = 60_000
@@ -16,7 +16,8 @@ async def find(transport: Transport, run_id: str) -> int:
     """
     try:
         found = await transport.read_run(run_id)
-    except ContextUnreadable:
+    except WorkflowRuntimeError:
+        # ContextUnreadable, which is a name of Kafka's room.
         return await transport.stream_since(run_id, 0)
     return await of(transport, run_id, found)
 
