@@ -103,7 +103,7 @@ def _a_stalled_consumer_is_not_noticed(*_: Any) -> bool:
     return False
 
 
-@instead_of(StreamEnds, "_ask_again", near=182)
+@instead_of(StreamEnds, "_ask_again", near=275)
 def _the_end_of_a_stream_is_asked_for_once(*_: Any) -> None:
     """Whoever waits for it waits for ever."""
 
@@ -149,7 +149,7 @@ def _a_stream_does_not_say_how_its_run_failed(
 _close = Waits.close
 
 
-@instead_of(Waits, "close")
+@instead_of(Waits, "close", near=252)
 def _an_end_overtakes_what_its_run_shows(self: Any, run: Any, outcome: Outcome) -> None:
     if outcome.event is not None and not run.handler.is_done():
         run.handler.stream.end(outcome.event)
