@@ -72,7 +72,7 @@ async def _forgetting_does_not_keep_up(self: Any, kind: Any) -> Any:
     return due[:20]
 
 
-@instead_of(Attempts, "has", near=618)
+@instead_of(Attempts, "has", near=627)
 def _runs_without_a_start_are_forgotten_while_they_work(self: Any, run_id: str) -> bool:
     del self, run_id
     return False

@@ -40,7 +40,7 @@ async def _a_producer_with_a_gap_is_kept(self: Any) -> None:
 _append = Writer.append
 
 
-@instead_of(Writer, "append", near=597)
+@instead_of(Writer, "append", near=636)
 async def _an_event_in_doubt_is_written_again(
     self: Any, record: Outgoing, partition: int, *, repeatable: bool
 ) -> None:
@@ -48,7 +48,7 @@ async def _an_event_in_doubt_is_written_again(
     await _append(self, record, partition, repeatable=True)
 
 
-@instead_of(Writer, "append", near=74)
+@instead_of(Writer, "append", near=99)
 async def _a_start_in_doubt_is_given_up(
     self: Any, record: Outgoing, partition: int, *, repeatable: bool
 ) -> None:
@@ -201,7 +201,7 @@ def _an_announced_restart_counts_as_its_event(self: Any, offset: int, part: int)
 _find_place = EventReader._find_place
 
 
-@instead_of(EventReader, "_find_place")
+@instead_of(EventReader, "_find_place", near=81)
 async def _who_comes_back_does_not_know_what_was_before(self: Any) -> None:
     await _find_place(self)
     if self._begin is not None and self._after is not None:
@@ -217,7 +217,7 @@ def _a_restart_is_not_announced(*_: Any) -> None:
 _take = Shown.take
 
 
-@instead_of(Shown, "take")
+@instead_of(Shown, "take", near=36)
 def _one_event_is_void(self: Any, envelope: Envelope) -> int | None:
     void = _take(self, envelope)
     return min(void, 1) if void is not None else None

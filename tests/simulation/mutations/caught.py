@@ -36,7 +36,7 @@ def _the_event_of_a_handler_is_of_no_fan_out(*given: Any) -> Envelope:
     return _child(*given)._replace(scope="")
 
 
-@instead_of(recoveries, "_counted", near=36)
+@instead_of(recoveries, "_counted", near=134)
 def _a_handler_runs_as_often_as_steps_fail(envelope: Envelope, handler: Step) -> Any:
     counts = dict(envelope.recoveries)
     return tuple({**counts, handler.name: counts.get(handler.name, 0) + 1}.items())

@@ -77,7 +77,7 @@ def _ownership_is_certain_while_it_is_confirmed(self: Any, wanted: Any) -> None:
     self._stop_admitting(self.tasks.keys() - wanted)
 
 
-@instead_of(Engine, "_stop_admitting", near=4)
+@instead_of(Engine, "_stop_admitting", near=3354)
 def _what_waits_in_partitions_that_are_gone_begins(self: Any, gone: Any) -> None:
     del self, gone
 

@@ -41,7 +41,7 @@ def _a_step_that_is_tried_again_gets_the_same_failure(*_: Any) -> None:
     """Leave it."""
 
 
-@instead_of(cancelling, "of_run", near=414)
+@instead_of(cancelling, "of_run", near=903)
 def _a_run_ends_and_what_it_awaits_goes_on(*_: Any) -> None:
     """Cancel nothing."""
 
@@ -51,7 +51,7 @@ def _a_step_ends_and_what_it_awaits_goes_on(*_: Any) -> list[Any]:
     return []
 
 
-@instead_of(runs, "mark_children", near=414)
+@instead_of(runs, "mark_children", near=903)
 def _a_run_does_not_know_that_it_awaits_others(*_: Any) -> None:
     """Leave nothing at the run."""
 

@@ -134,14 +134,14 @@ def _counts_outlive_their_run(_self: Any, _run_id: str) -> None:
 _unmark = Suspects.unmark
 
 
-@instead_of(Suspects, "unmark", near=393)
+@instead_of(Suspects, "unmark", near=457)
 def _steps_begin_between_the_mark_and_its_return(self: Any) -> None:
     leaves, marked = self._leaves_mark, self._marked
     _unmark(self)
     self._leaves_mark, self._marked = leaves, marked
 
 
-@instead_of(Suspects, "unmark", near=393)
+@instead_of(Suspects, "unmark", near=615)
 def _a_death_is_forgotten_by_an_owner_that_stops_in_order(self: Any) -> None:
     _unmark(self)
     self._ledger.open.state.delete(state.RUNNING)

@@ -38,7 +38,7 @@ def _a_run_without_a_start_keeps_its_place(self: Any, run_id: str) -> bool:
     return True
 
 
-@instead_of(starts, "admit", near=480)
+@instead_of(starts, "admit", near=651)
 def _a_run_that_gets_its_place_is_not_told(*_: Any) -> bool:
     return False
 

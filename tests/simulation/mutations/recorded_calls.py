@@ -39,7 +39,7 @@ def _calls_outlive_the_result(_part: Any, _work: Any, _calls: Any) -> None:
     """Leave them."""
 
 
-@instead_of(journal, "_drop_set_aside", near=4512)
+@instead_of(journal, "_drop_set_aside", near=41129)
 def _refused_answers_outlive_the_result(_part: Any, _work: Any) -> None:
     """Leave them."""
 

@@ -47,7 +47,7 @@ def _a_wait_takes_any_event_of_its_type(
     return kind.model_validate_json(value) if type_called == kind.__name__ else None
 
 
-@instead_of(timed, "run_now", near=119)
+@instead_of(timed, "run_now", near=174)
 def _an_answer_leaves_the_wait_as_it_is(
     draft: Draft, waiting: bytes, entry: Suspended, now_ms: int
 ) -> tuple[bytes, Suspended]:
@@ -110,7 +110,7 @@ def _the_answer_to_a_run_without_a_result_is_not_for_its_waits(
 _waiting = Resolver._waiting
 
 
-@instead_of(Intake, "_run_beside", near=119)
+@instead_of(Intake, "_run_beside", near=174)
 def _an_event_that_ended_a_wait_is_for_no_other_step(_self: Any, _work: Any, _how: Any) -> None:
     """Leave them out."""
 

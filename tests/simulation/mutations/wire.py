@@ -35,7 +35,7 @@ async def _a_request_that_was_not_answered_may_come_late(self: Any, request: Any
         self._in_doubt = before
 
 
-@instead_of(TransactionalProducer, "_renew", near=1611)
+@instead_of(TransactionalProducer, "_renew", near=1887)
 async def _another_epoch_is_taken_from_whoever_has_it(self: Any) -> None:
     wire = self._producer
     known = wire.connection.broker.ids[wire.name]
