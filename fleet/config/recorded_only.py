@@ -14,15 +14,14 @@ _SHOWN = 200
 class NoRecordedAnswer(FleetError):
     """Raised in the replay of a run by a call whose answer the export does not have.
 
-    What to do: Nothing was called and nothing paid. The call has failed in the run itself, was
-    never made there, or asks something else since the code has changed. Write
-    `replay(run, live=True)` to make such calls.
+    What to do: Nothing was called and nothing paid. The call was never answered in the run, or asks
+    something else since the code has changed. Write `replay(run, live=True)` to make such calls.
     """
 
     def __init__(self, call: str) -> None:
         super().__init__(
-            f"the replay has no recorded answer for {call}: in the run it has failed, was not "
-            "made, or asked something else; write replay(run, live=True) to make such calls"
+            f"the replay has no recorded answer for {call}: in the run it had none, or asked "
+            "something else; write replay(run, live=True) to make such calls"
         )
 
 

@@ -65,6 +65,7 @@ class Finishing:
             return
         if isinstance(outcome, Raised) and attempt.calls is not None:
             journal.refuse(parts.draft.state, work, attempt.calls.refused_with(outcome.error))
+            journal.fail(parts.draft.state, work, attempt.calls.failed)
             awaiting.failed(parts.draft, work, attempt.calls.asked)
         outcome, word = self._take(attempt, outcome)
         step = self._record(attempt, outcome, word)

@@ -75,7 +75,9 @@ class _Journal:
         self._is_refusable = is_refusable
 
     def asking(self) -> AbstractContextManager[None]:
-        return self._calls.asking(self._call) if self._is_refusable else nullcontext()
+        if self._is_refusable:
+            return self._calls.asking(self._call)
+        return self._calls.making(self._call)
 
     async def read(self) -> Any:
         found = await self._calls.read(self._call)

@@ -12,6 +12,8 @@ from typing import NamedTuple, Protocol
 
 #: Begins the name of a call in the state whose answer its step has refused.
 SET_ASIDE = "refused"
+#: Begins what is set aside of a call that has raised: the rest describes what it was.
+FAILED = b"failed "
 
 
 class Scope(enum.StrEnum):
@@ -56,6 +58,10 @@ class Calls(Protocol):
         If the step itself raises, what is recorded of its last such call is removed, and of those
         that it awaited at the same time.
         """
+        ...
+
+    def making(self, call: Call) -> AbstractContextManager[None]:
+        """Note what the call raises: a replay of the run raises it again."""
         ...
 
     def turn(self, call: Call) -> AbstractAsyncContextManager[None]:

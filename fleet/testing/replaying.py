@@ -51,9 +51,9 @@ def replay(
     """Run what failed in a run again, in memory; return the run's handler.
 
     *run* is a file that `fleet runs export` wrote, or what its JSON says. Recorded steps do not run
-    again. A step that failed gets the same event, context, attempt number and recorded answers, so
-    `await replay(run)` raises what the run has failed with. If you have changed the code, the run
-    goes on from there. It has no time limit.
+    again. A step that failed gets the same event, context, attempt number, recorded answers and
+    errors of calls, so `await replay(run)` raises what the run has failed with. If you have changed
+    the code, the run goes on from there. It has no time limit.
 
     *workflow* is the class, or an object of it if it takes arguments; without it the class that
     wrote the run is imported. *step* runs one step again instead, on the event of its last attempt
@@ -71,7 +71,7 @@ def replay(
     made = _made(workflow, export)
     graph = definition.graph_in_use(type(made))
     log = _Replay(export, live=live)
-    return log.begin(made, run_state.of(export, graph, step, log.now_ms()))
+    return log.begin(made, run_state.of(export, graph, step, log.now_ms(), live=live))
 
 
 class _Replay(MemoryBroker):

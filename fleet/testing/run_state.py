@@ -2,10 +2,10 @@
 The state with which the replay of a run begins, from the export of the run.
 
 It is what a worker has whose run was just resumed, but for four things. The answers that a step
-has refused are there again, so that it gets them again. A failed step has as many attempts behind
-it as it had before the one that failed, so that its retry policy gives up again. What waits
-for a time has as long to wait as when the run was read. And there is no time limit for the run,
-because you may look at a breakpoint for as long as you like.
+has refused are there again, and so is what its calls have raised. A failed step has as many
+attempts behind it as it had before the one that failed, so that its retry policy gives up again.
+What waits for a time has as long to wait as when the run was read. And there is no time limit for
+the run, because you may look at a breakpoint for as long as you like.
 """
 
 from collections.abc import Iterable, Iterator
@@ -37,10 +37,12 @@ class NotReplayable(FleetError):
         super().__init__(f"run {printable.line(run_id)} cannot be replayed: {reason}")
 
 
-def of(run: RunExport, graph: Graph, step: str | None, now_ms: int) -> MemoryStore:
+def of(
+    run: RunExport, graph: Graph, step: str | None, now_ms: int, *, live: bool = False
+) -> MemoryStore:
     """Return the state in which what failed runs again, or *step* on its last event.
 
-    Raises NotReplayable.
+    *live*: calls that have failed are made again. Raises NotReplayable.
     """
     store = MemoryStore()
     store.write({entry.key: entry.value for entry in run.state if _is_taken(entry.key)})
@@ -53,7 +55,7 @@ def of(run: RunExport, graph: Graph, step: str | None, now_ms: int) -> MemorySto
     else:
         _resume(run, changes, known, now_ms)
         _add_open(run, changes, graph, known.epoch, now_ms)
-    _bring_back(run, changes)
+    _bring_back(run, changes, live=live)
     _check(run, changes, graph)
     store.write(changes.changes)
     return store
@@ -172,13 +174,14 @@ def _event(run: RunExport, event_id: str) -> ExportedRecord | None:
     return next(found, None)
 
 
-def _bring_back(run: RunExport, changes: Overlay) -> None:
-    """Give a step the answers again that it has refused."""
+def _bring_back(run: RunExport, changes: Overlay, *, live: bool) -> None:
+    """Give a step the answers again that it has refused, and what its calls have raised."""
     for key, value in list(changes.items(state.calls_prefix(run.run_id))):
         if state.is_set_aside(key):
             *place, call = key.decode().split("\0", 4)
             name = call.removeprefix(f"{calls.SET_ASIDE} ")
-            changes.put("\0".join([*place, name]).encode(), value)
+            if not (live and value.startswith(calls.FAILED)):
+                changes.put("\0".join([*place, name]).encode(), value)
             changes.delete(key)
 
 

@@ -7,7 +7,7 @@ reads must not be lost any more.
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from fleet.engine.context.turns import Turns
 from fleet.engine.transitions import journal
 from fleet.records.calls import Call, Scope
 from fleet.workflow.errors import CallTooLate
+from fleet.workflow.failing import exceptions
 
 if TYPE_CHECKING:
     from fleet.engine.attempts import Attempt
@@ -91,9 +92,18 @@ class AttemptCalls:
         """Note that the step awaits an answer, which it may refuse."""
         return self._last.asking(call)
 
+    def making(self, call: Call) -> AbstractContextManager[None]:
+        """Note what the call raises."""
+        return self._last.making(call)
+
     def refused_with(self, error: BaseException) -> tuple[Call, ...]:
         """Return the calls to make again after the step has ended with *error*."""
         return self._last.refused_with(error)
+
+    @property
+    def failed(self) -> Mapping[Call, Exception]:
+        """What calls have raised that have given nothing."""
+        return self._last.failed
 
     @contextmanager
     def going_on(self) -> Iterator[None]:
@@ -133,10 +143,17 @@ class AttemptCalls:
                 yield
 
     async def read(self, call: Call) -> bytes | None:
-        """Return what is recorded for a call once that is in the log, or None."""
+        """Return what is recorded for a call once that is in the log, or None.
+
+        In a replay raises what the call has raised in the run.
+        """
         self._must_run()
         self._note(call)
-        return await self._calls.read(self._attempt.work, call)
+        found = await self._calls.read(self._attempt.work, call)
+        failure = journal.failure(found)
+        if failure is not None:
+            raise exceptions.revived(failure)
+        return found
 
     def record(self, call: Call, value: bytes) -> Awaitable[None]:
         """Record what a call gave; what is returned waits until it is committed."""

@@ -12,6 +12,8 @@ from fleet.workflow.errors import StepTimeoutError
 
 #: Causes and members of groups that are looked at.
 _RELATED = 50
+#: How many failed calls of an attempt are kept.
+_MOST_FAILED = 100
 
 
 class LastCalls:
@@ -21,6 +23,8 @@ class LastCalls:
         self._calls: list[Call] = []
         #: What calls among them have raised.
         self._failures: list[BaseException] = []
+        #: What any call has raised, unless it has given something since.
+        self.failed: dict[Call, Exception] = {}
         self._open = 0
 
     @contextmanager
@@ -31,12 +35,24 @@ class LastCalls:
         self._calls.append(call)
         self._open += 1
         try:
-            yield
+            with self.making(call):
+                yield
         except BaseException as failure:
             self._failures.append(failure)
             raise
         finally:
             self._open -= 1
+
+    @contextmanager
+    def making(self, call: Call) -> Iterator[None]:
+        """Note what the call raises."""
+        try:
+            yield
+        except Exception as failure:
+            if len(self.failed) < _MOST_FAILED:
+                self.failed[call] = failure
+            raise
+        self.failed.pop(call, None)
 
     def refused_with(self, error: BaseException) -> tuple[Call, ...]:
         """Return the calls to make again after the step has ended with *error*.

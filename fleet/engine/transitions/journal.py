@@ -6,16 +6,18 @@ the step asked for; what all steps of a run share, and what no attempt asked for
 the run. While a run that ended without a result may be resumed, everything stays.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from fleet.engine.transitions import refused, runs, sizes
 from fleet.engine.transitions.draft import Draft, Work
 from fleet.engine.transitions.refused import Result
 from fleet.records import calls, state
 from fleet.records.calls import Call, Scope
+from fleet.records.lifecycle import Failure
 from fleet.records.log import Outgoing
 from fleet.records.nested.child import KIND
 from fleet.records.state import Overlay, View
+from fleet.workflow.failing import exceptions
 
 #: Kinds of calls that are made again on request.
 _PAID = ("memo", "llm", KIND, calls.SET_ASIDE)
@@ -66,6 +68,23 @@ def refuse(part: Overlay, work: Work, last: Iterable[Call]) -> None:
             continue
         part.delete(key(work, call))
         set_aside(part, work, call, found)
+
+
+def fail(part: Overlay, work: Work, failed: Mapping[Call, Exception]) -> None:
+    """Keep what calls have raised for an export, beside the answers that were refused."""
+    for call, error in failed.items():
+        if call.scope is Scope.STEP:
+            # The stack is in the record of the step's failure.
+            told = exceptions.describe(error).model_copy(update={"stack": ""})
+            set_aside(part, work, call, calls.FAILED + told.model_dump_json().encode())
+            runs.mark_held(part, work.envelope.run_id)
+
+
+def failure(recorded: bytes | None) -> Failure | None:
+    """Return what a call has raised, as only the replay of a run has it; None if it has not."""
+    if recorded is None or not recorded.startswith(calls.FAILED):
+        return None
+    return Failure.model_validate_json(recorded[len(calls.FAILED) :])
 
 
 def set_aside(part: Overlay, work: Work, call: Call, value: bytes) -> None:

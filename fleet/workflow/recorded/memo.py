@@ -80,12 +80,13 @@ async def _made(
     """Call, and return what is recorded of the result."""
     recorded_only.check(f"ctx.memo({call.key!r})")
     value: Any = NOT_DONE
-    if reconcile is not None and intended:
-        value = await _result(reconcile)
-    elif reconcile is not None:
+    if reconcile is not None and not intended:
         await calls.record(call, _INTENT)
-    if value is NOT_DONE:
-        value = await _result(function)
+    with calls.making(call):
+        if reconcile is not None and intended:
+            value = await _result(reconcile)
+        if value is NOT_DONE:
+            value = await _result(function)
     record = values.written(call.key, value, function)
     await calls.record(call, record)
     return record

@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any, ClassVar
 
+import openai
 import pytest
 import tenacity
 from exporting import exported
@@ -13,6 +15,7 @@ from fleet import LLM, Context, Event, StartEvent, StopEvent, Workflow, retry_po
 from fleet.config.recorded_only import NoRecordedAnswer
 from fleet.dev.llm import Fault, ScriptedLLM
 from fleet.engine import commits
+from fleet.llm.recorded import Memo
 from fleet.records.exported.run_export import NotAnExport, RunExport
 from fleet.records.exported.workflow_class import UnknownWorkflowClass
 from fleet.records.lifecycle import Completed, Failed
@@ -168,14 +171,61 @@ async def test_no_way_around_it(world: World, server: ScriptedLLM, way: str) -> 
     assert (asked(server), ReportFlow.did) == (paid, [])
 
 
-async def test_a_call_that_failed_is_named(world: World, server: ScriptedLLM) -> None:
-    """An error of the model is no answer: the replay does not ask for another."""
+@pytest.mark.parametrize("memo", ["auto", "always"])
+async def test_a_model_that_failed_fails_again(
+    world: World, server: ScriptedLLM, monkeypatch: pytest.MonkeyPatch, memo: Memo
+) -> None:
+    """Without a call, with an error of its type, at which a step may look; *live* calls it."""
+    monkeypatch.setattr(ReportFlow, "llm", LLM(max_retries=0, memo=memo))
     server.script.change({"faults": [Fault(kind="500", containing="judge")]})
     end = await ended(world)
     assert end.failure.type == "InternalServerError"
     server.script.change({"faults": []})
-    with pytest.raises(NoRecordedAnswer, match="judge cats"):
-        await replay(exported(world))
+    run, paid = exported(world), asked(server)
+    with pytest.raises(openai.InternalServerError) as raised:
+        await replay(run)
+    assert (str(raised.value), asked(server)) == (end.failure.message, paid)
+    with pytest.raises(ValueError, match="7 for "):
+        await replay(run, live=True)
+    assert asked(server) == paid + 1
+
+
+class CarefulFlow(Workflow, workflow="joke"):
+    """Its step goes on without what has failed, tries a call again, and fails of its own."""
+
+    calls: ClassVar[list[str]] = []
+
+    @step
+    async def ask(self, ctx: Context, ev: StartEvent) -> StopEvent:
+        for _ in range(2):
+            with suppress(ConnectionError):
+                await ctx.memo("again", self._again)
+        try:
+            await ctx.memo("gone", self._gone)
+        except LookupError as failure:
+            raise ValueError(f"without {failure}") from None
+        return StopEvent()
+
+    async def _again(self) -> int:
+        self.calls.append("again")
+        if len(self.calls) == 1:
+            raise ConnectionError
+        return 1
+
+    async def _gone(self) -> int:
+        self.calls.append("gone")
+        raise LookupError("it")
+
+
+async def test_calls_fail_again_that_a_step_has_caught(world: World) -> None:
+    """What a later call of the key gave counts."""
+    careful = await begun(CarefulFlow())
+    world.made += careful.made
+    await ended(careful)
+    assert CarefulFlow.calls == ["again", "again", "gone"]
+    with pytest.raises(ValueError, match="without it"):
+        await replay(exported(careful))
+    assert CarefulFlow.calls == ["again", "again", "gone"]
 
 
 class RetriedFlow(Workflow, workflow="joke"):
