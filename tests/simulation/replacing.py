@@ -293,10 +293,12 @@ class Replacing:
     def _worked(self, tp: TP) -> set[int]:
         """Return what is gone of a partition and was worked on before."""
         firsts: dict[bytes | None, Record] = {}
+        # What a later copy was worked for, which the log still has.
+        copied = {_event_id(record) for record in self._history.broker.at(tp).records()}
         for record in self._removed:
-            if TP(record.topic, record.partition) == tp:
+            if TP(record.topic, record.partition) == tp and _event_id(record) not in copied:
                 # A copy has the same id, and may never have been read.
-                firsts.setdefault(dict(record.headers).get("fleet-event-id"), record)
+                firsts.setdefault(_event_id(record), record)
         is_worked = self._history.checks.is_worked
         return {record.offset for record in firsts.values() if is_worked(record)}
 
@@ -392,3 +394,7 @@ class Replacing:
                 self._history.start(worker.disk)
 
         self._history.world.after(seconds, start)
+
+
+def _event_id(record: Record) -> bytes | None:
+    return dict(record.headers).get("fleet-event-id")

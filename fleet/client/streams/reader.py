@@ -141,11 +141,11 @@ class EventReader:
             return
         if void:
             self._restart(record, envelope, void)
-        if self._is_behind_cursor(record.offset, EVENT):
+        if self._is_due(record, envelope, EVENT):
             self._show(record, envelope)
 
     def _restart(self, record: Delivered, envelope: Envelope, void: int) -> None:
-        if self._expose_internal and self._is_behind_cursor(record.offset, RESTART):
+        if self._expose_internal and self._is_due(record, envelope, RESTART):
             event = StreamRestarted(
                 step_name=envelope.step, event_id=envelope.parent_id, void_events=void
             )
@@ -175,8 +175,13 @@ class EventReader:
             cursor = at._replace(part=EVENT, ended=stream.ended_epoch)
             self._due.append((cursor, stream.last_event))
 
-    def _is_behind_cursor(self, offset: int, part: int) -> bool:
-        return self._after is None or (offset, part) > self._after.place
+    def _is_due(self, record: Delivered, envelope: Envelope, part: int) -> bool:
+        """Tell whether a record is behind the cursor, and not of a run that it saw end."""
+        after = self._after
+        if after is None:
+            return True
+        # A step may show something before it hears of the end.
+        return (record.offset, part) > after.place and envelope.epoch > after.ended
 
     def _cursor_at(self, offset: int, part: int) -> Cursor:
         ended = NOT_ENDED if self._at is None else self._at.ended

@@ -15,7 +15,7 @@ from fleet.kafka.transport import KafkaTransport
 from fleet.kafka.writer import Writer
 from fleet.records.envelope import Envelope
 from fleet.records.events import Event
-from fleet.records.log import Outgoing
+from fleet.records.log import Delivered, Outgoing
 from fleet.workflow import definition
 from fleet.workflow.calling import results
 from fleet.workflow.calling.results import Outcome
@@ -187,15 +187,24 @@ async def _a_run_of_others_is_followed_from_now_on(
 # -- streams that are read again ------------------------------------------------------------------
 
 
-@instead_of(EventReader, "_is_behind_cursor")
+@instead_of(EventReader, "_is_due")
 def _who_comes_back_sees_all_again(*_: Any) -> bool:
     return True
 
 
-@instead_of(EventReader, "_is_behind_cursor", near=81)
-def _an_announced_restart_counts_as_its_event(self: Any, offset: int, part: int) -> bool:
-    del part
-    return self._after is None or offset > self._after.offset
+@instead_of(EventReader, "_is_due", near=81)
+def _an_announced_restart_counts_as_its_event(
+    self: Any, record: Delivered, envelope: Envelope, _part: int
+) -> bool:
+    after = self._after
+    return after is None or (record.offset > after.offset and envelope.epoch > after.ended)
+
+
+@instead_of(EventReader, "_is_due", near=854)
+def _what_comes_after_the_end_is_shown(
+    self: Any, record: Delivered, _envelope: Envelope, part: int
+) -> bool:
+    return self._after is None or (record.offset, part) > self._after.place
 
 
 _find_place = EventReader._find_place
