@@ -7,8 +7,7 @@ take turns at the slots.
 """
 
 import asyncio
-import secrets
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
@@ -24,6 +23,7 @@ from fleet.engine.context import children, pauses
 from fleet.engine.context.calls import AttemptCalls
 from fleet.engine.context.children import Places
 from fleet.engine.context.own_commits import OwnCommits
+from fleet.engine.context.showing import Showing, StreamWriter
 from fleet.engine.resources.worker_resources import WorkerResources
 from fleet.engine.step_threads import StepThread, StepThreads
 from fleet.engine.transitions import joins, retries, runs
@@ -48,14 +48,6 @@ from fleet.workflow.waiting import EventWait
 #: wait for a slot: decoded it may take ten times the memory of its bytes.
 LATE_DECODE_BYTES = 16 * 1024
 _UNDECODED = Event()
-
-
-class StreamWriter(Protocol):
-    """Writes what a step shows to its caller."""
-
-    def write(self, work: Work, attempt_id: str, number: int, event: Event) -> Awaitable[None]:
-        """Append *event* as the *number*-th of an attempt; return when it is acknowledged."""
-        ...
 
 
 class Settings(Protocol):
@@ -144,8 +136,7 @@ class Attempt:
     decoded_as: type[Event] | None = None
     #: Of a step that is a plain function; its slot is free when that has ended.
     thread: StepThread | None = None
-    #: What it has shown, until that is acknowledged.
-    written: list[asyncio.Future[None]] = field(default_factory=list)
+    showing: Showing = field(default_factory=Showing)
     #: Its recorded calls; None until it makes one.
     calls: AttemptCalls | None = None
     #: What its step waits for: the attempt is over, and what it still does has no effect.
@@ -279,8 +270,7 @@ class Attempts:
         attempt.stopped = True
         # The partition's next owner shows events of its own. What the producer has cannot be taken
         # back, but it is not tried again while the broker is away.
-        for writing in attempt.written:
-            writing.cancel()
+        attempt.showing.stop()
         if attempt.task is not None:
             attempt.task.cancel()
         elif self._leave_line(attempt):
@@ -366,27 +356,12 @@ class Attempts:
         if attempt.decoded_as is not None:
             _decode(attempt, attempt.decoded_as, self._settings.graph)
         returned = await self._returned(attempt, context)
-        if attempt.written:
-            await asyncio.gather(*attempt.written)
+        await attempt.showing.acknowledged()
         return _outcome(returned, context, attempt.calls)
 
     def _context(self, attempt: Attempt) -> Context:
-        attempt_id, work, written = "", attempt.work, attempt.written
-
-        def write(event: Event) -> Awaitable[None]:
-            nonlocal attempt_id
-            if attempt.stopped:
-                # It caught its cancellation and runs on; another worker may run the step by now.
-                raise asyncio.CancelledError
-            # When it began orders attempts: one of an owner before may show something only later.
-            began_ms = round(self._clock.at_ms(attempt.started))
-            attempt_id = attempt_id or f"{began_ms:x}.{secrets.token_hex(8)}"
-            writing = self._settings.stream.write(work, attempt_id, len(written), event)
-            written.append(asyncio.ensure_future(writing))
-            # Awaited with the result; a step that failed has its own error to tell.
-            written[-1].add_done_callback(lambda each: each.cancelled() or each.exception())
-            return written[-1]
-
+        write = partial(attempt.showing.write, attempt, self._settings.stream, self._clock)
+        work = attempt.work
         context: Context = Context(
             envelope=work.envelope,
             step=work.step.name,

@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from fleet.engine.attempts import StreamWriter
 from fleet.engine.context.children import Places
+from fleet.engine.context.showing import StreamWriter
 from fleet.engine.ledger import StateStore
 from fleet.engine.log import Log
 from fleet.engine.observing import Observer

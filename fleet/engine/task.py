@@ -24,11 +24,12 @@ from fleet.engine.admission.run_queues import Users
 from fleet.engine.admission.slots import Slots
 from fleet.engine.admission.suspects import Quarantine, Suspects
 from fleet.engine.admission.uncommitted import Uncommitted
-from fleet.engine.attempts import Attempt, Attempts, StreamWriter
+from fleet.engine.attempts import Attempt, Attempts
 from fleet.engine.clock import BrokerClock
 from fleet.engine.commits import Commits, Committed
 from fleet.engine.context.children import Nowhere, Places
 from fleet.engine.context.own_commits import OwnCommits
+from fleet.engine.context.showing import StreamWriter
 from fleet.engine.finishing import Finishing
 from fleet.engine.inputs import Inputs
 from fleet.engine.intake import Intake

@@ -44,6 +44,6 @@ async def wait(attempt: "Attempt", calls: "AttemptCalls", wait: "EventWait") -> 
         if noted is not None:
             return noted
     # A question comes after what the step has shown before.
-    await asyncio.gather(*attempt.written)
+    await attempt.showing.acknowledged()
     attempt.suspends = wait
     raise Suspend(wait)

@@ -197,11 +197,19 @@ class WrittenLog:
         await turns()
 
     async def shows(
-        self, event: Event, attempt: str = "a", number: int = 0, parent: str = "e", name: str = "s"
+        self,
+        event: Event,
+        attempt: str = "a",
+        number: int = 0,
+        parent: str = "e",
+        name: str = "s",
+        *,
+        epoch: int = 0,
     ) -> None:
         """Hand on a record of `stream`."""
         envelope = Envelope(
             run_id="r",
+            epoch=epoch,
             type=type_name(event),
             parent_id=parent,
             step=name,

@@ -37,10 +37,10 @@ async def log() -> AsyncIterator[WrittenLog]:
     await turns()
 
 
-async def jokes(log: WrittenLog, numbers: range, attempt: str = "1.a") -> None:
+async def jokes(log: WrittenLog, numbers: range, attempt: str = "1.a", epoch: int = 0) -> None:
     """Let an attempt show events."""
     for number in numbers:
-        await log.shows(JokeEvent(joke=f"{attempt} {number}"), attempt, number)
+        await log.shows(JokeEvent(joke=f"{attempt} {number}"), attempt, number, epoch=epoch)
 
 
 async def attached(log: WrittenLog, ended: End | None = None) -> WorkflowHandler:
@@ -171,7 +171,9 @@ class TestCursor:
         await jokes(log, range(1))
         await log.reads(Cancelled(), 9)
         assert await rest(first) == ["1.a 0", "WorkflowCancelledEvent"]
-        await jokes(log, range(2), "2.b")
+        # A step that did not hear of the end, and one of the resumed run.
+        await jokes(log, range(1, 2))
+        await jokes(log, range(2), "2.b", epoch=1)
         ended = End(outcome="completed", epoch=1, offset=12, ended_ms=0, seen_ms=100_000)
         log.records.append(stands(12))
         again = (await attached(log, ended)).stream_events(after=first.cursor)

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import weakref
 from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
 from typing import Any
@@ -524,6 +525,24 @@ class TestStream:
         assert deck.owner.landings.empty()
         deck.stream.acknowledge.set()
         await deck.owner.returned()
+
+    async def test_what_is_acknowledged_takes_no_memory(self, deck: Deck) -> None:
+        """A step may show a million tokens."""
+        kept: list[weakref.ref[Any]] = []
+
+        async def body(ctx: Context, ev: StartEvent) -> StopEvent:
+            for number in range(100):
+                writing = ctx.write_event_to_stream(Part(number=number))
+                kept.append(weakref.ref(writing))
+                await writing
+            del writing
+            await asyncio.sleep(0)
+            gc.collect()
+            return StopEvent(result=sum(one() is not None for one in kept))
+
+        deck.runs(body)
+        (sent,) = (await deck.owner.returned()).sent
+        assert sent.event == StopEvent(result=0)
 
     async def test_a_write_that_waits_ends_with_its_step(self, deck: Deck) -> None:
         """Whoever has the partition then shows events of its own, and this one would come late."""
