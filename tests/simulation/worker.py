@@ -420,6 +420,9 @@ class Worker:
     def stop_admitting(self) -> None:
         """Let no step begin any more: the history is over."""
         for task in self.engine.tasks.values():
+            # First all: a task that stops gives its places to the others.
+            task.attempts.stop_admitting()
+        for task in self.engine.tasks.values():
             task.attempts.stop()
 
     def held_bytes(self) -> int:

@@ -146,16 +146,6 @@ def _a_stream_does_not_say_how_its_run_failed(
     _end_stream(self, run, event if run.handler.exception() is None else None)
 
 
-_close = Waits.close
-
-
-@instead_of(Waits, "close", near=252)
-def _an_end_overtakes_what_its_run_shows(self: Any, run: Any, outcome: Outcome) -> None:
-    if outcome.event is not None and not run.handler.is_done():
-        run.handler.stream.end(outcome.event)
-    _close(self, run, outcome._replace(event=None))
-
-
 _look_back_soon = Follower._look_back_soon
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from fleet.engine.finishing import Finishing
-from fleet.engine.transitions import failures, joins, recoveries, results
+from fleet.engine.transitions import joins, recoveries, results
 from fleet.records.envelope import Envelope
 from fleet.workflow.steps import Step
 from simulation.mutations.registry import instead_of
@@ -19,11 +19,6 @@ def _no_handler_gets_a_failure(*_: Any) -> bool:
 @instead_of(Finishing, "_next_try", near=0)
 def _a_handler_comes_before_the_last_attempt(*_: Any) -> None:
     """Try nothing again."""
-
-
-@instead_of(failures, "note_caught", near=4577)
-def _the_history_does_not_say_that_a_refusal_was_caught(*_: Any) -> None:
-    """Leave what says that the attempt failed."""
 
 
 @instead_of(recoveries, "_close", near=36)

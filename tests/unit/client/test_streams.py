@@ -179,6 +179,20 @@ class TestCursor:
         again = (await attached(log, ended)).stream_events(after=first.cursor)
         assert await rest(again) == ["2.b 0", "2.b 1", "StopEvent"]
 
+    async def test_the_end_comes_after_all_that_the_stream_has_then(self, log: WrittenLog) -> None:
+        """The record of the end may be read long before the events that are older."""
+        handler = await log.judged_run()
+        reader = handler.stream_events()
+        reading = asyncio.ensure_future(rest(reader))
+        log.reading_stream = []
+        await log.reads(Cancelled(), 9)
+        assert handler.is_done()
+        assert not reading.done()
+        await jokes(log, range(2))
+        for done in log.reading_stream:
+            done()
+        assert await reading == ["1.a 0", "1.a 1", "WorkflowCancelledEvent"]
+
     @pytest.mark.parametrize("given", ["", "x", "1-0-0-0e", 7, Cursor(0, 0).text("t", "other")])
     async def test_what_is_no_cursor_of_the_run_is_refused(
         self, log: WrittenLog, given: object
