@@ -113,6 +113,8 @@ class Checks:
         #: Runs of which the group has committed that they ended, and those it has forgotten.
         self._concluded: set[str] = set()
         self._forgotten: set[bytes] = set()
+        #: When that was, by run.
+        self._forgotten_at: dict[str, float] = {}
         #: Work that waited for a version of a run that was forgotten: its start never came.
         self._given_up: set[bytes] = set()
         self._buried: set[tuple[str, int, int]] = set()
@@ -143,6 +145,16 @@ class Checks:
                     f"{(record.key or b'').decode()}"
                 )
 
+    def _begins_again(self, run_id: str, partition: int) -> bool:
+        """Tell whether a start of a run came after its end was forgotten.
+
+        It may be under way for longer than ends are remembered.
+        """
+        forgotten = self._forgotten_at.get(run_id)
+        starts = self._broker.at(TP(_START, partition)).records() if forgotten else ()
+        came = [one.true for one in starts if one.key == run_id.encode()]
+        return forgotten is not None and max(came, default=0.0) > forgotten
+
     def _on_attempt(self, attempt: Attempt) -> None:
         if self.over:
             return
@@ -155,9 +167,8 @@ class Checks:
             ended = self._ended_at.get(attempt.run_id, self._world.now)
             outside = attempt.step in _FROM_OUTSIDE and not attempt.made_by
             known = attempt.run_id in self._concluded
-            # A start may be under way for longer than ends are remembered.
-            is_new = state.end_key(attempt.run_id) in self._forgotten
-            if (known or ended < owned_since) and not (outside or is_new):
+            begins_again = self._begins_again(attempt.run_id, partition)
+            if (known or ended < owned_since) and not (outside or begins_again):
                 self._world.violate(f"attempt {attempt.number} of a run that has ended")
             if self.most_uncommitted and attempt.run_id.startswith("crowd"):
                 self._count(attempt, (attempt.worker, partition, owned_since))
@@ -246,6 +257,7 @@ class Checks:
             resumed = End.decode(after).epoch > End.decode(before).epoch
         if not resumed:
             self._forgotten.add(key)
+            self._forgotten_at[run_id] = self._world.now
 
     def _check_resumptions(self, partition: int, records: list[Record]) -> None:
         """A request that could have been met was."""

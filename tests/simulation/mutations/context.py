@@ -75,7 +75,7 @@ def _notes_of_edits_outlive_their_run(_draft: Any, _run_id: str) -> None:
     """Leave them."""
 
 
-@instead_of(ContextReader, "read", near=6093)
+@instead_of(ContextReader, "read", near=101)
 async def _a_completed_run_is_read_from_the_state(self: Any, handler: Any) -> Reader:
     found = await self._transport.read_run(handler.run_id)
     read: Reader = self._reader(handler.run_id, found.context)
