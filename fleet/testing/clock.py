@@ -74,7 +74,8 @@ class VirtualTime:
     @property
     def seconds(self) -> float:
         """How much time has passed in the block, in seconds."""
-        return self._now - self._began
+        # Sums of floats are a little off: 13 hours are to be 13 hours.
+        return round(self._now - self._began, 6)
 
     async def advance(self, seconds: float) -> None:
         """Let *seconds* pass, and whatever is due then happen; return when all of it has.
