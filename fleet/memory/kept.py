@@ -1,6 +1,6 @@
 """Records of one topic that the in-process log keeps, so that they can be read again."""
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 
 from fleet.records.log import Delivered
@@ -15,8 +15,8 @@ class KeptRecords:
     def __init__(self, most_bytes: int | None = None) -> None:
         self._most_bytes = most_bytes
         self._by_key: dict[bytes, deque[Delivered]] = {}
-        #: Keys in the order of the records, each with the record's offset.
-        self._order: deque[tuple[bytes, int]] = deque()
+        #: The keys of what is kept, by offset, in the order of the records.
+        self._order: OrderedDict[int, bytes] = OrderedDict()
         self._bytes = 0
         #: Offset behind the last one that went because there were too many.
         self.begin = 0
@@ -27,7 +27,7 @@ class KeptRecords:
         self._by_key.setdefault(key, deque()).append(record)
         if self._most_bytes is None:
             return
-        self._order.append((key, record.offset))
+        self._order[record.offset] = key
         self._bytes += _size(record)
         while self._bytes > self._most_bytes:
             self._drop_oldest()
@@ -43,17 +43,17 @@ class KeptRecords:
 
     def forget(self, key: bytes) -> None:
         """Keep nothing of *key* any more."""
-        self._bytes -= sum(map(_size, self._by_key.pop(key, ())))
+        for record in self._by_key.pop(key, ()):
+            if self._order.pop(record.offset, None) is not None:
+                self._bytes -= _size(record)
 
     def _drop_oldest(self) -> None:
-        key, offset = self._order.popleft()
+        offset, key = self._order.popitem(last=False)
         self.begin = offset + 1
-        kept = self._by_key.get(key)
-        # Those of a key that was forgotten are gone.
-        if kept and kept[0].offset == offset:
-            self._bytes -= _size(kept.popleft())
-            if not kept:
-                del self._by_key[key]
+        kept = self._by_key[key]
+        self._bytes -= _size(kept.popleft())
+        if not kept:
+            del self._by_key[key]
 
 
 def _size(record: Delivered) -> int:

@@ -41,7 +41,7 @@ def test_what_is_forgotten_makes_room() -> None:
 
 
 def test_a_run_whose_id_comes_again_loses_nothing_for_its_predecessor() -> None:
-    """The order still names records that were forgotten."""
+    """What was forgotten stands in no order any more."""
     kept = KeptRecords(most_bytes=4_000)
     for offset in range(3):
         kept.add(record(offset))
@@ -51,3 +51,12 @@ def test_a_run_whose_id_comes_again_loses_nothing_for_its_predecessor() -> None:
     assert offsets(kept, b"a") == [3, 4, 5, 6]
     kept.add(record(7))
     assert offsets(kept, b"a") == [4, 5, 6, 7]
+
+
+def test_nothing_stays_of_runs_that_are_forgotten() -> None:
+    """However many there were: a process may run for weeks below the bound."""
+    kept = KeptRecords(most_bytes=4_000)
+    for offset in range(1_000):
+        kept.add(record(offset, b"%d" % offset))
+        kept.forget(b"%d" % offset)
+    assert (len(kept._order), len(kept._by_key), kept._bytes) == (0, 0, 0)
