@@ -136,6 +136,7 @@ class Attempt:
     decoded_as: type[Event] | None = None
     #: Of a step that is a plain function; its slot is free when that has ended.
     thread: StepThread | None = None
+    #: What it shows while its step runs.
     showing: Showing = field(default_factory=Showing)
     #: Its recorded calls; None until it makes one.
     calls: AttemptCalls | None = None

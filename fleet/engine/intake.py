@@ -132,15 +132,21 @@ class Intake:
                 self._reject(record, found)
             case Held():
                 self._hold(record, found)
-            case Early() | Answered() | ChildEnded():
+            case Early() | Answered():
                 self._for_waits(record, found)
+            case ChildEnded():
+                self._child_ended(record, found)
             case Deferred(works):
-                for work in works:
-                    if done.isdisjoint(work.step.names):
-                        suspending.suspend(self._parts.draft, self._parts.topics, work)
+                self._defer(works, done)
             case Dropped():
                 self._drop(record, found)
         self._parts.inputs.pass_over(record, marked=bool(done))
+
+    def _defer(self, works: Iterable[Work], done: AbstractSet[str]) -> None:
+        """Let the steps wait for the resume of their run, but for those that are done."""
+        for work in works:
+            if done.isdisjoint(work.step.names):
+                suspending.suspend(self._parts.draft, self._parts.topics, work)
 
     def _hold(self, record: Delivered, found: Held) -> None:
         draft = self._parts.draft
@@ -223,11 +229,8 @@ class Intake:
             # A caller waits for the answer that this run is known.
             self._parts.commits.now()
 
-    def _for_waits(self, record: Delivered, found: Early | Answered | ChildEnded) -> None:
-        """Take what steps wait for, or may come to wait for."""
-        if isinstance(found, ChildEnded):
-            self._child_ended(record, found)
-            return
+    def _for_waits(self, record: Delivered, found: Early | Answered) -> None:
+        """Take an event that steps wait for, or may come to wait for."""
         parts = self._parts
         envelope = starts.enter(parts.draft, parts.topics, record, found.envelope, found.entrance)
         if isinstance(found, Early):

@@ -98,7 +98,6 @@ async def run(
         if child is None or not child.ended:
             recorded_only.check(f"ctx.run_workflow({run.name})")
         if child is None or child.void:
-            recorded_only.check(f"ctx.run_workflow({run.name})")
             place = await places.find(run)
             target = Target(*place, run.type, run.value, run.timeout_seconds)
             child, committed = child_runs.start(attempt, call, target)

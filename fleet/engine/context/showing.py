@@ -28,6 +28,8 @@ class StreamWriter(Protocol):
 class Showing:
     """Of one attempt."""
 
+    __slots__ = ("_attempt_id", "_count", "_writing")
+
     def __init__(self) -> None:
         self._attempt_id = ""
         self._count = 0
